@@ -1,0 +1,351 @@
+//! Writes images; for the host, behind the feature `encode`.
+
+use crate::fixed::Scale;
+use crate::image::{
+    Cell, HEADER_LEN, Image, ImageError, Layer, MAGIC, Metadata, Provenance, VERSION, checksum,
+};
+use crate::kernel::{ROWS, pack, padded};
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use rand_core::Rng;
+use rand_pcg::Pcg32;
+
+/// Rows of a matrix, not padded.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rows {
+    /// Columns of each part, side by side: of the input and of the state, or of one of them.
+    pub columns: Vec<usize>,
+    /// `[rows][sum of columns]`, -127 to 127.
+    pub weights: Vec<i8>,
+    /// `[rows]`, in units of the accumulator, half of the scale's shift included.
+    pub bias: Vec<i32>,
+    /// `[rows]`
+    pub scale: Vec<Scale>,
+}
+
+/// A GRU layer's values; gates in the order z, r, h.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GruParts {
+    /// Cell and units.
+    pub layer: Layer,
+    /// Rows `[H][joint columns]` of each gate; the candidate's over the state alone when the reset gate comes after.
+    pub gates: [Rows; 3],
+    /// Over a token table, its factors, `[3][H]`.
+    pub factors: Vec<i32>,
+    /// The candidate's input bias, `[H]` in Q5.26: over a token table with the reset gate after.
+    pub candidate_bias: Vec<i32>,
+    /// The candidate's input rows, `[H][inputs]`: over a vector with the reset gate after.
+    pub candidate: Rows,
+}
+
+/// What a token feeds to the first layer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// `[V][3][H]`: what it adds to each gate, over the layer's factors.
+    Table(Vec<i8>),
+    /// `[V][E]`
+    Embedding {
+        /// E
+        columns: usize,
+        /// In 1/128 of each column's scale.
+        values: Vec<i8>,
+    },
+}
+
+/// All that an image holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parts<'a> {
+    /// The tokens' texts.
+    pub tokens: Vec<String>,
+    /// The token that a text without a prompt begins after.
+    pub start: u16,
+    /// What a token feeds to the first layer.
+    pub input: Input,
+    /// The layers, from the input on.
+    pub layers: Vec<GruParts>,
+    /// Rows `[V][H]`.
+    pub head: Rows,
+    /// Fraction bits of a logit.
+    pub logit_bits: u8,
+    /// Where the network comes from.
+    pub provenance: Provenance<'a>,
+}
+
+impl Parts<'static> {
+    /// An untrained network, for tests and measurements: random numbers of the size that trained ones have.
+    ///
+    /// Tokens are the letters from `a` on, and then characters from U+100 on. `embedding` 0 is a token table.
+    ///
+    /// # Panics
+    /// If a size is 0 or there are more than 60,000 tokens.
+    pub fn random(seed: u64, tokens: usize, embedding: usize, layers: &[Layer]) -> Self {
+        let mut rng = Pcg32::new(seed, 1);
+        let mut below = |end: i32| (rng.next_u32() % (2 * end as u32 + 1)) as i32 - end;
+        let character = |id: u32| char::from_u32(if id < 26 { 97 + id } else { 0x100 - 26 + id });
+        let mut rows = |rows: usize, columns: &[usize]| {
+            let width: usize = columns.iter().sum();
+            // Wide rows have small weights, for the range certificate.
+            let largest = (60_000 / width as u32).clamp(1, 127);
+            // Sums grow with the square root of the columns; 2^13 * 2^-(15 + shift) brings them to about 1 in Q11.
+            let shift = (2 + largest.ilog2() + width.ilog2() / 2) as u8;
+            Rows {
+                columns: columns.to_vec(),
+                weights: (0..rows * width)
+                    .map(|_| below(largest as i32) as i8)
+                    .collect(),
+                bias: (0..rows).map(|_| below(1 << 20)).collect(),
+                scale: (0..rows)
+                    .map(|_| Scale::new((12_000 + below(4000)) as u16, shift))
+                    .collect(),
+            }
+        };
+        let mut inputs = embedding;
+        let layers: Vec<GruParts> = layers
+            .iter()
+            .map(|&layer| {
+                let units = usize::from(layer.hidden);
+                let after = layer.cell == Cell::GruResetAfter;
+                let joint = if inputs == 0 {
+                    vec![units]
+                } else {
+                    vec![inputs, units]
+                };
+                let own = if after { vec![units] } else { joint.clone() };
+                let gates = [rows(units, &joint), rows(units, &joint), rows(units, &own)];
+                let candidate = if after && inputs > 0 {
+                    rows(units, &[inputs])
+                } else {
+                    Rows::default()
+                };
+                let table = inputs == 0;
+                inputs = units;
+                GruParts {
+                    layer,
+                    gates,
+                    factors: if table {
+                        vec![1 << 16; 3 * units]
+                    } else {
+                        Vec::new()
+                    },
+                    candidate_bias: if table && after {
+                        vec![1 << 20; units]
+                    } else {
+                        Vec::new()
+                    },
+                    candidate,
+                }
+            })
+            .collect();
+        let head = rows(tokens, &[inputs]);
+        let mut values = |count: usize| (0..count).map(|_| below(127) as i8).collect();
+        let input = match (embedding, layers.first()) {
+            (0, Some(first)) => Input::Table(values(tokens * 3 * usize::from(first.layer.hidden))),
+            (columns, _) => Input::Embedding {
+                columns,
+                values: values(tokens * columns),
+            },
+        };
+        Self {
+            tokens: (0..tokens as u32)
+                .filter_map(character)
+                .map(String::from)
+                .collect(),
+            start: 0,
+            input,
+            layers,
+            head,
+            logit_bits: 9,
+            provenance: Provenance {
+                corpus: "none",
+                split: "untrained",
+                ..Provenance::default()
+            },
+        }
+    }
+}
+
+/// Why parts do not make an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EncodeError {
+    /// The metadata is too long: more layers than an image holds, or long names.
+    Metadata,
+    /// The image would be refused.
+    Refused(ImageError),
+}
+
+impl core::fmt::Display for EncodeError {
+    fn fmt(&self, f: &mut core::fmt::Formatter) -> core::fmt::Result {
+        match self {
+            Self::Metadata => {
+                write!(
+                    f,
+                    "an image holds at most {} layers and 1,024 bytes of metadata",
+                    crate::image::MAX_LAYERS
+                )
+            }
+            Self::Refused(error) => write!(f, "the image would be refused: {error}"),
+        }
+    }
+}
+
+impl core::error::Error for EncodeError {}
+
+/// The image of `parts` as words, so that it is aligned. It has passed [`Image::parse`].
+///
+/// # Errors
+/// If the parts do not fit together or do not fit an image.
+///
+/// # Panics
+/// If a token table, embedding or matrix does not have the length that its shape says.
+pub fn encode(parts: &Parts) -> Result<Vec<u32>, EncodeError> {
+    let text: String = parts.tokens.concat();
+    let mut layers = heapless::Vec::new();
+    for gru in &parts.layers {
+        layers.push(gru.layer).map_err(|_| EncodeError::Metadata)?;
+    }
+    let metadata = Metadata {
+        tokens: u16::try_from(parts.tokens.len()).map_err(|_| EncodeError::Metadata)?,
+        text_len: text.len() as u32,
+        start: parts.start,
+        embedding: match parts.input {
+            Input::Table(_) => 0,
+            Input::Embedding { columns, .. } => u16::try_from(columns).unwrap_or(u16::MAX),
+        },
+        layers,
+        logit_bits: parts.logit_bits,
+        provenance: parts.provenance,
+    };
+    let mut buffer = [0; 1024];
+    let metadata = postcard::to_slice(&metadata, &mut buffer).map_err(|_| EncodeError::Metadata)?;
+
+    let mut out = Writer(vec![0; HEADER_LEN]);
+    out.section(metadata);
+    let mut offset = 0;
+    let ends = parts.tokens.iter().map(|token| {
+        offset += token.len() as u32;
+        offset
+    });
+    out.words(core::iter::once(0).chain(ends));
+    let mut sorted: Vec<u16> = (0..parts.tokens.len() as u16).collect();
+    sorted.sort_by_key(|&id| parts.tokens[usize::from(id)].as_bytes());
+    out.section(bytemuck::cast_slice(&sorted));
+    out.section(text.as_bytes());
+    match &parts.input {
+        Input::Table(values) => out.table(
+            values,
+            parts
+                .layers
+                .first()
+                .map_or(1, |gru| gru.layer.hidden.into()),
+        ),
+        Input::Embedding { columns, values } => out.table(values, *columns),
+    }
+    for gru in &parts.layers {
+        for gate in &gru.gates {
+            out.rows(gate);
+        }
+        let units = usize::from(gru.layer.hidden);
+        out.padded_words(&gru.factors, units);
+        out.padded_words(&gru.candidate_bias, units);
+        out.rows(&gru.candidate);
+    }
+    out.rows(&parts.head);
+
+    let Writer(mut image) = out;
+    let length = image.len() as u32;
+    image[0..4].copy_from_slice(&MAGIC);
+    image[8..10].copy_from_slice(&VERSION.to_le_bytes());
+    image[10..12].copy_from_slice(&(metadata.len() as u16).to_le_bytes());
+    image[12..16].copy_from_slice(&length.to_le_bytes());
+    seal(&mut image);
+    let words = aligned(&image);
+    Image::parse(bytes(&words)).map_err(EncodeError::Refused)?;
+    Ok(words)
+}
+
+/// Writes the CRC that fits the rest of an image of at least 16 bytes.
+pub fn seal(image: &mut [u8]) {
+    let crc = checksum(image);
+    image[4..8].copy_from_slice(&crc.to_le_bytes());
+}
+
+/// A copy of `bytes` that begins at a word; zeros fill the last one.
+pub fn aligned(bytes: &[u8]) -> Vec<u32> {
+    let mut words = vec![0u32; bytes.len().div_ceil(4)];
+    bytemuck::cast_slice_mut(&mut words)[..bytes.len()].copy_from_slice(bytes);
+    words
+}
+
+/// The bytes of words.
+pub fn bytes(words: &[u32]) -> &[u8] {
+    bytemuck::cast_slice(words)
+}
+
+struct Writer(Vec<u8>);
+
+impl Writer {
+    /// Bytes, and zeros up to a multiple of 4.
+    fn section(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+        self.0.resize(padded(self.0.len()), 0);
+    }
+
+    fn words(&mut self, words: impl Iterator<Item = u32>) {
+        self.0.extend(words.flat_map(u32::to_le_bytes));
+    }
+
+    /// Runs of `units` values, each padded.
+    fn padded_words(&mut self, values: &[i32], units: usize) {
+        for run in values.chunks_exact(units) {
+            let padding = core::iter::repeat_n(0, padded(units) - units);
+            self.words(run.iter().map(|&v| v as u32).chain(padding));
+        }
+    }
+
+    /// Runs of `columns` values, each padded.
+    fn table(&mut self, values: &[i8], columns: usize) {
+        for run in values.chunks_exact(columns) {
+            self.section(bytemuck::cast_slice(run));
+        }
+    }
+
+    fn rows(&mut self, rows: &Rows) {
+        let width: usize = rows.columns.iter().sum();
+        assert_eq!(
+            rows.weights.len(),
+            rows.bias.len() * width,
+            "rows of {:?} columns",
+            rows.columns
+        );
+        let padded_width = rows.columns.iter().map(|&c| padded(c)).sum();
+        let weights: Vec<&[i8]> = rows.weights.chunks_exact(width.max(1)).collect();
+        for block in weights.chunks(ROWS) {
+            let mut columns = Vec::with_capacity(padded_width);
+            let mut start = 0;
+            for &part in &rows.columns {
+                let lane = |row: usize, column: usize| block.get(row).map_or(0, |row| row[column]);
+                columns.extend(
+                    (start..start + part)
+                        .map(|column| core::array::from_fn(|row| lane(row, column))),
+                );
+                columns.resize(padded(columns.len()), [0; ROWS]);
+                start += part;
+            }
+            self.words(pack(&columns));
+        }
+        let padding = padded(rows.bias.len()) - rows.bias.len();
+        self.words(
+            rows.bias
+                .iter()
+                .map(|&b| b as u32)
+                .chain(core::iter::repeat_n(0, padding)),
+        );
+        self.words(
+            rows.scale
+                .iter()
+                .map(|s| s.0)
+                .chain(core::iter::repeat_n(0, padding)),
+        );
+    }
+}

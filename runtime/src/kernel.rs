@@ -1,0 +1,152 @@
+//! The matrix-vector product, int8 weights times int16 activations: the portable specification.
+//!
+//! Weights stand in blocks of four rows. For each pair of columns a block has two words: rows 0 and 1, then rows 2 and 3.
+//! A word's halfword is one column: `(even row + 128) | odd row << 8`. With S the sum of activations times halfwords
+//! and B that of activations times high bytes, `odd = B` and `even = S - 256 B - 128 sum(x)`, exact modulo 2^32:
+//! one byte extraction and two multiplications serve two weights.
+
+/// Rows in a block.
+pub(crate) const ROWS: usize = 4;
+/// Rows and columns are padded to a multiple of this.
+pub(crate) const PAD: usize = 4;
+
+/// `n` rounded up to [`PAD`].
+pub(crate) const fn padded(n: usize) -> usize {
+    n.div_ceil(PAD) * PAD
+}
+
+/// A vector that rows are multiplied with, and what the even rows subtract.
+#[derive(Clone, Copy)]
+pub(crate) struct Operand<'a> {
+    /// Q15, a multiple of [`PAD`] long.
+    x: &'a [i16],
+    /// 128 times the sum of `x`, modulo 2^32.
+    correction: i32,
+}
+
+impl<'a> Operand<'a> {
+    pub(crate) fn new(x: &'a [i16]) -> Self {
+        let sum = x
+            .iter()
+            .fold(0i32, |sum, &x| sum.wrapping_add(i32::from(x)));
+        Self {
+            x,
+            correction: sum.wrapping_mul(128),
+        }
+    }
+
+    /// The accumulators of one block of as many words as `x` has elements.
+    #[inline]
+    pub(crate) fn rows(&self, block: &[u32]) -> [i32; ROWS] {
+        let (mut s0, mut b0, mut s1, mut b1) = (0i32, 0i32, 0i32, 0i32);
+        for (&[w0, w1], &[x0, x1]) in block
+            .as_chunks::<2>()
+            .0
+            .iter()
+            .zip(self.x.as_chunks::<2>().0)
+        {
+            let (x0, x1) = (i32::from(x0), i32::from(x1));
+            // i8 * i16 and i16 * i16 fit; only the sums wrap.
+            let low = |w: u32| i32::from(w as i16);
+            let high = |w: u32| (w as i32) >> 16;
+            let odd_low = |w: u32| i32::from(w as i16 >> 8);
+            let odd_high = |w: u32| (w as i32) >> 24;
+            s0 = s0
+                .wrapping_add(low(w0).wrapping_mul(x0))
+                .wrapping_add(high(w0).wrapping_mul(x1));
+            b0 = b0
+                .wrapping_add(odd_low(w0).wrapping_mul(x0))
+                .wrapping_add(odd_high(w0).wrapping_mul(x1));
+            s1 = s1
+                .wrapping_add(low(w1).wrapping_mul(x0))
+                .wrapping_add(high(w1).wrapping_mul(x1));
+            b1 = b1
+                .wrapping_add(odd_low(w1).wrapping_mul(x0))
+                .wrapping_add(odd_high(w1).wrapping_mul(x1));
+        }
+        let even = |s: i32, b: i32| {
+            s.wrapping_sub(b.wrapping_shl(8))
+                .wrapping_sub(self.correction)
+        };
+        [even(s0, b0), b0, even(s1, b1), b1]
+    }
+}
+
+/// The four weights of each column of a block, in the order of the rows.
+pub(crate) fn columns(block: &[u32]) -> impl Iterator<Item = [i8; ROWS]> {
+    let weights = |w0: u32, w1: u32, half: u32| {
+        let (a, b) = (w0 >> (16 * half), w1 >> (16 * half));
+        let even = |w: u32| (w as u8).wrapping_sub(128) as i8;
+        let odd = |w: u32| (w >> 8) as i8;
+        [even(a), odd(a), even(b), odd(b)]
+    };
+    block
+        .as_chunks::<2>()
+        .0
+        .iter()
+        .flat_map(move |&[w0, w1]| [weights(w0, w1, 0), weights(w0, w1, 1)])
+}
+
+/// The words of a block of four rows; the inverse of [`columns`].
+#[cfg(any(test, feature = "encode"))]
+pub(crate) fn pack(columns: &[[i8; ROWS]]) -> impl Iterator<Item = u32> {
+    let half =
+        |even: i8, odd: i8| u32::from((even as u8).wrapping_add(128)) | u32::from(odd as u8) << 8;
+    columns.as_chunks::<2>().0.iter().flat_map(move |[a, b]| {
+        [
+            half(a[0], a[1]) | half(b[0], b[1]) << 16,
+            half(a[2], a[3]) | half(b[2], b[3]) << 16,
+        ]
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+    use rand_core::Rng;
+
+    #[test]
+    fn rows_are_the_plain_products() {
+        let mut rng = rand_pcg::Pcg32::new(1, 1);
+        for length in [4, 8, 12, 64, 128, 516] {
+            for extreme in [false, true] {
+                let columns_in: Vec<[i8; 4]> = (0..length)
+                    .map(|_| {
+                        let weight = |r: u32| {
+                            if extreme {
+                                if r & 1 == 0 { -127 } else { 127 }
+                            } else {
+                                (r as i8).max(-127)
+                            }
+                        };
+                        core::array::from_fn(|_| weight(rng.next_u32() >> 8))
+                    })
+                    .collect();
+                let x: Vec<i16> = (0..length)
+                    .map(|_| {
+                        if extreme {
+                            i16::MIN
+                        } else {
+                            (rng.next_u32() >> 8) as i16
+                        }
+                    })
+                    .collect();
+                let block: Vec<u32> = pack(&columns_in).collect();
+                assert_eq!(columns(&block).collect::<Vec<_>>(), columns_in);
+                let expected: [i64; 4] = core::array::from_fn(|row| {
+                    columns_in
+                        .iter()
+                        .zip(&x)
+                        .map(|(w, &x)| i64::from(w[row]) * i64::from(x))
+                        .sum()
+                });
+                assert_eq!(
+                    Operand::new(&x).rows(&block).map(i64::from),
+                    expected,
+                    "{length} columns"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Runs small quantized recurrent networks on microcontrollers.
+//!
+//! No heap and no float where a text is computed: an [`Image`] borrows the model's bytes, a [`Generator`] borrows
+//! [`Image::workspace_len`] words of memory, and the same image, seed and settings give the same bytes on every machine.
+//!
+//! ```
+//! # use pipsqueak::{encode, Cell, Layer};
+//! use pipsqueak::{Generator, Image, Settings};
+//!
+//! # let parts = encode::Parts::random(1, 20, 0, &[Layer { cell: Cell::GruResetAfter, hidden: 16 }]);
+//! # let words = encode::encode(&parts).unwrap();
+//! # let bytes: &[u8] = encode::bytes(&words);
+//! let image = Image::parse(bytes)?; // `bytes`: a file, or the model's slot in a board's flash
+//! let mut workspace = [0; 64];
+//! let mut generator = Generator::new(&image, &mut workspace, Settings::default()).unwrap();
+//! generator.prompt("ab").unwrap();
+//! let text: String = generator.take(20).collect();
+//! assert_eq!(text.chars().count(), 20);
+//! # Ok::<(), pipsqueak::ImageError>(())
+//! ```
+//!
+//! After [`Image::parse`] accepts an image, nothing that runs it can fail or panic. What it computes is specified bit by bit:
+//! `fixed` (rounding), `activation` (tables), `kernel` (products), `cell` (steps), `sampler` (draws).
+#![no_std]
+#![cfg_attr(not(test), warn(clippy::float_arithmetic))]
+
+#[cfg(any(test, feature = "encode"))]
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+#[cfg(target_endian = "big")]
+compile_error!("images are little-endian and read in place: a big-endian target is not supported");
+
+pub mod activation;
+mod cell;
+#[cfg(any(test, feature = "encode"))]
+pub mod encode;
+pub mod fixed;
+mod generate;
+pub mod image;
+mod kernel;
+mod sampler;
+mod score;
+mod state;
+mod vocabulary;
+
+pub use generate::{Generator, Settings, UnknownCharacter};
+pub use image::{Cell, Image, ImageError, Layer, Provenance};
+pub use rand_pcg::Pcg32;
+pub use sampler::{Sampler, Temperature, TemperatureError};
+pub use score::surprise;
+pub use state::{State, WorkspaceError};
+pub use vocabulary::Vocabulary;

@@ -1,0 +1,320 @@
+//! Draws a token from logits: softmax at a temperature, in integers.
+
+use crate::activation::exp2_negative;
+use rand_core::Rng;
+
+/// A temperature in steps of 1/10,000: 0 for the most likely token always, else 0.01 to 100.
+///
+/// ```
+/// use pipsqueak::Temperature;
+/// assert_eq!(Temperature::parse("0.8")?.to_string(), "0.8");
+/// assert!(Temperature::parse("warm").is_err());
+/// # Ok::<(), pipsqueak::TemperatureError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Temperature {
+    ten_thousandths: u32,
+}
+
+/// A text that is not a temperature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TemperatureError;
+
+impl core::fmt::Display for TemperatureError {
+    fn fmt(&self, f: &mut core::fmt::Formatter) -> core::fmt::Result {
+        write!(
+            f,
+            "expected a temperature from 0.01 to 100 with at most 4 decimals, or 0 for greedy"
+        )
+    }
+}
+
+impl core::error::Error for TemperatureError {}
+
+impl Temperature {
+    /// Always the most likely token.
+    pub const GREEDY: Self = Self { ten_thousandths: 0 };
+    const ONE: u32 = 10_000;
+
+    /// Reads decimal text, such as `0.8`. The command line and the console both come here, so they mean the same.
+    ///
+    /// # Errors
+    /// If the text is not a number that [`Temperature`] holds exactly.
+    pub fn parse(text: &str) -> Result<Self, TemperatureError> {
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+        let digits = |s: &str, most: usize| {
+            !s.is_empty() && s.len() <= most && s.bytes().all(|b| b.is_ascii_digit())
+        };
+        if !digits(whole, 3) || !digits(fraction, 4) {
+            return Err(TemperatureError);
+        }
+        let number = |s: &str| s.bytes().fold(0u32, |n, b| n * 10 + u32::from(b - b'0'));
+        let scale = [10_000, 1000, 100, 10, 1][fraction.len() % 5];
+        let ten_thousandths = number(whole) * Self::ONE + number(fraction) * scale;
+        match ten_thousandths {
+            0 | 100..=1_000_000 => Ok(Self { ten_thousandths }),
+            _ => Err(TemperatureError),
+        }
+    }
+
+    /// The nearest temperature to a float. This is the library's only way in from float; a float that was computed
+    /// elsewhere may differ by machine, a text never does.
+    ///
+    /// # Errors
+    /// If it is not 0 or from 0.01 to 100.
+    #[allow(clippy::float_arithmetic, reason = "the edge to float, documented")]
+    pub fn from_f32(temperature: f32) -> Result<Self, TemperatureError> {
+        let ten_thousandths = micromath::F32(temperature * Self::ONE as f32).round().0;
+        match ten_thousandths as u32 {
+            0 if temperature == 0.0 => Ok(Self::GREEDY),
+            n @ 100..=1_000_000 => Ok(Self { ten_thousandths: n }),
+            _ => Err(TemperatureError),
+        }
+    }
+}
+
+impl core::fmt::Display for Temperature {
+    fn fmt(&self, f: &mut core::fmt::Formatter) -> core::fmt::Result {
+        write!(f, "{}", self.ten_thousandths / Self::ONE)?;
+        let (mut fraction, mut scale) = (self.ten_thousandths % Self::ONE, Self::ONE / 10);
+        if fraction > 0 {
+            write!(f, ".")?;
+        }
+        while fraction > 0 {
+            write!(f, "{}", fraction / scale)?;
+            (fraction, scale) = (fraction % scale, scale / 10);
+        }
+        Ok(())
+    }
+}
+
+/// Draws tokens at a temperature from the `top_k` most likely ones.
+///
+/// With d a token's distance below the largest logit, its weight is `2^(-d log2(e) / T)` in integers of 24 bits (fewer
+/// for vocabularies above 128 tokens, so that their sum stays below 2^32), and a token is drawn in proportion to it.
+/// Over real logits the total variation from the exact softmax is below 1e-4.
+#[derive(Clone, Copy, Debug)]
+pub struct Sampler {
+    /// `log2(e) / T` as a 16-bit mantissa and the shift below; 0 for greedy.
+    coefficient: u32,
+    /// Bits right (left when negative) from distance times coefficient, at no fraction bits, to Q16.
+    shift: i32,
+    /// 0: no limit.
+    top_k: u16,
+}
+
+impl Sampler {
+    /// A sampler; `top_k` 0 leaves all tokens in.
+    pub fn new(temperature: Temperature, top_k: u16) -> Self {
+        let divisor = u64::from(temperature.ten_thousandths);
+        // log2(e) * 10^4 * 2^40, divided, is the coefficient with 40 fraction bits.
+        const LOG2_E: u64 = 15_862_599_727_921_870;
+        let Some(coefficient) = LOG2_E.checked_div(divisor) else {
+            return Self {
+                coefficient: 0,
+                shift: 0,
+                top_k,
+            };
+        };
+        let excess = 48 - coefficient.leading_zeros() as i32;
+        Self {
+            coefficient: (coefficient >> excess) as u32,
+            shift: 24 - excess,
+            top_k,
+        }
+    }
+
+    /// Draws one of `logits`, which have `logit_bits` fraction bits. Equal logits count by their place: the first wins.
+    ///
+    /// Takes one u32 of `rng`, or none when greedy.
+    pub fn draw<R: Rng>(&self, logits: &[i16], logit_bits: u32, rng: &mut R) -> u16 {
+        if self.coefficient == 0 {
+            let best = logits
+                .iter()
+                .enumerate()
+                .rev()
+                .max_by_key(|(_, logit)| **logit);
+            return best.map_or(0, |(token, _)| token as u16);
+        }
+        let total = self
+            .weights(logits, logit_bits)
+            .fold(0u32, u32::wrapping_add);
+        let mut rest = ((u64::from(rng.next_u32()) * u64::from(total)) >> 32) as u32;
+        for (token, weight) in self.weights(logits, logit_bits).enumerate() {
+            match rest.checked_sub(weight) {
+                Some(below) => rest = below,
+                None => return token as u16,
+            }
+        }
+        0
+    }
+
+    /// The weight of each token: the distribution of [`draw`](Self::draw) is these over their sum, to within 2^-32 each.
+    /// When greedy, all weigh the same.
+    pub fn weights(&self, logits: &[i16], logit_bits: u32) -> impl Iterator<Item = u32> {
+        let max = logits.iter().copied().max().unwrap_or(0);
+        let bits = (31 - logits.len().next_power_of_two().trailing_zeros()).min(24);
+        let (least, mut ties) = self.least(logits);
+        let shift = self.shift + logit_bits as i32;
+        let sampler = *self;
+        logits.iter().map(move |&logit| {
+            if logit < least || (logit == least && ties == 0) {
+                return 0;
+            }
+            if logit == least {
+                ties -= 1;
+            }
+            sampler.weight(max.abs_diff(logit), shift, bits)
+        })
+    }
+
+    /// `2^-(distance * coefficient >> shift)`, rounded to `bits` fraction bits.
+    #[inline(always)]
+    fn weight(&self, distance: u16, shift: i32, bits: u32) -> u32 {
+        const END: u32 = 32 << 16;
+        // A 16-bit number times one below 2^16.
+        let product = u32::from(distance) * self.coefficient;
+        let exponent = match shift {
+            0.. => product >> shift.min(31),
+            _ if product > END >> (-shift).min(31) => END,
+            _ => product << (-shift).min(31),
+        };
+        if exponent >= END {
+            return 0;
+        }
+        let down = 25 - bits;
+        (exp2_negative(exponent) + (1 << down >> 1)) >> down
+    }
+
+    /// The smallest logit that may be drawn, and how many of its equals.
+    fn least(&self, logits: &[i16]) -> (i16, usize) {
+        let k = usize::from(self.top_k);
+        if k == 0 || k >= logits.len() {
+            return (i16::MIN, usize::MAX);
+        }
+        // The largest value that k logits reach, bit by bit from the top.
+        let reach = |value: u16| {
+            logits
+                .iter()
+                .filter(|&&logit| (logit as u16 ^ 0x8000) >= value)
+                .count()
+        };
+        let value = (0..16).rev().fold(0u16, |value, bit| {
+            let higher = value | 1 << bit;
+            if reach(higher) >= k { higher } else { value }
+        });
+        let above = value.checked_add(1).map_or(0, reach);
+        ((value ^ 0x8000) as i16, k - above)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+    use alloc::vec::Vec;
+    use rand_pcg::Pcg32;
+
+    fn logits(rng: &mut Pcg32, n: usize, spread: u32) -> Vec<i16> {
+        (0..n)
+            .map(|_| ((rng.next_u32() % spread) as i32 - (spread / 2) as i32) as i16)
+            .collect()
+    }
+
+    #[test]
+    fn weights_are_the_softmax() {
+        let mut rng = Pcg32::new(3, 3);
+        for n in [1, 2, 65, 128, 1000] {
+            for bits in [0, 6, 9, 11, 15] {
+                for text in ["0.01", "0.3", "0.8", "1", "1.8", "100"] {
+                    let logits = logits(&mut rng, n, (20 << bits).min(60_000));
+                    let temperature: f64 = text.parse().unwrap();
+                    let max = *logits.iter().max().unwrap();
+                    let exact = |l: i16| {
+                        (f64::from(i32::from(l) - i32::from(max))
+                            / f64::from(1 << bits)
+                            / temperature)
+                            .exp()
+                    };
+                    let sum: f64 = logits.iter().map(|&l| exact(l)).sum();
+                    let sampler = Sampler::new(Temperature::parse(text).unwrap(), 0);
+                    let weights: Vec<u32> = sampler.weights(&logits, bits).collect();
+                    let total: f64 = weights.iter().map(|&w| f64::from(w)).sum();
+                    assert!(total < 4294967296.0);
+                    let difference =
+                        |(&w, &l): (&u32, &i16)| (f64::from(w) / total - exact(l) / sum).abs();
+                    let variation = weights.iter().zip(&logits).map(difference).sum::<f64>() / 2.0;
+                    assert!(
+                        variation < 1e-4,
+                        "{variation} for {n} tokens, {bits} bits, temperature {text}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn draws_follow_the_weights() {
+        let logits = [0i16, 700, -300, 500];
+        let sampler = Sampler::new(Temperature::parse("0.8").unwrap(), 0);
+        let weights: Vec<u32> = sampler.weights(&logits, 9).collect();
+        let total: f64 = weights.iter().map(|&w| f64::from(w)).sum();
+        let mut rng = Pcg32::new(5, 5);
+        let mut counts = [0u32; 4];
+        for _ in 0..100_000 {
+            counts[usize::from(sampler.draw(&logits, 9, &mut rng))] += 1;
+        }
+        for (count, weight) in counts.iter().zip(&weights) {
+            assert!((f64::from(*count) / 1e5 - f64::from(*weight) / total).abs() < 0.006);
+        }
+    }
+
+    #[test]
+    fn top_k_keeps_the_first_k_by_value_then_place() {
+        let mut rng = Pcg32::new(7, 7);
+        for n in [1usize, 2, 9, 65] {
+            for k in [1usize, 2, 5, 64] {
+                let logits = logits(&mut rng, n, 12);
+                let mut order: Vec<usize> = (0..n).collect();
+                order.sort_by_key(|&i| (core::cmp::Reverse(logits[i]), i));
+                let sampler = Sampler::new(Temperature::parse("100").unwrap(), k as u16);
+                let mut kept: Vec<usize> = sampler
+                    .weights(&logits, 11)
+                    .enumerate()
+                    .filter(|(_, w)| *w > 0)
+                    .map(|(i, _)| i)
+                    .collect();
+                let mut expected: Vec<usize> = order.into_iter().take(k).collect();
+                (kept.sort(), expected.sort());
+                assert_eq!(kept, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn greedy_takes_the_first_of_the_largest_and_no_random_number() {
+        let mut rng = Pcg32::new(1, 1);
+        assert_eq!(
+            Sampler::new(Temperature::GREEDY, 0).draw(&[1, 5, 5, 2], 9, &mut rng),
+            1
+        );
+        assert_eq!(rng, Pcg32::new(1, 1));
+    }
+
+    #[test]
+    fn temperatures_are_read_and_printed() {
+        for text in ["0", "0.01", "0.3", "1", "1.25", "100", "0.0123"] {
+            assert_eq!(Temperature::parse(text).unwrap().to_string(), text);
+        }
+        for text in [
+            "", ".", "-1", "1e3", "0.001", "100.1", "1.", ".5", "0.80000", "+1", "1000", "٣",
+            "0.8 ",
+        ] {
+            assert_eq!(Temperature::parse(text), Err(TemperatureError), "{text:?}");
+        }
+        assert_eq!(Temperature::from_f32(0.8), Temperature::parse("0.8"));
+        for float in [f32::NAN, -1.0, 0.001, 1e9] {
+            assert_eq!(Temperature::from_f32(float), Err(TemperatureError));
+        }
+    }
+}

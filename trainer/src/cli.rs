@@ -1,0 +1,38 @@
+//! The command line: arguments only.
+
+use crate::command::{eval, export, generate, inspect};
+use clap::{Parser, Subcommand};
+
+/// Trains a small recurrent network on a text and makes a microcontroller speak it.
+///
+/// The road: `trainer train book.txt --out models/mine`, `trainer export models/mine/model.onnx`,
+/// `trainer generate models/mine/model.pip --prompt "Once"`, `trainer flash models/mine/model.pip --board microbit`.
+#[derive(Debug, Parser)]
+#[command(name = "trainer", version, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Export(export::ExportArgs),
+    Generate(generate::GenerateArgs),
+    Eval(eval::EvalArgs),
+    Inspect(inspect::InspectArgs),
+}
+
+impl Cli {
+    /// Runs the command that was asked for.
+    ///
+    /// # Errors
+    /// As the command says.
+    pub fn run(self) -> anyhow::Result<()> {
+        match self.command {
+            Command::Export(args) => export::run(args),
+            Command::Generate(args) => generate::run(args),
+            Command::Eval(args) => eval::run(args),
+            Command::Inspect(args) => inspect::run(args),
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! `trainer export`
+
+use super::{print_json, print_out};
+use crate::evaluate;
+use crate::model::{ImageBytes, Model};
+use crate::output::write_atomically;
+use crate::quantize::quantize;
+use crate::report::{ExportReport, ImageReport, Losses};
+use crate::{onnx, progress};
+use anyhow::{Context, bail};
+use clap::Args;
+use std::path::PathBuf;
+
+/// Quantizes a network to int8 weights and writes the image that boards run.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// The network: an ONNX file that `trainer train` wrote
+    pub model: PathBuf,
+    /// Where to write the image [default: the model's name with .pip]
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    #[command(flatten)]
+    text: OptionalTextArgs,
+    /// Report as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// As `TextArgs`, and optional.
+#[derive(Debug, Args)]
+struct OptionalTextArgs {
+    /// Compare float and integer loss on this text
+    #[arg(long, value_name = "FILE")]
+    text: Option<PathBuf>,
+    /// Use only this last part of the text, such as 0.1
+    #[arg(long, value_name = "FRACTION", requires = "text", value_parser = super::fraction)]
+    last: Option<f64>,
+    /// Leave out characters that the model does not know
+    #[arg(long, requires = "text")]
+    skip_unknown: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// If the model cannot be read or quantized, or a file not written.
+pub fn run(args: ExportArgs) -> anyhow::Result<()> {
+    let Model::Float(network) = Model::open(&args.model)? else {
+        bail!("{} is an image already: export takes the ONNX file that it came from", args.model.display());
+    };
+    let out = args.out.unwrap_or_else(|| args.model.with_extension("pip"));
+    if out == args.model {
+        bail!("the image would replace the model: name another file with --out");
+    }
+    onnx::check(&network, &onnx::write(&network)).context("the float network and tract disagree")?;
+    let quantized = quantize(&network)?;
+    let image = ImageBytes::new(pipsqueak::encode::encode(&quantized.parts)?)?;
+    let losses = match &args.text.text {
+        None => None,
+        Some(text) => {
+            let text = super::encode_text(&network.vocabulary, text, args.text.last, args.text.skip_unknown)?;
+            let progress = progress::bar(2 * text.tokens.len() as u64, "comparing float and integers");
+            let mut float = evaluate::float(&network, &text.tokens, || progress.inc(1));
+            let mut integer = evaluate::integer(&image.image(), &text.tokens, || progress.inc(1))?;
+            progress.finish_and_clear();
+            (float.skipped, integer.skipped) = (text.skipped, text.skipped);
+            Some(Losses { float, integer, difference: integer.nats_per_char - float.nats_per_char })
+        }
+    };
+    write_atomically(&out, image.bytes())?;
+    let report = ExportReport { image: ImageReport::new(&image.image()), tensors: quantized.tensors, losses };
+    if args.json {
+        return print_json(&report);
+    }
+    print_out(&format!("{report}\nwrote {}\n", out.display()))
+}

@@ -1,0 +1,85 @@
+//! `trainer inspect`
+
+use super::{print_json, print_out};
+use crate::model::Model;
+use crate::network::Layer;
+use crate::report::ImageReport;
+use clap::Args;
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// Tells what a model file holds, what it needs and on which boards it fits.
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// The model, .onnx or .pip
+    pub model: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What a float network is.
+#[derive(Debug, Serialize)]
+struct NetworkReport<'a> {
+    tokens: usize,
+    embedding: Option<usize>,
+    layers: Vec<LayerReport>,
+    parameters: usize,
+    provenance: &'a crate::network::Provenance,
+    vocabulary: &'a [String],
+}
+
+#[derive(Debug, Serialize)]
+struct LayerReport {
+    cell: &'static str,
+    hidden: usize,
+    linear_before_reset: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// If the model cannot be read.
+pub fn run(args: InspectArgs) -> anyhow::Result<()> {
+    match Model::open(&args.model)? {
+        Model::Integer(bytes) => {
+            let report = ImageReport::new(&bytes.image());
+            if args.json { print_json(&report) } else { print_out(&report.to_string()) }
+        }
+        Model::Float(network) => {
+            let layer = |Layer::Gru(gru): &Layer| LayerReport {
+                cell: "GRU",
+                hidden: gru.hidden(),
+                linear_before_reset: gru.linear_before_reset,
+            };
+            let report = NetworkReport {
+                tokens: network.tokens(),
+                embedding: network.embedding.as_ref().map(|e| e.columns),
+                layers: network.layers.iter().map(layer).collect(),
+                parameters: network.parameters(),
+                provenance: &network.provenance,
+                vocabulary: network.vocabulary.texts(),
+            };
+            if args.json {
+                return print_json(&report);
+            }
+            let layers: Vec<String> = report.layers.iter().map(|l| format!("{} {}", l.cell, l.hidden)).collect();
+            let from = report.provenance;
+            let loss = |loss: Option<f32>| loss.map_or("not measured".into(), |nats| format!("{nats:.4} nats/char"));
+            print_out(&format!(
+                "network      {} tokens, {}, {} parameters\ntrained on   {} ({}), {} steps, seed {}\n\
+                 training     {}\nvalidation   {}\nvocabulary   {:?}\n",
+                report.tokens,
+                layers.join(", "),
+                report.parameters,
+                from.corpus,
+                from.split,
+                from.steps,
+                from.seed,
+                loss(from.train_loss),
+                loss(from.validation_loss),
+                report.vocabulary.concat(),
+            ))
+        }
+    }
+}

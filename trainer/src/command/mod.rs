@@ -1,0 +1,54 @@
+//! The commands: arguments, and one function each.
+
+use crate::vocab::{Encoded, Vocabulary};
+use clap::Args;
+use std::path::{Path, PathBuf};
+
+pub mod eval;
+pub mod export;
+pub mod flash;
+pub mod generate;
+pub mod inspect;
+
+/// A text file, and what to do with characters that a model does not know.
+#[derive(Debug, Args)]
+pub struct TextArgs {
+    /// Text to measure on, UTF-8
+    #[arg(long, value_name = "FILE")]
+    pub text: PathBuf,
+    /// Use only this last part of the text, such as 0.1 for the validation part of a training with --validation 0.1
+    #[arg(long, value_name = "FRACTION", value_parser = fraction)]
+    pub last: Option<f64>,
+    /// Leave out characters that the model does not know, and count them, instead of refusing the text
+    #[arg(long)]
+    pub skip_unknown: bool,
+}
+
+fn fraction(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(value) if value > 0.0 && value <= 1.0 => Ok(value),
+        _ => Err("expected a number above 0 and at most 1".into()),
+    }
+}
+
+/// Prints a serializable value as JSON on standard output.
+fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    print_out(&format!("{}\n", serde_json::to_string_pretty(value)?))
+}
+
+/// Prints to standard output; a reader that went away is an error that `main` knows.
+fn print_out(text: &str) -> anyhow::Result<()> {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}
+
+/// The tokens of a text file, or of its last part.
+fn encode_text(vocabulary: &Vocabulary, path: &Path, last: Option<f64>, skip_unknown: bool) -> anyhow::Result<Encoded> {
+    let text = std::fs::read_to_string(path)?;
+    let characters = text.chars().count();
+    let first = (characters as f64 * (1.0 - last.unwrap_or(1.0))) as usize;
+    let begin = text.char_indices().nth(first).map_or(text.len(), |(at, _)| at);
+    Ok(vocabulary.encode(&text[begin..], skip_unknown)?)
+}

@@ -1,0 +1,15 @@
+//! Trains small recurrent networks on a text, quantizes them and makes images for microcontrollers.
+
+pub mod cli;
+pub mod command;
+pub mod evaluate;
+pub mod flash;
+pub mod generate;
+pub mod model;
+pub mod network;
+pub mod onnx;
+pub mod output;
+pub mod progress;
+pub mod quantize;
+pub mod report;
+pub mod vocab;

@@ -1,0 +1,110 @@
+//! A model file, whichever of the two kinds it is.
+
+use crate::network::Network;
+use crate::onnx;
+use crate::vocab::{Vocabulary, VocabularyError};
+use pipsqueak::image::MAGIC;
+use pipsqueak::{Image, ImageError, encode};
+use std::path::{Path, PathBuf};
+
+/// A network in float, or an image's bytes, which have passed [`Image::parse`].
+#[derive(Debug)]
+pub enum Model {
+    /// From an ONNX file.
+    Float(Box<Network>),
+    /// From an image.
+    Integer(ImageBytes),
+}
+
+/// The bytes of an image, aligned and checked.
+#[derive(Debug)]
+pub struct ImageBytes(Vec<u32>);
+
+/// Why a model could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// The file cannot be read.
+    #[error("cannot read {}: {cause}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        cause: std::io::Error,
+    },
+    /// It begins as an image and is not one.
+    #[error("{}: {cause}", path.display())]
+    Image {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        cause: ImageError,
+    },
+    /// It is neither an image nor an ONNX file that can be read.
+    #[error("{}: {cause}", path.display())]
+    Onnx {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        cause: onnx::ReadError,
+    },
+}
+
+impl ImageBytes {
+    /// The words of an image, such as [`encode::encode`] gives.
+    ///
+    /// # Errors
+    /// If they are not an image.
+    pub fn new(words: Vec<u32>) -> Result<Self, ImageError> {
+        Image::parse(encode::bytes(&words))?;
+        Ok(Self(words))
+    }
+
+    /// The bytes to write to a file.
+    pub fn bytes(&self) -> &[u8] {
+        encode::bytes(&self.0)
+    }
+
+    /// The image.
+    pub fn image(&self) -> Image<'_> {
+        Image::parse(self.bytes()).expect("it was parsed when it was made")
+    }
+}
+
+impl Model {
+    /// Opens an image (known by its first bytes) or an ONNX file.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is neither.
+    pub fn open(path: &Path) -> Result<Self, ModelError> {
+        let io = |cause| ModelError::Io { path: path.into(), cause };
+        let bytes = std::fs::read(path).map_err(io)?;
+        let is_image = bytes.starts_with(&MAGIC) || path.extension().is_some_and(|e| e == "pip");
+        if is_image {
+            let image = |cause| ModelError::Image { path: path.into(), cause };
+            // A file of another length was cut off or has something after the image.
+            let parsed = Image::parse(encode::bytes(&encode::aligned(&bytes))).map(|i| i.len()).map_err(image)?;
+            if parsed != bytes.len() {
+                let (expected, found) = (parsed as u32, bytes.len() as u32);
+                return Err(image(ImageError::Length { expected, found }));
+            }
+            return Ok(Self::Integer(ImageBytes(encode::aligned(&bytes))));
+        }
+        let network = onnx::read(&bytes).map_err(|cause| ModelError::Onnx { path: path.into(), cause })?;
+        Ok(Self::Float(Box::new(network)))
+    }
+
+    /// The tokens.
+    ///
+    /// # Errors
+    /// Never for a model that training or export wrote; an image made elsewhere may hold a text twice.
+    pub fn vocabulary(&self) -> Result<Vocabulary, VocabularyError> {
+        match self {
+            Self::Float(network) => Ok(network.vocabulary.clone()),
+            Self::Integer(bytes) => {
+                let image = bytes.image();
+                let vocabulary = image.vocabulary();
+                Vocabulary::new((0..vocabulary.len()).map(|id| vocabulary.text(id as u16).into()).collect())
+            }
+        }
+    }
+}

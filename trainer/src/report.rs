@@ -1,0 +1,203 @@
+//! What export and inspect tell: tensors, boards, and float against integer loss.
+
+use crate::evaluate::Evaluation;
+use crate::quantize::TensorReport;
+use pipsqueak::{Generator, Image};
+use pipsqueak_boards::BOARDS;
+use serde::Serialize;
+use std::fmt::{self, Display};
+
+/// What an image needs and where it fits.
+#[derive(Debug, Serialize)]
+pub struct ImageReport {
+    /// Bytes of the image: flash.
+    pub bytes: usize,
+    /// Tokens, V.
+    pub tokens: usize,
+    /// The embedding's size; 0 where it is folded into the token table.
+    pub embedding: usize,
+    /// Cell and units of each layer.
+    pub layers: Vec<LayerReport>,
+    /// RAM, besides the image.
+    pub ram: RamReport,
+    /// Each known board.
+    pub boards: Vec<BoardReport>,
+    /// Where the network comes from.
+    pub provenance: ProvenanceReport,
+}
+
+/// A layer's shape.
+#[derive(Debug, Serialize)]
+pub struct LayerReport {
+    /// Which cell.
+    pub cell: String,
+    /// Its units.
+    pub hidden: u16,
+}
+
+/// Bytes of RAM, the stack apart.
+#[derive(Debug, Serialize)]
+pub struct RamReport {
+    /// State, logits and what a step needs.
+    pub workspace: usize,
+    /// The generator, as on a 32-bit board.
+    pub generator: usize,
+    /// The parsed image, as on a 32-bit board.
+    pub image: usize,
+    /// All three.
+    pub total: usize,
+}
+
+/// Whether an image fits a board.
+#[derive(Debug, Serialize)]
+pub struct BoardReport {
+    /// The board's name.
+    pub name: &'static str,
+    /// Bytes of its model slot.
+    pub slot: u32,
+    /// Bytes of workspace that its firmware offers.
+    pub workspace: usize,
+    /// Whether both suffice.
+    pub fits: bool,
+}
+
+/// Where a network comes from.
+#[derive(Debug, Serialize)]
+pub struct ProvenanceReport {
+    /// The corpus' file name.
+    pub corpus: String,
+    /// The part of it that was trained on.
+    pub split: String,
+    /// Optimizer steps.
+    pub steps: u32,
+    /// The training's seed.
+    pub seed: u64,
+    /// Loss on the training part, nats per character.
+    pub train_loss: Option<f64>,
+    /// Loss on the validation part, nats per character.
+    pub validation_loss: Option<f64>,
+}
+
+/// A size as on a 32-bit board: there a pointer and a length take 4 bytes each, here 8.
+fn on_32_bits(size: usize, words: usize) -> usize {
+    size - words * (size_of::<usize>() - 4)
+}
+
+impl ImageReport {
+    /// Reports on an image.
+    pub fn new(image: &Image) -> Self {
+        let workspace = image.workspace_len() * 4;
+        // Slices and lengths in each: an upper bound that the boards' build confirms.
+        let generator = on_32_bits(size_of::<Generator>(), 4);
+        let parsed = on_32_bits(size_of::<Image>(), 10);
+        let from = image.provenance();
+        let nats = |thousandths: Option<u16>| thousandths.map(|n| f64::from(n) / 1000.0);
+        Self {
+            bytes: image.len(),
+            tokens: image.vocabulary().len(),
+            embedding: image.embedding(),
+            layers: image
+                .layers()
+                .iter()
+                .map(|layer| LayerReport { cell: format!("{:?}", layer.cell), hidden: layer.hidden })
+                .collect(),
+            ram: RamReport { workspace, generator, image: parsed, total: workspace + generator + parsed },
+            boards: BOARDS
+                .iter()
+                .map(|board| BoardReport {
+                    name: board.name,
+                    slot: board.slot_bytes,
+                    workspace: board.workspace_words * 4,
+                    fits: image.len() <= board.slot_bytes as usize && image.workspace_len() <= board.workspace_words,
+                })
+                .collect(),
+            provenance: ProvenanceReport {
+                corpus: from.corpus.into(),
+                split: from.split.into(),
+                steps: from.steps,
+                seed: from.seed,
+                train_loss: nats(from.train_loss),
+                validation_loss: nats(from.validation_loss),
+            },
+        }
+    }
+}
+
+impl Display for ImageReport {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let layers: Vec<String> = self.layers.iter().map(|l| format!("{} {}", l.cell, l.hidden)).collect();
+        let input = match self.embedding {
+            0 => "token table".into(),
+            n => format!("embedding {n}"),
+        };
+        writeln!(f, "network      {} tokens, {input}, {}", self.tokens, layers.join(", "))?;
+        let from = &self.provenance;
+        writeln!(f, "trained on   {} ({}), {} steps, seed {}", from.corpus, from.split, from.steps, from.seed)?;
+        if let Some(loss) = from.validation_loss {
+            writeln!(f, "validation   {loss:.3} nats/char in float")?;
+        }
+        writeln!(f, "flash        {} bytes ({:.1} KB)", self.bytes, self.bytes as f64 / 1024.0)?;
+        let ram = &self.ram;
+        writeln!(
+            f,
+            "RAM          {} bytes: workspace {}, generator {}, parsed image {}",
+            ram.total, ram.workspace, ram.generator, ram.image
+        )?;
+        writeln!(f, "\n{:<12} {:>12} {:>12} {:>14} {:>14}  fits", "board", "slot", "image", "workspace", "needed")?;
+        for board in &self.boards {
+            let fits = if board.fits { "yes" } else { "no" };
+            writeln!(
+                f,
+                "{:<12} {:>12} {:>12} {:>14} {:>14}  {fits}",
+                board.name, board.slot, self.bytes, board.workspace, ram.workspace
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// Everything that `export` tells.
+#[derive(Debug, Serialize)]
+pub struct ExportReport {
+    /// What the image needs.
+    pub image: ImageReport,
+    /// What became of each tensor.
+    pub tensors: Vec<TensorReport>,
+    /// Losses on a text, if one was given.
+    pub losses: Option<Losses>,
+}
+
+/// Float against integer loss on the same text.
+#[derive(Debug, Serialize)]
+pub struct Losses {
+    /// Of the float network.
+    pub float: Evaluation,
+    /// Of the image, run by the boards' own code.
+    pub integer: Evaluation,
+    /// Integer minus float, nats per character.
+    pub difference: f64,
+}
+
+impl Display for ExportReport {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        writeln!(f, "{:<30} {:>12} {:>9} {:>23} {:>10}", "tensor", "shape", "bytes", "scale", "error")?;
+        for tensor in &self.tensors {
+            let [rows, columns] = tensor.shape;
+            let shape = format!("{rows} x {columns}");
+            let scale = format!("{:.2e} to {:.2e}", tensor.scale[0], tensor.scale[1]);
+            let error = format!("{:.2} %", tensor.relative_error * 100.0);
+            writeln!(f, "{:<30} {shape:>12} {:>9} {scale:>23} {error:>10}", tensor.name, tensor.bytes)?;
+        }
+        write!(f, "\n{}", self.image)?;
+        if let Some(losses) = &self.losses {
+            writeln!(f, "\n{:<12} {:>10} {:>10} {:>12}", "loss", "nats/char", "bits/char", "perplexity")?;
+            for (name, loss) in [("float", &losses.float), ("integer", &losses.integer)] {
+                let Evaluation { nats_per_char, bits_per_char, perplexity, .. } = loss;
+                writeln!(f, "{name:<12} {nats_per_char:>10.4} {bits_per_char:>10.4} {perplexity:>12.3}")?;
+            }
+            let (characters, skipped) = (losses.integer.characters, losses.integer.skipped);
+            writeln!(f, "difference   {:>+10.5} over {characters} characters, {skipped} skipped", losses.difference)?;
+        }
+        Ok(())
+    }
+}

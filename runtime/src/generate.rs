@@ -29,6 +29,14 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// The random numbers that a text of these settings draws from.
+    pub fn rng(&self) -> Pcg32 {
+        // The stream is the same for all: texts differ by seed alone.
+        Pcg32::new(self.seed, 0x7069_7073_7175_6561)
+    }
+}
+
 /// A character of a prompt that no token covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownCharacter {
@@ -53,9 +61,6 @@ impl core::fmt::Display for UnknownCharacter {
 }
 
 impl core::error::Error for UnknownCharacter {}
-
-/// Pcg32's stream, the same for all: texts differ by seed alone.
-const STREAM: u64 = 0x7069_7073_7175_6561;
 
 /// Reads a prompt and yields the text that follows, a token at a time, without end.
 ///
@@ -85,13 +90,13 @@ impl<'i, 'w> Generator<'i, 'w> {
             image,
             workspace,
             settings,
-            Pcg32::new(settings.seed, STREAM),
+            settings.rng(),
         )
     }
 
     /// Begins anew: the state is zero, the random numbers begin at the seed, and nothing has been read.
     pub fn restart(&mut self, settings: Settings) {
-        self.rng = Pcg32::new(settings.seed, STREAM);
+        self.rng = settings.rng();
         self.sampler = Sampler::new(settings.temperature, settings.top_k);
         self.state.reset();
         self.pending = None;

@@ -2,7 +2,7 @@
 
 use crate::evaluate::Evaluation;
 use crate::quantize::TensorReport;
-use pipsqueak::{Generator, Image};
+use pipsqueak::{GENERATOR_RAM, IMAGE_RAM, Image};
 use pipsqueak_boards::BOARDS;
 use serde::Serialize;
 use std::fmt::{self, Display};
@@ -78,18 +78,11 @@ pub struct ProvenanceReport {
     pub validation_loss: Option<f64>,
 }
 
-/// A size as on a 32-bit board: there a pointer and a length take 4 bytes each, here 8.
-fn on_32_bits(size: usize, words: usize) -> usize {
-    size - words * (size_of::<usize>() - 4)
-}
-
 impl ImageReport {
     /// Reports on an image.
     pub fn new(image: &Image) -> Self {
         let workspace = image.workspace_len() * 4;
-        // Slices and lengths in each: an upper bound that the boards' build confirms.
-        let generator = on_32_bits(size_of::<Generator>(), 4);
-        let parsed = on_32_bits(size_of::<Image>(), 10);
+        let (generator, parsed) = (GENERATOR_RAM, IMAGE_RAM);
         let from = image.provenance();
         let nats = |thousandths: Option<u16>| thousandths.map(|n| f64::from(n) / 1000.0);
         Self {

@@ -12,9 +12,18 @@ fn integers_lose_less_than_two_thousandths_of_a_nat() {
         let (network, image) = shipped(name);
         let tokens = unseen(&network);
         let float = evaluate::float(&network, &tokens, || ()).nats_per_char;
-        let integer = evaluate::integer(&image.image(), &tokens, || ()).unwrap().nats_per_char;
-        println!("{name}: float {float:.4}, integer {integer:.4}, {:+.5} nats over {} characters", integer - float, tokens.len());
-        assert!((integer - float).abs() <= 0.002, "{name}: float {float}, integer {integer}");
+        let integer = evaluate::integer(&image.image(), &tokens, || ())
+            .unwrap()
+            .nats_per_char;
+        println!(
+            "{name}: float {float:.4}, integer {integer:.4}, {:+.5} nats over {} characters",
+            integer - float,
+            tokens.len()
+        );
+        assert!(
+            (integer - float).abs() <= 0.002,
+            "{name}: float {float}, integer {integer}"
+        );
     }
 }
 
@@ -33,13 +42,20 @@ fn the_state_does_not_drift() {
             integer.step(token);
             let last = network.layers.len() - 1;
             let pairs = float.hidden[last].iter().zip(integer.hidden(last));
-            let sum: f64 = pairs.map(|(f, &i)| (f64::from(*f) - f64::from(i) / 32768.0).abs()).sum();
+            let sum: f64 = pairs
+                .map(|(f, &i)| (f64::from(*f) - f64::from(i) / 32768.0).abs())
+                .sum();
             errors.push(sum / float.hidden[last].len() as f64);
         }
         assert_eq!(errors.len(), 10_000);
-        let mean = |range: std::ops::Range<usize>| errors[range.clone()].iter().sum::<f64>() / range.len() as f64;
+        let mean = |range: std::ops::Range<usize>| {
+            errors[range.clone()].iter().sum::<f64>() / range.len() as f64
+        };
         let (early, late) = (mean(1000..2000), mean(9000..10_000));
-        println!("{name}: state error {early:.5} over steps 1,000 to 2,000, {late:.5} over 9,000 to 10,000: {:.3}", late / early);
+        println!(
+            "{name}: state error {early:.5} over steps 1,000 to 2,000, {late:.5} over 9,000 to 10,000: {:.3}",
+            late / early
+        );
         assert!(late <= 1.2 * early, "{name}: {early} became {late}");
     }
 }
@@ -61,9 +77,14 @@ fn the_sampler_is_the_softmax() {
         for (text, worst) in temperatures.into_iter().zip(&mut worst) {
             let temperature: f64 = text.parse().unwrap();
             let below = |l: i16| (f64::from(l) - f64::from(max)) / f64::from(1 << bits);
-            let exact: Vec<f64> = logits.iter().map(|&l| (below(l) / temperature).exp()).collect();
+            let exact: Vec<f64> = logits
+                .iter()
+                .map(|&l| (below(l) / temperature).exp())
+                .collect();
             let sum: f64 = exact.iter().sum();
-            let weights: Vec<u32> = Sampler::new(Temperature::parse(text).unwrap(), 0).weights(logits, bits).collect();
+            let weights: Vec<u32> = Sampler::new(Temperature::parse(text).unwrap(), 0)
+                .weights(logits, bits)
+                .collect();
             let total: u64 = weights.iter().map(|&w| u64::from(w)).sum();
             // A draw is r * total >> 32 for a uniform 32-bit r: count the r that give each token.
             let first = |rest: u64| (rest << 32).div_ceil(total);

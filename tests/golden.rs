@@ -15,8 +15,14 @@ fn path(name: &str, extension: &str) -> PathBuf {
 
 /// Name, tokens, embedding, layers.
 fn shapes() -> Vec<(&'static str, usize, usize, Vec<Layer>)> {
-    let after = |hidden| Layer { cell: Cell::GruResetAfter, hidden };
-    let before = |hidden| Layer { cell: Cell::GruResetBefore, hidden };
+    let after = |hidden| Layer {
+        cell: Cell::GruResetAfter,
+        hidden,
+    };
+    let before = |hidden| Layer {
+        cell: Cell::GruResetBefore,
+        hidden,
+    };
     vec![
         ("table-after", 29, 0, vec![after(24)]),
         ("table-before", 29, 0, vec![before(17)]),
@@ -28,7 +34,9 @@ fn shapes() -> Vec<(&'static str, usize, usize, Vec<Layer>)> {
 }
 
 fn numbers(line: &str) -> Vec<i16> {
-    line.split_whitespace().map(|n| n.parse().unwrap()).collect()
+    line.split_whitespace()
+        .map(|n| n.parse().unwrap())
+        .collect()
 }
 
 #[test]
@@ -40,7 +48,10 @@ fn another_implementation_computes_the_same() {
             continue;
         }
         let file = fs::read(path(name, "pip")).unwrap();
-        assert!(file == bytes(&words), "{name}: the encoder writes other bytes than it did");
+        assert!(
+            file == bytes(&words),
+            "{name}: the encoder writes other bytes than it did"
+        );
         let words = aligned(&file);
         let image = Image::parse(bytes(&words)).unwrap();
         let mut workspace = vec![0; image.workspace_len()];
@@ -62,15 +73,30 @@ fn another_implementation_computes_the_same() {
                 }
                 "logits" => assert_eq!(state.logits(), numbers(rest), "{name}"),
                 _ => {
-                    let [temperature, top_k, text] = rest.splitn(3, ' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
+                    let [temperature, top_k, text] = rest.splitn(3, ' ').collect::<Vec<_>>()[..]
+                    else {
+                        panic!("{line}")
+                    };
                     let temperature = Temperature::parse(temperature).unwrap();
-                    let settings = Settings { temperature, top_k: top_k.parse().unwrap(), seed: 7 };
+                    let settings = Settings {
+                        temperature,
+                        top_k: top_k.parse().unwrap(),
+                        seed: 7,
+                    };
                     let generator = Generator::new(&image, &mut workspace2, settings).unwrap();
-                    assert_eq!(generator.take(60).collect::<String>(), text, "{name} at {temperature}");
+                    assert_eq!(
+                        generator.take(60).collect::<String>(),
+                        text,
+                        "{name} at {temperature}"
+                    );
                     texts += 1;
                 }
             }
         }
-        assert_eq!((states, texts), (20 * layers.len(), 5), "{name}: the golden file is cut off");
+        assert_eq!(
+            (states, texts),
+            (20 * layers.len(), 5),
+            "{name}: the golden file is cut off"
+        );
     }
 }

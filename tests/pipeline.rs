@@ -21,7 +21,9 @@ fn corpus(words: &[&str], end: &str) -> String {
     let mut rng = Pcg32::new(11, 1);
     let mut text = String::new();
     while text.chars().count() < 6000 {
-        let sentence: Vec<&str> = (0..4).map(|_| words[rng.next_u32() as usize % words.len()]).collect();
+        let sentence: Vec<&str> = (0..4)
+            .map(|_| words[rng.next_u32() as usize % words.len()])
+            .collect();
         text += &format!("{}{end}\n", sentence.join(" "));
     }
     text
@@ -33,7 +35,19 @@ fn road(folder: &Path, text: &str, prompt: &str) -> String {
     fs::write(&corpus, text).unwrap();
     let (corpus, out) = (corpus.to_str().unwrap(), folder.join("model"));
     let out = out.to_str().unwrap();
-    let settings = ["--hidden", "32", "--steps", "150", "--sequence", "16", "--batch", "16", "--validation", "0.1", "--quiet"];
+    let settings = [
+        "--hidden",
+        "32",
+        "--steps",
+        "150",
+        "--sequence",
+        "16",
+        "--batch",
+        "16",
+        "--validation",
+        "0.1",
+        "--quiet",
+    ];
     run(&[&["train", corpus, "--out", out], &settings[..]].concat()).unwrap();
     let (onnx, pip) = (format!("{out}/model.onnx"), format!("{out}/model.pip"));
     run(&["export", &onnx, "--text", corpus, "--last", "0.1"]).unwrap();
@@ -41,16 +55,32 @@ fn road(folder: &Path, text: &str, prompt: &str) -> String {
     let vocabulary = Model::open(Path::new(&onnx)).unwrap().vocabulary().unwrap();
     let (_, unseen) = trainer::corpus::split(text, 0.1);
     let tokens = vocabulary.encode(unseen, false).unwrap().tokens;
-    let Model::Float(network) = Model::open(Path::new(&onnx)).unwrap() else { panic!("an ONNX file is float") };
-    let Model::Integer(bytes) = Model::open(Path::new(&pip)).unwrap() else { panic!("a .pip is an image") };
+    let Model::Float(network) = Model::open(Path::new(&onnx)).unwrap() else {
+        panic!("an ONNX file is float")
+    };
+    let Model::Integer(bytes) = Model::open(Path::new(&pip)).unwrap() else {
+        panic!("a .pip is an image")
+    };
     let image = bytes.image();
     let float = trainer::evaluate::float(&network, &tokens, || ()).nats_per_char;
-    let integer = trainer::evaluate::integer(&image, &tokens, || ()).unwrap().nats_per_char;
-    assert!(float < 0.6 * (vocabulary.len() as f64).ln(), "nothing was learnt: {float} nats/char");
-    assert!((float - integer).abs() < 0.005, "float {float}, integer {integer}");
+    let integer = trainer::evaluate::integer(&image, &tokens, || ())
+        .unwrap()
+        .nats_per_char;
+    assert!(
+        float < 0.6 * (vocabulary.len() as f64).ln(),
+        "nothing was learnt: {float} nats/char"
+    );
+    assert!(
+        (float - integer).abs() < 0.005,
+        "float {float}, integer {integer}"
+    );
     assert_eq!(image.provenance().corpus, "corpus.txt");
 
-    let settings = Settings { temperature: Temperature::parse("0.5").unwrap(), top_k: 0, seed: 3 };
+    let settings = Settings {
+        temperature: Temperature::parse("0.5").unwrap(),
+        top_k: 0,
+        seed: 3,
+    };
     let mut workspace = vec![0; image.workspace_len()];
     let mut generator = Generator::new(&image, &mut workspace, settings).unwrap();
     generator.prompt(prompt).unwrap();
@@ -65,7 +95,11 @@ fn road(folder: &Path, text: &str, prompt: &str) -> String {
 
 /// How many of the text's whole words are words of the corpus.
 fn known_words(text: &str, words: &[&str], end: &str) -> f64 {
-    let found: Vec<&str> = text.split_whitespace().skip(1).map(|w| w.trim_end_matches(end)).collect();
+    let found: Vec<&str> = text
+        .split_whitespace()
+        .skip(1)
+        .map(|w| w.trim_end_matches(end))
+        .collect();
     found.iter().filter(|w| words.contains(w)).count() as f64 / found.len() as f64
 }
 
@@ -99,6 +133,20 @@ fn a_prompt_outside_the_vocabulary_is_named() {
     road(folder.path(), &corpus(&["one", "two", "three"], "."), "one");
     let pip = folder.path().join("model/model.pip");
     let error = run(&["generate", pip.to_str().unwrap(), "--prompt", "zero ☃"]).unwrap_err();
-    assert!(error.contains("2 character(s)") && error.contains("U+2603") && error.contains("--skip-unknown"), "{error}");
-    run(&["generate", pip.to_str().unwrap(), "--prompt", "zero ☃", "--length", "5", "--skip-unknown"]).unwrap();
+    assert!(
+        error.contains("2 character(s)")
+            && error.contains("U+2603")
+            && error.contains("--skip-unknown"),
+        "{error}"
+    );
+    run(&[
+        "generate",
+        pip.to_str().unwrap(),
+        "--prompt",
+        "zero ☃",
+        "--length",
+        "5",
+        "--skip-unknown",
+    ])
+    .unwrap();
 }

@@ -86,12 +86,7 @@ impl<'i, 'w> Generator<'i, 'w> {
         workspace: &'w mut [u32],
         settings: Settings,
     ) -> Result<Self, WorkspaceError> {
-        Self::with_rng(
-            image,
-            workspace,
-            settings,
-            settings.rng(),
-        )
+        Self::with_rng(image, workspace, settings, settings.rng())
     }
 
     /// Begins anew: the state is zero, the random numbers begin at the seed, and nothing has been read.

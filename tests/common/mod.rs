@@ -16,7 +16,9 @@ pub const MODELS: [&str; 2] = ["shakespeare", "shakespeare-256"];
 
 /// A shipped model in float and in integers.
 pub fn shipped(name: &str) -> (Box<Network>, ImageBytes) {
-    let open = |file: &str| Model::open(&root().join("models").join(name).join(file)).expect("a shipped model");
+    let open = |file: &str| {
+        Model::open(&root().join("models").join(name).join(file)).expect("a shipped model")
+    };
     match (open("model.onnx"), open("model.pip")) {
         (Model::Float(network), Model::Integer(image)) => (network, image),
         _ => panic!("{name}: model.onnx is the float network, model.pip the image"),
@@ -25,8 +27,14 @@ pub fn shipped(name: &str) -> (Box<Network>, ImageBytes) {
 
 /// The folder of larger data, where the environment names one.
 pub fn data(file: &str) -> Option<PathBuf> {
-    let path = PathBuf::from(std::env::var_os("PIPSQUEAK_DATA")?).join("data").join(file);
-    assert!(path.exists(), "PIPSQUEAK_DATA is set, but {} is not there", path.display());
+    let path = PathBuf::from(std::env::var_os("PIPSQUEAK_DATA")?)
+        .join("data")
+        .join(file);
+    assert!(
+        path.exists(),
+        "PIPSQUEAK_DATA is set, but {} is not there",
+        path.display()
+    );
     Some(path)
 }
 
@@ -41,9 +49,18 @@ pub fn unseen(network: &Network) -> Vec<u16> {
         }
         None => {
             let temperature = pipsqueak::Temperature::parse("1").expect("a temperature");
-            let settings = pipsqueak::Settings { temperature, ..Default::default() };
-            FloatGenerator::new(network, &[], settings).take(20_000).collect()
+            let settings = pipsqueak::Settings {
+                temperature,
+                ..Default::default()
+            };
+            FloatGenerator::new(network, &[], settings)
+                .take(20_000)
+                .collect()
         }
     };
-    network.vocabulary.encode(&text, false).expect("the model knows its corpus").tokens
+    network
+        .vocabulary
+        .encode(&text, false)
+        .expect("the model knows its corpus")
+        .tokens
 }

@@ -1,6 +1,6 @@
 //! The command line: arguments only.
 
-use crate::command::{eval, export, generate, inspect};
+use crate::command::{eval, export, flash, generate, inspect};
 use clap::{Parser, Subcommand};
 
 /// Trains a small recurrent network on a text and makes a microcontroller speak it.
@@ -17,6 +17,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Export(export::ExportArgs),
+    Flash(flash::FlashArgs),
     Generate(generate::GenerateArgs),
     Eval(eval::EvalArgs),
     Inspect(inspect::InspectArgs),
@@ -30,6 +31,7 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Export(args) => export::run(args),
+            Command::Flash(args) => flash::run(args),
             Command::Generate(args) => generate::run(args),
             Command::Eval(args) => eval::run(args),
             Command::Inspect(args) => inspect::run(args),

@@ -58,7 +58,11 @@ pub fn float(network: &Network, tokens: &[u16], mut seen: impl FnMut()) -> Evalu
 ///
 /// # Panics
 /// If a token is not in the vocabulary.
-pub fn integer(image: &Image, tokens: &[u16], mut seen: impl FnMut()) -> Result<Evaluation, WorkspaceError> {
+pub fn integer(
+    image: &Image,
+    tokens: &[u16],
+    mut seen: impl FnMut(),
+) -> Result<Evaluation, WorkspaceError> {
     let begun = Instant::now();
     let mut workspace = vec![0; image.workspace_len()];
     let mut state = State::new(image, &mut workspace)?;
@@ -73,5 +77,9 @@ pub fn integer(image: &Image, tokens: &[u16], mut seen: impl FnMut()) -> Result<
         total += nats(&logits, pair[1]);
         seen();
     }
-    Ok(Evaluation::new(total, tokens.len().saturating_sub(1), begun))
+    Ok(Evaluation::new(
+        total,
+        tokens.len().saturating_sub(1),
+        begun,
+    ))
 }

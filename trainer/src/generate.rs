@@ -22,12 +22,20 @@ impl<'n> FloatGenerator<'n> {
     /// If a token is not in the vocabulary.
     pub fn new(network: &'n Network, prompt: &[u16], settings: Settings) -> Self {
         let mut state = network.state();
-        let (&pending, read) = prompt.split_last().unwrap_or((&network.vocabulary.start(), &[]));
+        let (&pending, read) = prompt
+            .split_last()
+            .unwrap_or((&network.vocabulary.start(), &[]));
         for &token in read {
             network.step(&mut state, token);
         }
         let sampler = Sampler::new(settings.temperature, settings.top_k);
-        Self { network, state, sampler, rng: settings.rng(), pending }
+        Self {
+            network,
+            state,
+            sampler,
+            rng: settings.rng(),
+            pending,
+        }
     }
 }
 
@@ -38,8 +46,12 @@ impl<'n> Iterator for FloatGenerator<'n> {
         self.network.step(&mut self.state, self.pending);
         let one = f32::from(1u16 << LOGIT_BITS);
         // A cast from float saturates.
-        let logits: Vec<i16> =
-            self.network.logits(&self.state).iter().map(|logit| (logit * one).round() as i16).collect();
+        let logits: Vec<i16> = self
+            .network
+            .logits(&self.state)
+            .iter()
+            .map(|logit| (logit * one).round() as i16)
+            .collect();
         self.pending = self.sampler.draw(&logits, LOGIT_BITS, &mut self.rng);
         Some(self.network.vocabulary.text(self.pending))
     }

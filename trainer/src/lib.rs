@@ -12,4 +12,5 @@ pub mod output;
 pub mod progress;
 pub mod quantize;
 pub mod report;
+pub mod sample;
 pub mod vocab;

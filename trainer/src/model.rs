@@ -76,20 +76,31 @@ impl Model {
     /// # Errors
     /// If the file cannot be read or is neither.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
-        let io = |cause| ModelError::Io { path: path.into(), cause };
+        let io = |cause| ModelError::Io {
+            path: path.into(),
+            cause,
+        };
         let bytes = std::fs::read(path).map_err(io)?;
         let is_image = bytes.starts_with(&MAGIC) || path.extension().is_some_and(|e| e == "pip");
         if is_image {
-            let image = |cause| ModelError::Image { path: path.into(), cause };
+            let image = |cause| ModelError::Image {
+                path: path.into(),
+                cause,
+            };
             // A file of another length was cut off or has something after the image.
-            let parsed = Image::parse(encode::bytes(&encode::aligned(&bytes))).map(|i| i.len()).map_err(image)?;
+            let parsed = Image::parse(encode::bytes(&encode::aligned(&bytes)))
+                .map(|i| i.len())
+                .map_err(image)?;
             if parsed != bytes.len() {
                 let (expected, found) = (parsed as u32, bytes.len() as u32);
                 return Err(image(ImageError::Length { expected, found }));
             }
             return Ok(Self::Integer(ImageBytes(encode::aligned(&bytes))));
         }
-        let network = onnx::read(&bytes).map_err(|cause| ModelError::Onnx { path: path.into(), cause })?;
+        let network = onnx::read(&bytes).map_err(|cause| ModelError::Onnx {
+            path: path.into(),
+            cause,
+        })?;
         Ok(Self::Float(Box::new(network)))
     }
 
@@ -103,7 +114,11 @@ impl Model {
             Self::Integer(bytes) => {
                 let image = bytes.image();
                 let vocabulary = image.vocabulary();
-                Vocabulary::new((0..vocabulary.len()).map(|id| vocabulary.text(id as u16).into()).collect())
+                Vocabulary::new(
+                    (0..vocabulary.len())
+                        .map(|id| vocabulary.text(id as u16).into())
+                        .collect(),
+                )
             }
         }
     }

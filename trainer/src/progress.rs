@@ -7,7 +7,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 /// # Panics
 /// Never: the template is constant.
 pub fn bar(length: u64, what: &'static str) -> ProgressBar {
-    let style = ProgressStyle::with_template("{msg} {wide_bar} {percent} % {per_sec} {eta} left").expect("a good template");
+    let style = ProgressStyle::with_template("{msg} {wide_bar} {percent} % {per_sec} {eta} left")
+        .expect("a good template");
     let bar = ProgressBar::new(length).with_style(style);
     bar.set_message(what);
     bar

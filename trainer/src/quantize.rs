@@ -47,7 +47,9 @@ pub enum QuantizeError {
         limit: usize,
     },
     /// A weight or bias that no unit of a row reaches.
-    #[error("row {row} of {tensor} has values as large as {value}: expected below 256; such weights come from a training that diverged")]
+    #[error(
+        "row {row} of {tensor} has values as large as {value}: expected below 256; such weights come from a training that diverged"
+    )]
     Value {
         /// The tensor.
         tensor: String,
@@ -77,7 +79,13 @@ pub fn quantize(network: &Network) -> Result<Quantized<'_>, QuantizeError> {
         Some(embedding) if !folds => {
             let (values, scales, report) = quantize_embedding(embedding);
             tensors.push(report);
-            (Input::Embedding { columns: embedding.columns, values }, Some(scales))
+            (
+                Input::Embedding {
+                    columns: embedding.columns,
+                    values,
+                },
+                Some(scales),
+            )
         }
         embedding => {
             let table = TokenTable::new(first, embedding.as_ref(), network.tokens());
@@ -124,14 +132,19 @@ fn check_sizes(network: &Network) -> Result<(), QuantizeError> {
     for layer in &network.layers {
         limit("units in a layer", layer.hidden(), MAX_UNITS.into())?;
     }
-    limit("elements in the embedding", network.embedding.as_ref().map_or(0, |e| e.columns), MAX_UNITS.into())
+    limit(
+        "elements in the embedding",
+        network.embedding.as_ref().map_or(0, |e| e.columns),
+        MAX_UNITS.into(),
+    )
 }
 
 /// The image keeps names of at most 64 bytes.
 fn provenance(network: &Network) -> Provenance<'_> {
     let cut = |text: &'_ str| text.floor_char_boundary(64);
     let from = &network.provenance;
-    let thousandths = |loss: Option<f32>| loss.map(|nats| (nats * 1000.0).round().clamp(0.0, 65535.0) as u16);
+    let thousandths =
+        |loss: Option<f32>| loss.map(|nats| (nats * 1000.0).round().clamp(0.0, 65535.0) as u16);
     Provenance {
         corpus: &from.corpus[..cut(&from.corpus)],
         split: &from.split[..cut(&from.split)],
@@ -160,7 +173,9 @@ fn embedding_bytes(network: &Network, columns: usize) -> usize {
 
 /// The most fraction bits with which no logit can saturate: from the rows' norms, since a state is below 1.
 fn logit_bits(w: &Matrix, b: &[f32]) -> u8 {
-    let norm = |row: usize| w.row(row).iter().map(|w| f64::from(w.abs())).sum::<f64>() + f64::from(b[row].abs());
+    let norm = |row: usize| {
+        w.row(row).iter().map(|w| f64::from(w.abs())).sum::<f64>() + f64::from(b[row].abs())
+    };
     let largest = (0..w.rows).map(norm).fold(1e-6, f64::max);
     (32767.0 / largest).log2().floor().clamp(0.0, 15.0) as u8
 }
@@ -193,16 +208,30 @@ impl TokenTable {
         let product = |row: usize, token: usize| -> f64 {
             match embedding {
                 None => gru.w.row(row)[token].into(),
-                Some(e) => e.row(token).iter().zip(gru.w.row(row)).map(|(e, w)| f64::from(*e) * f64::from(*w)).sum(),
+                Some(e) => e
+                    .row(token)
+                    .iter()
+                    .zip(gru.w.row(row))
+                    .map(|(e, w)| f64::from(*e) * f64::from(*w))
+                    .sum(),
             }
         };
-        let mut table =
-            Self { units: gru.hidden(), values: vec![0; tokens * rows], steps: vec![], middles: vec![], squares: [0.0; 2] };
+        let mut table = Self {
+            units: gru.hidden(),
+            values: vec![0; tokens * rows],
+            steps: vec![],
+            middles: vec![],
+            squares: [0.0; 2],
+        };
         for row in 0..rows {
             // A pre-activation ends at 16; so may what a token adds to it, with its bias.
             let bias = f64::from(gru.wb[row]);
-            let column: Vec<f64> = (0..tokens).map(|t| (product(row, t) + bias).clamp(-15.5, 15.5) - bias).collect();
-            let (low, high) = column.iter().fold((f64::MAX, f64::MIN), |(l, h), &x| (l.min(x), h.max(x)));
+            let column: Vec<f64> = (0..tokens)
+                .map(|t| (product(row, t) + bias).clamp(-15.5, 15.5) - bias)
+                .collect();
+            let (low, high) = column
+                .iter()
+                .fold((f64::MAX, f64::MIN), |(l, h), &x| (l.min(x), h.max(x)));
             let middle = (low + high) / 2.0;
             let step = ((high - low) / 2.0 / 127.0).max(1e-9);
             for (token, x) in column.iter().enumerate() {
@@ -220,7 +249,11 @@ impl TokenTable {
     fn report(&self, embedding: &Option<Matrix>) -> TensorReport {
         let rows = 3 * self.units;
         let tokens = self.values.len() / rows;
-        let name = if embedding.is_some() { "token table (embedding folded)" } else { "token table" };
+        let name = if embedding.is_some() {
+            "token table (embedding folded)"
+        } else {
+            "token table"
+        };
         TensorReport {
             name: name.into(),
             shape: [tokens, rows],
@@ -235,7 +268,9 @@ impl TokenTable {
 fn quantize_embedding(embedding: &Matrix) -> (Vec<i8>, Vec<f64>, TensorReport) {
     let column = |c: usize| (0..embedding.rows).map(move |r| f64::from(embedding.row(r)[c]));
     let largest = |c: usize| column(c).map(f64::abs).fold(1e-9, f64::max);
-    let scales: Vec<f64> = (0..embedding.columns).map(|c| largest(c) * 128.0 / 127.0).collect();
+    let scales: Vec<f64> = (0..embedding.columns)
+        .map(|c| largest(c) * 128.0 / 127.0)
+        .collect();
     let mut squares = [0.0, 0.0];
     let values = (0..embedding.rows * embedding.columns)
         .map(|i| {
@@ -256,7 +291,12 @@ fn quantize_embedding(embedding: &Matrix) -> (Vec<i8>, Vec<f64>, TensorReport) {
     (values, scales, report)
 }
 
-fn quantize_gru(index: usize, gru: &Gru, source: Source, tensors: &mut Vec<TensorReport>) -> Result<GruParts, QuantizeError> {
+fn quantize_gru(
+    index: usize,
+    gru: &Gru,
+    source: Source,
+    tensors: &mut Vec<TensorReport>,
+) -> Result<GruParts, QuantizeError> {
     let units = gru.hidden();
     let after = gru.linear_before_reset;
     let inputs = match &source {
@@ -267,7 +307,13 @@ fn quantize_gru(index: usize, gru: &Gru, source: Source, tensors: &mut Vec<Tenso
     let input_weights = |row: usize| -> Vec<f32> {
         match &source {
             Source::Table(_) => vec![],
-            Source::Vector(scales) => gru.w.row(row).iter().zip(scales).map(|(w, s)| (f64::from(*w) * s) as f32).collect(),
+            Source::Vector(scales) => gru
+                .w
+                .row(row)
+                .iter()
+                .zip(scales)
+                .map(|(w, s)| (f64::from(*w) * s) as f32)
+                .collect(),
         }
     };
     // What a token table has in the row's place: the middle of its range and one step.
@@ -310,7 +356,11 @@ fn quantize_gru(index: usize, gru: &Gru, source: Source, tensors: &mut Vec<Tenso
         Source::Vector(_) => {
             factors.clear();
             if after {
-                let mut builder = RowsBuilder::new(format!("layer {index} candidate input"), inputs, PRE_ACTIVATION_BITS);
+                let mut builder = RowsBuilder::new(
+                    format!("layer {index} candidate input"),
+                    inputs,
+                    PRE_ACTIVATION_BITS,
+                );
                 for row in 2 * units..3 * units {
                     builder.push(&input_weights(row), gru.wb[row].into(), 0.0)?;
                 }
@@ -318,10 +368,23 @@ fn quantize_gru(index: usize, gru: &Gru, source: Source, tensors: &mut Vec<Tenso
             }
         }
     }
-    let cell = if after { Cell::GruResetAfter } else { Cell::GruResetBefore };
-    let layer = pipsqueak::Layer { cell, hidden: units as u16 };
+    let cell = if after {
+        Cell::GruResetAfter
+    } else {
+        Cell::GruResetBefore
+    };
+    let layer = pipsqueak::Layer {
+        cell,
+        hidden: units as u16,
+    };
     let gates = gates.try_into().expect("a GRU has three gates");
-    Ok(GruParts { layer, gates, factors, candidate_bias, candidate })
+    Ok(GruParts {
+        layer,
+        gates,
+        factors,
+        candidate_bias,
+        candidate,
+    })
 }
 
 /// Quantizes rows one by one.
@@ -336,25 +399,51 @@ struct RowsBuilder {
 
 impl RowsBuilder {
     fn new(name: String, columns: Vec<usize>, bits: u32) -> Self {
-        Self { name, rows: Rows { columns, ..Rows::default() }, bits, scales: vec![], squares: [0.0; 2] }
+        Self {
+            name,
+            rows: Rows {
+                columns,
+                ..Rows::default()
+            },
+            bits,
+            scales: vec![],
+            squares: [0.0; 2],
+        }
     }
 
     /// Adds a row of real weights on a vector in Q15. `step` is what one step of a token's i8 adds; gives the token's factor.
     fn push(&mut self, weights: &[f32], bias: f64, step: f64) -> Result<i32, QuantizeError> {
-        let largest = weights.iter().map(|w| f64::from(w.abs())).fold(0.0, f64::max);
-        let refused = QuantizeError::Value { tensor: self.name.clone(), row: self.scales.len(), value: largest.max(bias.abs()) };
+        let largest = weights
+            .iter()
+            .map(|w| f64::from(w.abs()))
+            .fold(0.0, f64::max);
+        let refused = QuantizeError::Value {
+            tensor: self.name.clone(),
+            row: self.scales.len(),
+            value: largest.max(bias.abs()),
+        };
         if !(largest < 256.0 && bias.abs() < 65536.0) {
             return Err(refused);
         }
         // A row of zeros has a bias to hold and nothing else.
-        let mut least = if largest > 0.0 { largest / 127.0 } else { 1.0 / 127.0 };
+        let mut least = if largest > 0.0 {
+            largest / 127.0
+        } else {
+            1.0 / 127.0
+        };
         loop {
             let (scale, weight) = self.scale(least).ok_or_else(|| refused.clone())?;
             let unit = weight / 32768.0;
-            let quantized: Vec<i8> =
-                weights.iter().map(|&w| (f64::from(w) / weight).round().clamp(-127.0, 127.0) as i8).collect();
+            let quantized: Vec<i8> = weights
+                .iter()
+                .map(|&w| (f64::from(w) / weight).round().clamp(-127.0, 127.0) as i8)
+                .collect();
             let norm: f64 = quantized.iter().map(|&w| f64::from(w).abs()).sum();
-            let half = if scale.shift() > 0 { f64::from(1u32 << (scale.shift() - 1)) } else { 0.0 };
+            let half = if scale.shift() > 0 {
+                f64::from(1u32 << (scale.shift() - 1))
+            } else {
+                0.0
+            };
             let bias = (bias / unit).round() + half;
             let factor = (step / unit).round();
             // The range certificate, as the image's check has it.
@@ -379,10 +468,15 @@ impl RowsBuilder {
         // Accumulator times 2^-15 times the step, to `bits` fraction bits, is multiplier * 2^-(15 + shift).
         let factor = least * f64::from(1u32 << self.bits);
         // The largest shift whose multiplier fits; small steps are met by a smaller multiplier.
-        let shift = (0..=MAX_SHIFT).rev().find(|&shift| (factor * f64::from(1u32 << shift)).ceil() < f64::from(MULTIPLIER_END))?;
+        let shift = (0..=MAX_SHIFT).rev().find(|&shift| {
+            (factor * f64::from(1u32 << shift)).ceil() < f64::from(MULTIPLIER_END)
+        })?;
         let multiplier = (factor * f64::from(1u32 << shift)).ceil();
         let scale = Scale::new(multiplier as u16, shift as u8);
-        Some((scale, multiplier / f64::from(1u32 << shift) / f64::from(1u32 << self.bits)))
+        Some((
+            scale,
+            multiplier / f64::from(1u32 << shift) / f64::from(1u32 << self.bits),
+        ))
     }
 
     fn finish(self, tensors: &mut Vec<TensorReport>) -> Rows {
@@ -401,5 +495,7 @@ impl RowsBuilder {
 }
 
 fn span(values: &[f64]) -> [f64; 2] {
-    values.iter().fold([f64::MAX, f64::MIN], |[low, high], &v| [low.min(v), high.max(v)])
+    values.iter().fold([f64::MAX, f64::MIN], |[low, high], &v| {
+        [low.min(v), high.max(v)]
+    })
 }

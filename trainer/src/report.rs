@@ -92,16 +92,25 @@ impl ImageReport {
             layers: image
                 .layers()
                 .iter()
-                .map(|layer| LayerReport { cell: format!("{:?}", layer.cell), hidden: layer.hidden })
+                .map(|layer| LayerReport {
+                    cell: format!("{:?}", layer.cell),
+                    hidden: layer.hidden,
+                })
                 .collect(),
-            ram: RamReport { workspace, generator, image: parsed, total: workspace + generator + parsed },
+            ram: RamReport {
+                workspace,
+                generator,
+                image: parsed,
+                total: workspace + generator + parsed,
+            },
             boards: BOARDS
                 .iter()
                 .map(|board| BoardReport {
                     name: board.name,
                     slot: board.slot_bytes,
                     workspace: board.workspace_words * 4,
-                    fits: image.len() <= board.slot_bytes as usize && image.workspace_len() <= board.workspace_words,
+                    fits: image.len() <= board.slot_bytes as usize
+                        && image.workspace_len() <= board.workspace_words,
                 })
                 .collect(),
             provenance: ProvenanceReport {
@@ -118,25 +127,47 @@ impl ImageReport {
 
 impl Display for ImageReport {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let layers: Vec<String> = self.layers.iter().map(|l| format!("{} {}", l.cell, l.hidden)).collect();
+        let layers: Vec<String> = self
+            .layers
+            .iter()
+            .map(|l| format!("{} {}", l.cell, l.hidden))
+            .collect();
         let input = match self.embedding {
             0 => "token table".into(),
             n => format!("embedding {n}"),
         };
-        writeln!(f, "network      {} tokens, {input}, {}", self.tokens, layers.join(", "))?;
+        writeln!(
+            f,
+            "network      {} tokens, {input}, {}",
+            self.tokens,
+            layers.join(", ")
+        )?;
         let from = &self.provenance;
-        writeln!(f, "trained on   {} ({}), {} steps, seed {}", from.corpus, from.split, from.steps, from.seed)?;
+        writeln!(
+            f,
+            "trained on   {} ({}), {} steps, seed {}",
+            from.corpus, from.split, from.steps, from.seed
+        )?;
         if let Some(loss) = from.validation_loss {
             writeln!(f, "validation   {loss:.3} nats/char in float")?;
         }
-        writeln!(f, "flash        {} bytes ({:.1} KB)", self.bytes, self.bytes as f64 / 1024.0)?;
+        writeln!(
+            f,
+            "flash        {} bytes ({:.1} KB)",
+            self.bytes,
+            self.bytes as f64 / 1024.0
+        )?;
         let ram = &self.ram;
         writeln!(
             f,
             "RAM          {} bytes: workspace {}, generator {}, parsed image {}",
             ram.total, ram.workspace, ram.generator, ram.image
         )?;
-        writeln!(f, "\n{:<12} {:>12} {:>12} {:>14} {:>14}  fits", "board", "slot", "image", "workspace", "needed")?;
+        writeln!(
+            f,
+            "\n{:<12} {:>12} {:>12} {:>14} {:>14}  fits",
+            "board", "slot", "image", "workspace", "needed"
+        )?;
         for board in &self.boards {
             let fits = if board.fits { "yes" } else { "no" };
             writeln!(
@@ -173,23 +204,47 @@ pub struct Losses {
 
 impl Display for ExportReport {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        writeln!(f, "{:<30} {:>12} {:>9} {:>23} {:>10}", "tensor", "shape", "bytes", "scale", "error")?;
+        writeln!(
+            f,
+            "{:<30} {:>12} {:>9} {:>23} {:>10}",
+            "tensor", "shape", "bytes", "scale", "error"
+        )?;
         for tensor in &self.tensors {
             let [rows, columns] = tensor.shape;
             let shape = format!("{rows} x {columns}");
             let scale = format!("{:.2e} to {:.2e}", tensor.scale[0], tensor.scale[1]);
             let error = format!("{:.2} %", tensor.relative_error * 100.0);
-            writeln!(f, "{:<30} {shape:>12} {:>9} {scale:>23} {error:>10}", tensor.name, tensor.bytes)?;
+            writeln!(
+                f,
+                "{:<30} {shape:>12} {:>9} {scale:>23} {error:>10}",
+                tensor.name, tensor.bytes
+            )?;
         }
         write!(f, "\n{}", self.image)?;
         if let Some(losses) = &self.losses {
-            writeln!(f, "\n{:<12} {:>10} {:>10} {:>12}", "loss", "nats/char", "bits/char", "perplexity")?;
+            writeln!(
+                f,
+                "\n{:<12} {:>10} {:>10} {:>12}",
+                "loss", "nats/char", "bits/char", "perplexity"
+            )?;
             for (name, loss) in [("float", &losses.float), ("integer", &losses.integer)] {
-                let Evaluation { nats_per_char, bits_per_char, perplexity, .. } = loss;
-                writeln!(f, "{name:<12} {nats_per_char:>10.4} {bits_per_char:>10.4} {perplexity:>12.3}")?;
+                let Evaluation {
+                    nats_per_char,
+                    bits_per_char,
+                    perplexity,
+                    ..
+                } = loss;
+                writeln!(
+                    f,
+                    "{name:<12} {nats_per_char:>10.4} {bits_per_char:>10.4} {perplexity:>12.3}"
+                )?;
             }
             let (characters, skipped) = (losses.integer.characters, losses.integer.skipped);
-            writeln!(f, "difference   {:>+10.5} over {characters} characters, {skipped} skipped", losses.difference)?;
+            writeln!(
+                f,
+                "difference   {:>+10.5} over {characters} characters, {skipped} skipped",
+                losses.difference
+            )?;
         }
         Ok(())
     }

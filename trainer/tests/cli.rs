@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 fn trainer(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_trainer")).args(arguments).output().expect("the trainer starts")
+    Command::new(env!("CARGO_BIN_EXE_trainer"))
+        .args(arguments)
+        .output()
+        .expect("the trainer starts")
 }
 
 /// What a refused command prints on standard error; it must exit with 1 and print nothing else.
@@ -13,7 +16,10 @@ fn refused(arguments: &[&str]) -> String {
     let output = trainer(arguments);
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{arguments:?}: {error}");
-    assert!(output.stdout.is_empty() && !error.contains("panicked"), "{error}");
+    assert!(
+        output.stdout.is_empty() && !error.contains("panicked"),
+        "{error}"
+    );
     assert!(error.starts_with("error: "), "{error}");
     error
 }
@@ -21,7 +27,10 @@ fn refused(arguments: &[&str]) -> String {
 /// An image of an untrained network, and its path as text.
 fn image(folder: &Path) -> (PathBuf, String) {
     use pipsqueak::{Cell, Layer, encode};
-    let layers = [Layer { cell: Cell::GruResetAfter, hidden: 16 }];
+    let layers = [Layer {
+        cell: Cell::GruResetAfter,
+        hidden: 16,
+    }];
     let words = encode::encode(&encode::Parts::random(1, 26, 0, &layers)).unwrap();
     let path = folder.join("random.pip");
     fs::write(&path, encode::bytes(&words)).unwrap();
@@ -32,28 +41,65 @@ fn image(folder: &Path) -> (PathBuf, String) {
 fn help_names_every_command() {
     let help = String::from_utf8(trainer(&["--help"]).stdout).unwrap();
     for command in ["train", "export", "generate", "eval", "inspect", "flash"] {
-        assert!(help.contains(&format!("\n  {command} ")), "{command} is missing:\n{help}");
+        assert!(
+            help.contains(&format!("\n  {command} ")),
+            "{command} is missing:\n{help}"
+        );
         let help = trainer(&[command, "--help"]);
-        assert!(help.status.success() && help.stdout.len() > 300, "{command} --help teaches nothing");
+        assert!(
+            help.status.success() && help.stdout.len() > 300,
+            "{command} --help teaches nothing"
+        );
     }
     // A wrong command line is clap's to explain, with its own code.
     assert_eq!(trainer(&["generate"]).status.code(), Some(2));
-    assert_eq!(trainer(&["generate", "x.pip", "--temperature", "hot"]).status.code(), Some(2));
+    assert_eq!(
+        trainer(&["generate", "x.pip", "--temperature", "hot"])
+            .status
+            .code(),
+        Some(2)
+    );
 }
 
 #[test]
 fn generate_streams_text_and_tells_speed_apart() {
     let folder = tempfile::tempdir().unwrap();
     let (_, model) = image(folder.path());
-    let generate = |more: &[&str]| trainer(&[&["generate", &model, "--prompt", "abc", "--length", "50"], more].concat());
+    let generate = |more: &[&str]| {
+        trainer(
+            &[
+                &["generate", &model, "--prompt", "abc", "--length", "50"],
+                more,
+            ]
+            .concat(),
+        )
+    };
     let output = generate(&[]);
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.starts_with("abc") && text.trim_end().len() == 53, "{text:?}");
-    assert!(String::from_utf8(output.stderr).unwrap().contains("tokens/s"));
-    assert_eq!(String::from_utf8(generate(&["--seed", "42"]).stdout).unwrap(), text, "42 is the default seed");
-    assert_ne!(String::from_utf8(generate(&["--seed", "43", "--temperature", "5"]).stdout).unwrap(), text);
+    assert!(
+        text.starts_with("abc") && text.trim_end().len() == 53,
+        "{text:?}"
+    );
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .contains("tokens/s")
+    );
+    assert_eq!(
+        String::from_utf8(generate(&["--seed", "42"]).stdout).unwrap(),
+        text,
+        "42 is the default seed"
+    );
+    assert_ne!(
+        String::from_utf8(generate(&["--seed", "43", "--temperature", "5"]).stdout).unwrap(),
+        text
+    );
     let greedy = |k: &str, t: &str| generate(&["--top-k", k, "--temperature", t]).stdout;
-    assert_eq!(greedy("1", "1"), greedy("0", "0"), "the likeliest of one is the likeliest of all");
+    assert_eq!(
+        greedy("1", "1"),
+        greedy("0", "0"),
+        "the likeliest of one is the likeliest of all"
+    );
 }
 
 #[test]
@@ -64,7 +110,11 @@ fn inspect_and_eval_speak_json() {
     fs::write(&text, "abcdef zyx").unwrap();
     let json = |arguments: &[&str]| -> serde_json::Value {
         let output = trainer(arguments);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         serde_json::from_slice(&output.stdout).unwrap()
     };
     let report = json(&["inspect", &model, "--json"]);
@@ -72,12 +122,18 @@ fn inspect_and_eval_speak_json() {
     assert_eq!(report["boards"][0]["fits"], true);
     let text = text.to_str().unwrap();
     let losses = json(&["eval", &model, "--text", text, "--skip-unknown", "--json"]);
-    assert_eq!((losses["characters"].as_u64(), losses["skipped"].as_u64()), (Some(8), Some(1)));
+    assert_eq!(
+        (losses["characters"].as_u64(), losses["skipped"].as_u64()),
+        (Some(8), Some(1))
+    );
     let nats = losses["nats_per_char"].as_f64().unwrap();
     assert!((losses["perplexity"].as_f64().unwrap() - nats.exp()).abs() < 1e-9);
     assert!((losses["bits_per_char"].as_f64().unwrap() - nats / 2f64.ln()).abs() < 1e-9);
     let error = refused(&["eval", &model, "--text", text]);
-    assert!(error.contains("' ' (U+0020)") && error.contains("--skip-unknown"), "{error}");
+    assert!(
+        error.contains("' ' (U+0020)") && error.contains("--skip-unknown"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -85,25 +141,43 @@ fn files_that_are_not_models_are_refused_with_their_names() {
     let folder = tempfile::tempdir().unwrap();
     let (path, model) = image(folder.path());
     let error = refused(&["inspect", "nowhere.pip"]);
-    assert!(error.contains("nowhere.pip") && error.contains("No such file"), "{error}");
+    assert!(
+        error.contains("nowhere.pip") && error.contains("No such file"),
+        "{error}"
+    );
     let bytes = fs::read(&path).unwrap();
     for (name, bytes, expected) in [
         ("cut.pip", &bytes[..100], "the image is cut off: expected"),
-        ("long.pip", &[&bytes[..], b"1234"].concat()[..], "bytes, but it has"),
+        (
+            "long.pip",
+            &[&bytes[..], b"1234"].concat()[..],
+            "bytes, but it has",
+        ),
         ("empty.pip", b"", "expected 16 bytes, found 0"),
         ("text.onnx", b"To be or not to be", "not an ONNX file"),
-        ("text.pip", b"To be or not to be", "expected the bytes 50 49 50 53"),
+        (
+            "text.pip",
+            b"To be or not to be",
+            "expected the bytes 50 49 50 53",
+        ),
     ] {
         let bad = folder.path().join(name);
         fs::write(&bad, bytes).unwrap();
         for command in ["inspect", "generate", "export"] {
             let error = refused(&[command, bad.to_str().unwrap()]);
-            assert!(error.contains(name) && error.contains(expected), "{command}: {error}");
+            assert!(
+                error.contains(name) && error.contains(expected),
+                "{command}: {error}"
+            );
         }
     }
     let error = refused(&["export", &model]);
     assert!(error.contains("is an image already"), "{error}");
-    assert_eq!(fs::read(&path).unwrap(), bytes, "a refused export leaves the image alone");
+    assert_eq!(
+        fs::read(&path).unwrap(),
+        bytes,
+        "a refused export leaves the image alone"
+    );
 }
 
 #[cfg(unix)]
@@ -120,5 +194,9 @@ fn a_reader_that_goes_away_ends_the_text_quietly() {
         .unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
-    assert!(output.status.success() && output.stderr.is_empty(), "{:?}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success() && output.stderr.is_empty(),
+        "{:?}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }

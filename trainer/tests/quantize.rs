@@ -16,10 +16,18 @@ fn values(rng: &mut Pcg32, count: usize, largest: f32) -> Vec<f32> {
 
 fn gru(rng: &mut Pcg32, inputs: usize, hidden: usize, linear_before_reset: bool) -> Layer {
     let recurrent = 2.0 / (hidden as f32).sqrt();
-    let input = if inputs > 8 { 2.0 / (inputs as f32).sqrt() } else { 1.5 };
+    let input = if inputs > 8 {
+        2.0 / (inputs as f32).sqrt()
+    } else {
+        1.5
+    };
     Layer::Gru(Gru {
         w: Matrix::new(3 * hidden, inputs, values(rng, 3 * hidden * inputs, input)),
-        r: Matrix::new(3 * hidden, hidden, values(rng, 3 * hidden * hidden, recurrent)),
+        r: Matrix::new(
+            3 * hidden,
+            hidden,
+            values(rng, 3 * hidden * hidden, recurrent),
+        ),
         wb: values(rng, 3 * hidden, 0.5),
         rb: values(rng, 3 * hidden, 0.5),
         linear_before_reset,
@@ -30,7 +38,8 @@ fn gru(rng: &mut Pcg32, inputs: usize, hidden: usize, linear_before_reset: bool)
 fn network(seed: u64, tokens: usize, embedding: usize, layers: &[(usize, bool)]) -> Network {
     let rng = &mut Pcg32::new(seed, 1);
     let characters = (0..tokens as u32).map(|i| char::from_u32(0x100 + i).unwrap().to_string());
-    let table = (embedding > 0).then(|| Matrix::new(tokens, embedding, values(rng, tokens * embedding, 2.0)));
+    let table = (embedding > 0)
+        .then(|| Matrix::new(tokens, embedding, values(rng, tokens * embedding, 2.0)));
     let mut inputs = if embedding > 0 { embedding } else { tokens };
     let mut stack = Vec::new();
     for &(hidden, linear_before_reset) in layers {
@@ -41,7 +50,10 @@ fn network(seed: u64, tokens: usize, embedding: usize, layers: &[(usize, bool)])
         vocabulary: Vocabulary::new(characters.collect()).unwrap(),
         embedding: table,
         layers: stack,
-        head: Dense { w: Matrix::new(tokens, inputs, values(rng, tokens * inputs, 1.0)), b: values(rng, tokens, 1.0) },
+        head: Dense {
+            w: Matrix::new(tokens, inputs, values(rng, tokens * inputs, 1.0)),
+            b: values(rng, tokens, 1.0),
+        },
         provenance: Provenance::default(),
     }
 }
@@ -64,10 +76,14 @@ fn differences(network: &Network) -> (f64, f64) {
             states.extend(pairs.map(|(f, &i)| f64::from(*f) - f64::from(i) / 32768.0));
         }
         let one = f64::from(1 << image.logit_bits());
-        let pairs = network.logits(&float).into_iter().zip(integer.logits().to_vec());
+        let pairs = network
+            .logits(&float)
+            .into_iter()
+            .zip(integer.logits().to_vec());
         logits.extend(pairs.map(|(f, i)| f64::from(f) - f64::from(i) / one));
     }
-    let rms = |values: Vec<f64>| (values.iter().map(|v| v * v).sum::<f64>() / values.len() as f64).sqrt();
+    let rms =
+        |values: Vec<f64>| (values.iter().map(|v| v * v).sum::<f64>() / values.len() as f64).sqrt();
     (rms(states), rms(logits))
 }
 
@@ -85,7 +101,10 @@ fn integers_follow_float_at_every_size() {
                 let (states, logits) = differences(&network);
                 let units = network.head.w.columns as f64;
                 assert!(states < 0.01, "states {states}, size {size}, after {after}");
-                assert!(logits < 0.012 * units.sqrt() + 0.01, "logits {logits}, {units} units");
+                assert!(
+                    logits < 0.012 * units.sqrt() + 0.01,
+                    "logits {logits}, {units} units"
+                );
             }
         }
     }
@@ -137,6 +156,13 @@ fn what_integers_cannot_hold_is_refused_by_name() {
     let Layer::Gru(gru) = &mut network.layers[0];
     gru.r.data[8] = 1e6;
     let error = quantize(&network).unwrap_err();
-    assert!(matches!(&error, QuantizeError::Value { row: 1, .. }), "{error}");
-    assert!(error.to_string().starts_with("row 1 of layer 0 gate z has values as large as 1000000"));
+    assert!(
+        matches!(&error, QuantizeError::Value { row: 1, .. }),
+        "{error}"
+    );
+    assert!(
+        error
+            .to_string()
+            .starts_with("row 1 of layer 0 gate z has values as large as 1000000")
+    );
 }

@@ -26,11 +26,18 @@ pub struct EvalArgs {
 pub fn run(args: EvalArgs) -> anyhow::Result<()> {
     let model = Model::open(&args.model)?;
     let text = &args.text;
-    let encoded = super::encode_text(&model.vocabulary()?, &text.text, text.last, text.skip_unknown)?;
+    let encoded = super::encode_text(
+        &model.vocabulary()?,
+        &text.text,
+        text.last,
+        text.skip_unknown,
+    )?;
     let progress = progress::bar(encoded.tokens.len() as u64, "reading");
     let mut evaluation = match &model {
         Model::Float(network) => evaluate::float(network, &encoded.tokens, || progress.inc(1)),
-        Model::Integer(bytes) => evaluate::integer(&bytes.image(), &encoded.tokens, || progress.inc(1))?,
+        Model::Integer(bytes) => {
+            evaluate::integer(&bytes.image(), &encoded.tokens, || progress.inc(1))?
+        }
     };
     progress.finish_and_clear();
     evaluation.skipped = encoded.skipped;

@@ -46,29 +46,47 @@ struct OptionalTextArgs {
 /// If the model cannot be read or quantized, or a file not written.
 pub fn run(args: ExportArgs) -> anyhow::Result<()> {
     let Model::Float(network) = Model::open(&args.model)? else {
-        bail!("{} is an image already: export takes the ONNX file that it came from", args.model.display());
+        bail!(
+            "{} is an image already: export takes the ONNX file that it came from",
+            args.model.display()
+        );
     };
     let out = args.out.unwrap_or_else(|| args.model.with_extension("pip"));
     if out == args.model {
         bail!("the image would replace the model: name another file with --out");
     }
-    onnx::check(&network, &onnx::write(&network)).context("the float network and tract disagree")?;
+    onnx::check(&network, &onnx::write(&network))
+        .context("the float network and tract disagree")?;
     let quantized = quantize(&network)?;
     let image = ImageBytes::new(pipsqueak::encode::encode(&quantized.parts)?)?;
     let losses = match &args.text.text {
         None => None,
         Some(text) => {
-            let text = super::encode_text(&network.vocabulary, text, args.text.last, args.text.skip_unknown)?;
-            let progress = progress::bar(2 * text.tokens.len() as u64, "comparing float and integers");
+            let text = super::encode_text(
+                &network.vocabulary,
+                text,
+                args.text.last,
+                args.text.skip_unknown,
+            )?;
+            let progress =
+                progress::bar(2 * text.tokens.len() as u64, "comparing float and integers");
             let mut float = evaluate::float(&network, &text.tokens, || progress.inc(1));
             let mut integer = evaluate::integer(&image.image(), &text.tokens, || progress.inc(1))?;
             progress.finish_and_clear();
             (float.skipped, integer.skipped) = (text.skipped, text.skipped);
-            Some(Losses { float, integer, difference: integer.nats_per_char - float.nats_per_char })
+            Some(Losses {
+                float,
+                integer,
+                difference: integer.nats_per_char - float.nats_per_char,
+            })
         }
     };
     write_atomically(&out, image.bytes())?;
-    let report = ExportReport { image: ImageReport::new(&image.image()), tensors: quantized.tensors, losses };
+    let report = ExportReport {
+        image: ImageReport::new(&image.image()),
+        tensors: quantized.tensors,
+        losses,
+    };
     if args.json {
         return print_json(&report);
     }

@@ -7,7 +7,7 @@ use pipsqueak_boards::Board;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Arguments of `trainer flash`.
+/// Puts an image into the model slot of a board: through a debug probe, or as one file with the firmware.
 #[derive(clap::Args, Debug)]
 pub struct FlashArgs {
     /// The image to flash, from `trainer export`

@@ -41,11 +41,22 @@ pub fn run(args: GenerateArgs) -> anyhow::Result<()> {
     let model = Model::open(&args.model)?;
     let vocabulary = model.vocabulary()?;
     let prompt = vocabulary.encode(&args.prompt, args.skip_unknown)?;
-    let settings = Settings { temperature: args.temperature, top_k: args.top_k, seed: args.seed };
-    let text: String = prompt.tokens.iter().map(|&token| vocabulary.text(token)).collect();
+    let settings = Settings {
+        temperature: args.temperature,
+        top_k: args.top_k,
+        seed: args.seed,
+    };
+    let text: String = prompt
+        .tokens
+        .iter()
+        .map(|&token| vocabulary.text(token))
+        .collect();
     print_out(&text)?;
     match &model {
-        Model::Float(network) => stream(FloatGenerator::new(network, &prompt.tokens, settings), args.length),
+        Model::Float(network) => stream(
+            FloatGenerator::new(network, &prompt.tokens, settings),
+            args.length,
+        ),
         Model::Integer(bytes) => {
             let image = bytes.image();
             let mut workspace = vec![0; image.workspace_len()];
@@ -69,6 +80,9 @@ fn stream<'t>(pieces: impl Iterator<Item = &'t str>, length: usize) -> anyhow::R
     }
     let seconds = begun.elapsed().as_secs_f64();
     print_out("\n")?;
-    eprintln!("{written} characters in {seconds:.2} s: {:.0} tokens/s", written as f64 / seconds.max(1e-9));
+    eprintln!(
+        "{written} characters in {seconds:.2} s: {:.0} tokens/s",
+        written as f64 / seconds.max(1e-9)
+    );
     Ok(())
 }

@@ -44,7 +44,11 @@ pub fn run(args: InspectArgs) -> anyhow::Result<()> {
     match Model::open(&args.model)? {
         Model::Integer(bytes) => {
             let report = ImageReport::new(&bytes.image());
-            if args.json { print_json(&report) } else { print_out(&report.to_string()) }
+            if args.json {
+                print_json(&report)
+            } else {
+                print_out(&report.to_string())
+            }
         }
         Model::Float(network) => {
             let layer = |Layer::Gru(gru): &Layer| LayerReport {
@@ -63,9 +67,15 @@ pub fn run(args: InspectArgs) -> anyhow::Result<()> {
             if args.json {
                 return print_json(&report);
             }
-            let layers: Vec<String> = report.layers.iter().map(|l| format!("{} {}", l.cell, l.hidden)).collect();
+            let layers: Vec<String> = report
+                .layers
+                .iter()
+                .map(|l| format!("{} {}", l.cell, l.hidden))
+                .collect();
             let from = report.provenance;
-            let loss = |loss: Option<f32>| loss.map_or("not measured".into(), |nats| format!("{nats:.4} nats/char"));
+            let loss = |loss: Option<f32>| {
+                loss.map_or("not measured".into(), |nats| format!("{nats:.4} nats/char"))
+            };
             print_out(&format!(
                 "network      {} tokens, {}, {} parameters\ntrained on   {} ({}), {} steps, seed {}\n\
                  training     {}\nvalidation   {}\nvocabulary   {:?}\n",

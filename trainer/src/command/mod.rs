@@ -45,10 +45,18 @@ fn print_out(text: &str) -> anyhow::Result<()> {
 }
 
 /// The tokens of a text file, or of its last part.
-fn encode_text(vocabulary: &Vocabulary, path: &Path, last: Option<f64>, skip_unknown: bool) -> anyhow::Result<Encoded> {
+fn encode_text(
+    vocabulary: &Vocabulary,
+    path: &Path,
+    last: Option<f64>,
+    skip_unknown: bool,
+) -> anyhow::Result<Encoded> {
     let text = std::fs::read_to_string(path)?;
     let characters = text.chars().count();
     let first = (characters as f64 * (1.0 - last.unwrap_or(1.0))) as usize;
-    let begin = text.char_indices().nth(first).map_or(text.len(), |(at, _)| at);
+    let begin = text
+        .char_indices()
+        .nth(first)
+        .map_or(text.len(), |(at, _)| at);
     Ok(vocabulary.encode(&text[begin..], skip_unknown)?)
 }

@@ -1,0 +1,70 @@
+# Each command sets up what it needs: see firmware/setup.sh.
+#
+#   make demo [BOARD=microbit|stm32f405|pico] [MODEL=file.pip] [PROMPT=text] [SEED=42] [TEMPERATURE=0.8] [LENGTH=400] [TOP_K=0]
+#   make console [BOARD=...] [MODEL=...]   the emulated board's console is yours
+#   make firmware                          every board's firmware
+#   make test                              the whole suite
+#   make test-extended                     with all that is slow or needs Python
+#   make bench                             the numbers
+
+BOARDS := microbit stm32f405 pico
+
+BOARD ?= microbit
+MODEL ?= models/shakespeare/model.pip
+PROMPT ?= ROMEO:
+SEED ?= 42
+TEMPERATURE ?= 0.8
+LENGTH ?= 400
+TOP_K ?= 0
+# They reach the recipes through the environment, as they are: no shell and no make reads what is in them.
+override MODEL := $(value MODEL)
+override PROMPT := $(value PROMPT)
+export BOARD MODEL PROMPT SEED TEMPERATURE LENGTH TOP_K
+
+SETUP := firmware/setup.sh
+EMULATE := cargo run --quiet --release --package pipsqueak-boards --bin emulate --
+EMULATOR_microbit := qemu
+EMULATOR_stm32f405 := qemu
+EMULATOR_pico := node
+
+.PHONY: demo console emulated firmware $(BOARDS:%=firmware-%) test check test-extended bench
+
+demo: emulated
+	@$(EMULATE) --board "$$BOARD" --model "$$MODEL" --prompt="$$PROMPT" --seed "$$SEED" --temperature "$$TEMPERATURE" --length "$$LENGTH" --top-k "$$TOP_K"
+
+console: emulated
+	@$(EMULATE) --board "$$BOARD" --model "$$MODEL"
+
+# BOARD's emulator and firmware.
+emulated:
+	@$(if $(filter $(BOARD),$(BOARDS)),,$(error BOARD: expected one of $(BOARDS), found $(BOARD)))
+	@$(SETUP) targets $(EMULATOR_$(BOARD))
+	@$(MAKE) --no-print-directory firmware-$(BOARD)
+
+firmware: $(BOARDS:%=firmware-%)
+
+# One board at a time: two in one command would mix their critical sections.
+$(BOARDS:%=firmware-%): firmware-%:
+	@$(SETUP) targets
+	cd firmware/boards/$* && cargo build --release
+
+test:
+	$(SETUP) targets lints qemu node
+	$(MAKE) firmware
+	$(MAKE) check
+	cd firmware && cargo test --package pipsqueak-firmware
+	cargo test --release --workspace
+
+# Format and lints, everywhere.
+check:
+	cargo fmt --all --check
+	cd firmware && cargo fmt --all --check
+	cargo clippy --release --workspace --all-targets -- -D warnings
+	cd firmware && cargo clippy --package pipsqueak-firmware --all-targets -- -D warnings
+	for board in $(BOARDS); do (cd firmware/boards/$$board && cargo clippy --release -- -D warnings) || exit 1; done
+
+test-extended: export PIPSQUEAK_EXTENDED = 1
+test-extended: test
+
+bench:
+	cargo bench

@@ -1,0 +1,201 @@
+//! Starts a board's emulator.
+
+use std::{
+    ffi::OsString,
+    fs,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use tempfile::NamedTempFile;
+use thiserror::Error;
+
+use crate::{Board, Emulator, Firmware, FirmwareError};
+
+/// Why a board cannot be emulated.
+#[derive(Debug, Error)]
+pub enum EmulatorError {
+    /// The firmware cannot be used.
+    #[error(transparent)]
+    Firmware(#[from] FirmwareError),
+    /// The firmware is another board's, or another version's.
+    #[error(
+        "expected a firmware for {}, whose slot is at {:#x}, found one whose slot is at {found:#x}",
+        board.name, board.slot_address
+    )]
+    OtherBoard {
+        /// The board.
+        board: &'static Board,
+        /// Where the firmware looks for its model.
+        found: u32,
+    },
+    /// The model cannot be read.
+    #[error("cannot read the model {}: {error}", path.display())]
+    Model {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// The model is larger than the slot.
+    #[error(
+        "{}: expected at most {} bytes, which is {}'s slot, found {found}",
+        path.display(), board.slot_bytes, board.name
+    )]
+    TooLarge {
+        /// The model.
+        path: PathBuf,
+        /// The board.
+        board: &'static Board,
+        /// Bytes of the model.
+        found: usize,
+    },
+    /// The emulator is not there.
+    #[error("cannot start {program}: {error}; to install it: {install}")]
+    Start {
+        /// The program.
+        program: &'static str,
+        /// Why.
+        error: io::Error,
+        /// A command.
+        install: &'static str,
+    },
+    /// The emulator has no temporary file for the flash.
+    #[error("cannot write a temporary file: {0}")]
+    Temporary(io::Error),
+}
+
+/// An emulated board, not started yet.
+pub struct Machine {
+    pub(crate) command: Command,
+    program: &'static str,
+    /// The emulator's copy of the flash, where it wants one.
+    pub(crate) flash: Option<NamedTempFile>,
+}
+
+impl Machine {
+    /// The board with its firmware and, perhaps, a model in the slot.
+    ///
+    /// On a terminal of its own the console is the user's, and Ctrl-A X ends the emulator. Otherwise it is a pipe's.
+    ///
+    /// # Errors
+    /// A file is missing, does not fit the board, or the emulator's parts are not installed.
+    pub fn new(
+        board: &'static Board,
+        firmware: &Path,
+        model: Option<&Path>,
+        terminal: bool,
+    ) -> Result<Self, EmulatorError> {
+        let program = Firmware::read(firmware)?;
+        if program.slot.start != board.slot_address {
+            let found = program.slot.start;
+            return Err(EmulatorError::OtherBoard { board, found });
+        }
+        let image = model.map_or(Ok(Vec::new()), |path| read_model(path, board))?;
+        match board.emulator {
+            Emulator::Qemu { machine, serial } => {
+                let mut command = Command::new(QEMU);
+                command.args(["-M", machine, "-display", "none"]);
+                command.arg("-kernel").arg(firmware);
+                if let Some(path) = model {
+                    command.arg("-device").arg(loader(path, board.slot_address));
+                }
+                for _ in 0..serial {
+                    command.args(["-serial", "null"]);
+                }
+                if terminal {
+                    command.args(["-serial", "mon:stdio"]);
+                } else {
+                    command.args(["-monitor", "none", "-serial", "stdio"]);
+                }
+                Ok(Self {
+                    command,
+                    program: QEMU,
+                    flash: None,
+                })
+            }
+            Emulator::Rp2040js => {
+                let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("rp2040");
+                if !script.join("node_modules/rp2040js").exists() {
+                    let error = io::ErrorKind::NotFound.into();
+                    return Err(missing("rp2040js", error));
+                }
+                let mut flash = NamedTempFile::new().map_err(EmulatorError::Temporary)?;
+                flash
+                    .write_all(&program.flash(RP2040_FLASH, &image))
+                    .map_err(EmulatorError::Temporary)?;
+                let mut command = Command::new(NODE);
+                command.arg(script.join("rp2040.mjs")).arg(flash.path());
+                Ok(Self {
+                    command,
+                    program: NODE,
+                    flash: Some(flash),
+                })
+            }
+        }
+    }
+
+    /// Hands this terminal to the board until the emulator ends.
+    ///
+    /// # Errors
+    /// The emulator is not installed.
+    pub fn run(mut self) -> Result<(), EmulatorError> {
+        // How it ended was up to the user.
+        let status = self.command.status();
+        status
+            .map(|_| ())
+            .map_err(|error| missing(self.program, error))
+    }
+
+    pub(crate) fn spawn(&mut self) -> Result<std::process::Child, EmulatorError> {
+        self.command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| missing(self.program, error))
+    }
+}
+
+const QEMU: &str = "qemu-system-arm";
+const NODE: &str = "node";
+/// Where the RP2040 sees its flash.
+const RP2040_FLASH: u32 = 0x1000_0000;
+
+fn missing(program: &'static str, error: io::Error) -> EmulatorError {
+    let install = match program {
+        QEMU => "firmware/setup.sh qemu",
+        _ => "firmware/setup.sh node",
+    };
+    EmulatorError::Start {
+        program,
+        error,
+        install,
+    }
+}
+
+fn read_model(path: &Path, board: &'static Board) -> Result<Vec<u8>, EmulatorError> {
+    let image = fs::read(path).map_err(|error| EmulatorError::Model {
+        path: path.to_path_buf(),
+        error,
+    })?;
+    if image.len() > board.slot_bytes as usize {
+        return Err(EmulatorError::TooLarge {
+            path: path.to_path_buf(),
+            board,
+            found: image.len(),
+        });
+    }
+    Ok(image)
+}
+
+/// QEMU's option that puts a file at an address. It takes a comma in the name twice.
+fn loader(path: &Path, address: u32) -> OsString {
+    let mut option = OsString::from("loader,file=");
+    match path.to_str() {
+        Some(path) => option.push(path.replace(',', ",,")),
+        None => option.push(path),
+    }
+    option.push(format!(",addr={address:#x},force-raw=on"));
+    option
+}

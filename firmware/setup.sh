@@ -1,0 +1,75 @@
+#!/bin/sh
+# Installs what building, emulating or testing needs and this machine lacks. Says what it does; does nothing twice.
+#
+# usage: firmware/setup.sh [targets] [lints] [qemu] [node]
+#   targets  the Rust toolchain and the boards' targets, by rustup
+#   lints    rustfmt and clippy, by rustup
+#   qemu     qemu-system-arm, by apt-get: emulates the micro:bit and the STM32F405
+#   node     node and rp2040js, by apt-get and npm: emulates the Pico
+set -eu
+cd "$(dirname "$0")/.."
+
+say() { echo "setup: $*" >&2; }
+fail() { say "$*"; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# Runs a command, having said so.
+run() {
+    say "$*"
+    "$@" >&2
+}
+
+toolchain() {
+    have rustup || fail "rustup is missing: see https://rustup.rs"
+    channel=$(sed -n 's/^channel = "\(.*\)"$/\1/p' rust-toolchain.toml)
+    # Explicitly: installing what rust-toolchain.toml names can be switched off.
+    rustup toolchain list | grep -q "^$channel" || run rustup toolchain install --profile minimal "$channel"
+}
+
+# rustup_add KIND NAMES...: adds targets or components that are not there.
+rustup_add() {
+    kind=$1
+    shift
+    toolchain
+    installed=$(rustup "$kind" list --installed --toolchain "$channel")
+    for name in "$@"; do
+        # Components are listed with the host's name at the end.
+        echo "$installed" | grep -q "^$name" || run rustup "$kind" add --toolchain "$channel" "$name"
+    done
+}
+
+# apt PACKAGES...
+apt() {
+    install="apt-get install -y --no-install-recommends $*"
+    if ! have apt-get; then
+        fail "there is no apt-get here: install $* with this system's package manager"
+    elif [ "$(id -u)" = 0 ]; then
+        as_root=
+    elif have sudo && sudo -n true 2>/dev/null; then
+        as_root="sudo -n"
+    else
+        fail "no right to install packages. Run: sudo $install"
+    fi
+    # shellcheck disable=SC2086 # words, on purpose
+    run $as_root apt-get update -q || say "the list of packages stays as it was"
+    # shellcheck disable=SC2086
+    run $as_root env DEBIAN_FRONTEND=noninteractive $install || fail "that failed. To try again: sudo $install"
+}
+
+for what in "$@"; do
+    case $what in
+        targets) rustup_add target thumbv6m-none-eabi thumbv7em-none-eabihf ;;
+        lints) rustup_add component rustfmt clippy ;;
+        qemu) have qemu-system-arm || apt qemu-system-arm ;;
+        node)
+            { have node && have npm; } || apt nodejs npm
+            (
+                cd firmware/host/rp2040
+                # npm's own record of what it installed.
+                record=node_modules/.package-lock.json
+                [ -e $record ] && [ ! package-lock.json -nt $record ] || run npm ci --no-audit --no-fund
+            )
+            ;;
+        *) fail "expected targets, lints, qemu or node, found $what" ;;
+    esac
+done

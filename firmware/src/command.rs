@@ -1,0 +1,132 @@
+//! What a line means.
+
+use pipsqueak::Temperature;
+
+use crate::{line::LINE_BYTES, settings::Settings};
+
+/// A line of the console, understood.
+pub(crate) enum Command<'l> {
+    /// A setting's word with its value, which has been set.
+    Set,
+    /// `reset`: the default settings, the state at zero, the last text forgotten.
+    Reset,
+    /// `info`: the board, the model and the settings.
+    Info,
+    /// `help`: the commands.
+    Help,
+    /// A text to continue.
+    Prompt(&'l str),
+    /// `prompt TEXT`: the same, where `\n` stands for a newline and `\\` for a backslash: see [`unescape`].
+    EscapedPrompt(&'l str),
+    /// An empty line: continue the last text.
+    Continue,
+}
+
+/// A command whose argument is not one.
+pub(crate) struct Refusal<'l> {
+    /// The command's word.
+    pub word: &'l str,
+    /// What it takes.
+    pub expected: &'static str,
+    /// What it was given.
+    pub found: &'l str,
+}
+
+impl<'l> Command<'l> {
+    /// Reads `line` and, where it sets something, sets it.
+    ///
+    /// # Errors
+    /// The line starts with a command's word, but its argument is not what the command takes.
+    pub fn parse(line: &'l str, settings: &mut Settings) -> Result<Self, Refusal<'l>> {
+        let end = line.bytes().position(|byte| byte == b' ');
+        let (word, rest) = end
+            .and_then(|end| line.split_at_checked(end))
+            .unwrap_or((line, ""));
+        let found = rest.trim_ascii();
+        let number = |most| number(found).filter(|&number| number <= most);
+
+        let (command, expected) = match word {
+            "" if line.is_empty() => return Ok(Self::Continue),
+            "reset" | "info" | "help" if !found.is_empty() => (None, "nothing after it"),
+            "reset" => (Some(Self::Reset), ""),
+            "info" => (Some(Self::Info), ""),
+            "help" => (Some(Self::Help), ""),
+            "prompt" => (
+                rest.get(1..)
+                    .filter(|text| !text.is_empty())
+                    .map(Self::EscapedPrompt),
+                "a text",
+            ),
+            "temperature" => (
+                Temperature::parse(found).ok().map(|value| {
+                    settings.temperature = value;
+                    Self::Set
+                }),
+                "a number such as 0.8, or 0 to be greedy",
+            ),
+            "seed" => (
+                number(u64::MAX).map(|value| {
+                    settings.seed = value;
+                    Self::Set
+                }),
+                "a whole number below 2^64",
+            ),
+            "length" => (
+                number(u32::MAX.into()).map(|value| {
+                    settings.length = value as u32;
+                    Self::Set
+                }),
+                "a number of characters below 2^32",
+            ),
+            "top-k" => (
+                number(u16::MAX.into()).map(|value| {
+                    settings.top_k = value as u16;
+                    Self::Set
+                }),
+                "a number of tokens up to 65535, or 0 for all",
+            ),
+            "pace" => (
+                number(u16::MAX.into()).map(|value| {
+                    settings.pace_ms = value as u16;
+                    Self::Set
+                }),
+                "milliseconds up to 65535",
+            ),
+            _ => return Ok(Self::Prompt(line)),
+        };
+        command.ok_or(Refusal {
+            word,
+            expected,
+            found,
+        })
+    }
+}
+
+/// The whole number that `digits` are.
+fn number(digits: &str) -> Option<u64> {
+    let mut number = digits.bytes().next().map(|_| 0_u64)?;
+    for digit in digits.bytes() {
+        let digit = char::from(digit).to_digit(10)?;
+        number = number.checked_mul(10)?.checked_add(digit.into())?;
+    }
+    Some(number)
+}
+
+/// The text that `escaped`, a part of a line, stands for. A backslash before another character is itself.
+pub(crate) fn unescape(escaped: &str) -> heapless::String<LINE_BYTES> {
+    let mut text = heapless::String::new();
+    let mut rest = escaped.chars();
+    while let Some(character) = rest.next() {
+        let (stands_for, taken) = match (character, rest.as_str().as_bytes().first()) {
+            ('\\', Some(b'n')) => ('\n', true),
+            ('\\', Some(b'\\')) => ('\\', true),
+            _ => (character, false),
+        };
+        if taken {
+            rest.next();
+        }
+        // There is room: the text is no longer than the line.
+        let _ = text.push(stands_for);
+    }
+    text
+}

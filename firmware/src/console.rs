@@ -1,0 +1,252 @@
+//! The console: lines in, texts out.
+
+use embedded_hal::{delay::DelayNs, digital::OutputPin};
+use embedded_io::{Read, ReadReady, Write};
+use pipsqueak::UnknownCharacter;
+
+use crate::{
+    command::{Command, Refusal, unescape},
+    line::{Edit, Line},
+    model::Model,
+    settings::Settings,
+    terminal::Terminal,
+};
+
+/// Rings the terminal's bell. It opens every refusal, so that a program can tell one from a text.
+const BELL: &str = "\x07";
+
+const HELP: &str = "\
+A line is a prompt: its text is continued. An empty line continues the last text. Ctrl-C stops a text.
+  temperature T  how freely to draw: 0 is greedy, 1 as the model learned
+  seed N         another seed, another text
+  length N       characters per text
+  top-k N        draw among the N likeliest tokens, 0 for all
+  pace MS        pause after each character
+  prompt TEXT    for a text that starts with one of these words; \\n is a newline
+  reset          default settings, forget the last text
+  info           board, model, settings";
+
+/// The console of one board.
+pub(crate) struct Console<'i, 'w, S, D, L> {
+    pub board: &'static str,
+    pub clock_hz: u32,
+    /// Words of memory that a model may work in.
+    pub available: usize,
+    pub terminal: Terminal<S>,
+    pub delay: D,
+    pub led: L,
+    pub model: Model<'i, 'w>,
+    pub settings: Settings,
+    pub line: Line,
+    /// What is left of a token that the end of a text cut.
+    pub rest: &'i str,
+}
+
+impl<S, D, L> Console<'_, '_, S, D, L>
+where
+    S: Read + ReadReady + Write,
+    D: DelayNs,
+    L: OutputPin,
+{
+    /// Says what is here, and prompts for the first line.
+    pub fn greet(&mut self) {
+        self.terminal
+            .print(concat!("\nPipsqueak ", env!("CARGO_PKG_VERSION"), " on "));
+        self.print_board();
+        self.terminal.print("\nModel: ");
+        self.model.describe(&mut self.terminal);
+        self.terminal
+            .print("\nType a text to have it continued, or help.\n> ");
+    }
+
+    /// Obeys what is typed, until the input ends.
+    pub fn serve(&mut self) {
+        while let Some(byte) = self.terminal.read() {
+            match self.line.type_byte(byte) {
+                Edit::Nothing => {}
+                Edit::Added(character) => {
+                    self.terminal.put(character);
+                }
+                Edit::Erased(cells) => {
+                    for _ in 0..cells {
+                        self.terminal.print("\x08 \x08");
+                    }
+                }
+                Edit::Full => {
+                    self.terminal.print(BELL);
+                }
+                Edit::Discarded => {
+                    self.line.clear();
+                    self.terminal.print("^C\n> ");
+                }
+                Edit::Ended => {
+                    self.terminal.print("\n");
+                    self.obey();
+                    self.line.clear();
+                    self.terminal.print("\n> ");
+                }
+            }
+        }
+    }
+
+    /// Obeys the line. What that prints ends without a newline.
+    fn obey(&mut self) {
+        let text;
+        let prompt = match Command::parse(self.line.text(), &mut self.settings) {
+            Ok(Command::Continue) => "",
+            Ok(Command::Prompt(prompt)) => prompt,
+            Ok(Command::EscapedPrompt(escaped)) => {
+                text = unescape(escaped);
+                &text
+            }
+            Ok(Command::Set) => return self.print_settings(),
+            Ok(Command::Reset) => {
+                self.settings = Settings::default();
+                self.rest = "";
+                self.model.restart(self.settings.generator());
+                return self.print_settings();
+            }
+            Ok(Command::Info) => return self.print_info(),
+            Ok(Command::Help) => {
+                self.terminal.print(HELP);
+                return;
+            }
+            Err(Refusal {
+                word,
+                expected,
+                found,
+            }) => {
+                self.terminal
+                    .print(BELL)
+                    .print(word)
+                    .print(" expects ")
+                    .print(expected);
+                self.terminal.print("; found \"").print(found);
+                self.terminal
+                    .print("\". To continue such a text: prompt TEXT");
+                return;
+            }
+        };
+        let Model::Ready(generator) = &mut self.model else {
+            self.terminal.print(BELL).print("no model: ");
+            self.model.describe(&mut self.terminal);
+            return;
+        };
+        if !prompt.is_empty() {
+            self.rest = "";
+            generator.restart(self.settings.generator());
+            let _ = self.led.set_high();
+            let read = generator.prompt(prompt);
+            let _ = self.led.set_low();
+            if let Err(UnknownCharacter { character, .. }) = read {
+                self.terminal
+                    .print(BELL)
+                    .print("the model has no character ")
+                    .put(character);
+                self.terminal
+                    .print(" (U+")
+                    .number(u32::from(character).into(), 16, 4)
+                    .print(")");
+                return;
+            }
+            self.terminal.print(prompt);
+        }
+
+        let mut left = self.settings.length;
+        while left > 0 {
+            if self.terminal.interrupted() {
+                self.terminal.print("^C");
+                return;
+            }
+            if self.rest.is_empty() {
+                let _ = self.led.set_high();
+                self.rest = generator.next().unwrap_or_default();
+                let _ = self.led.set_low();
+            }
+            // A token may have several characters: they go out, and are counted, one by one.
+            let mut characters = self.rest.chars();
+            if let Some(character) = characters.next() {
+                self.rest = characters.as_str();
+                self.terminal.put(character);
+                self.delay.delay_ms(self.settings.pace_ms.into());
+                left -= 1;
+            }
+        }
+    }
+
+    /// `microbit, 16 MHz`
+    fn print_board(&mut self) {
+        let mhz = self.clock_hz / 1_000_000;
+        self.terminal
+            .print(self.board)
+            .print(", ")
+            .number(mhz.into(), 10, 1)
+            .print(" MHz");
+    }
+
+    /// All settings in one line.
+    fn print_settings(&mut self) {
+        let Settings {
+            temperature,
+            seed,
+            length,
+            top_k,
+            pace_ms,
+        } = self.settings;
+        self.terminal.print("temperature ").show(&temperature);
+        for (name, value) in [
+            (", seed ", seed),
+            (", length ", length.into()),
+            (", top-k ", top_k.into()),
+            (", pace ", pace_ms.into()),
+        ] {
+            self.terminal.print(name).number(value, 10, 1);
+        }
+    }
+
+    /// Board, model and settings.
+    fn print_info(&mut self) {
+        self.terminal.print("board      ");
+        self.print_board();
+        self.terminal.print("\nmodel      ");
+        self.model.describe(&mut self.terminal);
+        if let Model::Ready(generator) = &self.model {
+            let image = generator.image();
+            let from = image.provenance();
+            self.terminal
+                .print("\ncorpus     ")
+                .print(from.corpus)
+                .print(", ")
+                .print(from.split);
+            self.terminal
+                .print("\ntraining   ")
+                .number(from.steps.into(), 10, 1);
+            self.terminal
+                .print(" steps, seed ")
+                .number(from.seed, 10, 1);
+            for (part, loss) in [
+                (" nats per character in training", from.train_loss),
+                (" nats per character in validation", from.validation_loss),
+            ] {
+                if let Some(loss) = loss {
+                    self.terminal
+                        .print("\nloss       ")
+                        .number((loss / 1000).into(), 10, 1);
+                    self.terminal
+                        .print(".")
+                        .number((loss % 1000).into(), 10, 3)
+                        .print(part);
+                }
+            }
+            self.terminal
+                .print("\nworkspace  ")
+                .number(4 * image.workspace_len() as u64, 10, 1);
+            self.terminal
+                .print(" of ")
+                .number(4 * self.available as u64, 10, 1)
+                .print(" bytes");
+        }
+        self.terminal.print("\nsettings   ");
+        self.print_settings();
+    }
+}

@@ -1,0 +1,58 @@
+//! The model in the slot, or why there is none.
+
+use embedded_io::{Read, ReadReady, Write};
+use pipsqueak::{Generator, Image, ImageError, WorkspaceError};
+
+use crate::terminal::Terminal;
+
+pub(crate) enum Model<'i, 'w> {
+    Refused(&'i ImageError),
+    TooLarge(WorkspaceError),
+    Ready(Generator<'i, 'w>),
+}
+
+impl<'i, 'w> Model<'i, 'w> {
+    pub fn load(
+        image: &'i Result<Image<'i>, ImageError>,
+        workspace: &'w mut [u32],
+        settings: pipsqueak::Settings,
+    ) -> Self {
+        match image {
+            Err(error) => Self::Refused(error),
+            Ok(image) => match Generator::new(image, workspace, settings) {
+                Err(error) => Self::TooLarge(error),
+                Ok(generator) => Self::Ready(generator),
+            },
+        }
+    }
+
+    /// Forgets the last text: state zero, random numbers from the seed.
+    pub fn restart(&mut self, settings: pipsqueak::Settings) {
+        if let Self::Ready(generator) = self {
+            generator.restart(settings);
+        }
+    }
+
+    /// Prints one line: the model's sizes, or what is wrong with the slot.
+    pub fn describe<S: Read + ReadReady + Write>(&self, terminal: &mut Terminal<S>) {
+        match self {
+            Self::Refused(error) => terminal.show(*error),
+            Self::TooLarge(error) => terminal.show(error),
+            Self::Ready(generator) => {
+                let image = generator.image();
+                terminal.print("layers of ");
+                for (index, layer) in image.layers().iter().enumerate() {
+                    terminal.print(if index == 0 { "" } else { " + " });
+                    terminal.number(layer.hidden.into(), 10, 1);
+                }
+                terminal
+                    .print(" units, ")
+                    .number(image.vocabulary().len() as u64, 10, 1);
+                terminal
+                    .print(" tokens, ")
+                    .number(image.len() as u64, 10, 1)
+                    .print(" bytes")
+            }
+        };
+    }
+}

@@ -8,6 +8,7 @@ use rand_core::Rng;
 use std::fs;
 use std::path::Path;
 use trainer::cli::Cli;
+use trainer::corpus::Corpus;
 use trainer::model::Model;
 
 /// Runs a command line in this process.
@@ -53,8 +54,8 @@ fn road(folder: &Path, text: &str, prompt: &str) -> String {
     run(&["export", &onnx, "--text", corpus, "--last", "0.1"]).unwrap();
 
     let vocabulary = Model::open(Path::new(&onnx)).unwrap().vocabulary().unwrap();
-    let (_, unseen) = trainer::corpus::split(text, 0.1);
-    let tokens = vocabulary.encode(unseen, false).unwrap().tokens;
+    let text = Corpus::read(Path::new(corpus)).unwrap();
+    let tokens = vocabulary.encode(text.split(0.1).1, false).unwrap().tokens;
     let Model::Float(network) = Model::open(Path::new(&onnx)).unwrap() else {
         panic!("an ONNX file is float")
     };

@@ -43,62 +43,40 @@ impl<'l> Command<'l> {
             .and_then(|end| line.split_at_checked(end))
             .unwrap_or((line, ""));
         let found = rest.trim_ascii();
-        let number = |most| number(found).filter(|&number| number <= most);
-
-        let (command, expected) = match word {
-            "" if line.is_empty() => return Ok(Self::Continue),
-            "reset" | "info" | "help" if !found.is_empty() => (None, "nothing after it"),
-            "reset" => (Some(Self::Reset), ""),
-            "info" => (Some(Self::Info), ""),
-            "help" => (Some(Self::Help), ""),
-            "prompt" => (
-                rest.get(1..)
-                    .filter(|text| !text.is_empty())
-                    .map(Self::EscapedPrompt),
-                "a text",
-            ),
-            "temperature" => (
-                Temperature::parse(found).ok().map(|value| {
-                    settings.temperature = value;
-                    Self::Set
-                }),
-                "a number such as 0.8, or 0 to be greedy",
-            ),
-            "seed" => (
-                number(u64::MAX).map(|value| {
-                    settings.seed = value;
-                    Self::Set
-                }),
-                "a whole number below 2^64",
-            ),
-            "length" => (
-                number(u32::MAX.into()).map(|value| {
-                    settings.length = value as u32;
-                    Self::Set
-                }),
-                "a number of characters below 2^32",
-            ),
-            "top-k" => (
-                number(u16::MAX.into()).map(|value| {
-                    settings.top_k = value as u16;
-                    Self::Set
-                }),
-                "a number of tokens up to 65535, or 0 for all",
-            ),
-            "pace" => (
-                number(u16::MAX.into()).map(|value| {
-                    settings.pace_ms = value as u16;
-                    Self::Set
-                }),
-                "milliseconds up to 65535",
-            ),
-            _ => return Ok(Self::Prompt(line)),
-        };
-        command.ok_or(Refusal {
+        let refuse = |expected| Refusal {
             word,
             expected,
             found,
-        })
+        };
+        let number = |most| number(found).filter(|&number| number <= most);
+        let number = |most, expected| number(most).ok_or(refuse(expected));
+        const SMALL: &str = "a whole number up to 65535";
+
+        match word {
+            "" if line.is_empty() => return Ok(Self::Continue),
+            "prompt" => {
+                let text = rest.get(1..).filter(|text| !text.is_empty());
+                return text.map(Self::EscapedPrompt).ok_or(refuse("a text"));
+            }
+            "reset" | "info" | "help" if !found.is_empty() => {
+                return Err(refuse("nothing after it"));
+            }
+            "reset" => return Ok(Self::Reset),
+            "info" => return Ok(Self::Info),
+            "help" => return Ok(Self::Help),
+            "temperature" => {
+                let expected = "a number such as 0.8, or 0 to be greedy";
+                settings.temperature = Temperature::parse(found).map_err(|_| refuse(expected))?;
+            }
+            "seed" => settings.seed = number(u64::MAX, "a whole number below 2^64")?,
+            "length" => {
+                settings.length = number(u32::MAX.into(), "a whole number below 2^32")? as u32
+            }
+            "top-k" => settings.top_k = number(u16::MAX.into(), SMALL)? as u16,
+            "pace" => settings.pace_ms = number(u16::MAX.into(), SMALL)? as u16,
+            _ => return Ok(Self::Prompt(line)),
+        }
+        Ok(Self::Set)
     }
 }
 

@@ -20,9 +20,9 @@ A line is a prompt: its text is continued. An empty line continues the last text
   temperature T  how freely to draw: 0 is greedy, 1 as the model learned
   seed N         another seed, another text
   length N       characters per text
-  top-k N        draw among the N likeliest tokens, 0 for all
+  top-k N        draw among the N likeliest, 0: among all
   pace MS        pause after each character
-  prompt TEXT    for a text that starts with one of these words; \\n is a newline
+  prompt TEXT    for a text that starts with such a word; \\n is a newline
   reset          default settings, forget the last text
   info           board, model, settings";
 
@@ -56,7 +56,7 @@ where
         self.terminal.print("\nModel: ");
         self.model.describe(&mut self.terminal);
         self.terminal
-            .print("\nType a text to have it continued, or help.\n> ");
+            .print("\nType a text to continue, or help.\n> ");
     }
 
     /// Obeys what is typed, until the input ends.
@@ -122,8 +122,7 @@ where
                     .print(" expects ")
                     .print(expected);
                 self.terminal.print("; found \"").print(found);
-                self.terminal
-                    .print("\". To continue such a text: prompt TEXT");
+                self.terminal.print("\". As a text: prompt TEXT");
                 return;
             }
         };

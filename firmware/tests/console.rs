@@ -117,23 +117,18 @@ fn bad_arguments_say_expected_and_found() {
         ),
         (
             "length 4294967296",
-            "a number of characters below 2^32",
+            "a whole number below 2^32",
             "4294967296",
         ),
-        (
-            "top-k 65536",
-            "a number of tokens up to 65535, or 0 for all",
-            "65536",
-        ),
-        ("pace 1 2", "milliseconds up to 65535", "1 2"),
+        ("top-k 65536", "a whole number up to 65535", "65536"),
+        ("pace 1 2", "a whole number up to 65535", "1 2"),
         ("help me", "nothing after it", "me"),
         ("prompt", "a text", ""),
     ] {
         let said = Typed::new().line(line).line("info").answers();
         let word = line.split(' ').next().unwrap();
-        let refusal = format!(
-            "\x07{word} expects {expected}; found \"{found}\". To continue such a text: prompt TEXT"
-        );
+        let refusal =
+            format!("\x07{word} expects {expected}; found \"{found}\". As a text: prompt TEXT");
         assert_eq!(said[0], refusal);
         assert!(
             said[1].ends_with("temperature 0.8, seed 42, length 400, top-k 0, pace 0"),

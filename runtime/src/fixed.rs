@@ -81,7 +81,7 @@ mod tests {
                     // The specification in 64 bits and without the early saturation.
                     let floor = i64::from(accumulator) >> shift;
                     let product = (floor * i64::from(multiplier) + (1 << 14)) >> 15;
-                    let early = (i64::from(1) << 17) * i64::from(multiplier) >> 15;
+                    let early = ((i64::from(1) << 17) * i64::from(multiplier)) >> 15;
                     let expected = product.clamp(-32768, 32767);
                     let found = i64::from(requantize(accumulator, Scale::new(multiplier, shift)));
                     // Small multipliers saturate before the i16 does; export never makes them for a row that could get there.

@@ -411,7 +411,7 @@ fn frame(bytes: &[u8]) -> Result<(&[u8], &[u8]), ImageError> {
         expected: expected as u32,
         found: bytes.len() as u32,
     };
-    if bytes.as_ptr().addr() % 4 != 0 {
+    if !bytes.as_ptr().addr().is_multiple_of(4) {
         return Err(ImageError::Misaligned);
     }
     let Some((header, _)) = bytes.split_first_chunk::<HEADER_LEN>() else {

@@ -285,7 +285,8 @@ mod tests {
                     .map(|(i, _)| i)
                     .collect();
                 let mut expected: Vec<usize> = order.into_iter().take(k).collect();
-                (kept.sort(), expected.sort());
+                kept.sort();
+                expected.sort();
                 assert_eq!(kept, expected);
             }
         }

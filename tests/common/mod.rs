@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 use std::path::{Path, PathBuf};
+use trainer::corpus::Corpus;
 use trainer::generate::FloatGenerator;
 use trainer::model::{ImageBytes, Model};
 use trainer::network::Network;
@@ -43,9 +44,8 @@ pub fn data(file: &str) -> Option<PathBuf> {
 pub fn unseen(network: &Network) -> Vec<u16> {
     let text = match data("tinyshakespeare.txt") {
         Some(path) => {
-            let text = trainer::corpus::read(&path).expect("the corpus can be read");
-            let (_, validation) = trainer::corpus::split(&text, 0.1);
-            validation.to_owned()
+            let corpus = Corpus::read(&path).expect("the corpus can be read");
+            corpus.split(0.1).1.to_owned()
         }
         None => {
             let temperature = pipsqueak::Temperature::parse("1").expect("a temperature");

@@ -1,6 +1,6 @@
 //! The command line: arguments only.
 
-use crate::command::{eval, export, flash, generate, inspect};
+use crate::command::{eval, export, flash, generate, inspect, train};
 use clap::{Parser, Subcommand};
 
 /// Trains a small recurrent network on a text and makes a microcontroller speak it.
@@ -16,6 +16,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Train(train::TrainArgs),
     Export(export::ExportArgs),
     Flash(flash::FlashArgs),
     Generate(generate::GenerateArgs),
@@ -30,6 +31,7 @@ impl Cli {
     /// As the command says.
     pub fn run(self) -> anyhow::Result<()> {
         match self.command {
+            Command::Train(args) => train::run(args),
             Command::Export(args) => export::run(args),
             Command::Flash(args) => flash::run(args),
             Command::Generate(args) => generate::run(args),

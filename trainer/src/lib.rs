@@ -1,16 +1,23 @@
 //! Trains small recurrent networks on a text, quantizes them and makes images for microcontrollers.
 
+pub mod cell;
 pub mod cli;
 pub mod command;
+pub mod corpus;
 pub mod evaluate;
 pub mod flash;
+pub mod gemm;
 pub mod generate;
+pub mod math;
 pub mod model;
 pub mod network;
 pub mod onnx;
+pub mod optimizer;
 pub mod output;
 pub mod progress;
 pub mod quantize;
 pub mod report;
 pub mod sample;
+pub mod series;
+pub mod train;
 pub mod vocab;

@@ -5,6 +5,8 @@ use crate::onnx;
 use crate::vocab::{Vocabulary, VocabularyError};
 use pipsqueak::image::MAGIC;
 use pipsqueak::{Image, ImageError, encode};
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// A network in float, or an image's bytes, which have passed [`Image::parse`].
@@ -80,22 +82,26 @@ impl Model {
             path: path.into(),
             cause,
         };
-        let bytes = std::fs::read(path).map_err(io)?;
+        let mut bytes = Vec::new();
+        let limit = onnx::MAX_FILE_BYTES as u64 + 1;
+        File::open(path)
+            .and_then(|file| file.take(limit).read_to_end(&mut bytes))
+            .map_err(io)?;
         let is_image = bytes.starts_with(&MAGIC) || path.extension().is_some_and(|e| e == "pip");
         if is_image {
             let image = |cause| ModelError::Image {
                 path: path.into(),
                 cause,
             };
-            // A file of another length was cut off or has something after the image.
-            let parsed = Image::parse(encode::bytes(&encode::aligned(&bytes)))
+            let words = encode::aligned(&bytes);
+            let parsed = Image::parse(&encode::bytes(&words)[..bytes.len()])
                 .map(|i| i.len())
                 .map_err(image)?;
             if parsed != bytes.len() {
                 let (expected, found) = (parsed as u32, bytes.len() as u32);
                 return Err(image(ImageError::Length { expected, found }));
             }
-            return Ok(Self::Integer(ImageBytes(encode::aligned(&bytes))));
+            return Ok(Self::Integer(ImageBytes(words)));
         }
         let network = onnx::read(&bytes).map_err(|cause| ModelError::Onnx {
             path: path.into(),

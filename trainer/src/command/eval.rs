@@ -12,6 +12,7 @@ use std::path::PathBuf;
 pub struct EvalArgs {
     /// The model: .onnx runs in float, .pip in integers by the boards' own code
     pub model: PathBuf,
+    /// What to measure on.
     #[command(flatten)]
     pub text: TextArgs,
     /// Print JSON

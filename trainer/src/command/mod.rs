@@ -1,5 +1,6 @@
 //! The commands: arguments, and one function each.
 
+use crate::corpus::Corpus;
 use crate::vocab::{Encoded, Vocabulary};
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ pub mod export;
 pub mod flash;
 pub mod generate;
 pub mod inspect;
+pub mod train;
 
 /// A text file, and what to do with characters that a model does not know.
 #[derive(Debug, Args)]
@@ -44,19 +46,14 @@ fn print_out(text: &str) -> anyhow::Result<()> {
     Ok(out.flush()?)
 }
 
-/// The tokens of a text file, or of its last part.
+/// The tokens of a text file, or of its last part, cut as training cuts it.
 fn encode_text(
     vocabulary: &Vocabulary,
     path: &Path,
     last: Option<f64>,
     skip_unknown: bool,
 ) -> anyhow::Result<Encoded> {
-    let text = std::fs::read_to_string(path)?;
-    let characters = text.chars().count();
-    let first = (characters as f64 * (1.0 - last.unwrap_or(1.0))) as usize;
-    let begin = text
-        .char_indices()
-        .nth(first)
-        .map_or(text.len(), |(at, _)| at);
-    Ok(vocabulary.encode(&text[begin..], skip_unknown)?)
+    let corpus = Corpus::read(path)?;
+    let text = last.map_or(&*corpus.text, |last| corpus.split(last).1);
+    Ok(vocabulary.encode(text, skip_unknown)?)
 }

@@ -3,6 +3,7 @@
 #![no_main]
 
 use panic_halt as _;
+use pipsqueak::Image;
 use pipsqueak_firmware::Board;
 use rp2040_hal::{
     Clock, Sio, Timer, Watchdog,
@@ -22,12 +23,15 @@ static BOOT2: [u8; 256] = rp2040_boot2::BOOT_LOADER_W25Q080;
 const CRYSTAL_HZ: u32 = 12_000_000;
 /// For the model's states.
 const WORKSPACE_WORDS: usize = 32 * 1024 / 4;
+/// For a copy of the model. The rest of the RAM, 32 KB, is the stack's.
+const COPY_WORDS: usize = 192 * 1024 / 4;
 
 #[rp2040_hal::entry]
 fn main() -> ! {
-    let (Some(mut peripherals), Some(workspace)) = (
+    let (Some(mut peripherals), Some(workspace), Some(copy)) = (
         Peripherals::take(),
         cortex_m::singleton!(: [u32; WORKSPACE_WORDS] = [0; WORKSPACE_WORDS]),
+        cortex_m::singleton!(: [u32; COPY_WORDS] = [0; COPY_WORDS]),
     ) else {
         unreachable!("main runs once")
     };
@@ -68,9 +72,23 @@ fn main() -> ! {
         serial,
         delay: Timer::new(peripherals.TIMER, &mut peripherals.RESETS, &clocks),
         led: pins.gpio25.into_push_pull_output(),
-        slot: model_slot(),
+        slot: copied(model_slot(), bytemuck::cast_slice_mut(copy)),
         workspace,
     })
+}
+
+/// The image in RAM, where it fits: the flash is a chip of its own, and reading it stalls the core.
+fn copied(slot: &'static [u8], ram: &'static mut [u8]) -> &'static [u8] {
+    let Ok(image) = Image::parse(slot) else {
+        return slot;
+    };
+    match (slot.get(..image.len()), ram.get_mut(..image.len())) {
+        (Some(image), Some(copy)) => {
+            copy.copy_from_slice(image);
+            copy
+        }
+        _ => slot,
+    }
 }
 
 /// The model's slot.

@@ -1,0 +1,292 @@
+//! `trainer train`
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use indicatif::ProgressBar;
+use pipsqueak::{Settings, Temperature};
+
+use super::print_out;
+use crate::corpus::{self, Corpus};
+use crate::generate::FloatGenerator;
+use crate::network::Network;
+use crate::progress;
+use crate::train::checkpoint::Checkpoint;
+use crate::train::settings::{self, TrainSettings};
+use crate::train::{self, Outcome, Plan, Record, Request, Row, Watch};
+
+/// Trains a character-level network on a text.
+///
+/// Every option has a default that is good for the number of units and the length of the text. Training can be stopped at any
+/// time with Ctrl-C: the model of that moment is written, and `--resume` goes on to the very result that a training without
+/// a stop would have had.
+#[derive(Debug, Args)]
+pub struct TrainArgs {
+    /// The text to learn, UTF-8: a book, all of a poet, a year of a log. A hundred thousand characters are a start, a million is good
+    pub corpus: PathBuf,
+    /// Folder for model.onnx, train.toml (all settings), loss.csv and checkpoint.bin
+    #[arg(long, value_name = "FOLDER")]
+    pub out: PathBuf,
+    /// Units of a layer: more learn more, and take flash, time on the board and training. 128 make an image of about 86 KB, 256 of about 271 KB
+    #[arg(long, value_name = "UNITS")]
+    pub hidden: Option<usize>,
+    /// Recurrent layers, one above the other. One wider layer is mostly better than two
+    #[arg(long)]
+    pub layers: Option<usize>,
+    /// Part of the layers' outputs that is dropped while training, 0 to below 1: keeps large networks from learning a small text by heart
+    #[arg(long, value_name = "PART")]
+    pub dropout: Option<f32>,
+    /// Another seed gives another network, about as good. The same seed and settings give the same bytes on the same machine
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Optimizer steps. Each sees batch x sequence characters
+    #[arg(long, conflicts_with = "minutes")]
+    pub steps: Option<u64>,
+    /// Instead of --steps: as many as this machine does in about so many minutes. They are counted once, before the first, and written to train.toml
+    #[arg(long)]
+    pub minutes: Option<f64>,
+    /// Characters that gradients go back through. The state is carried on beyond them
+    #[arg(long, value_name = "CHARACTERS")]
+    pub sequence: Option<usize>,
+    /// Sequences side by side in each step: more are faster by the character, fewer learn more from each
+    #[arg(long, value_name = "ROWS")]
+    pub batch: Option<usize>,
+    /// The highest learning rate; a warm-up leads to it, a cosine down from it. Lower it when a training diverges
+    #[arg(long, value_name = "RATE")]
+    pub learning_rate: Option<f64>,
+    /// Pulls weights towards 0, against learning by heart
+    #[arg(long, value_name = "DECAY")]
+    pub weight_decay: Option<f32>,
+    /// Part of the text, at its end, that is not trained on but measured with, 0 to below 1
+    #[arg(long, value_name = "PART")]
+    pub validation: Option<f64>,
+    /// Threads; all cores by default. Another number gives other last digits
+    #[arg(long)]
+    pub threads: Option<usize>,
+    /// Settings from the train.toml of another training, to repeat it; options given beside it win
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    pub settings: Option<PathBuf>,
+    /// Go on from FOLDER/checkpoint.bin, with its settings
+    #[arg(long, conflicts_with_all = ["minutes", "overwrite"])]
+    pub resume: bool,
+    /// Start anew in a folder that has a training already
+    #[arg(long)]
+    pub overwrite: bool,
+    /// Steps between two samples of generated text, each with a look at the validation text; 0 for none. By default ten samples
+    #[arg(long, value_name = "STEPS")]
+    pub sample_every: Option<u64>,
+    /// Say only the result
+    #[arg(long, short, conflicts_with = "json")]
+    pub quiet: bool,
+    /// Print a line of JSON for each report, and one for the result
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Units where nothing else is said: fits every board that the project knows.
+const HIDDEN: usize = 128;
+
+/// Runs the command.
+///
+/// # Errors
+/// If the text, the settings or the checkpoint are refused, the training diverges, or a file cannot be written.
+pub fn run(args: TrainArgs) -> anyhow::Result<()> {
+    let corpus = Corpus::read(&args.corpus)?;
+    let checkpoint = args.out.join("checkpoint.bin");
+    if !args.resume && !args.overwrite && checkpoint.exists() {
+        bail!(
+            "{} has a training already: go on with --resume, or start anew with --overwrite",
+            args.out.display()
+        );
+    }
+    let resume = if args.resume {
+        Some(Checkpoint::read(&checkpoint)?)
+    } else {
+        None
+    };
+    let mut settings = match (&resume, &args.settings) {
+        (Some(checkpoint), _) => checkpoint.settings.clone(),
+        (None, Some(path)) => read_settings(path)?,
+        (None, None) => {
+            let validation = args.validation.unwrap_or(settings::VALIDATION);
+            let characters = corpus::training_part(corpus.text.chars().count(), validation);
+            TrainSettings::for_units(args.hidden.unwrap_or(HIDDEN), characters)
+        }
+    };
+    args.put_into(&mut settings);
+    if let Some(minutes) = args.minutes {
+        let time = Duration::try_from_secs_f64(60.0 * minutes)
+            .ok()
+            .filter(|time| !time.is_zero());
+        let time =
+            time.with_context(|| format!("--minutes {minutes}: expected a number above 0"))?;
+        settings.steps = train::steps_within(&corpus, &settings, time)?;
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = stop.clone();
+    ctrlc::set_handler(move || {
+        // The second Ctrl-C does not wait.
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    })?;
+    let mut watch: Box<dyn Watch> = match (args.json, args.quiet) {
+        (true, _) => Box::new(JsonLines),
+        (_, true) => Box::new(()),
+        _ => Box::new(Terminal {
+            bar: ProgressBar::hidden(),
+            seed: settings.seed,
+        }),
+    };
+    let report_every = args.sample_every.unwrap_or(settings.steps.div_ceil(10));
+    let request = Request {
+        corpus: &corpus,
+        settings: &settings,
+        out: &args.out,
+        resume,
+        report_every,
+    };
+    let outcome = train::run(request, &stop, &mut *watch)?;
+    if args.json {
+        print_json_line(&outcome.result)
+    } else {
+        print_out(&summary(&outcome, &args.out, &settings))
+    }
+}
+
+fn read_settings(path: &Path) -> anyhow::Result<TrainSettings> {
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let record: Record =
+        toml::from_str(&text).with_context(|| format!("{} is not a train.toml", path.display()))?;
+    Ok(record.settings)
+}
+
+impl TrainArgs {
+    /// Options that were given win over settings.
+    fn put_into(&self, settings: &mut TrainSettings) {
+        fn put<T: Copy>(setting: &mut T, option: Option<T>) {
+            *setting = option.unwrap_or(*setting);
+        }
+        put(&mut settings.hidden, self.hidden);
+        put(&mut settings.layers, self.layers);
+        put(&mut settings.dropout, self.dropout);
+        put(&mut settings.seed, self.seed);
+        put(&mut settings.steps, self.steps);
+        put(&mut settings.sequence, self.sequence);
+        put(&mut settings.batch, self.batch);
+        put(&mut settings.learning_rate, self.learning_rate);
+        put(&mut settings.weight_decay, self.weight_decay);
+        put(&mut settings.validation, self.validation);
+        put(&mut settings.threads, self.threads);
+    }
+}
+
+fn print_json_line(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    print_out(&format!("{}\n", serde_json::to_string(value)?))
+}
+
+fn summary(outcome: &Outcome, out: &Path, settings: &TrainSettings) -> String {
+    let result = &outcome.result;
+    let validation = result.validation_loss.map_or(String::new(), |loss| {
+        format!(
+            ", validation loss {loss:.4} nats/char ({:.4} bits)",
+            loss / std::f64::consts::LN_2
+        )
+    });
+    let model = out.join("model.onnx");
+    let mut text = format!(
+        "{}: {} of {} steps in {:.0} s, training loss {:.4}{validation}\n",
+        model.display(),
+        result.steps,
+        settings.steps,
+        result.seconds,
+        result.train_loss
+    );
+    if !outcome.finished {
+        text += &format!(
+            "stopped; `trainer train CORPUS --out {} --resume` goes on\n",
+            out.display()
+        );
+    }
+    text
+}
+
+/// A bar on standard error, reports and samples on standard output.
+struct Terminal {
+    bar: ProgressBar,
+    seed: u64,
+}
+
+impl Watch for Terminal {
+    fn begins(&mut self, plan: &Plan) {
+        let &Plan {
+            parameters,
+            tokens,
+            train_characters,
+            validation_characters,
+            step_characters,
+            ..
+        } = plan;
+        let steps = plan.steps;
+        self.say(&format!(
+            "{parameters} weights, {tokens} different characters, {train_characters} for training, \
+             {validation_characters} for validation; {steps} steps of {step_characters} characters, {:.1} times the text",
+            (steps * step_characters as u64) as f64 / train_characters as f64
+        ));
+        if let Some((rows, sequence)) = plan.shrunk {
+            self.say(&format!(
+                "the text is short: the batch is {rows} sequence(s) of {sequence} character(s)"
+            ));
+        }
+        self.bar = progress::training(plan.steps, plan.done, step_characters as u64);
+    }
+
+    fn steps(&mut self, step: u64, train_loss: f64) {
+        self.bar.set_message(format!("loss {train_loss:.3}"));
+        self.bar.set_position(step);
+    }
+
+    fn reports(&mut self, row: &Row, network: &Network) {
+        let validation = row
+            .validation_loss
+            .map_or(String::new(), |loss| format!(", validation {loss:.4}"));
+        let head = format!("step {}: loss {:.4}{validation}", row.step, row.train_loss);
+        self.say(&format!("{head}\n{}\n", sample(network, self.seed)));
+    }
+}
+
+impl Terminal {
+    /// Above the bar. A reader that went away does not end the training.
+    fn say(&self, text: &str) {
+        self.bar.suspend(|| drop(print_out(&format!("{text}\n"))));
+    }
+}
+
+/// What people judge such models by.
+fn sample(network: &Network, seed: u64) -> String {
+    let temperature = Temperature::parse("0.8").expect("a temperature");
+    let settings = Settings {
+        temperature,
+        top_k: 0,
+        seed,
+    };
+    FloatGenerator::new(network, &[], settings)
+        .take(240)
+        .collect()
+}
+
+/// A line of JSON for each report.
+struct JsonLines;
+
+impl Watch for JsonLines {
+    fn begins(&mut self, _: &Plan) {}
+    fn steps(&mut self, _: u64, _: f64) {}
+    fn reports(&mut self, row: &Row, _: &Network) {
+        drop(print_json_line(row));
+    }
+}

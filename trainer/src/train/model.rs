@@ -1,0 +1,405 @@
+//! The whole network over one thread's rows of the batch: loss and gradient of a sequence.
+
+use chacha20::ChaCha8Rng;
+
+use crate::cell::{Cell, Input, Kind};
+use crate::gemm::{MatrixMut, MatrixRef, Target, multiply};
+use crate::math::{exp, sum, vectorized};
+use crate::network::{Dense, Matrix, Network, Provenance};
+use crate::series::Series;
+use crate::train::random;
+use crate::vocab::Vocabulary;
+
+/// The sizes that say what each weight of the flat parameters is: the layers from the first to the last, each as its cell
+/// lays it out, then the head's weights `[V][H]` and biases `[V]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Shape {
+    /// The recurrent cell.
+    pub cell: Kind,
+    /// Tokens, V.
+    pub tokens: usize,
+    /// Units of each layer, H.
+    pub hidden: usize,
+    /// Number of layers.
+    pub layers: usize,
+}
+
+impl Shape {
+    fn inputs(&self, layer: usize) -> usize {
+        if layer == 0 { self.tokens } else { self.hidden }
+    }
+
+    /// Lengths of the parameters' parts, in order, and whether they decay (matrices do, biases do not).
+    pub fn parts(&self) -> impl Iterator<Item = (usize, bool)> {
+        let shape = *self;
+        let layers = (0..shape.layers).flat_map(move |layer| {
+            let (matrices, biases) = shape.cell.parameters(shape.inputs(layer), shape.hidden);
+            [(matrices, true), (biases, false)]
+        });
+        layers.chain([(shape.tokens * shape.hidden, true), (shape.tokens, false)])
+    }
+
+    /// Number of parameters.
+    pub fn parameters(&self) -> usize {
+        self.parts().map(|(length, _)| length).sum()
+    }
+
+    /// Where each layer's weights are, then where the head's start.
+    fn offsets(&self) -> (Vec<std::ops::Range<usize>>, usize) {
+        let mut end = 0;
+        let layers = (0..self.layers).map(|layer| {
+            let start = end;
+            let (matrices, biases) = self.cell.parameters(self.inputs(layer), self.hidden);
+            end += matrices + biases;
+            start..end
+        });
+        (layers.collect(), end)
+    }
+
+    /// Random parameters, uniform within `1 / sqrt(H)`.
+    pub fn initial(&self, seed: u64) -> Vec<f32> {
+        let bound = 1.0 / (self.hidden as f32).sqrt();
+        let mut random = random::stream(seed, random::Purpose::Weights, 0, 0);
+        (0..self.parameters())
+            .map(|_| bound * (2.0 * random::unit(&mut random) - 1.0))
+            .collect()
+    }
+
+    /// The parameters as the canonical network.
+    ///
+    /// # Panics
+    /// If there are not as many parameters as [`parameters`](Self::parameters) says, or tokens in the vocabulary.
+    pub fn network(
+        &self,
+        parameters: &[f32],
+        vocabulary: &Vocabulary,
+        provenance: Provenance,
+    ) -> Network {
+        assert_eq!(
+            (parameters.len(), vocabulary.len()),
+            (self.parameters(), self.tokens)
+        );
+        let (layers, head) = self.offsets();
+        let layers = layers.into_iter().enumerate();
+        let layers = layers
+            .map(|(i, range)| {
+                self.cell
+                    .layer(&parameters[range], self.inputs(i), self.hidden)
+            })
+            .collect();
+        let (w, b) = parameters[head..].split_at(self.tokens * self.hidden);
+        let head = Dense {
+            w: Matrix::new(self.tokens, self.hidden, w.to_vec()),
+            b: b.to_vec(),
+        };
+        Network {
+            vocabulary: vocabulary.clone(),
+            embedding: None,
+            layers,
+            head,
+            provenance,
+        }
+    }
+}
+
+/// A layer and what comes out of it.
+struct Layer {
+    weights: std::ops::Range<usize>,
+    cell: Box<dyn Cell>,
+    /// 0 or `1 / (1 - dropout)`, and the output times that; without dropout there is neither.
+    dropped: Option<Dropped>,
+}
+
+struct Dropped {
+    mask: Series,   // [H][T][B]
+    output: Series, // [H][T][B]
+}
+
+impl Layer {
+    fn output(&self) -> &Series {
+        self.dropped
+            .as_ref()
+            .map_or(self.cell.output(), |dropped| &dropped.output)
+    }
+}
+
+/// The network over B rows of the batch and T steps: states, activations, and the gradient.
+pub struct Model {
+    shape: Shape,
+    steps: usize,
+    batch: usize,
+    dropout: f32,
+    layers: Vec<Layer>,
+    head: usize,        // where the head's parameters start
+    logits: Series,     // [V][T][B]; then the loss's gradient by them
+    d_output: Series,   // [H][T][B]
+    d_below: Series,    // [H][T][B]
+    gradient: Vec<f32>, // as the parameters
+}
+
+impl Model {
+    /// A model with states of zeros for sequences of `steps` steps, `batch` rows. Both at least 1; `0 <= dropout < 1`.
+    pub fn new(shape: Shape, steps: usize, batch: usize, dropout: f32) -> Self {
+        let series = |features| Series::new(features, steps, batch);
+        let (weights, head) = shape.offsets();
+        let layers = weights.into_iter().enumerate().map(|(i, weights)| Layer {
+            weights,
+            cell: shape.cell.cell(shape.inputs(i), shape.hidden, steps, batch),
+            dropped: (dropout > 0.0).then(|| Dropped {
+                mask: series(shape.hidden),
+                output: series(shape.hidden),
+            }),
+        });
+        Self {
+            layers: layers.collect(),
+            head,
+            logits: series(shape.tokens),
+            d_output: series(shape.hidden),
+            d_below: series(if shape.layers > 1 { shape.hidden } else { 0 }),
+            gradient: vec![0.0; shape.parameters()],
+            shape,
+            steps,
+            batch,
+            dropout,
+        }
+    }
+
+    /// The rows of the batch, B.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// Gradient of the last [`train`](Self::train)'s loss, as the parameters.
+    pub fn gradient(&self) -> &[f32] {
+        &self.gradient
+    }
+
+    /// The states of the layers, one after the other, each `[H][B]` for a GRU.
+    pub fn state(&self) -> Vec<f32> {
+        self.layers
+            .iter()
+            .flat_map(|layer| layer.cell.state())
+            .copied()
+            .collect()
+    }
+
+    /// Sets the states of the layers to what [`state`](Self::state) gave.
+    ///
+    /// # Panics
+    /// If the length is another.
+    pub fn set_state(&mut self, state: &[f32]) {
+        let mut rest = state;
+        for layer in &mut self.layers {
+            let (this, others) = rest.split_at(layer.cell.state().len());
+            layer.cell.state_mut().copy_from_slice(this);
+            rest = others;
+        }
+        assert!(rest.is_empty(), "{} values of state too many", rest.len());
+    }
+
+    /// Sets all states to zero.
+    pub fn reset(&mut self) {
+        for layer in &mut self.layers {
+            layer.cell.state_mut().fill(0.0);
+        }
+    }
+
+    /// Forward and backward over one sequence, from the states that the one before left. Gives the sum of the losses of all
+    /// predictions, in nats; its gradient is then in [`gradient`](Self::gradient).
+    ///
+    /// `inputs` and `targets` are `[steps][batch]`, `random` gives the dropout masks.
+    ///
+    /// # Panics
+    /// If a length does not fit, or a token is not below V.
+    pub fn train(
+        &mut self,
+        parameters: &[f32],
+        inputs: &[u16],
+        targets: &[u16],
+        random: &mut ChaCha8Rng,
+    ) -> f64 {
+        self.forward(parameters, inputs, random);
+        let loss = self.loss(targets);
+        self.backward(parameters, inputs);
+        loss
+    }
+
+    /// Fills `logits`, biases not yet added.
+    fn forward(&mut self, parameters: &[f32], tokens: &[u16], random: &mut ChaCha8Rng) {
+        for i in 0..self.layers.len() {
+            let (below, layer) = self.layers.split_at_mut(i);
+            let input = below
+                .last()
+                .map_or(Input::Tokens(tokens), |below| Input::Series(below.output()));
+            let layer = &mut layer[0];
+            layer
+                .cell
+                .forward(&parameters[layer.weights.clone()], input);
+            if let Some(Dropped { mask, output }) = &mut layer.dropped {
+                for j in 0..self.shape.hidden {
+                    random::mask(random, self.dropout, mask.row_mut(j));
+                    product(output.row_mut(j), layer.cell.output().row(j), mask.row(j));
+                }
+            }
+        }
+        let Shape { tokens, hidden, .. } = self.shape;
+        let w = MatrixRef::new(&parameters[self.head..][..tokens * hidden], tokens, hidden);
+        let top = self.layers.last().expect("at least one layer").output();
+        multiply(self.logits.steps_mut(), Target::Replace, w, top.steps());
+        let biases = &parameters[self.head + tokens * hidden..];
+        vectorized(
+            #[inline(always)]
+            || {
+                for (token, bias) in biases.iter().enumerate() {
+                    self.logits
+                        .row_mut(token)
+                        .iter_mut()
+                        .for_each(|logit| *logit += bias);
+                }
+            },
+        );
+    }
+
+    /// The loss of the logits, which it turns into its gradient by them: probabilities, less 1 at the targets.
+    fn loss(&mut self, targets: &[u16]) -> f64 {
+        let (logits, batch) = (&mut self.logits, self.batch);
+        assert_eq!(targets.len(), self.steps * batch, "targets of a sequence");
+        let mut loss = 0.0;
+        let (mut max, mut total) = (vec![0f32; batch], vec![0f32; batch]);
+        for (t, targets) in targets.chunks_exact(batch).enumerate() {
+            let slot = t + 1;
+            max.fill(f32::MIN);
+            total.fill(0.0);
+            vectorized(
+                #[inline(always)]
+                || {
+                    for token in 0..logits.features() {
+                        max.iter_mut()
+                            .zip(logits.at(token, slot))
+                            .for_each(|(max, logit)| *max = max.max(*logit));
+                    }
+                },
+            );
+            for ((column, target), max) in targets.iter().enumerate().zip(&max) {
+                loss -= f64::from(logits.at(usize::from(*target), slot)[column] - max);
+            }
+            vectorized(
+                #[inline(always)]
+                || {
+                    for token in 0..logits.features() {
+                        for ((logit, max), total) in logits
+                            .at_mut(token, slot)
+                            .iter_mut()
+                            .zip(&max)
+                            .zip(&mut total)
+                        {
+                            *logit = exp(*logit - max);
+                            *total += *logit;
+                        }
+                    }
+                },
+            );
+            for total in &mut total {
+                loss += f64::from(*total).ln();
+                *total = 1.0 / *total;
+            }
+            vectorized(
+                #[inline(always)]
+                || {
+                    for token in 0..logits.features() {
+                        logits
+                            .at_mut(token, slot)
+                            .iter_mut()
+                            .zip(&total)
+                            .for_each(|(p, total)| *p *= total);
+                    }
+                },
+            );
+            for (column, target) in targets.iter().enumerate() {
+                logits.at_mut(usize::from(*target), slot)[column] -= 1.0;
+            }
+        }
+        loss
+    }
+
+    fn backward(&mut self, parameters: &[f32], tokens: &[u16]) {
+        self.gradient.fill(0.0);
+        let Shape {
+            tokens: v, hidden, ..
+        } = self.shape;
+        let (w, b) = self.gradient[self.head..].split_at_mut(v * hidden);
+        let top = self.layers.last().expect("at least one layer").output();
+        multiply(
+            MatrixMut::new(w, v, hidden),
+            Target::Add,
+            self.logits.steps(),
+            top.steps().transposed(),
+        );
+        for (token, b) in b.iter_mut().enumerate() {
+            *b = vectorized(
+                #[inline(always)]
+                || sum(self.logits.row(token)),
+            );
+        }
+        let w = MatrixRef::new(&parameters[self.head..][..v * hidden], v, hidden);
+        multiply(
+            self.d_output.steps_mut(),
+            Target::Replace,
+            w.transposed(),
+            self.logits.steps(),
+        );
+        for i in (0..self.layers.len()).rev() {
+            let (below, layer) = self.layers.split_at_mut(i);
+            let layer = &mut layer[0];
+            if let Some(Dropped { mask, .. }) = &layer.dropped {
+                for j in 0..hidden {
+                    scale(self.d_output.row_mut(j), mask.row(j));
+                }
+            }
+            let weights = &parameters[layer.weights.clone()];
+            let gradient = &mut self.gradient[layer.weights.clone()];
+            match below.last() {
+                None => layer.cell.backward(
+                    weights,
+                    Input::Tokens(tokens),
+                    &self.d_output,
+                    gradient,
+                    None,
+                ),
+                Some(below) => {
+                    let input = Input::Series(below.output());
+                    layer.cell.backward(
+                        weights,
+                        input,
+                        &self.d_output,
+                        gradient,
+                        Some(&mut self.d_below),
+                    );
+                    std::mem::swap(&mut self.d_output, &mut self.d_below);
+                }
+            }
+        }
+    }
+}
+
+fn product(out: &mut [f32], a: &[f32], b: &[f32]) {
+    vectorized(
+        #[inline(always)]
+        || {
+            out.iter_mut()
+                .zip(a.iter().zip(b))
+                .for_each(|(out, (a, b))| *out = a * b)
+        },
+    );
+}
+
+fn scale(out: &mut [f32], by: &[f32]) {
+    vectorized(
+        #[inline(always)]
+        || out.iter_mut().zip(by).for_each(|(out, by)| *out *= by),
+    );
+}
+
+#[cfg(test)]
+#[path = "model_tests.rs"]
+mod tests;

@@ -1,0 +1,192 @@
+//! The batched model against PyTorch, against finite differences and against the plain step of the canonical network.
+
+use super::*;
+use crate::network::nats;
+
+fn values(count: usize, phase: f64) -> Vec<f32> {
+    (0..count)
+        .map(|i| ((phase + 2.3 * (i * i) as f64).sin() * 0.5) as f32)
+        .collect()
+}
+
+fn tokens(count: usize, v: usize, phase: usize) -> Vec<u16> {
+    (0..count)
+        .map(|i| ((i * i + 3 * i + phase) % v) as u16)
+        .collect()
+}
+
+fn no_dropout() -> ChaCha8Rng {
+    random::stream(0, random::Purpose::Dropout, 0, 0)
+}
+
+fn close(found: &[f32], expected: &[f64], tolerance: f64, what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
+        let error = (f64::from(*found) - expected).abs();
+        assert!(
+            error <= tolerance * (1.0 + expected.abs()),
+            "{what} {i}: {found}, expected {expected}"
+        );
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Golden {
+    tokens: usize,
+    hidden: usize,
+    layers: usize,
+    steps: usize,
+    batch: usize,
+    inputs: Vec<u16>,
+    targets: Vec<u16>,
+    parameters: Vec<f32>,
+    state: Vec<f32>,
+    loss: f64,
+    last_state: Vec<f64>,
+    gradient: Vec<f64>,
+}
+
+/// `tests/golden/gru_gradients.py` made the numbers.
+#[test]
+fn loss_states_and_gradients_are_those_of_pytorch() {
+    let golden: Golden =
+        serde_json::from_str(include_str!("../../tests/golden/gru_gradients.json")).unwrap();
+    let Golden {
+        tokens,
+        hidden,
+        layers,
+        ..
+    } = golden;
+    let shape = Shape {
+        cell: Kind::Gru,
+        tokens,
+        hidden,
+        layers,
+    };
+    assert_eq!(shape.parameters(), golden.parameters.len());
+    let mut model = Model::new(shape, golden.steps, golden.batch, 0.0);
+    model.set_state(&golden.state);
+    let loss = model.train(
+        &golden.parameters,
+        &golden.inputs,
+        &golden.targets,
+        &mut no_dropout(),
+    );
+    assert!(
+        (loss - golden.loss).abs() < 1e-5,
+        "{loss}, expected {}",
+        golden.loss
+    );
+    close(&model.state(), &golden.last_state, 1e-6, "state");
+    close(model.gradient(), &golden.gradient, 2e-6, "gradient");
+}
+
+/// Sizes with and without remainders of vectors, 1 to 3 layers, and dropout, whose masks the same stream repeats.
+#[test]
+fn gradients_are_those_of_finite_differences() {
+    for (v, hidden, layers, steps, batch, dropout) in [
+        (5, 7, 1, 5, 3, 0.0),
+        (1, 3, 2, 4, 1, 0.0),
+        (9, 16, 2, 3, 17, 0.0),
+        (4, 5, 3, 4, 2, 0.5),
+        (17, 3, 1, 2, 16, 0.3),
+    ] {
+        let shape = Shape {
+            cell: Kind::Gru,
+            tokens: v,
+            hidden,
+            layers,
+        };
+        let mut parameters = values(shape.parameters(), 1.0);
+        let (inputs, targets) = (tokens(steps * batch, v, 1), tokens(steps * batch, v, 2));
+        let mut model = Model::new(shape, steps, batch, dropout);
+        let state = values(layers * hidden * batch, 5.0);
+        let mut loss = |parameters: &[f32]| {
+            model.set_state(&state);
+            let loss = model.train(parameters, &inputs, &targets, &mut no_dropout());
+            (loss, model.gradient().to_vec())
+        };
+        let (_, gradient) = loss(&parameters);
+        // Every part of the parameters, and within each every so many.
+        let mut worst = 0f64;
+        for i in (0..parameters.len()).step_by(1 + parameters.len() / 150) {
+            let value = parameters[i];
+            let step = 0.01;
+            let mut at = |offset: f32| {
+                parameters[i] = value + offset;
+                let (loss, _) = loss(&parameters);
+                parameters[i] = value;
+                loss
+            };
+            // Five points: the error is of the fourth order, so that the step can be large against rounding.
+            let slope = (8.0 * (at(step) - at(-step)) - (at(2.0 * step) - at(-2.0 * step)))
+                / (12.0 * f64::from(step));
+            worst = worst.max((slope - f64::from(gradient[i])).abs() / (1.0 + slope.abs()));
+        }
+        assert!(
+            worst < 1e-3,
+            "V {v}, H {hidden}, {layers} layers, dropout {dropout}: {worst}"
+        );
+    }
+}
+
+/// The independent reading of the equations, one row at a time.
+#[test]
+fn the_batched_loss_is_that_of_the_plain_step() {
+    let (v, hidden, layers, steps, batch) = (6, 9, 2, 11, 5);
+    let shape = Shape {
+        cell: Kind::Gru,
+        tokens: v,
+        hidden,
+        layers,
+    };
+    let parameters = values(shape.parameters(), 3.0);
+    let vocabulary = Vocabulary::of_characters("abcdef").unwrap();
+    let network = shape.network(&parameters, &vocabulary, Provenance::default());
+    let (inputs, targets) = (tokens(steps * batch, v, 0), tokens(steps * batch, v, 4));
+    let mut model = Model::new(shape, steps, batch, 0.0);
+    let loss = model.train(&parameters, &inputs, &targets, &mut no_dropout());
+    // The second sequence goes on from the first one's states.
+    let second = model.train(&parameters, &inputs, &targets, &mut no_dropout());
+    let mut expected = [0.0; 2];
+    for row in 0..batch {
+        let mut state = network.state();
+        for expected in &mut expected {
+            for t in 0..steps {
+                network.step(&mut state, inputs[t * batch + row]);
+                *expected += nats(&network.logits(&state), targets[t * batch + row]);
+            }
+        }
+    }
+    assert!(
+        (loss - expected[0]).abs() < 1e-4,
+        "{loss}, expected {}",
+        expected[0]
+    );
+    assert!(
+        (second - expected[1]).abs() < 1e-4,
+        "{second}, expected {}",
+        expected[1]
+    );
+    assert!((loss - second).abs() > 1e-2, "the state makes a difference");
+}
+
+#[test]
+fn dropout_is_on_outputs_only_and_leaves_the_states() {
+    let shape = Shape {
+        cell: Kind::Gru,
+        tokens: 4,
+        hidden: 8,
+        layers: 1,
+    };
+    let parameters = values(shape.parameters(), 2.0);
+    let (inputs, targets) = (tokens(12, 4, 0), tokens(12, 4, 1));
+    let run = |dropout| {
+        let mut model = Model::new(shape, 4, 3, dropout);
+        let loss = model.train(&parameters, &inputs, &targets, &mut no_dropout());
+        (loss, model.state())
+    };
+    let (plain, dropped) = (run(0.0), run(0.5));
+    assert_ne!(plain.0, dropped.0);
+    assert_eq!(plain.1, dropped.1, "the recurrence itself is not dropped");
+}

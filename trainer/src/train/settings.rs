@@ -1,0 +1,190 @@
+//! Every setting of a training, with defaults that need no thought.
+
+use crate::cell::Kind;
+
+/// The settings that decide a training's result: with the same text on the same machine they give the same bytes.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainSettings {
+    /// The recurrent cell.
+    pub cell: Kind,
+    /// Units of each layer.
+    pub hidden: usize,
+    /// Number of recurrent layers.
+    pub layers: usize,
+    /// Part of each layer's outputs that is dropped while training, 0 to below 1.
+    pub dropout: f32,
+    /// Seed of the first weights, the epochs' starts and the dropout.
+    pub seed: u64,
+    /// Optimizer steps.
+    pub steps: u64,
+    /// Sequences side by side.
+    pub batch: usize,
+    /// Characters of a sequence: how far back in time gradients go.
+    pub sequence: usize,
+    /// The highest learning rate.
+    pub learning_rate: f64,
+    /// The last learning rate, as a part of the highest.
+    pub last_rate: f64,
+    /// Steps until the learning rate is at its highest.
+    pub warmup: u64,
+    /// Decoupled weight decay of AdamW, on matrices only.
+    pub weight_decay: f32,
+    /// The most that the gradient's norm may be.
+    pub clip: f64,
+    /// Decay of the moving average of the weights, which is what the model gets. 0: the last weights themselves.
+    pub average: f32,
+    /// Part of the text, at its end, that is kept for validation.
+    pub validation: f64,
+    /// Threads. Sums depend on the split of the batch, so another number gives other last digits.
+    pub threads: usize,
+}
+
+/// Why settings were refused.
+#[derive(Debug, thiserror::Error, PartialEq)]
+#[error("{name} is {found}: expected {expected}")]
+pub struct SettingsError {
+    /// The setting, as in `train.toml`.
+    name: &'static str,
+    found: String,
+    expected: &'static str,
+}
+
+/// Part of the text that is kept for validation where nothing else is said.
+pub const VALIDATION: f64 = 0.1;
+
+/// What was measured to be good on about a million characters: units, dropout, learning rate, weight decay, epochs.
+const RECIPES: [(usize, f32, f64, f32, f64); 4] = [
+    (128, 0.0, 8e-3, 0.05, 20.0),
+    (168, 0.1, 6e-3, 0.05, 16.0),
+    (256, 0.25, 5e-3, 0.05, 16.0),
+    (512, 0.4, 3e-3, 0.1, 12.0),
+];
+
+impl TrainSettings {
+    /// Good settings for so many units, on a text of so many characters for training.
+    pub fn for_units(hidden: usize, characters: usize) -> Self {
+        let recipe = RECIPES
+            .iter()
+            .rev()
+            .find(|recipe| recipe.0 <= hidden)
+            .unwrap_or(&RECIPES[0]);
+        let (_, dropout, learning_rate, weight_decay, epochs) = *recipe;
+        let (batch, sequence) = (32, 64);
+        let epoch = characters as f64 / (batch * sequence) as f64;
+        Self {
+            cell: Kind::Gru,
+            hidden,
+            layers: 1,
+            dropout,
+            seed: 1,
+            // Small texts are seen more often, large ones less.
+            steps: ((epochs * epoch) as u64).clamp(1_000, 40_000),
+            batch,
+            sequence,
+            learning_rate,
+            last_rate: 0.02,
+            warmup: 100,
+            weight_decay,
+            clip: 1.0,
+            average: 0.999,
+            validation: VALIDATION,
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+        }
+    }
+
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// Names the setting, what was found and what is expected.
+    pub fn check(&self) -> Result<(), SettingsError> {
+        let check = |name, found: String, good: bool, expected| {
+            if good {
+                Ok(())
+            } else {
+                Err(SettingsError {
+                    name,
+                    found,
+                    expected,
+                })
+            }
+        };
+        let whole = |name, value: usize, most: usize, expected| {
+            check(
+                name,
+                value.to_string(),
+                (1..=most).contains(&value),
+                expected,
+            )
+        };
+        whole("hidden", self.hidden, 4096, "1 to 4096")?;
+        whole("layers", self.layers, 8, "1 to 8")?;
+        whole("batch", self.batch, 4096, "1 to 4096")?;
+        whole("sequence", self.sequence, 4096, "1 to 4096")?;
+        whole("threads", self.threads, 1024, "1 to 1024")?;
+        check(
+            "steps",
+            self.steps.to_string(),
+            (1..=1 << 31).contains(&self.steps),
+            "1 to 2147483648",
+        )?;
+        let part = |name, value: f64, expected| {
+            check(
+                name,
+                value.to_string(),
+                (0.0..1.0).contains(&value),
+                expected,
+            )
+        };
+        part("dropout", self.dropout.into(), "0 or more, below 1")?;
+        part("average", self.average.into(), "0 or more, below 1")?;
+        part("validation", self.validation, "0 or more, below 1")?;
+        part(
+            "weight_decay",
+            self.weight_decay.into(),
+            "0 or more, below 1",
+        )?;
+        let positive = |name, value: f64, most, expected| {
+            check(
+                name,
+                value.to_string(),
+                value > 0.0 && value <= most,
+                expected,
+            )
+        };
+        positive(
+            "learning_rate",
+            self.learning_rate,
+            1.0,
+            "above 0, at most 1",
+        )?;
+        positive("clip", self.clip, f64::MAX, "above 0")?;
+        check(
+            "last_rate",
+            self.last_rate.to_string(),
+            (0.0..=1.0).contains(&self.last_rate),
+            "0 to 1",
+        )
+    }
+
+    /// Memory that a training needs, bytes, about: activations of `predictions` characters at once, and the weights' moments.
+    pub fn memory(&self, tokens: usize, predictions: usize) -> u64 {
+        let (hidden, layers, tokens) = (self.hidden as u64, self.layers as u64, tokens as u64);
+        let activations = predictions as u64 * (15 * hidden * layers + 2 * hidden + tokens);
+        let weights = layers * 6 * hidden * hidden + 4 * hidden * tokens;
+        4 * (activations + (5 + self.threads as u64) * weights)
+    }
+
+    /// The settings that differ, as `name: this, other`, by their names in `train.toml`.
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        let table =
+            |settings: &Self| toml::Table::try_from(settings).expect("settings are a table");
+        let other = table(other);
+        let differs = |(name, value): &(String, toml::Value)| other.get(name) != Some(value);
+        let show = |(name, value)| {
+            let other = &other[&name];
+            format!("{name} = {value}, not {other}")
+        };
+        table(self).into_iter().filter(differs).map(show).collect()
+    }
+}

@@ -1,0 +1,653 @@
+//! Training as a whole: the same bytes each time, stops that leave no trace, texts that are hard, and the command line.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::atomic::AtomicBool;
+
+use trainer::corpus::Corpus;
+use trainer::network::Network;
+use trainer::train::checkpoint::Checkpoint;
+use trainer::train::settings::TrainSettings;
+use trainer::train::{self, Outcome, Request, Row, TrainError, Watch};
+
+/// Sentences that a small network learns in no time.
+fn text(sentences: usize) -> String {
+    let (who, does, what) = (
+        ["the cat", "a dog", "my bird"],
+        ["sees", "hears"],
+        ["a fish.\n", "the moon.\n", "me.\n"],
+    );
+    (0..sentences)
+        .map(|i| format!("{} {} {}", who[i * i % 3], does[i % 2], what[(i / 2) % 3]))
+        .collect()
+}
+
+fn corpus(text: &str) -> Corpus {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("text.txt");
+    std::fs::write(&path, text).unwrap();
+    Corpus::read(&path).unwrap()
+}
+
+fn settings() -> TrainSettings {
+    TrainSettings {
+        layers: 2,
+        dropout: 0.2,
+        steps: 60,
+        batch: 5,
+        sequence: 8,
+        threads: 2,
+        warmup: 10,
+        average: 0.9,
+        validation: 0.2,
+        ..TrainSettings::for_units(12, 10_000)
+    }
+}
+
+fn request<'a>(corpus: &'a Corpus, settings: &'a TrainSettings, out: &'a Path) -> Request<'a> {
+    Request {
+        corpus,
+        settings,
+        out,
+        resume: None,
+        report_every: 0,
+    }
+}
+
+fn train(corpus: &Corpus, settings: &TrainSettings, out: &Path) -> Result<Outcome, TrainError> {
+    train::run(
+        request(corpus, settings, out),
+        &AtomicBool::new(false),
+        &mut (),
+    )
+}
+
+/// Stops a training after a step, as Ctrl-C does.
+struct StopAt<'a>(u64, &'a AtomicBool);
+
+impl Watch for StopAt<'_> {
+    fn begins(&mut self, _: &train::Plan) {}
+    fn steps(&mut self, step: u64, _: f64) {
+        if step == self.0 {
+            self.1.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+    fn reports(&mut self, _: &Row, _: &Network) {}
+}
+
+fn read(folder: &Path, name: &str) -> Vec<u8> {
+    std::fs::read(folder.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes_and_another_seed_does_not() {
+    let (corpus, folder) = (corpus(&text(200)), tempfile::tempdir().unwrap());
+    let out = |name| folder.path().join(name);
+    let (a, b, c) = (out("a"), out("b"), out("c"));
+    train(&corpus, &settings(), &a).unwrap();
+    train(&corpus, &settings(), &b).unwrap();
+    train(
+        &corpus,
+        &TrainSettings {
+            seed: 2,
+            ..settings()
+        },
+        &c,
+    )
+    .unwrap();
+    for name in ["model.onnx", "loss.csv"] {
+        assert_eq!(read(&a, name), read(&b, name), "{name}");
+        assert_ne!(read(&a, name), read(&c, name), "{name}");
+    }
+}
+
+#[test]
+fn a_training_learns() {
+    let (corpus, folder) = (corpus(&text(400)), tempfile::tempdir().unwrap());
+    let settings = TrainSettings {
+        steps: 300,
+        layers: 1,
+        dropout: 0.0,
+        ..settings()
+    };
+    let outcome = train(&corpus, &settings, folder.path()).unwrap();
+    assert!(outcome.finished && outcome.result.steps == 300);
+    // Three of the choices in a sentence of about 20 characters are free: about 0.2 nats a character.
+    let loss = outcome.result.validation_loss.unwrap();
+    assert!(loss < 0.5, "{loss}");
+    // What the files say is what was found: the model read back gives the loss by the plain step.
+    let network = trainer::onnx::read(&read(folder.path(), "model.onnx")).unwrap();
+    assert_eq!(network, outcome.network);
+    let tokens = network
+        .vocabulary
+        .encode(&corpus.text, false)
+        .unwrap()
+        .tokens;
+    let first = trainer::corpus::training_part(tokens.len(), settings.validation);
+    let again = trainer::evaluate::float(&network, &tokens[first..], || ()).nats_per_char;
+    assert_eq!(again, loss);
+    let log = String::from_utf8(read(folder.path(), "loss.csv")).unwrap();
+    assert_eq!(
+        log.lines().next().unwrap(),
+        "step,characters,train_loss,validation_loss,learning_rate"
+    );
+    let last: Vec<&str> = log.lines().last().unwrap().split(',').collect();
+    assert_eq!((last[0], last[1]), ("300", "12000"));
+    assert!(
+        last[3].parse::<f64>().is_ok(),
+        "a look at the validation text at the end: {last:?}"
+    );
+}
+
+#[test]
+fn a_stopped_training_leaves_a_model_and_resumes_to_the_same_bytes() {
+    let (corpus, settings, folder) = (corpus(&text(200)), settings(), tempfile::tempdir().unwrap());
+    let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
+    train(&corpus, &settings, &whole).unwrap();
+    let mut resume = None;
+    // Inside an epoch, at its end and just before the last step.
+    for (stop_at, finished) in [(7, false), (8, false), (59, false), (u64::MAX, true)] {
+        let stop = AtomicBool::new(false);
+        let request = Request {
+            resume: resume.take(),
+            ..request(&corpus, &settings, &parts)
+        };
+        let outcome = train::run(request, &stop, &mut StopAt(stop_at, &stop)).unwrap();
+        assert_eq!(
+            (outcome.finished, outcome.result.steps),
+            (finished, stop_at.min(60))
+        );
+        let model = trainer::onnx::read(&read(&parts, "model.onnx")).unwrap();
+        assert_eq!(
+            model.provenance.steps,
+            stop_at.min(60),
+            "the model of that moment"
+        );
+        resume = Some(Checkpoint::read(&parts.join("checkpoint.bin")).unwrap());
+    }
+    for name in ["model.onnx", "loss.csv"] {
+        assert_eq!(read(&whole, name), read(&parts, name), "{name}");
+    }
+    let end = |folder: &Path| {
+        Checkpoint::read(&folder.join("checkpoint.bin"))
+            .unwrap()
+            .progress
+    };
+    assert_eq!(end(&whole), end(&parts), "weights, moments and states");
+}
+
+#[test]
+fn a_checkpoint_of_another_training_is_refused_with_what_differs() {
+    let (corpus_a, settings, folder) =
+        (corpus(&text(200)), settings(), tempfile::tempdir().unwrap());
+    train(&corpus_a, &settings, folder.path()).unwrap();
+    let checkpoint = Checkpoint::read(&folder.path().join("checkpoint.bin")).unwrap();
+    let refusal = |corpus: &Corpus, settings: &TrainSettings, checkpoint: &Checkpoint| {
+        let request = Request {
+            resume: Some(checkpoint.clone()),
+            ..request(corpus, settings, folder.path())
+        };
+        train::run(request, &AtomicBool::new(false), &mut ())
+            .unwrap_err()
+            .to_string()
+    };
+    let other = refusal(
+        &corpus_a,
+        &TrainSettings {
+            seed: 9,
+            hidden: 13,
+            ..settings.clone()
+        },
+        &checkpoint,
+    );
+    assert!(
+        other.contains("seed = 1, not 9") && other.contains("hidden = 12, not 13"),
+        "{other}"
+    );
+    let other = refusal(&corpus(&text(201)), &settings, &checkpoint);
+    assert!(other.contains("SHA-256 of the text"), "{other}");
+    let mut short = checkpoint;
+    short.progress.states.pop();
+    assert!(refusal(&corpus_a, &settings, &short).contains("sizes"));
+}
+
+#[test]
+fn damaged_checkpoints_are_refused() {
+    let (corpus, folder) = (corpus(&text(50)), tempfile::tempdir().unwrap());
+    train(
+        &corpus,
+        &TrainSettings {
+            steps: 1,
+            hidden: 2,
+            ..settings()
+        },
+        folder.path(),
+    )
+    .unwrap();
+    let path = folder.path().join("checkpoint.bin");
+    let good = std::fs::read(&path).unwrap();
+    for length in (0..good.len()).step_by(7) {
+        std::fs::write(&path, &good[..length]).unwrap();
+        Checkpoint::read(&path).unwrap_err();
+    }
+    for byte in (0..good.len()).step_by(3) {
+        let mut bad = good.clone();
+        bad[byte] ^= 0x10;
+        std::fs::write(&path, bad).unwrap();
+        Checkpoint::read(&path).unwrap_err();
+    }
+}
+
+/// Every one of them trains, saves and can be read back, whatever the text is like.
+#[test]
+fn hard_texts_train() {
+    let cases = [
+        ("one character, again and again", "a".repeat(500)),
+        ("two characters in all", "ab".into()),
+        ("one huge line", "x y z ".repeat(2000)),
+        ("shorter than a sequence", "short".into()),
+        ("Hebrew", "שלום עולם, מה שלומך היום? ".repeat(20)),
+        ("emoji of several code points", "👩‍🚀🦀🇮🇱 ok ".repeat(20)),
+        (
+            "every character another",
+            ('\u{4e00}'..'\u{5000}').collect(),
+        ),
+        (
+            "control characters and null",
+            "\0\u{1}\u{7f}\r\n\t".repeat(30),
+        ),
+    ];
+    for (what, text) in cases {
+        let (corpus, folder) = (corpus(&text), tempfile::tempdir().unwrap());
+        let settings = TrainSettings {
+            steps: 3,
+            validation: 0.0,
+            ..settings()
+        };
+        let outcome = train(&corpus, &settings, folder.path())
+            .unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert_eq!(outcome.result.validation_loss, None);
+        let network = trainer::onnx::read(&read(folder.path(), "model.onnx")).unwrap();
+        assert_eq!(network, outcome.network, "{what}");
+    }
+}
+
+#[test]
+fn settings_out_of_range_are_refused_by_name() {
+    let (corpus, folder) = (corpus(&text(50)), tempfile::tempdir().unwrap());
+    let good = settings();
+    let cases = [
+        (
+            "hidden is 0",
+            TrainSettings {
+                hidden: 0,
+                ..good.clone()
+            },
+        ),
+        (
+            "layers is 9",
+            TrainSettings {
+                layers: 9,
+                ..good.clone()
+            },
+        ),
+        (
+            "dropout is 1",
+            TrainSettings {
+                dropout: 1.0,
+                ..good.clone()
+            },
+        ),
+        (
+            "dropout is NaN",
+            TrainSettings {
+                dropout: f32::NAN,
+                ..good.clone()
+            },
+        ),
+        (
+            "steps is 0",
+            TrainSettings {
+                steps: 0,
+                ..good.clone()
+            },
+        ),
+        (
+            "batch is 0",
+            TrainSettings {
+                batch: 0,
+                ..good.clone()
+            },
+        ),
+        (
+            "sequence is 0",
+            TrainSettings {
+                sequence: 0,
+                ..good.clone()
+            },
+        ),
+        (
+            "learning_rate is -1",
+            TrainSettings {
+                learning_rate: -1.0,
+                ..good.clone()
+            },
+        ),
+        (
+            "validation is 1",
+            TrainSettings {
+                validation: 1.0,
+                ..good.clone()
+            },
+        ),
+        (
+            "threads is 0",
+            TrainSettings {
+                threads: 0,
+                ..good.clone()
+            },
+        ),
+        (
+            "977 characters, 0 of them for training",
+            TrainSettings {
+                validation: 0.999,
+                ..good.clone()
+            },
+        ),
+    ];
+    for (expected, settings) in cases {
+        let error = train(&corpus, &settings, folder.path())
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(expected), "{expected}: {error}");
+    }
+    let large = TrainSettings {
+        hidden: 4096,
+        layers: 8,
+        batch: 4096,
+        sequence: 4096,
+        validation: 0.0,
+        ..good
+    };
+    let error = train(&self::corpus(&text(200_000)), &large, folder.path())
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("GB of memory"), "{error}");
+    assert_eq!(
+        std::fs::read_dir(folder.path()).unwrap().count(),
+        0,
+        "nothing was written"
+    );
+}
+
+#[test]
+fn a_training_that_diverges_says_so() {
+    let (corpus, settings, folder) = (corpus(&text(200)), settings(), tempfile::tempdir().unwrap());
+    let stop = AtomicBool::new(false);
+    train::run(
+        request(&corpus, &settings, folder.path()),
+        &stop,
+        &mut StopAt(5, &stop),
+    )
+    .unwrap();
+    let mut checkpoint = Checkpoint::read(&folder.path().join("checkpoint.bin")).unwrap();
+    checkpoint.progress.parameters[0] = f32::INFINITY;
+    let request = Request {
+        resume: Some(checkpoint),
+        ..request(&corpus, &settings, folder.path())
+    };
+    let error = train::run(request, &AtomicBool::new(false), &mut ())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("diverged at step 5") && error.contains("lower the learning rate"),
+        "{error}"
+    );
+}
+
+fn trainer(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_trainer"))
+        .args(args)
+        .output()
+        .unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn with_text(text: &[u8]) -> Self {
+        let folder = Self(tempfile::tempdir().unwrap());
+        std::fs::write(folder.0.path().join("text.txt"), text).unwrap();
+        folder
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Runs `trainer train text.txt --out OUT` and more arguments.
+    fn train(&self, out: &str, more: &[&str]) -> Output {
+        let (text, out) = (self.path("text.txt"), self.path(out));
+        trainer(
+            &[
+                &[
+                    "train",
+                    text.to_str().unwrap(),
+                    "--out",
+                    out.to_str().unwrap(),
+                ],
+                more,
+            ]
+            .concat(),
+        )
+    }
+}
+
+const SMALL: [&str; 8] = [
+    "--hidden",
+    "8",
+    "--steps",
+    "20",
+    "--batch",
+    "4",
+    "--sequence",
+    "10",
+];
+
+#[test]
+fn the_command_writes_a_training_that_its_settings_repeat() {
+    let folder = Folder::with_text(text(200).as_bytes());
+    let output = folder.train("a", &SMALL);
+    assert!(output.status.success(), "{}", said(&output));
+    let text = said(&output);
+    assert!(
+        text.contains("weights") && text.contains("step 20") && text.contains("validation loss"),
+        "{text}"
+    );
+    let toml = folder.path("a/train.toml");
+    let output = folder.train("b", &["--settings", toml.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(
+        read(&folder.path("a"), "model.onnx"),
+        read(&folder.path("b"), "model.onnx")
+    );
+    // An option beside the settings wins.
+    let output = folder.train(
+        "c",
+        &[
+            "--settings",
+            toml.to_str().unwrap(),
+            "--seed",
+            "5",
+            "--json",
+        ],
+    );
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let values: Vec<serde_json::Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(values.last().unwrap()["steps"], 20);
+    assert!(values[0]["train_loss"].as_f64().unwrap() > 0.0);
+    assert_ne!(
+        read(&folder.path("a"), "model.onnx"),
+        read(&folder.path("c"), "model.onnx")
+    );
+}
+
+#[test]
+fn the_command_does_not_overwrite_a_training_unasked() {
+    let folder = Folder::with_text(text(100).as_bytes());
+    assert!(folder.train("a", &SMALL).status.success());
+    let before = read(&folder.path("a"), "model.onnx");
+    let refused = folder.train("a", &["--hidden", "9", "--steps", "3"]);
+    assert!(
+        !refused.status.success() && said(&refused).contains("--resume"),
+        "{}",
+        said(&refused)
+    );
+    let refused = folder.train("a", &["--resume", "--hidden", "9"]);
+    assert!(
+        said(&refused).contains("hidden = 8, not 9"),
+        "{}",
+        said(&refused)
+    );
+    let done = folder.train("a", &["--resume"]);
+    assert!(
+        done.status.success(),
+        "a finished training has nothing left to do: {}",
+        said(&done)
+    );
+    assert_eq!(read(&folder.path("a"), "model.onnx"), before);
+    assert!(
+        folder
+            .train("a", &["--overwrite", "--hidden", "9", "--steps", "3"])
+            .status
+            .success()
+    );
+    assert_ne!(read(&folder.path("a"), "model.onnx"), before);
+}
+
+#[test]
+fn the_command_refuses_bad_texts_and_places_in_plain_words() {
+    let folder = Folder::with_text(b"bad \xff");
+    let refusal = |args: &[&str]| {
+        let output = trainer(args);
+        let text = said(&output);
+        assert!(
+            !output.status.success() && text.starts_with("error: ") && !text.contains("panicked"),
+            "{text}"
+        );
+        text
+    };
+    let (text, out) = (folder.path("text.txt"), folder.path("out"));
+    let (text, out) = (text.to_str().unwrap(), out.to_str().unwrap());
+    assert!(refusal(&["train", text, "--out", out]).contains("byte 0xff at offset 4"));
+    std::fs::write(text, "").unwrap();
+    assert!(refusal(&["train", text, "--out", out]).contains("is empty"));
+    std::fs::write(text, "a").unwrap();
+    assert!(refusal(&["train", text, "--out", out]).contains("has 1 characters"));
+    std::fs::write(text, "some text").unwrap();
+    assert!(refusal(&["train", text, "--out", text, "--steps", "1"]).contains("text.txt"));
+    assert!(refusal(&["train", text, "--out", out, "--resume"]).contains("checkpoint.bin"));
+    assert!(refusal(&["train", text, "--out", out, "--minutes", "0"]).contains("--minutes"));
+    assert!(
+        refusal(&["train", text, "--out", out, "--settings", text]).contains("not a train.toml")
+    );
+    assert!(refusal(&["train", out, "--out", out]).contains("out"));
+    assert!(!Path::new(out).exists());
+}
+
+/// Killed without warning at some moment, again and again, a training ends in the very bytes of one that was not.
+#[cfg(unix)]
+#[test]
+fn killed_trainings_resume_to_the_same_bytes() {
+    let folder = Folder::with_text(text(400).as_bytes());
+    let settings = [
+        "--hidden",
+        "24",
+        "--steps",
+        "400",
+        "--batch",
+        "4",
+        "--sequence",
+        "20",
+        "--quiet",
+    ];
+    assert!(folder.train("whole", &settings).status.success());
+    let (text, out) = (folder.path("text.txt"), folder.path("killed"));
+    let (text, out) = (text.to_str().unwrap(), out.to_str().unwrap());
+    let begin_or_resume = || {
+        if Path::new(out).join("checkpoint.bin").exists() {
+            &["--resume"][..]
+        } else {
+            &settings
+        }
+    };
+    for wait in [3, 10, 25, 60] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_trainer"))
+            .args(["train", text, "--out", out])
+            .args(begin_or_resume())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(wait));
+        // SIGKILL
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let output = folder.train("killed", begin_or_resume());
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(
+        read(&folder.path("whole"), "model.onnx"),
+        read(&folder.path("killed"), "model.onnx")
+    );
+    let names: Vec<_> = ["model.onnx", "train.toml", "loss.csv", "checkpoint.bin"]
+        .map(|n| Path::new(out).join(n))
+        .into();
+    assert!(names.iter().all(|name| name.exists()));
+}
+
+/// A Ctrl-C leaves a model and says how to go on.
+#[cfg(unix)]
+#[test]
+fn an_interrupt_leaves_a_model() {
+    let folder = Folder::with_text(text(400).as_bytes());
+    let (text, out) = (folder.path("text.txt"), folder.path("out"));
+    let child = Command::new(env!("CARGO_BIN_EXE_trainer"))
+        .args([
+            "train",
+            text.to_str().unwrap(),
+            "--out",
+            out.to_str().unwrap(),
+            "--hidden",
+            "32",
+            "--steps",
+            "10000000",
+        ])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The first checkpoint is written when the handler stands.
+    while !out.join("checkpoint.bin").exists() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let sent = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(sent.success());
+    let output = child.wait_with_output().unwrap();
+    assert!(
+        output.status.success() && said(&output).contains("--resume"),
+        "{}",
+        said(&output)
+    );
+    let network = trainer::onnx::read(&read(&out, "model.onnx")).unwrap();
+    assert_eq!(network.provenance.validation_loss, None);
+    assert!(network.provenance.steps < 10_000_000);
+}

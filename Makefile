@@ -68,3 +68,7 @@ test-extended: test
 
 bench:
 	cargo bench
+
+# One part of the set-up by itself: setup-targets, setup-lints, setup-qemu, setup-node.
+setup-%:
+	@$(SETUP) $*

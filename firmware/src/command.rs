@@ -48,9 +48,6 @@ impl<'l> Command<'l> {
             expected,
             found,
         };
-        let number = |most| number(found).filter(|&number| number <= most);
-        let number = |most, expected| number(most).ok_or(refuse(expected));
-        const SMALL: &str = "a whole number up to 65535";
 
         match word {
             "" if line.is_empty() => return Ok(Self::Continue),
@@ -68,12 +65,22 @@ impl<'l> Command<'l> {
                 let expected = "a number such as 0.8, or 0 to be greedy";
                 settings.temperature = Temperature::parse(found).map_err(|_| refuse(expected))?;
             }
-            "seed" => settings.seed = number(u64::MAX, "a whole number below 2^64")?,
-            "length" => {
-                settings.length = number(u32::MAX.into(), "a whole number below 2^32")? as u32
+            "seed" | "length" | "top-k" | "pace" => {
+                let (most, expected) = match word {
+                    "seed" => (u64::MAX, "a whole number below 2^64"),
+                    "length" => (u32::MAX.into(), "a whole number below 2^32"),
+                    _ => (u16::MAX.into(), "a whole number up to 65535"),
+                };
+                let Some(value) = number(found).filter(|&value| value <= most) else {
+                    return Err(refuse(expected));
+                };
+                match word {
+                    "seed" => settings.seed = value,
+                    "length" => settings.length = value as u32,
+                    "top-k" => settings.top_k = value as u16,
+                    _ => settings.pace_ms = value as u16,
+                }
             }
-            "top-k" => settings.top_k = number(u16::MAX.into(), SMALL)? as u16,
-            "pace" => settings.pace_ms = number(u16::MAX.into(), SMALL)? as u16,
             _ => return Ok(Self::Prompt(line)),
         }
         Ok(Self::Set)

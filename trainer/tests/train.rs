@@ -391,12 +391,13 @@ fn a_training_that_diverges_says_so() {
     )
     .unwrap();
     let mut checkpoint = Checkpoint::read(&folder.path().join("checkpoint.bin")).unwrap();
-    checkpoint.progress.parameters[0] = f32::INFINITY;
+    checkpoint.progress.parameters[0] = f32::NAN;
     let request = Request {
         resume: Some(checkpoint),
         ..request(&corpus, &settings, folder.path())
     };
     let error = train::run(request, &AtomicBool::new(false), &mut ())
+        .map(|outcome| outcome.result)
         .unwrap_err()
         .to_string();
     assert!(

@@ -59,6 +59,17 @@ pub enum SessionError {
         /// Its bytes.
         found: usize,
     },
+    /// The console takes no such character.
+    #[error("the console takes no control characters, found {0:?}")]
+    Untypable(char),
+    /// The board said something else.
+    #[error("expected {expected:?}, found {found:?} before it")]
+    Unexpected {
+        /// What was waited for.
+        expected: String,
+        /// What came.
+        found: String,
+    },
     /// The console refused a line.
     #[error("the board refused: {0}")]
     Refused(String),
@@ -130,8 +141,11 @@ impl Session {
     /// Types a character and waits until the board has echoed it, so that none is lost.
     ///
     /// # Errors
-    /// The echo does not come.
+    /// It is a control character, or the echo does not come.
     pub fn type_character(&mut self, character: char) -> Result<(), SessionError> {
+        if character.is_control() {
+            return Err(SessionError::Untypable(character));
+        }
         let echo = character.encode_utf8(&mut [0; 4]).to_owned();
         self.send(echo.as_bytes())?;
         self.expect(&echo)
@@ -215,9 +229,10 @@ impl Session {
     pub fn expect(&mut self, expected: &str) -> Result<(), SessionError> {
         match self.read_until(expected)?.as_str() {
             "" => Ok(()),
-            found => Err(SessionError::Refused(format!(
-                "expected {expected:?}, found {found:?} before it"
-            ))),
+            found => Err(SessionError::Unexpected {
+                expected: expected.to_owned(),
+                found: found.to_owned(),
+            }),
         }
     }
 

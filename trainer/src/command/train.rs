@@ -1,7 +1,6 @@
 //! `trainer train`
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -126,14 +125,17 @@ pub fn run(args: TrainArgs) -> anyhow::Result<()> {
             time.with_context(|| format!("--minutes {minutes}: expected a number above 0"))?;
         settings.steps = train::steps_within(&corpus, &settings, time)?;
     }
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = stop.clone();
-    ctrlc::set_handler(move || {
+    // One handler serves every training of the process.
+    static STOP: AtomicBool = AtomicBool::new(false);
+    let handler = ctrlc::set_handler(|| {
         // The second Ctrl-C does not wait.
-        if flag.swap(true, Ordering::Relaxed) {
+        if STOP.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
-    })?;
+    });
+    if !matches!(handler, Err(ctrlc::Error::MultipleHandlers)) {
+        handler?;
+    }
     let mut watch: Box<dyn Watch> = match (args.json, args.quiet) {
         (true, _) => Box::new(JsonLines),
         (_, true) => Box::new(()),
@@ -150,7 +152,7 @@ pub fn run(args: TrainArgs) -> anyhow::Result<()> {
         resume,
         report_every,
     };
-    let outcome = train::run(request, &stop, &mut *watch)?;
+    let outcome = train::run(request, &STOP, &mut *watch)?;
     if args.json {
         print_json_line(&outcome.result)
     } else {

@@ -98,6 +98,6 @@ fn the_sampler_is_the_softmax() {
             *worst = worst.max(variation / 2.0);
         }
     }
-    println!("largest total variation at {temperatures:?}: {worst:.1e?}");
+    println!("largest total variation at {temperatures:?}: {worst:?}");
     assert!(worst.iter().all(|&v| v <= 0.001), "{worst:?}");
 }

@@ -86,7 +86,7 @@ fn greets_and_obeys(board: &'static Board) {
         "{banner:?}"
     );
     assert!(
-        banner.contains("\r\nModel: layers of 24 units, 9 tokens, "),
+        banner.contains("\r\nModel: 24 units, 9 tokens, "),
         "{banner:?}"
     );
 

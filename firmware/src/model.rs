@@ -40,7 +40,7 @@ impl<'i, 'w> Model<'i, 'w> {
             Self::TooLarge(error) => terminal.show(error),
             Self::Ready(generator) => {
                 let image = generator.image();
-                terminal.print("layers of ");
+
                 for (index, layer) in image.layers().iter().enumerate() {
                     terminal.print(if index == 0 { "" } else { " + " });
                     terminal.number(layer.hidden.into(), 10, 1);

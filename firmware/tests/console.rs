@@ -14,10 +14,7 @@ fn greets_with_board_and_model() {
         said.contains("Pipsqueak 0.1.0 on pipe, 16 MHz\r\n"),
         "{said}"
     );
-    assert!(
-        said.contains("Model: layers of 12 units, 10 tokens, "),
-        "{said}"
-    );
+    assert!(said.contains("Model: 12 units, 10 tokens, "), "{said}");
     assert!(said.ends_with("or help.\r\n> "), "{said}");
 }
 
@@ -78,6 +75,29 @@ fn a_token_cut_by_the_length_goes_on_where_it_was_cut() {
     let whole = board::text("a", 61, settings);
     assert!(whole.contains("Zz"), "no such token in {whole:?}");
     assert_eq!(said[2..].concat(), whole);
+}
+
+#[test]
+fn what_is_left_of_a_cut_token_does_not_reach_another_text() {
+    let settings = Settings {
+        temperature: temperature("9"),
+        ..Settings::default()
+    };
+    let whole = board::text("a", 61, settings);
+    let cut = whole
+        .find("Zz")
+        .unwrap_or_else(|| panic!("no such token in {whole:?}"));
+    let length = whole[..cut].replace("\r\n", "\n").chars().count();
+    let cut = Typed::new()
+        .line("temperature 9")
+        .line(&format!("length {length}"))
+        .line("a");
+    let said = cut.clone().line("b").answers();
+    assert!(said[2].ends_with('Z'));
+    assert_eq!(said[3], board::text("b", length, settings));
+    let said = cut.line("reset").line("length 5").line("").answers();
+    let fresh = Typed::new().line("length 5").line("").answers();
+    assert_eq!(said[5], fresh[1]);
 }
 
 #[test]
@@ -177,7 +197,7 @@ fn info_tells_board_model_and_settings() {
     let needed = 4 * board::image().workspace_len();
     let bytes = board::image().len();
     let expected = format!(
-        "board      pipe, 16 MHz\r\nmodel      layers of 12 units, 10 tokens, {bytes} bytes\r\ncorpus     small.txt, all\r\n\
+        "board      pipe, 16 MHz\r\nmodel      12 units, 10 tokens, {bytes} bytes\r\ncorpus     small.txt, all\r\n\
          training   123 steps, seed 9\r\nloss       1.045 nats per character in training\r\n\
          loss       2.500 nats per character in validation\r\nworkspace  {needed} of 4096 bytes\r\n\
          settings   temperature 0.8, seed 42, length 400, top-k 0, pace 0"

@@ -33,7 +33,7 @@ fn main() -> ! {
     let mut rcc = start_clock(peripherals.RCC);
     let port_a = peripherals.GPIOA.split(&mut rcc);
     let port_c = peripherals.GPIOC.split(&mut rcc);
-    // Not USART1: the HAL resets what it starts, and QEMU 9 and later crash on a reset of anything on its bus, APB2.
+    // Not USART1: the HAL resets what it starts, and QEMU 10 crashes on a reset of anything on its bus, APB2.
     let Ok(usart) = Usart::new(
         peripherals.USART2,
         (port_a.pa2, port_a.pa3),

@@ -54,18 +54,6 @@ fn every_board_is_tested() {
 }
 
 #[test]
-fn the_smallest_board_s_firmware_is_small() {
-    let firmware = Firmware::read(&firmware(board("microbit"))).unwrap();
-    let segments = firmware.segments.iter();
-    let bytes: usize = segments.map(|segment| segment.bytes.len()).sum();
-    println!("{bytes} bytes of flash");
-    assert!(
-        bytes <= 24 * 1024,
-        "expected at most 24 KB, found {bytes} bytes"
-    );
-}
-
-#[test]
 fn the_catalogue_says_what_the_firmware_was_linked_to() {
     for board in &BOARDS {
         let firmware = Firmware::read(&firmware(board)).unwrap();

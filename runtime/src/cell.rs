@@ -77,51 +77,24 @@ impl<'a> Rows<'a> {
         Ok(())
     }
 
-    /// The blocks, each ready to be multiplied.
-    pub(crate) fn blocks(&self) -> impl Iterator<Item = Block<'a>> + use<'a> {
-        let weights = self.weights.chunks_exact(self.columns.max(1));
-        let parameters = self
-            .bias
-            .as_chunks::<ROWS>()
-            .0
-            .iter()
-            .zip(self.scale.as_chunks::<ROWS>().0);
-        weights
-            .zip(parameters)
-            .map(|(weights, (bias, scale))| Block {
-                weights,
-                bias,
-                scale,
-            })
+    /// Number of blocks.
+    pub(crate) fn blocks(&self) -> usize {
+        self.bias.len() / ROWS
     }
-}
 
-/// Four rows.
-#[derive(Clone, Copy)]
-pub(crate) struct Block<'a> {
-    weights: &'a [u32],
-    bias: &'a [i32; ROWS],
-    scale: &'a [u32; ROWS],
-}
-
-impl Block<'_> {
-    /// Four outputs: `requantize(rows * x + bias + added)`.
-    #[inline(always)]
-    pub(crate) fn outputs(&self, x: Operand, added: [i32; ROWS]) -> [i16; ROWS] {
-        let products = x.rows(self.weights);
-        core::array::from_fn(|i| {
-            requantize(products[i] + self.bias[i] + added[i], Scale(self.scale[i]))
-        })
+    /// Four outputs of block `index`: `requantize(rows * x + bias + added)`; zeros for a block that is not there.
+    pub(crate) fn outputs(&self, index: usize, x: Operand, added: [i32; ROWS]) -> [i16; ROWS] {
+        let weights = index * self.columns..(index + 1) * self.columns;
+        let (Some(weights), Some(bias), Some(scale)) = (
+            self.weights.get(weights),
+            self.bias.as_chunks::<ROWS>().0.get(index),
+            self.scale.as_chunks::<ROWS>().0.get(index),
+        ) else {
+            return [0; ROWS];
+        };
+        let products = x.rows(weights);
+        core::array::from_fn(|i| requantize(products[i] + bias[i] + added[i], Scale(scale[i])))
     }
-}
-
-/// Four lanes of what a token adds to a gate's accumulators.
-type Lanes<'a> = (&'a [i8; ROWS], &'a [i32; ROWS]);
-
-/// Factors times a token's row.
-#[inline(always)]
-fn scaled((token, factors): Lanes) -> [i32; ROWS] {
-    core::array::from_fn(|i| i32::from(token[i]) * factors[i])
 }
 
 /// A GRU layer's sections.
@@ -196,15 +169,34 @@ impl<'a> Gru<'a> {
         Ok(())
     }
 
-    /// What a token adds to gate `gate`, block by block; zeros for a layer that reads a vector.
-    fn added(&self, gate: usize, token: &'a [i8]) -> impl Iterator<Item = [i32; ROWS]> + use<'a> {
-        let token = self.third(gate, token).as_chunks::<ROWS>().0;
-        let factors = self.third(gate, self.factors).as_chunks::<ROWS>().0;
-        token
-            .iter()
-            .zip(factors)
-            .map(scaled)
-            .chain(core::iter::repeat([0; ROWS]))
+    /// What a token adds to block `index` of gate `gate`; zeros for a layer that reads a vector.
+    fn added(&self, gate: usize, token: &[i8], index: usize) -> [i32; ROWS] {
+        let token = self.third(gate, token).as_chunks::<ROWS>().0.get(index);
+        let factors = self
+            .third(gate, self.factors)
+            .as_chunks::<ROWS>()
+            .0
+            .get(index);
+        match (token, factors) {
+            (Some(token), Some(factors)) => {
+                core::array::from_fn(|i| i32::from(token[i]) * factors[i])
+            }
+            _ => [0; ROWS],
+        }
+    }
+
+    /// The candidate's input side, Q5.26, of block `index`, when the reset gate comes after the product.
+    fn candidate(&self, token: &[i8], input: Operand, index: usize) -> [i32; ROWS] {
+        match self.candidate_bias.as_chunks::<ROWS>().0.get(index) {
+            Some(bias) => {
+                let added = self.added(2, token, index);
+                core::array::from_fn(|i| bias[i] + added[i])
+            }
+            None => self
+                .candidate
+                .outputs(index, input, [0; ROWS])
+                .map(|x| i32::from(x) << (CANDIDATE_BITS - PRE_ACTIVATION_BITS)),
+        }
     }
 
     /// One step.
@@ -219,7 +211,7 @@ impl<'a> Gru<'a> {
     /// `token` is the token's row of the table (empty for a layer that reads a vector); `joint` is the input vector, if any,
     /// and the state, both Q15; `scratch` holds H elements (reset after), or H and `joint` (reset before). The new state
     /// replaces the old one at the end of `joint`.
-    pub(crate) fn step(&self, token: &'a [i8], joint: &mut [i16], scratch: &mut [i16]) {
+    pub(crate) fn step(&self, token: &[i8], joint: &mut [i16], scratch: &mut [i16]) {
         let units = padded(self.shape.hidden);
         let inputs = joint.len().saturating_sub(units);
         let (next, reset) = scratch.split_at_mut_checked(units).unwrap_or_default();
@@ -236,40 +228,17 @@ impl<'a> Gru<'a> {
         }
     }
 
-    fn step_reset_after(&self, token: &'a [i8], joint: &[i16], inputs: usize, next: &mut [i16]) {
+    fn step_reset_after(&self, token: &[i8], joint: &[i16], inputs: usize, next: &mut [i16]) {
         let (input, state) = joint.split_at_checked(inputs).unwrap_or_default();
         let both = Operand::new(joint);
         let (input, recurrent) = (Operand::new(input), Operand::new(state));
-        let gates = self.z.blocks().zip(self.r.blocks()).zip(self.h.blocks());
-        let added = self.added(0, token).zip(self.added(1, token));
-        let from_table = self
-            .candidate_bias
-            .as_chunks::<ROWS>()
-            .0
-            .iter()
-            .zip(self.added(2, token));
-        let from_table =
-            from_table.map(|(bias, added)| core::array::from_fn(|i| bias[i] + added[i]));
-        let from_vector = self.candidate.blocks().map(|block| {
-            block
-                .outputs(input, [0; ROWS])
-                .map(|x| i32::from(x) << (CANDIDATE_BITS - PRE_ACTIVATION_BITS))
-        });
-        // One of the two is empty.
-        let candidates = from_table.chain(from_vector);
-        let states = state
-            .as_chunks::<ROWS>()
-            .0
-            .iter()
-            .zip(next.as_chunks_mut::<ROWS>().0);
-        for ((((z, r), h), ((z_added, r_added), candidate)), (old, new)) in
-            gates.zip(added.zip(candidates)).zip(states)
-        {
-            let z = z.outputs(both, z_added);
-            let r = r.outputs(both, r_added);
-            let h = h.outputs(recurrent, [0; ROWS]);
+        let blocks = blocks_of(state, next);
+        for (index, (old, new)) in blocks {
+            let z = self.z.outputs(index, both, self.added(0, token, index));
+            let r = self.r.outputs(index, both, self.added(1, token, index));
+            let h = self.h.outputs(index, recurrent, [0; ROWS]);
+            let candidate = self.candidate(token, input, index);
             *new = core::array::from_fn(|i| {
-                let candidate: [i32; ROWS] = candidate;
                 // Q15 times Q4.11 has the candidate's 26 fraction bits; both sides are at most 2^30.
                 let sum = candidate[i] + i32::from(sigmoid(r[i])) * i32::from(h[i]);
                 let n = tanh(saturate(
@@ -282,7 +251,7 @@ impl<'a> Gru<'a> {
 
     fn step_reset_before(
         &self,
-        token: &'a [i8],
+        token: &[i8],
         joint: &[i16],
         inputs: usize,
         next: &mut [i16],
@@ -293,37 +262,28 @@ impl<'a> Gru<'a> {
         for (to, from) in reset.iter_mut().zip(joint) {
             *to = *from;
         }
-        let (states, _) = state.as_chunks::<ROWS>();
-        let reset_states = reset
-            .get_mut(inputs..)
-            .unwrap_or_default()
-            .as_chunks_mut::<ROWS>()
-            .0;
-        for ((r, added), (old, reset)) in self
-            .r
-            .blocks()
-            .zip(self.added(1, token))
-            .zip(states.iter().zip(reset_states))
-        {
-            let r = r.outputs(both, added);
+        for (index, (old, reset)) in blocks_of(state, reset.get_mut(inputs..).unwrap_or_default()) {
+            let r = self.r.outputs(index, both, self.added(1, token, index));
             *reset = core::array::from_fn(|i| {
                 ((i32::from(sigmoid(r[i])) * i32::from(old[i]) + (1 << 14)) >> 15) as i16
             });
         }
         let reset = Operand::new(reset);
-        let gates = self
-            .z
-            .blocks()
-            .zip(self.h.blocks())
-            .zip(self.added(0, token).zip(self.added(2, token)));
-        for (((z, h), (z_added, h_added)), (old, new)) in
-            gates.zip(states.iter().zip(next.as_chunks_mut::<ROWS>().0))
-        {
-            let z = z.outputs(both, z_added);
-            let h = h.outputs(reset, h_added);
+        for (index, (old, new)) in blocks_of(state, next) {
+            let z = self.z.outputs(index, both, self.added(0, token, index));
+            let h = self.h.outputs(index, reset, self.added(2, token, index));
             *new = core::array::from_fn(|i| blend(sigmoid(z[i]), old[i], tanh(h[i])));
         }
     }
+}
+
+/// Blocks of four units with their index: what they were and what they become.
+fn blocks_of<'s>(
+    old: &'s [i16],
+    new: &'s mut [i16],
+) -> impl Iterator<Item = (usize, (&'s [i16; ROWS], &'s mut [i16; ROWS]))> {
+    let (old, new) = (old.as_chunks().0, new.as_chunks_mut().0);
+    old.iter().zip(new).enumerate()
 }
 
 /// `n + z (h - n)`, rounded to nearest: between n and h, so never out of Q15.

@@ -162,22 +162,23 @@ pub enum ImageError {
 
 impl core::fmt::Display for ImageError {
     fn fmt(&self, f: &mut core::fmt::Formatter) -> core::fmt::Result {
+        // Numbers as u32 and texts without padding only: each other type would cost a microcontroller its own formatter.
         match *self {
-            Self::Empty => write!(f, "no image here: the first bytes are all erased"),
-            Self::Misaligned => write!(f, "the image does not begin at a multiple of 4 bytes"),
+            Self::Empty => f.write_str("no image here: the first bytes are all erased"),
+            Self::Misaligned => f.write_str("the image does not begin at a multiple of 4 bytes"),
             Self::Truncated { expected, found } => write!(
                 f,
                 "the image is cut off: expected {expected} bytes, found {found}"
             ),
-            Self::NotAnImage {
-                found: [a, b, c, d],
-            } => {
+            Self::NotAnImage { found } => {
+                let [a, b, c, d] = found.map(u32::from);
                 write!(
                     f,
                     "not an image: expected the bytes 50 49 50 53 (PIPS), found {a:02x} {b:02x} {c:02x} {d:02x}"
                 )
             }
             Self::Version { expected, found } => {
+                let (expected, found) = (u32::from(expected), u32::from(found));
                 write!(
                     f,
                     "image format: expected version {expected}, found {found}; export the model anew"
@@ -189,12 +190,15 @@ impl core::fmt::Display for ImageError {
                     "the image is damaged: expected CRC {found:08x}, found {expected:08x}; write it anew"
                 )
             }
-            Self::Metadata => write!(f, "the image's metadata cannot be read"),
+            Self::Metadata => f.write_str("the image's metadata cannot be read"),
             Self::Bounds {
                 what,
                 expected,
                 found,
-            } => write!(f, "{what}: expected at most {expected}, found {found}"),
+            } => {
+                f.write_str(what)?;
+                write!(f, ": expected at most {expected}, found {found}")
+            }
             Self::Length { expected, found } => {
                 write!(
                     f,
@@ -202,10 +206,13 @@ impl core::fmt::Display for ImageError {
                 )
             }
             Self::Vocabulary { token } => write!(f, "the vocabulary is malformed at token {token}"),
-            Self::Range { layer, row } => write!(
-                f,
-                "row {row} of layer {layer} could leave 32 bits or has a bad scale"
-            ),
+            Self::Range { layer, row } => {
+                let layer = u32::from(layer);
+                write!(
+                    f,
+                    "row {row} of layer {layer} could leave 32 bits or has a bad scale"
+                )
+            }
         }
     }
 }

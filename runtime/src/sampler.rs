@@ -41,7 +41,9 @@ impl Temperature {
     /// # Errors
     /// If the text is not a number that [`Temperature`] holds exactly.
     pub fn parse(text: &str) -> Result<Self, TemperatureError> {
-        let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+        let point = text.bytes().position(|b| b == b'.').unwrap_or(text.len());
+        let whole = text.get(..point).unwrap_or_default();
+        let fraction = text.get(point + 1..).unwrap_or("0");
         let digits = |s: &str, most: usize| {
             !s.is_empty() && s.len() <= most && s.bytes().all(|b| b.is_ascii_digit())
         };
@@ -106,16 +108,24 @@ pub struct Sampler {
 impl Sampler {
     /// A sampler; `top_k` 0 leaves all tokens in.
     pub fn new(temperature: Temperature, top_k: u16) -> Self {
-        let divisor = u64::from(temperature.ten_thousandths);
+        let divisor = temperature.ten_thousandths;
         // log2(e) * 10^4 * 2^40, divided, is the coefficient with 40 fraction bits.
         const LOG2_E: u64 = 15_862_599_727_921_870;
-        let Some(coefficient) = LOG2_E.checked_div(divisor) else {
+        if divisor == 0 {
             return Self {
                 coefficient: 0,
                 shift: 0,
                 top_k,
             };
-        };
+        }
+        // Long division, 12 bits at a time: a divisor below 2^20 lets 32 bits hold each part, and a microcontroller does
+        // without a 64-bit division.
+        let (mut coefficient, mut rest) = (0u64, 0u32);
+        for shift in [48, 36, 24, 12, 0] {
+            let part = rest << 12 | (LOG2_E >> shift) as u32 & 0xfff;
+            coefficient = coefficient << 12 | u64::from(part / divisor);
+            rest = part % divisor;
+        }
         let excess = 48 - coefficient.leading_zeros() as i32;
         Self {
             coefficient: (coefficient >> excess) as u32,

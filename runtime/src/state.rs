@@ -158,9 +158,16 @@ impl<'i, 'w> State<'i, 'w> {
                 .get(states.len().saturating_sub(units)..)
                 .unwrap_or_default(),
         );
-        let blocks = self.image.head().into_iter().flat_map(|rows| rows.blocks());
-        for (block, logits) in blocks.zip(scratch.as_chunks_mut::<ROWS>().0) {
-            *logits = block.outputs(top, [0; ROWS]);
+        if let Some(head) = self.image.head() {
+            for (index, logits) in scratch
+                .as_chunks_mut::<ROWS>()
+                .0
+                .iter_mut()
+                .enumerate()
+                .take(head.blocks())
+            {
+                *logits = head.outputs(index, top, [0; ROWS]);
+            }
         }
         scratch
             .get(..self.image.vocabulary().len())

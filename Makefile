@@ -5,7 +5,7 @@
 #   make firmware                          every board's firmware
 #   make test                              the whole suite
 #   make test-extended                     with all that is slow or needs Python
-#   make bench                             the numbers
+#   make bench [PYTHON=python3]            speed on this machine
 
 BOARDS := microbit stm32f405 pico
 
@@ -16,6 +16,7 @@ SEED ?= 42
 TEMPERATURE ?= 0.8
 LENGTH ?= 400
 TOP_K ?= 0
+PYTHON ?= python3
 # They reach the recipes through the environment, as they are: no shell and no make reads what is in them.
 override MODEL := $(value MODEL)
 override PROMPT := $(value PROMPT)
@@ -63,11 +64,22 @@ check:
 	cd firmware && cargo clippy --package pipsqueak-firmware --all-targets -- -D warnings
 	for board in $(BOARDS); do (cd firmware/boards/$$board && cargo clippy --release -- -D warnings) || exit 1; done
 
+# The suite with all that is slow, and every file that we write checked by onnxruntime.
 test-extended: export PIPSQUEAK_EXTENDED = 1
 test-extended: test
+	$(SETUP) python
+	cargo run --release --package pipsqueak-trainer --example onnx_samples target/onnx-samples
+	target/python/bin/python tests/onnxruntime_check.py target/onnx-samples/*.onnx models/*/model.onnx
 
+# With PyTorch, say with PYTHON=path/to/python, also training against it.
 bench:
-	cargo bench
+	cargo build --release
+	for model in models/*/model.pip; do target/release/trainer generate $$model --length 20000 > /dev/null || exit 1; done
+	@if $(PYTHON) -c "import torch" 2> /dev/null; then \
+		$(PYTHON) tests/bench/training_vs_pytorch.py; \
+	else \
+		echo "$(PYTHON) has no PyTorch: training is not compared with it. Name one that has: make bench PYTHON=..."; \
+	fi
 
 # One part of the set-up by itself: setup-targets, setup-lints, setup-qemu, setup-node.
 setup-%:

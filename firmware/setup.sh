@@ -1,10 +1,11 @@
 #!/bin/sh
 # Installs what building, emulating or testing needs and this machine lacks. Says what it does; does nothing twice.
 #
-# usage: firmware/setup.sh [targets] [lints] [qemu] [node]
+# usage: firmware/setup.sh [targets] [lints] [qemu] [node] [python]
 #   targets  the Rust toolchain and the boards' targets, by rustup
 #   lints    rustfmt and clippy, by rustup
 #   qemu     qemu-system-arm, by apt-get: emulates the micro:bit and the STM32F405
+#   python   Python with onnx and onnxruntime, in target/python: judges the ONNX files that we write
 #   node     node and rp2040js, by apt-get and npm: emulates the Pico
 set -eu
 cd "$(dirname "$0")/.."
@@ -70,6 +71,14 @@ for what in "$@"; do
                 [ -e $record ] && [ ! package-lock.json -nt $record ] || run npm ci --no-audit --no-fund
             )
             ;;
-        *) fail "expected targets, lints, qemu or node, found $what" ;;
+        python)
+            have python3 || apt python3
+            if ! [ -x target/python/bin/onnxruntime_test ]; then
+                mkdir -p target
+                run python3 -m venv --clear target/python || { apt python3-venv && run python3 -m venv --clear target/python; }
+                run target/python/bin/pip install --quiet numpy onnx onnxruntime
+            fi
+            ;;
+        *) fail "expected targets, lints, qemu, node or python, found $what" ;;
     esac
 done

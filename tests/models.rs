@@ -1,0 +1,52 @@
+//! The shipped models are what their files say.
+
+mod common;
+
+use common::{MODELS, root, shipped};
+use pipsqueak::{Generator, Settings, encode};
+use trainer::quantize::quantize;
+
+#[test]
+fn the_image_is_what_export_makes_of_the_network() {
+    for name in MODELS {
+        let (network, image) = shipped(name);
+        let words = encode::encode(&quantize(&network).unwrap().parts).unwrap();
+        assert!(
+            encode::bytes(&words) == image.bytes(),
+            "{name}: export model.onnx anew"
+        );
+    }
+}
+
+/// `trainer generate models/NAME/model.pip --prompt ROMEO: --length 1000 > models/NAME/sample.txt`
+#[test]
+fn the_sample_is_what_the_image_writes() {
+    for name in MODELS {
+        let (_, bytes) = shipped(name);
+        let image = bytes.image();
+        let mut workspace = vec![0; image.workspace_len()];
+        let mut generator = Generator::new(&image, &mut workspace, Settings::default()).unwrap();
+        generator.prompt("ROMEO:").unwrap();
+        let text: String = generator.take(1000).collect();
+        let sample =
+            std::fs::read_to_string(root().join(format!("models/{name}/sample.txt"))).unwrap();
+        assert_eq!(sample, format!("ROMEO:{text}\n"), "{name}");
+    }
+}
+
+#[test]
+fn nothing_of_the_last_tenth_was_seen() {
+    for name in MODELS {
+        let settings =
+            std::fs::read_to_string(root().join(format!("models/{name}/train.toml"))).unwrap();
+        for line in [
+            "validation = 0.1",
+            "characters = 1115394",
+            "train_characters = 1003854",
+        ] {
+            assert!(settings.lines().any(|l| l == line), "{name}: {line}");
+        }
+        let (network, _) = shipped(name);
+        assert_eq!(network.provenance.split, "first 90 %");
+    }
+}

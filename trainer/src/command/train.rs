@@ -75,7 +75,7 @@ pub struct TrainArgs {
     /// Start anew in a folder that has a training already
     #[arg(long)]
     pub overwrite: bool,
-    /// Steps between two samples of generated text, each with a look at the validation text; 0 for none. By default ten samples
+    /// Steps between two samples of generated text, each with a look at the validation text; 0: only one, at the end. By default ten
     #[arg(long, value_name = "STEPS")]
     pub sample_every: Option<u64>,
     /// Say only the result

@@ -7,12 +7,14 @@
 //!
 //! | section | shape |
 //! |---|---|
-//! | gate z | rows H x J |
-//! | gate r | rows H x J |
-//! | candidate h | rows H x J; over the state alone, H x H, when the reset gate comes after the product |
+//! | gates z and r | rows 2H x J; and the candidate h, 3H x J, over a token table with the reset gate after |
+//! | candidate h, else | rows H x J; over the state alone, H x H, with the reset gate after |
 //! | over a token table: its factors | i32 `[3H]` |
-//! | reset after, over a token table: the candidate's input bias | i32 `[H]`, Q5.26 |
-//! | reset after, else: the candidate's input side | rows H x inputs |
+//! | over a token table with the reset gate after: the candidate's input bias | i32 `[H]`, Q5.26 |
+//! | over a vector with the reset gate after: the candidate's input side | rows H x inputs |
+//!
+//! Gates stand block by block of four units, as a step reads them: z of units 0 to 3, r of them, h of them, z of units 4 to 7.
+//! So do a token's row of the table and its factors. The reset gate is *after* when it multiplies the recurrent product.
 
 use crate::activation::{sigmoid, tanh};
 use crate::fixed::{
@@ -47,9 +49,9 @@ impl<'a> Rows<'a> {
         })
     }
 
-    /// The range certificate: no sum of these rows, with `factors` times a token's i8 where there are, can leave 32 bits.
+    /// The range certificate: no sum of these rows, with the row's factor times a token's i8, can leave 32 bits.
     /// The error is the row.
-    pub(crate) fn check(&self, factors: Option<&[i32]>) -> Result<(), u32> {
+    pub(crate) fn check(&self, factor: &dyn Fn(usize) -> i32) -> Result<(), u32> {
         for (index, block) in self.weights.chunks_exact(self.columns.max(1)).enumerate() {
             // At most 16,384 columns twice over, so a norm fits easily.
             let mut norms = [0u32; ROWS];
@@ -60,7 +62,7 @@ impl<'a> Rows<'a> {
             }
             for (lane, norm) in norms.into_iter().enumerate() {
                 let row = index * ROWS + lane;
-                let factor = factors.map_or(0, |f| f.get(row).copied().unwrap_or(i32::MAX));
+                let factor = factor(row);
                 let bias = self.bias.get(row).copied().unwrap_or(i32::MAX);
                 let sum = (u64::from(norm) << 15)
                     + u64::from(bias.unsigned_abs())
@@ -82,18 +84,26 @@ impl<'a> Rows<'a> {
         self.bias.len() / ROWS
     }
 
-    /// Four outputs of block `index`: `requantize(rows * x + bias + added)`; zeros for a block that is not there.
-    pub(crate) fn outputs(&self, index: usize, x: Operand, added: [i32; ROWS]) -> [i16; ROWS] {
-        let weights = index * self.columns..(index + 1) * self.columns;
-        let (Some(weights), Some(bias), Some(scale)) = (
-            self.weights.get(weights),
-            self.bias.as_chunks::<ROWS>().0.get(index),
-            self.scale.as_chunks::<ROWS>().0.get(index),
+    /// The outputs of as many blocks as `values` has, from block `first` on: `requantize(rows * x + bias + added)`.
+    ///
+    /// `values` holds what is added, and then the outputs. It has at most three blocks.
+    pub(crate) fn outputs(&self, first: usize, x: Operand, values: &mut [[i32; ROWS]]) {
+        let end = first + values.len();
+        let mut products = [[0; ROWS]; 3];
+        let (Some(weights), Some(bias), Some(scale), Some(products)) = (
+            self.weights.get(first * self.columns..end * self.columns),
+            self.bias.as_chunks::<ROWS>().0.get(first..end),
+            self.scale.as_chunks::<ROWS>().0.get(first..end),
+            products.get_mut(..values.len()),
         ) else {
-            return [0; ROWS];
+            return;
         };
-        let products = x.rows(weights);
-        core::array::from_fn(|i| requantize(products[i] + bias[i] + added[i], Scale(scale[i])))
+        x.products(weights, products);
+        let rows = products.as_flattened().iter().zip(bias.as_flattened());
+        let rows = rows.zip(scale.as_flattened());
+        for (((product, bias), scale), value) in rows.zip(values.as_flattened_mut()) {
+            *value = requantize(product + bias + *value, Scale(*scale)).into();
+        }
     }
 }
 
@@ -101,8 +111,9 @@ impl<'a> Rows<'a> {
 #[derive(Clone, Copy)]
 pub(crate) struct Gru<'a> {
     shape: LayerShape,
-    z: Rows<'a>,
-    r: Rows<'a>,
+    /// Gates z and r, and the candidate too over a token table with the reset gate after.
+    gates: Rows<'a>,
+    /// The candidate, unless it stands with the gates.
     h: Rows<'a>,
     /// `[3H]`, empty unless the layer reads a token table.
     factors: &'a [i32],
@@ -119,13 +130,17 @@ impl<'a> Gru<'a> {
         let after = shape.cell == Cell::GruResetAfter;
         let table = shape.inputs == 0;
         let when = |condition: bool, n: usize| if condition { n } else { 0 };
+        let together = table && after;
         Ok(Self {
             shape,
-            z: Rows::take(sections, units, joint)?,
-            r: Rows::take(sections, units, joint)?,
-            h: Rows::take(sections, units, if after { units } else { joint })?,
+            gates: Rows::take(sections, if together { 3 } else { 2 } * units, joint)?,
+            h: Rows::take(
+                sections,
+                when(!together, units),
+                if after { units } else { joint },
+            )?,
             factors: sections.take(when(table, 3 * units))?,
-            candidate_bias: sections.take(when(table && after, units))?,
+            candidate_bias: sections.take(when(together, units))?,
             candidate: Rows::take(sections, when(!table && after, units), inputs)?,
         })
     }
@@ -134,69 +149,52 @@ impl<'a> Gru<'a> {
         self.shape.cell == Cell::GruResetAfter
     }
 
-    /// Gate `gate`'s third of a token table's row or of the factors.
-    fn third<'b, T>(&self, gate: usize, values: &'b [T]) -> &'b [T] {
-        let units = padded(self.shape.hidden);
-        values
-            .get(gate * units..(gate + 1) * units)
-            .unwrap_or_default()
-    }
-
-    /// The range certificate of every row; the error is a row, gate after gate.
+    /// The range certificate of every row; the error is a row, in the order of the sections.
     pub(crate) fn check(&self) -> Result<(), u32> {
-        let units = padded(self.shape.hidden) as u32;
-        let factors = |gate| match self.factors {
-            [] => None,
-            all => Some(self.third(gate, all)),
+        let factor = |gate: usize, row: usize| {
+            let place = row / ROWS * 3 * ROWS + gate * ROWS + row % ROWS;
+            self.factors.get(place).copied().unwrap_or_default()
         };
-        self.z.check(factors(0))?;
-        self.r.check(factors(1)).map_err(|row| units + row)?;
-        let candidate = if self.after() { None } else { factors(2) };
-        self.h.check(candidate).map_err(|row| 2 * units + row)?;
-        self.candidate.check(None).map_err(|row| 3 * units + row)?;
+        let (gates, candidates) = (self.gates.bias.len() as u32, self.h.bias.len() as u32);
+        let together = gates as usize / padded(self.shape.hidden);
+        self.gates.check(&|row| {
+            let (block, lane) = (row / ROWS, row % ROWS);
+            let unit = block / together * ROWS + lane;
+            // A candidate that stands with the gates gets the token's part later.
+            match block % together {
+                2 => 0,
+                gate => factor(gate, unit),
+            }
+        })?;
+        let own = |row| if self.after() { 0 } else { factor(2, row) };
+        self.h.check(&own).map_err(|row| gates + row)?;
+        let before = gates + candidates;
+        self.candidate.check(&|_| 0).map_err(|row| before + row)?;
         // A gate times a pre-activation is at most 2^30, and so must this be.
-        for (row, (bias, factor)) in self
-            .candidate_bias
-            .iter()
-            .zip(self.third(2, self.factors))
-            .enumerate()
-        {
-            let sum = u64::from(bias.unsigned_abs()) + (u64::from(factor.unsigned_abs()) << 7);
+        for (row, bias) in self.candidate_bias.iter().enumerate() {
+            let factor = factor(2, row).unsigned_abs();
+            let sum = u64::from(bias.unsigned_abs()) + (u64::from(factor) << 7);
             if sum > 1 << (CANDIDATE_BITS + 4) {
-                return Err(3 * units + row as u32);
+                return Err(before + row as u32);
             }
         }
         Ok(())
     }
 
-    /// What a token adds to block `index` of gate `gate`; zeros for a layer that reads a vector.
-    fn added(&self, gate: usize, token: &[i8], index: usize) -> [i32; ROWS] {
-        let token = self.third(gate, token).as_chunks::<ROWS>().0.get(index);
-        let factors = self
-            .third(gate, self.factors)
-            .as_chunks::<ROWS>()
-            .0
-            .get(index);
-        match (token, factors) {
-            (Some(token), Some(factors)) => {
-                core::array::from_fn(|i| i32::from(token[i]) * factors[i])
-            }
-            _ => [0; ROWS],
+    /// What a token adds to gates z, r and h of block `index`; zeros for a layer that reads a vector.
+    fn added(&self, token: &[i8], index: usize) -> [[i32; ROWS]; 3] {
+        let mut added = [[0; ROWS]; 3];
+        let place = 3 * ROWS * index..3 * ROWS * (index + 1);
+        let token = token.get(place.clone()).unwrap_or_default();
+        let factors = self.factors.get(place).unwrap_or_default();
+        for (added, (token, factor)) in added
+            .as_flattened_mut()
+            .iter_mut()
+            .zip(token.iter().zip(factors))
+        {
+            *added = i32::from(*token) * factor;
         }
-    }
-
-    /// The candidate's input side, Q5.26, of block `index`, when the reset gate comes after the product.
-    fn candidate(&self, token: &[i8], input: Operand, index: usize) -> [i32; ROWS] {
-        match self.candidate_bias.as_chunks::<ROWS>().0.get(index) {
-            Some(bias) => {
-                let added = self.added(2, token, index);
-                core::array::from_fn(|i| bias[i] + added[i])
-            }
-            None => self
-                .candidate
-                .outputs(index, input, [0; ROWS])
-                .map(|x| i32::from(x) << (CANDIDATE_BITS - PRE_ACTIVATION_BITS)),
-        }
+        added
     }
 
     /// One step.
@@ -232,19 +230,32 @@ impl<'a> Gru<'a> {
         let (input, state) = joint.split_at_checked(inputs).unwrap_or_default();
         let both = Operand::new(joint);
         let (input, recurrent) = (Operand::new(input), Operand::new(state));
-        let blocks = blocks_of(state, next);
-        for (index, (old, new)) in blocks {
-            let z = self.z.outputs(index, both, self.added(0, token, index));
-            let r = self.r.outputs(index, both, self.added(1, token, index));
-            let h = self.h.outputs(index, recurrent, [0; ROWS]);
-            let candidate = self.candidate(token, input, index);
+        for (index, (old, new)) in blocks_of(state, next) {
+            let mut gates = self.added(token, index);
+            let mut candidate = [[0; ROWS]];
+            match self.candidate_bias.as_chunks::<ROWS>().0.get(index) {
+                Some(bias) => {
+                    let added = core::mem::take(&mut gates[2]);
+                    candidate = [core::array::from_fn(|i| bias[i] + added[i])];
+                    self.gates.outputs(3 * index, both, &mut gates);
+                }
+                None => {
+                    let (joint, own) = gates.split_at_mut(2);
+                    self.gates.outputs(2 * index, both, joint);
+                    self.h.outputs(index, recurrent, own);
+                    self.candidate.outputs(index, input, &mut candidate);
+                    let bits = CANDIDATE_BITS - PRE_ACTIVATION_BITS;
+                    candidate = [candidate[0].map(|x| x << bits)];
+                }
+            }
+            let ([z, r, h], [candidate]) = (gates, candidate);
             *new = core::array::from_fn(|i| {
                 // Q15 times Q4.11 has the candidate's 26 fraction bits; both sides are at most 2^30.
-                let sum = candidate[i] + i32::from(sigmoid(r[i])) * i32::from(h[i]);
+                let sum = candidate[i] + i32::from(sigmoid(r[i] as i16)) * h[i];
                 let n = tanh(saturate(
                     (sum + (1 << 14)) >> (CANDIDATE_BITS - PRE_ACTIVATION_BITS),
                 ));
-                blend(sigmoid(z[i]), old[i], n)
+                blend(sigmoid(z[i] as i16), old[i], n)
             });
         }
     }
@@ -262,17 +273,24 @@ impl<'a> Gru<'a> {
         for (to, from) in reset.iter_mut().zip(joint) {
             *to = *from;
         }
-        for (index, (old, reset)) in blocks_of(state, reset.get_mut(inputs..).unwrap_or_default()) {
-            let r = self.r.outputs(index, both, self.added(1, token, index));
+        let resets = reset.get_mut(inputs..).unwrap_or_default();
+        let resets = resets.as_chunks_mut::<ROWS>().0;
+        for ((index, (old, gate)), reset) in blocks_of(state, next).zip(resets) {
+            let mut gates = self.added(token, index);
+            self.gates.outputs(2 * index, both, &mut gates[..2]);
+            let [z, r, _] = gates;
+            // The new state waits for all of the reset one; its place keeps the gate.
+            *gate = z.map(|z| sigmoid(z as i16));
             *reset = core::array::from_fn(|i| {
-                ((i32::from(sigmoid(r[i])) * i32::from(old[i]) + (1 << 14)) >> 15) as i16
+                ((i32::from(sigmoid(r[i] as i16)) * i32::from(old[i]) + (1 << 14)) >> 15) as i16
             });
         }
         let reset = Operand::new(reset);
         for (index, (old, new)) in blocks_of(state, next) {
-            let z = self.z.outputs(index, both, self.added(0, token, index));
-            let h = self.h.outputs(index, reset, self.added(2, token, index));
-            *new = core::array::from_fn(|i| blend(sigmoid(z[i]), old[i], tanh(h[i])));
+            let mut gates = self.added(token, index);
+            self.h.outputs(index, reset, &mut gates[2..]);
+            let h = gates[2];
+            *new = core::array::from_fn(|i| blend(new[i], old[i], tanh(h[i] as i16)));
         }
     }
 }

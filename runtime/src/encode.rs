@@ -226,31 +226,46 @@ pub fn encode(parts: &Parts) -> Result<Vec<u32>, EncodeError> {
         offset += token.len() as u32;
         offset
     });
-    out.words(core::iter::once(0).chain(ends));
+    out.words(core::iter::once(0u32).chain(ends));
     let mut sorted: Vec<u16> = (0..parts.tokens.len() as u16).collect();
     sorted.sort_by_key(|&id| parts.tokens[usize::from(id)].as_bytes());
     out.section(bytemuck::cast_slice(&sorted));
     out.section(text.as_bytes());
     match &parts.input {
-        Input::Table(values) => out.table(
-            values,
-            parts
+        Input::Table(values) => {
+            let units = parts
                 .layers
                 .first()
-                .map_or(1, |gru| gru.layer.hidden.into()),
-        ),
-        Input::Embedding { columns, values } => out.table(values, *columns),
+                .map_or(1, |gru| gru.layer.hidden.into());
+            for token in values.chunks_exact(3 * units) {
+                out.section(bytemuck::cast_slice(&interleaved(token, units)));
+            }
+        }
+        Input::Embedding { columns, values } => {
+            for token in values.chunks_exact(*columns) {
+                out.section(bytemuck::cast_slice(token));
+            }
+        }
     }
     for gru in &parts.layers {
-        for gate in &gru.gates {
-            out.rows(gate);
+        let [z, r, h] = &gru.gates;
+        // Gates over the same vector stand together.
+        if !gru.factors.is_empty() && gru.layer.cell == Cell::GruResetAfter {
+            out.rows(&[z, r, h]);
+        } else {
+            out.rows(&[z, r]);
+            out.rows(&[h]);
         }
         let units = usize::from(gru.layer.hidden);
-        out.padded_words(&gru.factors, units);
-        out.padded_words(&gru.candidate_bias, units);
-        out.rows(&gru.candidate);
+        if !gru.factors.is_empty() {
+            out.words(interleaved(&gru.factors, units));
+        }
+        if !gru.candidate_bias.is_empty() {
+            out.words(interleaved(&gru.candidate_bias, units));
+        }
+        out.rows(&[&gru.candidate]);
     }
-    out.rows(&parts.head);
+    out.rows(&[&parts.head]);
 
     let Writer(mut image) = out;
     let length = image.len() as u32;
@@ -291,39 +306,44 @@ impl Writer {
         self.0.resize(padded(self.0.len()), 0);
     }
 
-    fn words(&mut self, words: impl Iterator<Item = u32>) {
+    fn words<T: TryInto<i64>>(&mut self, words: impl IntoIterator<Item = T>) {
+        let bits = |word: T| word.try_into().map_or(0, |word: i64| word as u32);
+        let words = words.into_iter().map(bits);
         self.0.extend(words.flat_map(u32::to_le_bytes));
     }
 
-    /// Runs of `units` values, each padded.
-    fn padded_words(&mut self, values: &[i32], units: usize) {
-        for run in values.chunks_exact(units) {
-            let padding = core::iter::repeat_n(0, padded(units) - units);
-            self.words(run.iter().map(|&v| v as u32).chain(padding));
+    /// Matrices of the same shape, block by block in turn.
+    fn rows(&mut self, gates: &[&Rows]) {
+        let blocks: Vec<Vec<Vec<[i8; ROWS]>>> = gates.iter().map(|rows| rows.blocks()).collect();
+        for block in 0..blocks[0].len() {
+            for gate in &blocks {
+                self.words(pack(&gate[block]));
+            }
         }
+        let count = gates[0].bias.len();
+        let biases: Vec<i32> = gates.iter().flat_map(|rows| rows.bias.clone()).collect();
+        let scales = gates.iter().flat_map(|rows| rows.scale.iter().map(|s| s.0));
+        self.words(interleaved(&biases, count));
+        self.words(interleaved(&scales.collect::<Vec<u32>>(), count));
     }
+}
 
-    /// Runs of `columns` values, each padded.
-    fn table(&mut self, values: &[i8], columns: usize) {
-        for run in values.chunks_exact(columns) {
-            self.section(bytemuck::cast_slice(run));
-        }
-    }
-
-    fn rows(&mut self, rows: &Rows) {
-        let width: usize = rows.columns.iter().sum();
+impl Rows {
+    /// The padded columns of each block of four rows.
+    fn blocks(&self) -> Vec<Vec<[i8; ROWS]>> {
+        let width: usize = self.columns.iter().sum();
+        let rows = self.bias.len();
         assert_eq!(
-            rows.weights.len(),
-            rows.bias.len() * width,
+            self.weights.len(),
+            rows * width,
             "rows of {:?} columns",
-            rows.columns
+            self.columns
         );
-        let padded_width = rows.columns.iter().map(|&c| padded(c)).sum();
-        let weights: Vec<&[i8]> = rows.weights.chunks_exact(width.max(1)).collect();
-        for block in weights.chunks(ROWS) {
-            let mut columns = Vec::with_capacity(padded_width);
+        let weights: Vec<&[i8]> = self.weights.chunks_exact(width.max(1)).collect();
+        let columns = |block: &[&[i8]]| {
+            let mut columns = Vec::new();
             let mut start = 0;
-            for &part in &rows.columns {
+            for &part in &self.columns {
                 let lane = |row: usize, column: usize| block.get(row).map_or(0, |row| row[column]);
                 columns.extend(
                     (start..start + part)
@@ -332,20 +352,21 @@ impl Writer {
                 columns.resize(padded(columns.len()), [0; ROWS]);
                 start += part;
             }
-            self.words(pack(&columns));
-        }
-        let padding = padded(rows.bias.len()) - rows.bias.len();
-        self.words(
-            rows.bias
-                .iter()
-                .map(|&b| b as u32)
-                .chain(core::iter::repeat_n(0, padding)),
-        );
-        self.words(
-            rows.scale
-                .iter()
-                .map(|s| s.0)
-                .chain(core::iter::repeat_n(0, padding)),
-        );
+            columns
+        };
+        weights.chunks(ROWS).map(columns).collect()
     }
+}
+
+/// Runs of `units` values as blocks of four of each in turn, padded by zeros.
+fn interleaved<T: Copy + Default>(values: &[T], units: usize) -> Vec<T> {
+    let runs: Vec<&[T]> = values.chunks_exact(units.max(1)).collect();
+    let place = |i: usize| {
+        let (block, run, lane) = (i / ROWS / runs.len(), i / ROWS % runs.len(), i % ROWS);
+        runs[run]
+            .get(block * ROWS + lane)
+            .copied()
+            .unwrap_or_default()
+    };
+    (0..padded(units) * runs.len()).map(place).collect()
 }

@@ -15,7 +15,7 @@
 //! | section | type and shape |
 //! |---|---|
 //! | vocabulary | u32 offsets `[V + 1]`, u16 ids by text `[V]`, UTF-8 |
-//! | token table (embedding = 0) | i8 `[V][3H]`, gates z, r, h: what a token adds, times its row's factor |
+//! | token table (embedding = 0) | i8 `[V][3H]`, gates in the order of the rows: what a token adds, times its row's factor |
 //! | or embedding (embedding = E) | i8 `[V][E]`, in 1/128 of each column's scale, which the weights hold |
 //! | each layer | [`crate::cell`] |
 //! | head | rows V x H, with bias and scale |
@@ -278,7 +278,9 @@ impl<'a> Image<'a> {
             layer: self.layers.len() as u8,
             row,
         };
-        self.take_head(&mut sections)?.check(None).map_err(range)?;
+        self.take_head(&mut sections)?
+            .check(&|_| 0)
+            .map_err(range)?;
         match sections.rest.len() {
             0 => Ok(()),
             _ => Err(ImageError::Length {

@@ -1,9 +1,29 @@
-//! The matrix-vector product, int8 weights times int16 activations: the portable specification.
+//! The matrix-vector product, int8 weights times int16 activations.
 //!
 //! Weights stand in blocks of four rows. For each pair of columns a block has two words: rows 0 and 1, then rows 2 and 3.
 //! A word's halfword is one column: `(even row + 128) | odd row << 8`. With S the sum of activations times halfwords
 //! and B that of activations times high bytes, `odd = B` and `even = S - 256 B - 128 sum(x)`, exact modulo 2^32:
 //! one byte extraction and two multiplications serve two weights.
+//!
+//! The portable kernel is the specification. A core's own kernel gives the same bits and reads the same order of weights:
+//!
+//! | core | kernel |
+//! |---|---|
+//! | Cortex-M4, M7 | `cortex_m4`: SMLAD |
+//! | Cortex-M0, M0+, M3 | `cortex_m0`: ARMv6-M |
+//! | any other | portable |
+
+#[cfg(all(target_arch = "arm", target_os = "none", not(dsp)))]
+mod cortex_m0;
+#[cfg(all(target_arch = "arm", target_os = "none", dsp))]
+mod cortex_m4;
+
+#[cfg(all(target_arch = "arm", target_os = "none", not(dsp)))]
+use cortex_m0 as core_kernel;
+#[cfg(all(target_arch = "arm", target_os = "none", dsp))]
+use cortex_m4 as core_kernel;
+#[cfg(not(all(target_arch = "arm", target_os = "none")))]
+use portable as core_kernel;
 
 /// Rows in a block.
 pub(crate) const ROWS: usize = 4;
@@ -18,39 +38,62 @@ pub(crate) const fn padded(n: usize) -> usize {
 /// A vector that rows are multiplied with, and what the even rows subtract.
 #[derive(Clone, Copy)]
 pub(crate) struct Operand<'a> {
-    /// Q15, a multiple of [`PAD`] long.
-    x: &'a [i16],
-    /// 128 times the sum of `x`, modulo 2^32.
+    /// Activations in Q15, two by two, the first in the low half: an even number of pairs.
+    pairs: &'a [u32],
+    /// 128 times the sum of the activations, modulo 2^32.
     correction: i32,
 }
 
 impl<'a> Operand<'a> {
+    /// `x` is a multiple of [`PAD`] long and aligned to 4 bytes, as all vectors in a workspace are.
     pub(crate) fn new(x: &'a [i16]) -> Self {
         let sum = x
             .iter()
             .fold(0i32, |sum, &x| sum.wrapping_add(i32::from(x)));
         Self {
-            x,
+            pairs: bytemuck::try_cast_slice(x).unwrap_or_default(),
             correction: sum.wrapping_mul(128),
         }
     }
 
-    /// The accumulators of one block of as many words as `x` has elements.
-    #[inline]
-    pub(crate) fn rows(&self, block: &[u32]) -> [i32; ROWS] {
-        let (mut s0, mut b0, mut s1, mut b1) = (0i32, 0i32, 0i32, 0i32);
-        for (&[w0, w1], &[x0, x1]) in block
-            .as_chunks::<2>()
-            .0
-            .iter()
-            .zip(self.x.as_chunks::<2>().0)
+    /// Writes the accumulators of blocks that stand one after another, each of as many words as there are activations.
+    /// Leaves them alone if there are not as many blocks.
+    pub(crate) fn products(&self, weights: &[u32], accumulators: &mut [[i32; ROWS]]) {
+        let columns = 2 * self.pairs.len();
+        if columns > 0
+            && columns.is_multiple_of(PAD)
+            && weights.len() == columns * accumulators.len()
         {
-            let (x0, x1) = (i32::from(x0), i32::from(x1));
+            core_kernel::products(weights, self.pairs, self.correction, accumulators);
+        }
+    }
+}
+
+/// The specification.
+#[cfg(any(test, not(all(target_arch = "arm", target_os = "none"))))]
+mod portable {
+    use super::ROWS;
+
+    pub(super) fn products(
+        weights: &[u32],
+        pairs: &[u32],
+        correction: i32,
+        accumulators: &mut [[i32; ROWS]],
+    ) {
+        for (block, accumulators) in weights.chunks_exact(2 * pairs.len()).zip(accumulators) {
+            *accumulators = product(block, pairs, correction);
+        }
+    }
+
+    fn product(block: &[u32], pairs: &[u32], correction: i32) -> [i32; ROWS] {
+        let (mut s0, mut b0, mut s1, mut b1) = (0i32, 0i32, 0i32, 0i32);
+        for (&[w0, w1], &x) in block.as_chunks::<2>().0.iter().zip(pairs) {
             // i8 * i16 and i16 * i16 fit; only the sums wrap.
             let low = |w: u32| i32::from(w as i16);
             let high = |w: u32| (w as i32) >> 16;
             let odd_low = |w: u32| i32::from(w as i16 >> 8);
             let odd_high = |w: u32| (w as i32) >> 24;
+            let (x0, x1) = (low(x), high(x));
             s0 = s0
                 .wrapping_add(low(w0).wrapping_mul(x0))
                 .wrapping_add(high(w0).wrapping_mul(x1));
@@ -64,10 +107,7 @@ impl<'a> Operand<'a> {
                 .wrapping_add(odd_low(w1).wrapping_mul(x0))
                 .wrapping_add(odd_high(w1).wrapping_mul(x1));
         }
-        let even = |s: i32, b: i32| {
-            s.wrapping_sub(b.wrapping_shl(8))
-                .wrapping_sub(self.correction)
-        };
+        let even = |s: i32, b: i32| s.wrapping_sub(b.wrapping_shl(8)).wrapping_sub(correction);
         [even(s0, b0), b0, even(s1, b1), b1]
     }
 }
@@ -141,11 +181,9 @@ mod tests {
                         .map(|(w, &x)| i64::from(w[row]) * i64::from(x))
                         .sum()
                 });
-                assert_eq!(
-                    Operand::new(&x).rows(&block).map(i64::from),
-                    expected,
-                    "{length} columns"
-                );
+                let mut found = [[0; 4]];
+                Operand::new(&x).products(&block, &mut found);
+                assert_eq!(found[0].map(i64::from), expected, "{length} columns");
             }
         }
     }

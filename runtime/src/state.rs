@@ -166,7 +166,9 @@ impl<'i, 'w> State<'i, 'w> {
                 .enumerate()
                 .take(head.blocks())
             {
-                *logits = head.outputs(index, top, [0; ROWS]);
+                let mut outputs = [[0; ROWS]];
+                head.outputs(index, top, &mut outputs);
+                *logits = outputs[0].map(|logit| logit as i16);
             }
         }
         scratch

@@ -71,6 +71,17 @@ def rows(reader, count, columns):
     return weights, bias, scale
 
 
+def apart_values(values, count):
+    """Values that stand in blocks of four of each gate in turn, gate by gate."""
+    return [[v for i, v in enumerate(values) if i // 4 % count == gate] for gate in range(count)]
+
+
+def apart(matrix, count):
+    """The rows of each gate."""
+    parts = [apart_values(values, count) for values in matrix]
+    return [tuple(part[gate] for part in parts) for gate in range(count)]
+
+
 class Image:
     def __init__(self, data):
         assert data[:4] == b"PIPS"
@@ -95,11 +106,13 @@ class Image:
         for cell, hidden in self.shapes:
             units, after, folded = pad(hidden), cell == 0, inputs == 0
             layer = {"after": after, "units": units, "inputs": inputs, "folded": folded}
-            layer["z"] = rows(reader, units, inputs + units)
-            layer["r"] = rows(reader, units, inputs + units)
-            layer["h"] = rows(reader, units, units if after else inputs + units)
-            layer["factors"] = reader.section("i", 3 * units if folded else 0)
-            layer["bias"] = reader.section("i", units if folded and after else 0)
+            together = folded and after
+            count = 3 if together else 2
+            layer["z"], layer["r"], *own = apart(rows(reader, count * units, inputs + units), count)
+            own = own or [rows(reader, units, units if after else inputs + units)]
+            layer["h"] = own[0]
+            layer["factors"] = apart_values(reader.section("i", 3 * units if folded else 0), 3)
+            layer["bias"] = reader.section("i", units if together else 0)
             layer["candidate"] = rows(reader, units if after and not folded else 0, inputs)
             self.layers.append(layer)
             inputs = units
@@ -156,8 +169,8 @@ def step(image, states, token):
         h, units = states[index], layer["units"]
         added = [None] * 3
         if layer["folded"]:
-            terms = [t * f for t, f in zip(image.table[token], layer["factors"])]
-            added = [terms[gate * units :][:units] for gate in range(3)]
+            row = apart_values(image.table[token], 3)
+            added = [[t * f for t, f in zip(*gate)] for gate in zip(row, layer["factors"])]
         z = [sigmoid(v) for v in products(layer["z"], x + h, added[0])]
         r = [sigmoid(v) for v in products(layer["r"], x + h, added[1])]
         if layer["after"]:

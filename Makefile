@@ -5,6 +5,7 @@
 #   make firmware                          every board's firmware
 #   make test                              the whole suite
 #   make test-extended                     with all that is slow or needs Python
+#   make retrain CORPUS=tinyshakespeare.txt  the shipped models, compared
 #   make bench [PYTHON=python3]            speed on this machine
 
 BOARDS := microbit stm32f405 pico
@@ -28,7 +29,7 @@ EMULATOR_microbit := qemu
 EMULATOR_stm32f405 := qemu
 EMULATOR_pico := node
 
-.PHONY: demo console emulated firmware $(BOARDS:%=firmware-%) test check test-extended bench
+.PHONY: demo console emulated firmware $(BOARDS:%=firmware-%) test check test-extended bench retrain
 
 demo: emulated
 	@$(EMULATE) --board "$$BOARD" --model "$$MODEL" --prompt="$$PROMPT" --seed "$$SEED" --temperature "$$TEMPERATURE" --length "$$LENGTH" --top-k "$$TOP_K"
@@ -80,6 +81,15 @@ bench:
 	else \
 		echo "$(PYTHON) has no PyTorch: training is not compared with it. Name one that has: make bench PYTHON=..."; \
 	fi
+
+# Trains the shipped models anew by their train.toml and compares the images: the same machine makes the same bytes.
+retrain:
+	cargo build --release
+	for model in shakespeare shakespeare-256; do \
+		target/release/trainer train "$(CORPUS)" --settings models/$$model/train.toml --out target/models/$$model --overwrite --quiet && \
+		target/release/trainer export target/models/$$model/model.onnx && \
+		cmp target/models/$$model/model.pip models/$$model/model.pip || exit 1; \
+	done
 
 # One part of the set-up by itself: setup-targets, setup-lints, setup-qemu, setup-node.
 setup-%:

@@ -54,7 +54,7 @@ test:
 	$(SETUP) targets lints qemu node
 	$(MAKE) firmware
 	$(MAKE) check
-	cd firmware && cargo test --package pipsqueak-firmware
+	cd firmware && cargo test --package pipsqueak-firmware --all-features
 	cargo test --release --workspace
 
 # Format and lints, everywhere.
@@ -62,7 +62,7 @@ check:
 	cargo fmt --all --check
 	cd firmware && cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets -- -D warnings
-	cd firmware && cargo clippy --package pipsqueak-firmware --all-targets -- -D warnings
+	cd firmware && cargo clippy --package pipsqueak-firmware --all-targets --all-features -- -D warnings
 	for board in $(BOARDS); do (cd firmware/boards/$$board && cargo clippy --release -- -D warnings) || exit 1; done
 
 # The suite with all that is slow, and every file that we write checked by onnxruntime.

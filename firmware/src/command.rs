@@ -18,6 +18,9 @@ pub(crate) enum Command<'l> {
     Prompt(&'l str),
     /// `prompt TEXT`: the same, where `\n` stands for a newline and `\\` for a backslash: see [`unescape`].
     EscapedPrompt(&'l str),
+    /// `score TEXT`: how well the model foresees a text, escaped in the same way.
+    #[cfg(feature = "score")]
+    Score(&'l str),
     /// An empty line: continue the last text.
     Continue,
 }
@@ -54,6 +57,11 @@ impl<'l> Command<'l> {
             "prompt" => {
                 let text = rest.get(1..).filter(|text| !text.is_empty());
                 return text.map(Self::EscapedPrompt).ok_or(refuse("a text"));
+            }
+            #[cfg(feature = "score")]
+            "score" => {
+                let text = rest.get(1..).filter(|text| !text.is_empty());
+                return text.map(Self::Score).ok_or(refuse("a text"));
             }
             "reset" | "info" | "help" if !found.is_empty() => {
                 return Err(refuse("nothing after it"));

@@ -26,6 +26,9 @@ A line is a prompt: its text is continued. An empty line continues the last text
   reset          default settings, forget the last text
   info           board, model, settings";
 
+#[cfg(feature = "score")]
+const SCORE_HELP: &str = "\n  score TEXT     bits per character that the model needs for a text";
+
 /// The console of one board.
 pub(crate) struct Console<'i, 'w, S, D, L> {
     pub board: &'static str,
@@ -92,10 +95,18 @@ where
     /// Obeys the line. What that prints ends without a newline.
     fn obey(&mut self) {
         let text;
-        let prompt = match Command::parse(self.line.text(), &mut self.settings) {
+        let command = Command::parse(self.line.text(), &mut self.settings);
+        #[cfg(feature = "score")]
+        let scored = matches!(command, Ok(Command::Score(_)));
+        let prompt = match command {
             Ok(Command::Continue) => "",
             Ok(Command::Prompt(prompt)) => prompt,
             Ok(Command::EscapedPrompt(escaped)) => {
+                text = unescape(escaped);
+                &text
+            }
+            #[cfg(feature = "score")]
+            Ok(Command::Score(escaped)) => {
                 text = unescape(escaped);
                 &text
             }
@@ -109,6 +120,8 @@ where
             Ok(Command::Info) => return self.print_info(),
             Ok(Command::Help) => {
                 self.terminal.print(HELP);
+                #[cfg(feature = "score")]
+                self.terminal.print(SCORE_HELP);
                 return;
             }
             Err(Refusal {
@@ -135,20 +148,36 @@ where
             self.rest = "";
             generator.restart(self.settings.generator());
             let _ = self.led.set_high();
-            let read = generator.prompt(prompt);
+            #[cfg(feature = "score")]
+            let read = match scored {
+                true => generator.score(prompt).map(Some),
+                false => generator.prompt(prompt).map(|()| None),
+            };
+            #[cfg(not(feature = "score"))]
+            let read = generator.prompt(prompt).map(|()| None::<f32>);
             let _ = self.led.set_low();
-            if let Err(UnknownCharacter { character, .. }) = read {
-                self.terminal
-                    .print(BELL)
-                    .print("the model has no character ")
-                    .put(character);
-                self.terminal
-                    .print(" (U+")
-                    .number(u32::from(character).into(), 16, 4)
-                    .print(")");
-                return;
-            }
-            self.terminal.print(prompt);
+            match read {
+                Err(UnknownCharacter { character, .. }) => {
+                    self.terminal
+                        .print(BELL)
+                        .print("the model has no character ")
+                        .put(character);
+                    self.terminal
+                        .print(" (U+")
+                        .number(u32::from(character).into(), 16, 4)
+                        .print(")");
+                    return;
+                }
+                Ok(Some(bits)) => {
+                    let hundredths = (bits * 100.0 + 0.5) as u64;
+                    self.terminal.number(hundredths / 100, 10, 1).print(".");
+                    self.terminal
+                        .number(hundredths % 100, 10, 2)
+                        .print(" bits per character");
+                    return;
+                }
+                Ok(None) => self.terminal.print(prompt),
+            };
         }
 
         let mut left = self.settings.length;

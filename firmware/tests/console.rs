@@ -45,6 +45,40 @@ fn settings_count() {
     assert_eq!(said[4], board::text("ab", 25, settings));
 }
 
+/// Against the softmax in f64 of the very logits.
+#[cfg(feature = "score")]
+#[test]
+fn scores_a_text() {
+    let text = "abc \u{5d0}\u{5d1}Zz0\nab";
+    let image = board::image();
+    let mut workspace = vec![0; image.workspace_len()];
+    let mut state = pipsqueak::State::new(&image, &mut workspace).unwrap();
+    let mut before = image.start();
+    let (mut rest, mut bits) = (text, 0.0);
+    while let Some((token, length)) = image.vocabulary().longest_match(rest) {
+        state.step(before);
+        let one = f64::from(1 << image.logit_bits());
+        let logits: Vec<f64> = state.logits().iter().map(|&l| f64::from(l) / one).collect();
+        let sum: f64 = logits.iter().map(|l| l.exp()).sum();
+        bits += (sum.ln() - logits[usize::from(token)]) / std::f64::consts::LN_2;
+        (before, rest) = (token, &rest[length..]);
+    }
+    let expected = bits / text.chars().count() as f64;
+    let escaped = text.replace('\n', "\\n");
+    let said = Typed::new()
+        .line(&format!("score {escaped}"))
+        .line("score abx")
+        .answers();
+    let (found, unit) = said[0].split_once(' ').unwrap();
+    let found: f64 = found.parse().unwrap();
+    assert!(
+        (found - expected).abs() < 0.03,
+        "{found}, expected {expected}"
+    );
+    assert_eq!(unit, "bits per character");
+    assert!(said[1].contains("no character x (U+0078)"), "{}", said[1]);
+}
+
 #[test]
 fn every_prompt_starts_afresh() {
     let said = Typed::new().line("abc").line("ba").line("abc").answers();

@@ -11,19 +11,24 @@
 //! |---|---|
 //! | Cortex-M4, M7 | `cortex_m4`: SMLAD |
 //! | Cortex-M0, M0+, M3 | `cortex_m0`: ARMv6-M |
+//! | x86-64 | `x86_64`: SSE2 |
 //! | any other | portable |
 
 #[cfg(all(target_arch = "arm", target_os = "none", not(dsp)))]
 mod cortex_m0;
 #[cfg(all(target_arch = "arm", target_os = "none", dsp))]
 mod cortex_m4;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
 
 #[cfg(all(target_arch = "arm", target_os = "none", not(dsp)))]
 use cortex_m0 as core_kernel;
 #[cfg(all(target_arch = "arm", target_os = "none", dsp))]
 use cortex_m4 as core_kernel;
-#[cfg(not(all(target_arch = "arm", target_os = "none")))]
+#[cfg(not(any(all(target_arch = "arm", target_os = "none"), target_arch = "x86_64")))]
 use portable as core_kernel;
+#[cfg(target_arch = "x86_64")]
+use x86_64 as core_kernel;
 
 /// Rows in a block.
 pub(crate) const ROWS: usize = 4;
@@ -70,7 +75,10 @@ impl<'a> Operand<'a> {
 }
 
 /// The specification.
-#[cfg(any(test, not(all(target_arch = "arm", target_os = "none"))))]
+#[cfg(any(
+    test,
+    not(any(all(target_arch = "arm", target_os = "none"), target_arch = "x86_64"))
+))]
 mod portable {
     use super::ROWS;
 
@@ -184,6 +192,10 @@ mod tests {
                 let mut found = [[0; 4]];
                 Operand::new(&x).products(&block, &mut found);
                 assert_eq!(found[0].map(i64::from), expected, "{length} columns");
+                let operand = Operand::new(&x);
+                let mut portable = [[0; 4]];
+                portable::products(&block, operand.pairs, operand.correction, &mut portable);
+                assert_eq!(portable, found, "{length} columns");
             }
         }
     }

@@ -14,6 +14,8 @@
 //! | x86-64 | `x86_64`: SSE2 |
 //! | any other | portable |
 
+#[cfg(all(target_arch = "arm", target_os = "none"))]
+mod cortex_m;
 #[cfg(all(target_arch = "arm", target_os = "none", not(dsp)))]
 mod cortex_m0;
 #[cfg(all(target_arch = "arm", target_os = "none", dsp))]
@@ -21,10 +23,8 @@ mod cortex_m4;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
-#[cfg(all(target_arch = "arm", target_os = "none", not(dsp)))]
-use cortex_m0 as core_kernel;
-#[cfg(all(target_arch = "arm", target_os = "none", dsp))]
-use cortex_m4 as core_kernel;
+#[cfg(all(target_arch = "arm", target_os = "none"))]
+use cortex_m as core_kernel;
 #[cfg(not(any(all(target_arch = "arm", target_os = "none"), target_arch = "x86_64")))]
 use portable as core_kernel;
 #[cfg(target_arch = "x86_64")]

@@ -42,13 +42,8 @@ pub enum ModelError {
         cause: ImageError,
     },
     /// It is neither an image nor an ONNX file that can be read.
-    #[error("{}: {cause}", path.display())]
-    Onnx {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        cause: onnx::ReadError,
-    },
+    #[error(transparent)]
+    Onnx(#[from] onnx::ReadError),
 }
 
 impl ImageBytes {
@@ -82,13 +77,16 @@ impl Model {
             path: path.into(),
             cause,
         };
+        let mut file = File::open(path).map_err(io)?;
         let mut bytes = Vec::new();
-        let limit = onnx::MAX_FILE_BYTES as u64 + 1;
-        File::open(path)
-            .and_then(|file| file.take(limit).read_to_end(&mut bytes))
+        let magic = MAGIC.len() as u64;
+        file.by_ref()
+            .take(magic)
+            .read_to_end(&mut bytes)
             .map_err(io)?;
-        let is_image = bytes.starts_with(&MAGIC) || path.extension().is_some_and(|e| e == "pip");
-        if is_image {
+        if bytes == MAGIC || path.extension().is_some_and(|e| e == "pip") {
+            let limit = onnx::MAX_FILE_BYTES as u64;
+            file.take(limit).read_to_end(&mut bytes).map_err(io)?;
             let image = |cause| ModelError::Image {
                 path: path.into(),
                 cause,
@@ -103,10 +101,7 @@ impl Model {
             }
             return Ok(Self::Integer(ImageBytes(words)));
         }
-        let network = onnx::read(&bytes).map_err(|cause| ModelError::Onnx {
-            path: path.into(),
-            cause,
-        })?;
+        let network = onnx::read_file(path)?;
         Ok(Self::Float(Box::new(network)))
     }
 

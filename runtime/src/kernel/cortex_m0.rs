@@ -4,24 +4,9 @@
 use super::ROWS;
 use core::arch::naked_asm;
 
-/// Writes the accumulators of blocks of as many words as there are activations, a multiple of 4 and not 0.
-pub(super) fn products(
-    weights: &[u32],
-    pairs: &[u32],
-    correction: i32,
-    accumulators: &mut [[i32; ROWS]],
-) {
-    debug_assert_eq!(weights.len(), 2 * pairs.len() * accumulators.len());
-    let (x, count) = (pairs.as_ptr_range(), accumulators.len());
-    let out = accumulators.as_mut_ptr();
-    // SAFETY: `Operand::products`, the only caller, has checked that there are as many weights as `count` blocks need.
-    // All is aligned by its type. The kernel reads those weights and the pairs, and writes `count` blocks to `out`.
-    unsafe { kernel(out, weights.as_ptr(), x.start, x.end, correction, count) };
-}
-
 /// Writes the accumulators of `count` blocks to `out`. `end - x` is a multiple of 8 bytes and not 0.
 #[unsafe(naked)]
-unsafe extern "C" fn kernel(
+pub(super) unsafe extern "C" fn kernel(
     out: *mut [i32; ROWS],
     weights: *const u32,
     x: *const u32,

@@ -2,7 +2,7 @@
 # Installs what building, emulating or testing needs and this machine lacks. Says what it does; does nothing twice.
 #
 # usage: firmware/setup.sh [targets] [lints] [qemu] [node] [python]
-#   targets  the Rust toolchain and the boards' targets, by rustup
+#   targets  the Rust toolchain and the boards' targets, by rustup; a C compiler, by apt-get
 #   lints    rustfmt and clippy, by rustup
 #   qemu     qemu-system-arm, by apt-get: emulates the micro:bit and the STM32F405
 #   python   Python with onnx and onnxruntime, in target/python: judges the ONNX files that we write
@@ -59,7 +59,11 @@ apt() {
 
 for what in "$@"; do
     case $what in
-        targets) rustup_add target thumbv6m-none-eabi thumbv7em-none-eabihf ;;
+        targets)
+            # Rust links what runs on this machine, build scripts too, by the C compiler.
+            have cc || apt gcc libc6-dev
+            rustup_add target thumbv6m-none-eabi thumbv7em-none-eabihf
+            ;;
         lints) rustup_add component rustfmt clippy ;;
         qemu) have qemu-system-arm || apt qemu-system-arm ;;
         node)

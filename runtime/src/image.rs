@@ -239,7 +239,7 @@ impl<'a> Image<'a> {
     /// Whatever this accepts runs without a panic, an overflow or a read out of bounds, be the CRC right or made to be right.
     ///
     /// # Errors
-    /// The first [`ImageError`] met, in the order in which they are listed. Never panics, for any bytes.
+    /// The first [`ImageError`] met. Never panics, for any bytes.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, ImageError> {
         let (bytes, metadata) = frame(bytes)?;
         let header = HEADER_LEN + metadata.len();

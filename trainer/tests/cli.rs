@@ -129,6 +129,11 @@ fn inspect_and_eval_speak_json() {
     let nats = losses["nats_per_char"].as_f64().unwrap();
     assert!((losses["perplexity"].as_f64().unwrap() - nats.exp()).abs() < 1e-9);
     assert!((losses["bits_per_char"].as_f64().unwrap() - nats / 2f64.ln()).abs() < 1e-9);
+    let short = folder.path().join("short.txt");
+    fs::write(&short, "a \u{2603}").unwrap();
+    let short = short.to_str().unwrap();
+    let error = refused(&["eval", &model, "--text", short, "--skip-unknown"]);
+    assert!(error.contains("found 1 (2 skipped)"), "{error}");
     let error = refused(&["eval", &model, "--text", text]);
     assert!(
         error.contains("' ' (U+0020)") && error.contains("--skip-unknown"),

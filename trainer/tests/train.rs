@@ -531,6 +531,10 @@ fn the_command_does_not_overwrite_a_training_unasked() {
             .success()
     );
     assert_ne!(read(&folder.path("a"), "model.onnx"), before);
+    // A shipped model has no checkpoint, and is as dear.
+    std::fs::remove_file(folder.path("a").join("checkpoint.bin")).unwrap();
+    let refused = folder.train("a", &SMALL);
+    assert!(said(&refused).contains("--overwrite"), "{}", said(&refused));
 }
 
 #[test]

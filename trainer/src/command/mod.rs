@@ -2,6 +2,7 @@
 
 use crate::corpus::Corpus;
 use crate::vocab::{Encoded, Vocabulary};
+use anyhow::bail;
 use clap::Args;
 use std::path::{Path, PathBuf};
 
@@ -55,5 +56,14 @@ fn encode_text(
 ) -> anyhow::Result<Encoded> {
     let corpus = Corpus::read(path)?;
     let text = last.map_or(&*corpus.text, |last| corpus.split(last).1);
-    Ok(vocabulary.encode(text, skip_unknown)?)
+    let encoded = vocabulary.encode(text, skip_unknown)?;
+    let (found, skipped) = (encoded.tokens.len(), encoded.skipped);
+    // The first character is not predicted: without a second one there is no loss to tell.
+    if found < 2 {
+        bail!(
+            "{}: expected at least 2 characters that the model knows, found {found} ({skipped} skipped)",
+            path.display()
+        );
+    }
+    Ok(encoded)
 }

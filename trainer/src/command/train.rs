@@ -30,7 +30,7 @@ pub struct TrainArgs {
     /// Folder for model.onnx, train.toml (all settings), loss.csv and checkpoint.bin
     #[arg(long, value_name = "FOLDER")]
     pub out: PathBuf,
-    /// Units of a layer: more learn more, and take flash, time on the board and training. 128 make an image of about 86 KB, 256 of about 271 KB
+    /// Units of a layer: more learn more, and take flash, time on the board and training. 128 make an image of about 87 KB, 256 of about 269 KB
     #[arg(long, value_name = "UNITS")]
     pub hidden: Option<usize>,
     /// Recurrent layers, one above the other. One wider layer is mostly better than two
@@ -96,7 +96,9 @@ const HIDDEN: usize = 128;
 pub fn run(args: TrainArgs) -> anyhow::Result<()> {
     let corpus = Corpus::read(&args.corpus)?;
     let checkpoint = args.out.join("checkpoint.bin");
-    if !args.resume && !args.overwrite && checkpoint.exists() {
+    let results = ["checkpoint.bin", "model.onnx", "train.toml", "loss.csv"];
+    let there = |file| args.out.join(file).exists();
+    if !args.resume && !args.overwrite && results.into_iter().any(there) {
         bail!(
             "{} has a training already: go on with --resume, or start anew with --overwrite",
             args.out.display()

@@ -181,6 +181,14 @@ pub enum TrainError {
         /// Memory that the settings need.
         needed: u64,
     },
+    /// More weights than an ONNX file may have.
+    #[error(
+        "these settings make {parameters} weights, expected at most {MAX_PARAMETERS}: lower hidden or layers"
+    )]
+    TooLarge {
+        /// The weights.
+        parameters: usize,
+    },
     /// A resumed training must be the same one.
     #[error("{} belongs to another training: {differences}; give the same text and settings, or start anew", path.display())]
     Other {
@@ -206,6 +214,9 @@ pub enum TrainError {
 }
 
 const MAX_MEMORY_GB: u64 = 16;
+
+/// What `model.onnx` may hold to be read again, with room for its vocabulary.
+const MAX_PARAMETERS: usize = (crate::onnx::MAX_FILE_BYTES - (2 << 20)) / 4;
 
 /// A text, encoded and divided.
 struct Texts {
@@ -233,6 +244,10 @@ impl Texts {
         let needed = settings.memory(vocabulary.len(), batches.rows() * batches.sequence()) >> 30;
         if needed > MAX_MEMORY_GB {
             return Err(TrainError::Memory { needed });
+        }
+        let parameters = settings.shape(vocabulary.len()).parameters();
+        if parameters > MAX_PARAMETERS {
+            return Err(TrainError::TooLarge { parameters });
         }
         Ok(Self {
             vocabulary,

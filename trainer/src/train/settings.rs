@@ -1,5 +1,6 @@
 //! Every setting of a training, with defaults that need no thought.
 
+use super::model::Shape;
 use crate::cell::Kind;
 
 /// The settings that decide a training's result: with the same text on the same machine they give the same bytes.
@@ -93,6 +94,16 @@ impl TrainSettings {
         }
     }
 
+    /// The network's shape on so many tokens.
+    pub fn shape(&self, tokens: usize) -> Shape {
+        Shape {
+            cell: self.cell,
+            tokens,
+            hidden: self.hidden,
+            layers: self.layers,
+        }
+    }
+
     /// Checks every setting.
     ///
     /// # Errors
@@ -127,6 +138,13 @@ impl TrainSettings {
             self.steps.to_string(),
             (1..=1 << 31).contains(&self.steps),
             "1 to 2147483648",
+        )?;
+        // train.toml holds integers of 64 bits with a sign.
+        check(
+            "seed",
+            self.seed.to_string(),
+            i64::try_from(self.seed).is_ok(),
+            "0 to 9223372036854775807",
         )?;
         let part = |name, value: f64, expected| {
             check(

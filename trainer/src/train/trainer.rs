@@ -93,12 +93,7 @@ impl Trainer {
     /// # Panics
     /// If the text has fewer than 2 characters, or the settings are not good by [`TrainSettings::check`].
     pub fn new(settings: &TrainSettings, tokens: usize, characters: usize) -> Self {
-        let shape = Shape {
-            cell: settings.cell,
-            tokens,
-            hidden: settings.hidden,
-            layers: settings.layers,
-        };
+        let shape = settings.shape(tokens);
         let batches = Batches::new(characters, settings.batch, settings.sequence, settings.seed);
         let threads = settings.threads.min(batches.rows());
         let share = |thread: usize| thread * batches.rows() / threads;

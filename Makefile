@@ -48,7 +48,7 @@ firmware: $(BOARDS:%=firmware-%)
 # One board at a time: two in one command would mix their critical sections.
 $(BOARDS:%=firmware-%): firmware-%:
 	@$(SETUP) targets
-	cd firmware/boards/$* && cargo build --release
+	@cd firmware/boards/$* && cargo build --release
 
 test:
 	$(SETUP) targets lints qemu node

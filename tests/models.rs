@@ -35,7 +35,7 @@ fn the_sample_is_what_the_image_writes() {
 }
 
 #[test]
-fn nothing_of_the_last_tenth_was_seen() {
+fn the_settings_hold_out_the_last_tenth() {
     for name in MODELS {
         let settings =
             std::fs::read_to_string(root().join(format!("models/{name}/train.toml"))).unwrap();

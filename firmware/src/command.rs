@@ -55,8 +55,8 @@ impl<'l> Command<'l> {
         match word {
             "" if line.is_empty() => return Ok(Self::Continue),
             "prompt" => {
-                let text = rest.get(1..).filter(|text| !text.is_empty());
-                return text.map(Self::EscapedPrompt).ok_or(refuse("a text"));
+                // Without a text: a new one from nothing.
+                return Ok(Self::EscapedPrompt(rest.get(1..).unwrap_or_default()));
             }
             #[cfg(feature = "score")]
             "score" => {

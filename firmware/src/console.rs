@@ -41,6 +41,8 @@ pub(crate) struct Console<'i, 'w, S, D, L> {
     pub model: Model<'i, 'w>,
     pub settings: Settings,
     pub line: Line,
+    /// No text has begun: an empty line begins one from nothing.
+    pub at_start: bool,
     /// What is left of a token that the end of a text cut.
     pub rest: &'i str,
 }
@@ -98,6 +100,7 @@ where
         let command = Command::parse(self.line.text(), &mut self.settings);
         #[cfg(feature = "score")]
         let scored = matches!(command, Ok(Command::Score(_)));
+        let anew = self.at_start || !matches!(command, Ok(Command::Continue));
         let prompt = match command {
             Ok(Command::Continue) => "",
             Ok(Command::Prompt(prompt)) => prompt,
@@ -114,7 +117,7 @@ where
             Ok(Command::Reset) => {
                 self.settings = Settings::default();
                 self.rest = "";
-                self.model.restart(self.settings.generator());
+                self.at_start = true;
                 return self.print_settings();
             }
             Ok(Command::Info) => return self.print_info(),
@@ -144,8 +147,9 @@ where
             self.model.describe(&mut self.terminal);
             return;
         };
-        if !prompt.is_empty() {
+        if anew {
             self.rest = "";
+            self.at_start = false;
             generator.restart(self.settings.generator());
             let _ = self.led.set_high();
             #[cfg(feature = "score")]

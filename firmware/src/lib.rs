@@ -110,6 +110,7 @@ where
         model,
         settings,
         line: Line::default(),
+        at_start: true,
         rest: "",
     };
     console.greet();

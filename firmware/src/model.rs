@@ -26,13 +26,6 @@ impl<'i, 'w> Model<'i, 'w> {
         }
     }
 
-    /// Forgets the last text: state zero, random numbers from the seed.
-    pub fn restart(&mut self, settings: pipsqueak::Settings) {
-        if let Self::Ready(generator) = self {
-            generator.restart(settings);
-        }
-    }
-
     /// Prints one line: the model's sizes, or what is wrong with the slot.
     pub fn describe<S: Read + ReadReady + Write>(&self, terminal: &mut Terminal<S>) {
         match self {

@@ -86,6 +86,25 @@ fn every_prompt_starts_afresh() {
     assert_eq!(said[0], said[2]);
 }
 
+/// `prompt` without a text, or an empty line where no text has begun: with the settings of now.
+#[test]
+fn a_text_can_begin_from_nothing() {
+    let settings = Settings {
+        seed: 7,
+        ..Settings::default()
+    };
+    let begun = board::text("", 30, settings);
+    let said = Typed::new().line("seed 7").line("length 30").line("");
+    assert_eq!(said.answers()[2], begun);
+    let said = Typed::new().line("length 30").line("abc").line("seed 7");
+    let said = said.line("prompt").line("prompt ").line("").answers();
+    assert_eq!(said[3..5], [begun.clone(), begun.clone()]);
+    assert_eq!(said[4..].concat(), board::text("", 60, settings));
+    let said = Typed::new().line("seed 7").line("abc").line("reset");
+    let said = said.line("length 30").line("").answers();
+    assert_eq!(said[4], board::text("", 30, Settings::default()));
+}
+
 #[test]
 fn an_empty_line_continues() {
     let typed = Typed::new().line("length 10").line("abc").line("").line("");
@@ -177,7 +196,6 @@ fn bad_arguments_say_expected_and_found() {
         ("top-k 65536", "a whole number up to 65535", "65536"),
         ("pace 1 2", "a whole number up to 65535", "1 2"),
         ("help me", "nothing after it", "me"),
-        ("prompt", "a text", ""),
     ] {
         let said = Typed::new().line(line).line("info").answers();
         let word = line.split(' ').next().unwrap();

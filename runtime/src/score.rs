@@ -3,7 +3,7 @@
 
 use micromath::F32;
 
-/// The surprise of `token` in bits, `-log2 softmax(logits)[token]`, to about 0.01 bits (micromath's short series).
+/// The surprise of `token` in bits, `-log2 softmax(logits)[token]`, to about 0.03 bits (micromath's short series).
 ///
 /// `logits` have `logit_bits` fraction bits. A token that is not there surprises infinitely.
 ///

@@ -163,3 +163,69 @@ fn a_row_that_could_overflow_is_refused() {
         "the image would be refused: row 0 of layer 0 could leave 32 bits or has a bad scale"
     );
 }
+
+/// Metadata that says other shapes than the sections have, behind a good seal.
+#[test]
+fn absurd_shapes_are_refused_by_name() {
+    use pipsqueak::image::{HEADER_LEN, MAX_LAYERS, Metadata};
+    let image = images().remove(1);
+    let length = usize::from(u16::from_le_bytes([image[10], image[11]]));
+    let found: Metadata = postcard::from_bytes(&image[HEADER_LEN..][..length]).unwrap();
+    // The image with other metadata; the sections stay.
+    let refused = |change: &dyn Fn(&mut Metadata)| {
+        let mut metadata = found.clone();
+        change(&mut metadata);
+        let mut buffer = [0; 1024];
+        let encoded = postcard::to_slice(&metadata, &mut buffer).unwrap();
+        let mut mutant = image[..HEADER_LEN].to_vec();
+        mutant[10..12].copy_from_slice(&(encoded.len() as u16).to_le_bytes());
+        mutant.extend_from_slice(encoded);
+        mutant.resize(mutant.len().next_multiple_of(4), 0);
+        mutant.extend_from_slice(&image[(HEADER_LEN + length).next_multiple_of(4)..]);
+        let total = mutant.len() as u32;
+        mutant[12..16].copy_from_slice(&total.to_le_bytes());
+        seal(&mut mutant);
+        survives(&mutant)
+    };
+    assert_eq!(refused(&|_| ()), Ok(()));
+    type Change<'c> = &'c dyn Fn(&mut Metadata);
+    let bounds: [(&str, Change); 7] = [
+        ("number of tokens", &|m| m.tokens = 0),
+        ("start token (0 or more)", &|m| m.start = m.tokens),
+        ("embedding (0 or more)", &|m| m.embedding = u16::MAX),
+        ("number of layers", &|m| m.layers.clear()),
+        ("units of a layer", &|m| m.layers[0].hidden = 0),
+        ("units of a layer", &|m| m.layers[1].hidden = u16::MAX),
+        ("fraction bits of a logit (0 or more)", &|m| {
+            m.logit_bits = 16
+        }),
+    ];
+    for (name, change) in bounds {
+        match refused(change) {
+            Err(ImageError::Bounds { what, .. }) => assert_eq!(what, name),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+    let others: [Change; 8] = [
+        &|m| m.tokens += 1,
+        &|m| m.tokens = u16::MAX,
+        &|m| m.text_len = u32::MAX,
+        &|m| m.text_len += 1,
+        &|m| m.layers[0].hidden = 16_384,
+        &|m| m.embedding = 16_384,
+        &|m| m.layers[0].cell = Cell::GruResetAfter,
+        &|m| {
+            while m.layers.len() < MAX_LAYERS {
+                m.layers.push(m.layers[0]).unwrap();
+            }
+        },
+    ];
+    for (index, change) in others.into_iter().enumerate() {
+        let error = refused(change).unwrap_err();
+        let named = matches!(
+            error,
+            ImageError::Length { .. } | ImageError::Vocabulary { .. } | ImageError::Range { .. }
+        );
+        assert!(named, "change {index}: {error}");
+    }
+}

@@ -44,10 +44,12 @@ pub fn data(file: &str) -> Option<PathBuf> {
 pub fn unseen(network: &Network) -> Vec<u16> {
     let text = match data("tinyshakespeare.txt") {
         Some(path) => {
+            println!("text: the last 10 % of {}", path.display());
             let corpus = Corpus::read(&path).expect("the corpus can be read");
             corpus.split(0.1).1.to_owned()
         }
         None => {
+            println!("text: made up by the float network, since PIPSQUEAK_DATA is not set");
             let temperature = pipsqueak::Temperature::parse("1").expect("a temperature");
             let settings = pipsqueak::Settings {
                 temperature,

@@ -42,8 +42,13 @@ pub enum ModelError {
         cause: ImageError,
     },
     /// It is neither an image nor an ONNX file that can be read.
-    #[error(transparent)]
-    Onnx(#[from] onnx::ReadError),
+    #[error("{}: {cause}", path.display())]
+    Onnx {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        cause: onnx::ReadError,
+    },
 }
 
 impl ImageBytes {
@@ -77,16 +82,12 @@ impl Model {
             path: path.into(),
             cause,
         };
-        let mut file = File::open(path).map_err(io)?;
         let mut bytes = Vec::new();
-        let magic = MAGIC.len() as u64;
-        file.by_ref()
-            .take(magic)
-            .read_to_end(&mut bytes)
+        let limit = onnx::MAX_FILE_BYTES as u64 + 1;
+        File::open(path)
+            .and_then(|file| file.take(limit).read_to_end(&mut bytes))
             .map_err(io)?;
-        if bytes == MAGIC || path.extension().is_some_and(|e| e == "pip") {
-            let limit = onnx::MAX_FILE_BYTES as u64;
-            file.take(limit).read_to_end(&mut bytes).map_err(io)?;
+        if bytes.starts_with(&MAGIC) || path.extension().is_some_and(|e| e == "pip") {
             let image = |cause| ModelError::Image {
                 path: path.into(),
                 cause,
@@ -101,7 +102,10 @@ impl Model {
             }
             return Ok(Self::Integer(ImageBytes(words)));
         }
-        let network = onnx::read_file(path)?;
+        let network = onnx::read(&bytes).map_err(|cause| ModelError::Onnx {
+            path: path.into(),
+            cause,
+        })?;
         Ok(Self::Float(Box::new(network)))
     }
 
@@ -122,5 +126,26 @@ impl Model {
                 )
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_is_in_the_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.onnx");
+        let said = || Model::open(&path).unwrap_err().to_string();
+        assert!(said().starts_with("cannot read ") && said().contains("model.onnx"));
+        std::fs::write(&path, b"").unwrap();
+        assert!(said().contains("model.onnx: this is not an ONNX file"));
+        assert!(said().contains("it is empty"));
+        // A sparse file: nothing of it is on the disk.
+        let file = File::create(&path).unwrap();
+        file.set_len(onnx::MAX_FILE_BYTES as u64 + 1).unwrap();
+        assert!(said().contains("model.onnx: the file has more than 134217728 bytes"));
+        Model::open(folder.path()).unwrap_err();
     }
 }

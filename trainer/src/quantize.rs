@@ -48,7 +48,7 @@ pub enum QuantizeError {
     },
     /// A weight or bias that no unit of a row reaches.
     #[error(
-        "row {row} of {tensor} has values as large as {value}: expected below 256; such weights come from a training that diverged"
+        "row {row} of {tensor} has values as large as {value}: expected weights below 256 and biases below 65,536; larger ones come from a training that diverged"
     )]
     Value {
         /// The tensor.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use trainer::corpus::Corpus;
 use trainer::network::Network;
@@ -51,6 +52,7 @@ fn request<'a>(corpus: &'a Corpus, settings: &'a TrainSettings, out: &'a Path) -
         out,
         resume: None,
         report_every: 0,
+        checkpoint_every: Duration::from_secs(60),
     }
 }
 
@@ -593,9 +595,12 @@ fn killed_trainings_resume_to_the_same_bytes() {
             &settings
         }
     };
-    for wait in [3, 10, 25, 60] {
+    let mut resumed = 0;
+    for wait in [3, 10, 25, 60, 60, 60] {
+        resumed += u64::from(Path::new(out).join("checkpoint.bin").exists());
+        // Time is spent on little but checkpoints, so most kills meet one being written.
         let mut child = Command::new(env!("CARGO_BIN_EXE_trainer"))
-            .args(["train", text, "--out", out])
+            .args(["train", text, "--out", out, "--checkpoint-every", "0"])
             .args(begin_or_resume())
             .stdout(std::process::Stdio::null())
             .spawn()
@@ -605,6 +610,7 @@ fn killed_trainings_resume_to_the_same_bytes() {
         child.kill().unwrap();
         child.wait().unwrap();
     }
+    assert!(resumed >= 2, "resumed {resumed} times");
     let output = folder.train("killed", begin_or_resume());
     assert!(output.status.success(), "{}", said(&output));
     assert_eq!(
@@ -623,7 +629,7 @@ fn killed_trainings_resume_to_the_same_bytes() {
 fn an_interrupt_leaves_a_model() {
     let folder = Folder::with_text(text(400).as_bytes());
     let (text, out) = (folder.path("text.txt"), folder.path("out"));
-    let child = Command::new(env!("CARGO_BIN_EXE_trainer"))
+    let mut child = Command::new(env!("CARGO_BIN_EXE_trainer"))
         .args([
             "train",
             text.to_str().unwrap(),
@@ -639,6 +645,7 @@ fn an_interrupt_leaves_a_model() {
         .unwrap();
     // The first checkpoint is written when the handler stands.
     while !out.join("checkpoint.bin").exists() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     let sent = Command::new("kill")

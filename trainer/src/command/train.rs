@@ -78,6 +78,9 @@ pub struct TrainArgs {
     /// Steps between two samples of generated text, each with a look at the validation text; 0: only one, at the end. By default ten
     #[arg(long, value_name = "STEPS")]
     pub sample_every: Option<u64>,
+    /// Seconds between two checkpoints, each a place to resume from after a crash
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub checkpoint_every: u64,
     /// Say only the result
     #[arg(long, short, conflicts_with = "json")]
     pub quiet: bool,
@@ -153,6 +156,7 @@ pub fn run(args: TrainArgs) -> anyhow::Result<()> {
         out: &args.out,
         resume,
         report_every,
+        checkpoint_every: Duration::from_secs(args.checkpoint_every),
     };
     let outcome = train::run(request, &STOP, &mut *watch)?;
     if args.json {

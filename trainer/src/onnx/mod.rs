@@ -25,7 +25,7 @@ mod value;
 mod write;
 
 pub use limits::MAX_FILE_BYTES;
-pub use read::{ReadError, read, read_file};
+pub use read::{ReadError, read};
 pub use reference::{CheckError, Reference, ReferenceError, check};
 pub use write::write;
 

@@ -5,9 +5,6 @@ use super::limits::{MAX_FILE_BYTES, check_fields};
 use super::{PROVENANCE_KEY, VOCABULARY_KEY};
 use crate::network::{Network, Provenance};
 use crate::vocab::Vocabulary;
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
 use tract_onnx::pb::ModelProto;
 
 /// The operator sets in which every operator that is read means the same.
@@ -20,22 +17,6 @@ pub(super) const AGAIN: &str =
 /// Why an ONNX file was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The file could not be opened or read.
-    #[error("cannot read {}: {cause}", path.display())]
-    Io {
-        /// The path as given.
-        path: PathBuf,
-        /// The system's reason.
-        cause: io::Error,
-    },
-    /// The file was read and refused.
-    #[error("{}: {cause}", path.display())]
-    File {
-        /// The path as given.
-        path: PathBuf,
-        /// Why.
-        cause: Box<ReadError>,
-    },
     /// More than [`MAX_FILE_BYTES`].
     #[error(
         "the file has more than {MAX_FILE_BYTES} bytes, the most that is read: a network of this size fits no board"
@@ -122,26 +103,6 @@ pub fn read(bytes: &[u8]) -> Result<Network, ReadError> {
         layers,
         head,
         provenance,
-    })
-}
-
-/// Reads the network in the ONNX file at `path`.
-///
-/// # Errors
-/// As [`read`], with the path; or if the file cannot be read.
-pub fn read_file(path: &Path) -> Result<Network, ReadError> {
-    let io = |cause| ReadError::Io {
-        path: path.into(),
-        cause,
-    };
-    let mut bytes = Vec::new();
-    let limit = MAX_FILE_BYTES as u64 + 1;
-    File::open(path)
-        .and_then(|file| file.take(limit).read_to_end(&mut bytes))
-        .map_err(io)?;
-    read(&bytes).map_err(|cause| ReadError::File {
-        path: path.into(),
-        cause: Box::new(cause),
     })
 }
 

@@ -625,34 +625,3 @@ fn damaged_files_never_panic() {
         "{accepted} accepted, {refused} refused"
     );
 }
-
-#[test]
-fn the_path_is_in_the_error() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("model.onnx");
-    let said = read_file(&path).unwrap_err().to_string();
-    assert!(
-        said.starts_with("cannot read ") && said.contains("model.onnx"),
-        "{said}"
-    );
-    std::fs::write(&path, b"").unwrap();
-    let said = read_file(&path).unwrap_err().to_string();
-    assert!(
-        said.contains("model.onnx: this is not an ONNX file") && said.contains("it is empty"),
-        "{said}"
-    );
-    read_file(folder.path()).unwrap_err();
-    let network = small(1, false);
-    std::fs::write(&path, write(&network)).unwrap();
-    assert_eq!(read_file(&path).unwrap(), network);
-    // A sparse file: nothing of it is on the disk.
-    std::fs::File::create(&path)
-        .unwrap()
-        .set_len(MAX_FILE_BYTES as u64 + 1)
-        .unwrap();
-    let said = read_file(&path).unwrap_err().to_string();
-    assert!(
-        said.contains("model.onnx: the file has more than 134217728 bytes"),
-        "{said}"
-    );
-}

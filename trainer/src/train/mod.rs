@@ -24,9 +24,6 @@ use trainer::Trainer;
 /// Characters of the validation text that are read while training; at the end it is read whole.
 pub const VALIDATION_GLANCE: usize = 32_768;
 
-/// Time between two checkpoints. It has no influence on the result.
-const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
-
 /// Lines that `loss.csv` gets in a whole training, about.
 const ROWS: u64 = 200;
 
@@ -43,6 +40,8 @@ pub struct Request<'a> {
     pub resume: Option<Checkpoint>,
     /// Steps between two reports; 0: only the last one.
     pub report_every: u64,
+    /// Time between two checkpoints. It has no influence on the result.
+    pub checkpoint_every: Duration,
 }
 
 /// A line of `loss.csv`.
@@ -311,6 +310,7 @@ pub fn run(
         out,
         resume,
         report_every,
+        checkpoint_every,
     } = request;
     let texts = Texts::new(corpus, settings)?;
     let mut trainer = Trainer::new(settings, texts.vocabulary.len(), texts.train);
@@ -402,7 +402,7 @@ pub fn run(
             }
             rows.push(row);
         }
-        if saved.elapsed() > CHECKPOINT_EVERY {
+        if saved.elapsed() > checkpoint_every {
             save(&trainer, &rows)?;
             saved = Instant::now();
         }

@@ -6,7 +6,8 @@
 #   make test                              the whole suite
 #   make test-extended                     with all that is slow or needs Python
 #   make retrain CORPUS=tinyshakespeare.txt  the shipped models, compared
-#   make bench [PYTHON=python3]            speed on this machine
+#   make bench-cores                       instructions, cycles and bytes on emulated cores
+#   make bench [PYTHON=python3]            these, and speed on this machine
 
 BOARDS := microbit stm32f405 pico
 
@@ -29,7 +30,10 @@ EMULATOR_microbit := qemu
 EMULATOR_stm32f405 := qemu
 EMULATOR_pico := node
 
-.PHONY: demo console emulated firmware $(BOARDS:%=firmware-%) test check test-extended bench retrain
+# What emulated cores are counted on; firmware/bench is built for each.
+CORES := thumbv7em-none-eabihf thumbv6m-none-eabi riscv32imac-unknown-none-elf
+
+.PHONY: demo console emulated firmware $(BOARDS:%=firmware-%) test check test-extended bench bench-cores bench-programs retrain
 
 demo: emulated
 	@$(EMULATE) --board "$$BOARD" --model "$$MODEL" --prompt="$$PROMPT" --seed "$$SEED" --temperature "$$TEMPERATURE" --length "$$LENGTH" --top-k "$$TOP_K"
@@ -51,8 +55,8 @@ $(BOARDS:%=firmware-%): firmware-%:
 	@cd firmware/boards/$* && cargo build --release
 
 test:
-	$(SETUP) targets lints qemu node
-	$(MAKE) firmware
+	$(SETUP) targets lints qemu qemu-riscv node
+	$(MAKE) firmware bench-programs
 	$(MAKE) check
 	cd firmware && cargo test --package pipsqueak-firmware --all-features
 	cargo test --release --workspace
@@ -64,6 +68,7 @@ check:
 	cargo clippy --release --workspace --all-targets -- -D warnings
 	cd firmware && cargo clippy --package pipsqueak-firmware --all-targets --all-features -- -D warnings
 	for board in $(BOARDS); do (cd firmware/boards/$$board && cargo clippy --release -- -D warnings) || exit 1; done
+	for core in $(CORES); do (cd firmware/bench && cargo clippy --release --target $$core -- -D warnings) || exit 1; done
 
 # The suite with all that is slow, and every file that we write checked by onnxruntime.
 test-extended: export PIPSQUEAK_EXTENDED = 1
@@ -72,8 +77,23 @@ test-extended: test
 	cargo run --release --package pipsqueak-trainer --example onnx_samples target/onnx-samples
 	target/python/bin/python tests/onnxruntime_check.py target/onnx-samples/*.onnx models/*/model.onnx
 
+# The programs to count on each core, and QEMU's plugin that counts.
+bench-programs: target/libcount.so
+	@$(SETUP) targets
+	cd firmware/bench && for core in $(CORES); do cargo build --release --target $$core || exit 1; done
+
+target/libcount.so: firmware/bench/count.c
+	@$(SETUP) targets
+	mkdir -p target
+	cc -O2 -Wall -Wextra -Werror -shared -fPIC -o $@ $<
+
+# Prints a table per core and writes target/bench.json.
+bench-cores: firmware bench-programs
+	@$(SETUP) qemu qemu-riscv node
+	cargo run --quiet --release --package pipsqueak-boards --bin measure
+
 # With PyTorch, say with PYTHON=path/to/python, also training against it.
-bench:
+bench: bench-cores
 	cargo build --release
 	for model in models/*/model.pip; do target/release/trainer generate $$model --length 20000 > /dev/null || exit 1; done
 	@if $(PYTHON) -c "import torch" 2> /dev/null; then \

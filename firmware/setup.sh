@@ -1,10 +1,11 @@
 #!/bin/sh
 # Installs what building, emulating or testing needs and this machine lacks. Says what it does; does nothing twice.
 #
-# usage: firmware/setup.sh [targets] [lints] [qemu] [node] [python]
+# usage: firmware/setup.sh [targets] [lints] [qemu] [qemu-riscv] [node] [python]
 #   targets  the Rust toolchain and the boards' targets, by rustup; a C compiler, by apt-get
 #   lints    rustfmt and clippy, by rustup
 #   qemu     qemu-system-arm, by apt-get: emulates the micro:bit and the STM32F405
+#   qemu-riscv  qemu-system-riscv32, by apt-get: a RISC-V core to count on
 #   python   Python with onnx and onnxruntime, in target/python: judges the ONNX files that we write
 #   node     node and rp2040js, by apt-get and npm: emulates the Pico
 set -eu
@@ -62,10 +63,11 @@ for what in "$@"; do
         targets)
             # Rust links what runs on this machine, build scripts too, by the C compiler.
             have cc || apt gcc libc6-dev
-            rustup_add target thumbv6m-none-eabi thumbv7em-none-eabihf
+            rustup_add target thumbv6m-none-eabi thumbv7em-none-eabihf riscv32imac-unknown-none-elf
             ;;
         lints) rustup_add component rustfmt clippy ;;
         qemu) have qemu-system-arm || apt qemu-system-arm ;;
+        qemu-riscv) have qemu-system-riscv32 || apt qemu-system-misc ;;
         node)
             { have node && have npm; } || apt nodejs npm
             (
@@ -83,6 +85,6 @@ for what in "$@"; do
                 run target/python/bin/pip install --quiet numpy onnx onnxruntime
             fi
             ;;
-        *) fail "expected targets, lints, qemu, node or python, found $what" ;;
+        *) fail "expected targets, lints, qemu, qemu-riscv, node or python, found $what" ;;
     esac
 done

@@ -74,6 +74,12 @@ impl<'a> Operand<'a> {
     }
 }
 
+/// The accumulators of blocks of four rows, times `x`: one whole call of the core's kernel, for counting it.
+#[cfg(feature = "bench")]
+pub fn products(weights: &[u32], x: &[i16], accumulators: &mut [[i32; ROWS]]) {
+    Operand::new(x).products(weights, accumulators);
+}
+
 /// The specification.
 #[cfg(any(
     test,

@@ -47,6 +47,9 @@ mod vocabulary;
 
 pub use generate::{Generator, Settings, UnknownCharacter};
 pub use image::{Cell, Image, ImageError, Layer, Provenance};
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub use kernel::products;
 pub use rand_pcg::Pcg32;
 pub use sampler::{Sampler, Temperature, TemperatureError};
 pub use score::surprise;

@@ -160,7 +160,7 @@ impl Machine {
 const QEMU: &str = "qemu-system-arm";
 const NODE: &str = "node";
 /// Where the RP2040 sees its flash.
-const RP2040_FLASH: u32 = 0x1000_0000;
+pub(crate) const RP2040_FLASH: u32 = 0x1000_0000;
 
 fn missing(program: &'static str, error: io::Error) -> EmulatorError {
     let install = match program {

@@ -88,24 +88,37 @@ impl Firmware {
     /// The flash from `start` on as the board would find it: erased but for the firmware and `model` in its slot.
     #[must_use]
     pub fn flash(&self, start: u32, model: &[u8]) -> Vec<u8> {
-        let segments = self
-            .segments
-            .iter()
-            .map(|segment| (segment.address, &segment.bytes[..]));
-        let mut flash = Vec::new();
-        for (address, bytes) in segments.chain([(self.slot.start, model)]) {
-            let offset = address.saturating_sub(start) as usize;
-            let end = offset + bytes.len();
-            flash.resize(flash.len().max(end), 0xff);
-            flash[offset..end].copy_from_slice(bytes);
-        }
-        flash
+        flash(&self.segments, start, Some((self.slot.start, model)))
     }
+}
+
+/// Flash from `start` on, erased but for the segments and what may follow.
+pub(crate) fn flash(segments: &[Segment], start: u32, more: Option<(u32, &[u8])>) -> Vec<u8> {
+    let segments = segments
+        .iter()
+        .map(|segment| (segment.address, &segment.bytes[..]));
+    let mut flash = Vec::new();
+    for (address, bytes) in segments.chain(more) {
+        let offset = address.saturating_sub(start) as usize;
+        let end = offset + bytes.len();
+        flash.resize(flash.len().max(end), 0xff);
+        flash[offset..end].copy_from_slice(bytes);
+    }
+    flash
 }
 
 /// The segments to load, and a look-up of symbols' addresses.
 fn parse(elf: &[u8]) -> object::Result<(Vec<Segment>, impl Fn(&str) -> Option<u32>)> {
     let file = ElfFile32::<LE>::parse(elf)?;
+    let symbol = move |name: &str| {
+        let symbol = file.symbols().find(|symbol| symbol.name() == Ok(name))?;
+        u32::try_from(symbol.address()).ok()
+    };
+    Ok((segments(elf)?, symbol))
+}
+
+/// The segments to load.
+pub(crate) fn segments(elf: &[u8]) -> object::Result<Vec<Segment>> {
     let header = FileHeader32::<LE>::parse(elf)?;
     let mut segments = Vec::new();
     for program in header.program_headers(LE, elf)? {
@@ -116,9 +129,5 @@ fn parse(elf: &[u8]) -> object::Result<(Vec<Segment>, impl Fn(&str) -> Option<u3
             segments.push(Segment { address, bytes });
         }
     }
-    let symbol = move |name: &str| {
-        let symbol = file.symbols().find(|symbol| symbol.name() == Ok(name))?;
-        u32::try_from(symbol.address()).ok()
-    };
-    Ok((segments, symbol))
+    Ok(segments)
 }

@@ -1,11 +1,15 @@
-//! The boards as the host sees them: what they hold, and their emulators.
+//! The boards as the host sees them: what they hold, and their emulators; and what the runtime costs on their cores.
 
 mod catalog;
+mod counts;
 mod emulator;
 mod firmware;
+mod peers;
 mod session;
 
 pub use catalog::{BOARDS, Board, DropFile, Emulator};
+pub use counts::{Count, CountError, counts};
 pub use emulator::{EmulatorError, Machine};
 pub use firmware::{Firmware, FirmwareError, Segment};
+pub use peers::METHOD as PEERS_METHOD;
 pub use session::{LINE_BYTES, Session, SessionError};

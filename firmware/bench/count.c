@@ -1,0 +1,163 @@
+/* A QEMU plugin: how many instructions, and on a Cortex-M4 how many cycles, functions take with all that they call.
+
+   cc -O2 -shared -fPIC -o libcount.so count.c
+   qemu-system-... -plugin ./libcount.so,m4=on,NAME=ADDRESS,...
+
+   A call of NAME begins at its ADDRESS and ends where the caller goes on. When `finish` begins, a line
+   "NAME CALLS INSTRUCTIONS CYCLES" per function goes to stdout and QEMU ends. Cycles are an estimate: the instructions that
+   were executed, each at the price of the Cortex-M4's Technical Reference Manual (DDI 0439, section 3.3.1), without wait
+   states. On other cores they are 0. */
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* The part of QEMU's plugin interface that is used here, which is the same in all its versions. */
+typedef uint64_t plugin_id;
+struct qemu_plugin_tb;
+struct qemu_plugin_insn;
+extern void qemu_plugin_register_vcpu_tb_trans_cb(plugin_id, void (*)(plugin_id, struct qemu_plugin_tb *));
+extern void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *, void (*)(unsigned, void *), int, void *);
+extern size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *);
+extern struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *, size_t);
+extern uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *);
+extern void *qemu_plugin_insn_haddr(const struct qemu_plugin_insn *);
+/* QEMU 9 has it, and takes version 2 of the interface; QEMU before that takes version 1. */
+extern void *qemu_plugin_scoreboard_new(size_t) __attribute__((weak));
+
+int qemu_plugin_version;
+__attribute__((constructor)) static void choose_version(void) {
+    qemu_plugin_version = qemu_plugin_scoreboard_new ? 2 : 1;
+}
+
+/* A taken branch refills the pipeline in 1 to 3 cycles. */
+enum { REFILL = 2 };
+/* A division takes 2 to 12 cycles. */
+enum { DIVISION = 7 };
+
+struct instruction {
+    uint64_t address, next;
+    uint8_t cycles;
+    /* A single load or store: one cycle less right after another one. */
+    bool single;
+};
+
+static struct function {
+    char name[64];
+    uint64_t address, calls, instructions, cycles;
+    bool running;
+    /* Where the caller goes on, and what the counters were. */
+    uint64_t end, instructions_before, cycles_before;
+} functions[32];
+static int function_count;
+static bool cortex_m4;
+static uint64_t instructions, cycles;
+static const struct instruction *previous;
+
+static int ones(uint16_t bits) { return __builtin_popcount(bits); }
+
+/* What a Thumb instruction costs by itself. */
+static void price(struct instruction *i, uint16_t first, uint16_t second) {
+    i->cycles = 1;
+    if (i->next - i->address == 2) {
+        unsigned top = first >> 11;
+        if (top == 9 || (top >= 10 && top <= 19)) {
+            i->cycles = 2; /* LDR of a literal; LDR and STR by register, immediate and SP */
+            i->single = true;
+        } else if (top == 24 || top == 25) {
+            i->cycles = 1 + ones(first & 0xff); /* STM, LDM */
+        } else if ((first & 0xf600) == 0xb400) {
+            i->cycles = 1 + ones(first & 0x1ff); /* PUSH, POP, with LR or PC */
+        }
+    } else if ((first & 0xfe40) == 0xe800) {
+        i->cycles = 1 + ones(second); /* STM, LDM, PUSH, POP */
+    } else if ((first & 0xfe40) == 0xe840) {
+        i->cycles = 3; /* LDRD, STRD, TBB */
+    } else if ((first & 0xfe00) == 0xf800) {
+        i->cycles = 2; /* LDR, STR */
+        i->single = true;
+    } else if ((first & 0xffd0) == 0xfb90) {
+        i->cycles = DIVISION;
+    } else if ((first & 0xef00) == 0xed00) {
+        i->cycles = 2; /* VLDR, VSTR */
+    }
+}
+
+static void report(void) {
+    for (int f = 0; f < function_count; f++) {
+        const struct function *function = &functions[f];
+        printf("%s %llu %llu %llu\n", function->name, (unsigned long long)function->calls,
+               (unsigned long long)function->instructions, (unsigned long long)function->cycles);
+    }
+    fflush(stdout);
+    _exit(0);
+}
+
+static void executed(unsigned cpu, void *data) {
+    (void)cpu;
+    const struct instruction *i = data;
+    if (cortex_m4 && previous && previous->next != i->address)
+        cycles += REFILL;
+    for (int f = 0; f < function_count; f++) {
+        struct function *function = &functions[f];
+        if (function->running && i->address == function->end) {
+            function->running = false;
+            function->instructions += instructions - function->instructions_before;
+            function->cycles += cycles - function->cycles_before;
+        }
+        if (i->address == function->address && previous) {
+            if (!strcmp(function->name, "finish"))
+                report();
+            function->running = true;
+            function->calls++;
+            /* What came before is the call. */
+            function->end = previous->next;
+            function->instructions_before = instructions;
+            function->cycles_before = cycles;
+        }
+    }
+    instructions++;
+    if (cortex_m4)
+        cycles += i->single && previous && previous->single ? 1 : i->cycles;
+    previous = i;
+}
+
+static void translated(plugin_id id, struct qemu_plugin_tb *tb) {
+    (void)id;
+    for (size_t n = 0; n < qemu_plugin_tb_n_insns(tb); n++) {
+        struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, n);
+        struct instruction *i = calloc(1, sizeof *i);
+        uint16_t halves[2] = {0, 0};
+        memcpy(halves, qemu_plugin_insn_haddr(insn), sizeof halves);
+        i->address = qemu_plugin_insn_vaddr(insn);
+        if (cortex_m4) {
+            i->next = i->address + ((halves[0] >> 11) >= 0x1d ? 4 : 2);
+            price(i, halves[0], halves[1]);
+        } else { /* RISC-V */
+            i->next = i->address + ((halves[0] & 3) == 3 ? 4 : 2);
+        }
+        qemu_plugin_register_vcpu_insn_exec_cb(insn, executed, 0, i);
+    }
+}
+
+int qemu_plugin_install(plugin_id id, const void *info, int count, char **arguments) {
+    (void)info;
+    for (int a = 0; a < count; a++) {
+        struct function *function = &functions[function_count];
+        const char *value = strchr(arguments[a], '=');
+        size_t length = value ? (size_t)(value - arguments[a]) : 0;
+        if (!value || length >= sizeof function->name || function_count == 32)
+            return -1;
+        if (!strncmp(arguments[a], "m4", length)) {
+            cortex_m4 = !strcmp(value, "=on");
+        } else {
+            memcpy(function->name, arguments[a], length);
+            function->address = strtoull(value + 1, NULL, 0);
+            function_count++;
+        }
+    }
+    qemu_plugin_register_vcpu_tb_trans_cb(id, translated);
+    return 0;
+}

@@ -1,0 +1,130 @@
+//! What is counted on emulated cores: one function per item, by the runtime that the boards' firmware has, in the same
+//! profile. Whoever runs this program counts from a function's first instruction to its return.
+#![no_std]
+#![no_main]
+
+mod start;
+
+use core::hint::black_box;
+use pipsqueak::{Generator, Image, ImageError, Pcg32, Sampler, Settings, State, products};
+
+#[repr(align(4))]
+struct Aligned<T: ?Sized>(T);
+
+static IMAGE_128: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/128.pip")));
+static IMAGE_256: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/256.pip")));
+static TEXT_128: &str = include_str!(concat!(env!("OUT_DIR"), "/128.txt"));
+static TEXT_256: &str = include_str!(concat!(env!("OUT_DIR"), "/256.txt"));
+
+/// Some weights, the same for every matrix.
+static WEIGHTS: [u32; 1536 * 512 / 4] = {
+    let mut weights = [0; _];
+    let mut i = 0;
+    while i < weights.len() {
+        weights[i] = (i as u32).wrapping_mul(2_654_435_761);
+        i += 1;
+    }
+    weights
+};
+
+/// Defines items. Each is one symbol, whatever its body has in common with another's.
+macro_rules! counted {
+    ($($name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)? $body:block)*) => {$(
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        fn $name($($argument: $type),*) $(-> $result)? $body
+    )*};
+}
+
+counted! {
+    matvec_384x128(x: &[i16; 128], out: &mut [[i32; 4]; 384 / 4]) {
+        products(&WEIGHTS[..384 * 128 / 4], x, out);
+    }
+    matvec_768x256(x: &[i16; 256], out: &mut [[i32; 4]; 768 / 4]) {
+        products(&WEIGHTS[..768 * 256 / 4], x, out);
+    }
+    matvec_1536x512(x: &[i16; 512], out: &mut [[i32; 4]; 1536 / 4]) {
+        products(&WEIGHTS[..1536 * 512 / 4], x, out);
+    }
+    image_parse() -> Result<Image<'static>, ImageError> {
+        Image::parse(&IMAGE_128.0)
+    }
+    gru_step_128(state: &mut State) {
+        state.step(12);
+    }
+    gru_step_256(state: &mut State) {
+        state.step(25);
+    }
+    logits_64x128(state: &mut State) {
+        state.logits();
+    }
+    draw_64(sampler: &Sampler, logits: &[i16], bits: u32, rng: &mut Pcg32) -> u16 {
+        sampler.draw(logits, bits, rng)
+    }
+    whole_character_128(generator: &mut Generator<'static, '_>) -> &'static str {
+        generator.next().unwrap_or_default()
+    }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn main() -> ! {
+    start::paint_stack();
+    let parsed = image_parse();
+    let Ok(image) = black_box(&parsed) else {
+        panic!("the image is refused")
+    };
+    // SAFETY: main does not return, so its image lives as long as the program.
+    let image: &'static Image<'static> = unsafe { &*core::ptr::from_ref(image) };
+    let mut workspace = [0; 256];
+    text(image, &mut workspace, TEXT_128);
+    start::say_peak_stack();
+
+    let settings = Settings::default();
+    let Ok(mut state) = State::new(image, &mut workspace) else {
+        panic!("the workspace is too small")
+    };
+    for _ in 0..8 {
+        gru_step_128(&mut state);
+        logits_64x128(&mut state);
+    }
+    let sampler = Sampler::new(settings.temperature, settings.top_k);
+    let (logits, mut rng) = (state.logits(), settings.rng());
+    for _ in 0..64 {
+        black_box(draw_64(&sampler, logits, image.logit_bits(), &mut rng));
+    }
+
+    let Ok(image) = Image::parse(&IMAGE_256.0) else {
+        panic!("the image is refused")
+    };
+    let mut workspace = [0; 512];
+    let Ok(generator) = Generator::new(&image, &mut workspace, settings) else {
+        panic!("the workspace is too small")
+    };
+    assert!(
+        generator
+            .take(TEXT_256.chars().count())
+            .eq(TEXT_256.split_inclusive(|_| true))
+    );
+    let Ok(mut state) = State::new(&image, &mut workspace) else {
+        panic!("the workspace is too small")
+    };
+    for _ in 0..8 {
+        gru_step_256(&mut state);
+    }
+
+    matvec_384x128(black_box(&[321; 128]), black_box(&mut [[0; 4]; 384 / 4]));
+    matvec_768x256(black_box(&[321; 256]), black_box(&mut [[0; 4]; 768 / 4]));
+    matvec_1536x512(black_box(&[321; 512]), black_box(&mut [[0; 4]; 1536 / 4]));
+    start::finish()
+}
+
+/// Makes the text that the host has made.
+#[inline(always)]
+fn text(image: &'static Image<'static>, workspace: &mut [u32], expected: &str) {
+    let Ok(mut generator) = Generator::new(image, workspace, Settings::default()) else {
+        panic!("the workspace is too small")
+    };
+    for expected in expected.split_inclusive(|_| true) {
+        assert!(whole_character_128(&mut generator) == expected);
+    }
+}

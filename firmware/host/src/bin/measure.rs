@@ -1,0 +1,76 @@
+//! Counts the runtime on emulated cores: a table per core on stdout, and a list in a file.
+
+use std::{
+    error::Error,
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::Parser;
+use pipsqueak_boards::{Count, PEERS_METHOD, counts};
+
+/// Count instructions, cycles and bytes of the runtime on emulated cores.
+///
+/// A table per core is printed, and the same goes to a file as JSON.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// Where the list goes.
+    #[arg(long, value_name = "JSON", default_value = "target/bench.json")]
+    out: PathBuf,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let counts = counts(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."))?;
+    for core in counts.chunk_by(|a, b| a.core == b.core) {
+        print(core);
+    }
+    println!("\n{PEERS_METHOD}");
+    fs::write(
+        &arguments.out,
+        serde_json::to_string_pretty(&counts)? + "\n",
+    )
+    .map_err(|error| format!("cannot write {}: {error}", arguments.out.display()))?;
+    Ok(())
+}
+
+fn print(counts: &[Count]) {
+    println!(
+        "\n{:<20} {:>10} {:<12}  {:>7}  {:>9}  peer",
+        counts[0].core, "ours", "", "per MAC", "peer's"
+    );
+    for count in counts {
+        let macs = multiplications(count.what);
+        let each = macs.map_or(String::new(), |n| {
+            format!("{:.3}", count.value as f64 / n as f64)
+        });
+        let peer = count
+            .peer_value
+            .map_or(String::new(), |value| value.to_string());
+        let line = format!(
+            "{:<20} {:>10} {:<12}  {each:>7}  {peer:>9}  {}",
+            count.what,
+            count.value,
+            count.unit,
+            count.peer.unwrap_or_default()
+        );
+        println!("{}", line.trim_end());
+    }
+}
+
+/// Multiply-accumulates of a matrix-vector product, by its name.
+fn multiplications(what: &str) -> Option<u64> {
+    let (rows, columns) = what.strip_prefix("matvec_")?.split_once('x')?;
+    Some(rows.parse::<u64>().ok()? * columns.parse::<u64>().ok()?)
+}

@@ -1,0 +1,377 @@
+//! Instructions, cycles and bytes of the runtime on emulated cores, beside its peers'.
+//!
+//! `firmware/bench` has one function per item. QEMU with the plugin `count.c`, and rp2040js, count what each takes from its
+//! first instruction to its return, with all that it calls. Sizes come from the firmware that the boards ship.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fs, io,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use object::{Object as _, ObjectSymbol as _};
+use pipsqueak::{Cell, Image, Layer, encode};
+use serde::Serialize;
+use tempfile::NamedTempFile;
+use thiserror::Error;
+
+use crate::{Board, emulator::RP2040_FLASH, firmware, peers};
+
+/// One number about one core.
+#[derive(Clone, Debug, Serialize)]
+pub struct Count {
+    /// Which core.
+    pub core: &'static str,
+    /// Which item.
+    pub what: &'static str,
+    /// The number: a mean over calls, rounded.
+    pub value: u64,
+    /// `instructions`, `cycles` or `bytes`.
+    pub unit: &'static str,
+    /// The best peer's name and how it was measured, where there is one.
+    pub peer: Option<&'static str>,
+    /// The peer's number.
+    pub peer_value: Option<u64>,
+}
+
+/// Why nothing was counted.
+#[derive(Debug, Error)]
+pub enum CountError {
+    /// A program or the plugin has not been built.
+    #[error("cannot read {}: {error}; build it first: make {target}", path.display())]
+    NotBuilt {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+        /// What makes it.
+        target: String,
+    },
+    /// It is no ELF file.
+    #[error("{}: expected an ELF file with symbols: {error}", path.display())]
+    Elf {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: object::Error,
+    },
+    /// The program lacks an item.
+    #[error("{}: expected the symbol {symbol}, found none", path.display())]
+    Symbol {
+        /// The file.
+        path: PathBuf,
+        /// The item.
+        symbol: &'static str,
+    },
+    /// The emulator is not there.
+    #[error("cannot start {program}: {error}; to install it: {install}")]
+    Start {
+        /// The program.
+        program: &'static str,
+        /// Why.
+        error: io::Error,
+        /// A command.
+        install: &'static str,
+    },
+    /// The emulator ended otherwise than by the program's end.
+    #[error("{program} for {core}: expected counts, found {found}")]
+    Emulator {
+        /// The emulator.
+        program: &'static str,
+        /// The core.
+        core: &'static str,
+        /// What it said.
+        found: String,
+    },
+    /// The program found a text other than the host's.
+    #[error("{core}: the program panicked: its text is not the host's, or the runtime is broken")]
+    Panicked {
+        /// The core.
+        core: &'static str,
+    },
+    /// A temporary file cannot be written.
+    #[error("cannot write a temporary file: {0}")]
+    Temporary(#[from] io::Error),
+}
+
+/// A core that is counted on.
+struct Core {
+    name: &'static str,
+    target: &'static str,
+    emulator: Emulator,
+    /// The board that ships the runtime for it.
+    board: Option<&'static str>,
+}
+
+enum Emulator {
+    Qemu {
+        program: &'static str,
+        machine: &'static [&'static str],
+        install: &'static str,
+    },
+    Rp2040js,
+}
+
+static CORES: [Core; 3] = [
+    Core {
+        name: "cortex-m4",
+        target: "thumbv7em-none-eabihf",
+        emulator: Emulator::Qemu {
+            program: "qemu-system-arm",
+            machine: &["-M", "mps2-an386"],
+            install: "firmware/setup.sh qemu",
+        },
+        board: Some("stm32f405"),
+    },
+    Core {
+        name: "cortex-m0plus",
+        target: "thumbv6m-none-eabi",
+        emulator: Emulator::Rp2040js,
+        board: Some("pico"),
+    },
+    Core {
+        name: "rv32imac",
+        target: "riscv32imac-unknown-none-elf",
+        emulator: Emulator::Qemu {
+            program: "qemu-system-riscv32",
+            machine: &["-M", "virt", "-bios", "none"],
+            install: "firmware/setup.sh qemu-riscv",
+        },
+        board: None,
+    },
+];
+
+/// What the program has a function for.
+const ITEMS: [&str; 9] = [
+    "matvec_384x128",
+    "matvec_768x256",
+    "matvec_1536x512",
+    "gru_step_128",
+    "gru_step_256",
+    "logits_64x128",
+    "draw_64",
+    "whole_character_128",
+    "image_parse",
+];
+/// Called once per byte of stack.
+const PEAK_STACK: &str = "peak_stack";
+/// Called by a panic.
+const FAILURE: &str = "failure";
+/// Where the emulator stops.
+const FINISH: &str = "finish";
+
+/// Counts on every core, by what `make bench-programs` and `make firmware` have built in a checkout of the repository.
+///
+/// # Errors
+/// Something is not built or not installed, or a core makes another text than the host.
+pub fn counts(repository: &Path) -> Result<Vec<Count>, CountError> {
+    let mut counts = Vec::new();
+    for core in &CORES {
+        let mut push = |what, value, unit| counts.push(peers::beside(core.name, what, value, unit));
+        let taken = core.run(repository)?;
+        for what in ITEMS {
+            let calls = &taken[what];
+            push(what, calls.mean(calls.instructions), "instructions");
+            if calls.cycles > 0 {
+                push(what, calls.mean(calls.cycles), "cycles");
+            }
+        }
+        push(PEAK_STACK, taken[PEAK_STACK].calls, "bytes");
+        push("ram", ram(), "bytes");
+        if let Some(board) = core.board.and_then(Board::find) {
+            push(
+                "code_and_tables",
+                code_and_tables(repository, board)?,
+                "bytes",
+            );
+        }
+    }
+    Ok(counts)
+}
+
+/// What a function took, in all its calls.
+#[derive(Default)]
+struct Calls {
+    calls: u64,
+    instructions: u64,
+    cycles: u64,
+}
+
+impl Calls {
+    fn mean(&self, sum: u64) -> u64 {
+        (sum + self.calls / 2) / self.calls.max(1)
+    }
+}
+
+impl Core {
+    /// Runs the program to its end.
+    fn run(&self, repository: &Path) -> Result<BTreeMap<String, Calls>, CountError> {
+        let path = repository
+            .join("firmware/target")
+            .join(self.target)
+            .join("release/pipsqueak-bench");
+        let elf = read(&path, "bench-programs")?;
+        let address = |name| {
+            let symbols = symbols(&elf, &path)?;
+            let found = symbols.iter().find(|symbol| symbol.name == name);
+            let symbol = found.ok_or_else(|| CountError::Symbol {
+                path: path.clone(),
+                symbol: name,
+            })?;
+            Ok::<_, CountError>(symbol.address)
+        };
+        let mut names = Vec::new();
+        for name in ITEMS.into_iter().chain([PEAK_STACK, FAILURE, FINISH]) {
+            names.push(format!("{name}={:#x}", address(name)?));
+        }
+        let (output, program) = match self.emulator {
+            Emulator::Qemu {
+                program,
+                machine,
+                install,
+            } => {
+                let plugin = repository.join("target/libcount.so");
+                read(&plugin, "bench-programs")?;
+                let mut option = OsString::from(plugin);
+                let m4 = if self.name == "cortex-m4" {
+                    "on"
+                } else {
+                    "off"
+                };
+                option.push(format!(",m4={m4},{}", names.join(",")));
+                let mut command = Command::new(program);
+                command.args(machine).arg("-kernel").arg(&path);
+                command.args(["-display", "none", "-serial", "none", "-monitor", "none"]);
+                command.arg("-plugin").arg(option);
+                let start = |error| CountError::Start {
+                    program,
+                    error,
+                    install,
+                };
+                (command.output().map_err(start)?, program)
+            }
+            Emulator::Rp2040js => {
+                let (program, install) = ("node", "firmware/setup.sh node");
+                let start = |error| CountError::Start {
+                    program,
+                    error,
+                    install,
+                };
+                let script = repository.join("firmware/host/rp2040");
+                if !script.join("node_modules/rp2040js").exists() {
+                    return Err(start(io::ErrorKind::NotFound.into()));
+                }
+                let segments = firmware::segments(&elf).map_err(|error| CountError::Elf {
+                    path: path.clone(),
+                    error,
+                })?;
+                let file = NamedTempFile::new()?;
+                fs::write(&file, firmware::flash(&segments, RP2040_FLASH, None))?;
+                let mut command = Command::new(program);
+                command.arg(script.join("count.mjs")).arg(file.path());
+                command.arg(format!("{:#x}", address("start")?)).args(names);
+                (command.output().map_err(start)?, program)
+            }
+        };
+        let text = String::from_utf8_lossy(&output.stdout);
+        let lines = text.lines().map(parse);
+        let taken: Option<BTreeMap<String, Calls>> = lines.collect();
+        match taken {
+            Some(taken) if taken.get(FAILURE).is_some_and(|failure| failure.calls > 0) => {
+                Err(CountError::Panicked { core: self.name })
+            }
+            Some(taken)
+                if ITEMS
+                    .iter()
+                    .all(|&item| taken.get(item).is_some_and(|item| item.calls > 0)) =>
+            {
+                Ok(taken)
+            }
+            _ => {
+                let error = String::from_utf8_lossy(&output.stderr);
+                Err(CountError::Emulator {
+                    program,
+                    core: self.name,
+                    found: format!("{text}{error}({})", output.status),
+                })
+            }
+        }
+    }
+}
+
+/// A line of an emulator: name, calls, instructions, cycles.
+fn parse(line: &str) -> Option<(String, Calls)> {
+    let mut words = line.split(' ');
+    let name = words.next()?.to_owned();
+    let mut number = || words.next()?.parse().ok();
+    let calls = Calls {
+        calls: number()?,
+        instructions: number()?,
+        cycles: number()?,
+    };
+    Some((name, calls))
+}
+
+fn read(path: &Path, target: &str) -> Result<Vec<u8>, CountError> {
+    fs::read(path).map_err(|error| CountError::NotBuilt {
+        path: path.to_path_buf(),
+        error,
+        target: target.to_owned(),
+    })
+}
+
+struct Symbol {
+    name: String,
+    /// Without the bit that says Thumb.
+    address: u64,
+    bytes: u64,
+}
+
+fn symbols(elf: &[u8], path: &Path) -> Result<Vec<Symbol>, CountError> {
+    let file = object::File::parse(elf).map_err(|error| CountError::Elf {
+        path: path.to_path_buf(),
+        error,
+    })?;
+    // No instruction of these cores begins at an odd address.
+    let symbols = file.symbols().filter_map(|symbol| {
+        Some(Symbol {
+            name: symbol.name().ok()?.to_owned(),
+            address: symbol.address() & !1,
+            bytes: symbol.size(),
+        })
+    });
+    Ok(symbols.collect())
+}
+
+/// Bytes of what a 128-unit image needs to run from its bytes on, in the firmware that `board` ships.
+///
+/// Functions and tables of the runtime and of the crates that read images for it; not what only the console asks for.
+fn code_and_tables(repository: &Path, board: &Board) -> Result<u64, CountError> {
+    let path = board.firmware(repository);
+    let elf = read(&path, &format!("firmware-{}", board.name))?;
+    let ours = |name: &str| {
+        let name = format!("{:#}", rustc_demangle::demangle(name));
+        let runs = ["pipsqueak::", "postcard::", "serde_core::", "crc::"];
+        let shows = ["::fmt", "Temperature::parse", "longest_match"];
+        runs.iter()
+            .any(|part| name.trim_start_matches('<').starts_with(part))
+            && !shows.iter().any(|part| name.ends_with(part))
+    };
+    let symbols = symbols(&elf, &path)?;
+    let counted = symbols.iter().filter(|symbol| ours(&symbol.name));
+    Ok(counted.map(|symbol| symbol.bytes).sum())
+}
+
+/// Bytes of RAM beside a 128-unit image of 64 tokens: workspace, parsed image, generator.
+fn ram() -> u64 {
+    let layer = Layer {
+        cell: Cell::GruResetAfter,
+        hidden: 128,
+    };
+    let words = encode::encode(&encode::Parts::random(1, 64, 0, &[layer])).unwrap_or_default();
+    let workspace =
+        Image::parse(encode::bytes(&words)).map_or(0, |image| 4 * image.workspace_len());
+    (workspace + pipsqueak::IMAGE_RAM + pipsqueak::GENERATOR_RAM) as u64
+}

@@ -8,6 +8,8 @@
 //!
 //! One table serves both activations: `sigmoid(x) = (1 + tanh(x / 2)) / 2`.
 
+use crate::fixed::saturate;
+
 const TANH_STEPS: usize = 512;
 /// `tanh(i / 64)` in Q16 for i = 0 to 512, that is 0 to 8; at most 65535.
 static TANH: [u16; TANH_STEPS + 1] = {
@@ -52,10 +54,16 @@ const fn exp(x: f64) -> f64 {
     sum
 }
 
+/// `value` from 0 to 2^15, but 2^15 - 1 in place of 2^15.
+#[inline(always)]
+fn below_one(value: u32) -> u32 {
+    value - (value >> 15)
+}
+
 /// `65536 * tanh(|y|)` for y in Q3.12, at most 65535.
 #[inline(always)]
 fn tanh_magnitude(y: i16) -> u32 {
-    let y = u32::from(y.unsigned_abs()).min(32767);
+    let y = below_one(i32::from(y).unsigned_abs());
     let index = (y >> 6) as usize % TANH_STEPS;
     let (low, high) = (u32::from(TANH[index]), u32::from(TANH[index + 1]));
     low + (((high - low) * (y & 63) + 32) >> 6)
@@ -75,7 +83,7 @@ pub fn sigmoid(x: i16) -> i16 {
     } else {
         65536 + magnitude
     };
-    ((twice + 2) >> 2).min(32767) as i16
+    below_one((twice + 2) >> 2) as i16
 }
 
 /// `tanh(x)`: Q4.11 to Q15, -32767 to 32767, odd.
@@ -86,7 +94,8 @@ pub fn sigmoid(x: i16) -> i16 {
 /// ```
 #[inline(always)]
 pub fn tanh(x: i16) -> i16 {
-    let magnitude = ((tanh_magnitude(x.saturating_mul(2)) + 1) >> 1).min(32767) as i16;
+    let magnitude = tanh_magnitude(saturate(2 * i32::from(x)));
+    let magnitude = below_one((magnitude + 1) >> 1) as i16;
     if x < 0 { -magnitude } else { magnitude }
 }
 

@@ -244,7 +244,7 @@ fn gru_step(gru: &Gru, input: Input, h: &mut Vec<f32>) {
 }
 
 /// `1 / (1 + e^-x)`
-pub fn sigmoid(x: f32) -> f32 {
+fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + (-x).exp())
 }
 

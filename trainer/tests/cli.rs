@@ -53,6 +53,15 @@ fn help_names_every_command() {
     }
     // A wrong command line is clap's to explain, with its own code.
     assert_eq!(trainer(&["generate"]).status.code(), Some(2));
+    for lacking in [
+        &["eval", "x.pip"][..],
+        &["export", "x.onnx", "--last", "0.1"],
+        &["export", "x.onnx", "--skip-unknown"],
+    ] {
+        let output = trainer(lacking);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(String::from_utf8_lossy(&output.stderr).contains("--text <FILE>"));
+    }
     assert_eq!(
         trainer(&["generate", "x.pip", "--temperature", "hot"])
             .status

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 /// Measures how well a model predicts a text, read as one stream from a zero state.
 #[derive(Debug, Args)]
+#[command(mut_arg("text", |text| text.required(true)))]
 pub struct EvalArgs {
     /// The model: .onnx runs in float, .pip in integers by the boards' own code
     pub model: PathBuf,
@@ -26,13 +27,7 @@ pub struct EvalArgs {
 /// If the model or the text cannot be read, or the text has characters that the model does not know.
 pub fn run(args: EvalArgs) -> anyhow::Result<()> {
     let model = Model::open(&args.model)?;
-    let text = &args.text;
-    let encoded = super::encode_text(
-        &model.vocabulary()?,
-        &text.text,
-        text.last,
-        text.skip_unknown,
-    )?;
+    let encoded = args.text.encode(&model.vocabulary()?)?;
     let progress = progress::bar(encoded.tokens.len() as u64, "reading");
     let mut evaluation = match &model {
         Model::Float(network) => evaluate::float(network, &encoded.tokens, || progress.inc(1)),

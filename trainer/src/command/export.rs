@@ -1,6 +1,6 @@
 //! `trainer export`
 
-use super::{print_json, print_out};
+use super::{TextArgs, print_json, print_out};
 use crate::evaluate;
 use crate::model::{ImageBytes, Model};
 use crate::output::write_atomically;
@@ -19,25 +19,12 @@ pub struct ExportArgs {
     /// Where to write the image [default: the model's name with .pip]
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// What to compare float and integer loss on.
     #[command(flatten)]
-    text: OptionalTextArgs,
+    pub text: Option<TextArgs>,
     /// Report as JSON
     #[arg(long)]
     pub json: bool,
-}
-
-/// As `TextArgs`, and optional.
-#[derive(Debug, Args)]
-struct OptionalTextArgs {
-    /// Compare float and integer loss on this text
-    #[arg(long, value_name = "FILE")]
-    text: Option<PathBuf>,
-    /// Use only this last part of the text, such as 0.1
-    #[arg(long, value_name = "FRACTION", requires = "text", value_parser = super::fraction)]
-    last: Option<f64>,
-    /// Leave out characters that the model does not know
-    #[arg(long, requires = "text")]
-    skip_unknown: bool,
 }
 
 /// Runs the command.
@@ -59,15 +46,10 @@ pub fn run(args: ExportArgs) -> anyhow::Result<()> {
         .context("the float network and tract disagree")?;
     let quantized = quantize(&network)?;
     let image = ImageBytes::new(pipsqueak::encode::encode(&quantized.parts)?)?;
-    let losses = match &args.text.text {
+    let losses = match &args.text {
         None => None,
         Some(text) => {
-            let text = super::encode_text(
-                &network.vocabulary,
-                text,
-                args.text.last,
-                args.text.skip_unknown,
-            )?;
+            let text = text.encode(&network.vocabulary)?;
             let progress =
                 progress::bar(2 * text.tokens.len() as u64, "comparing float and integers");
             let mut float = evaluate::float(&network, &text.tokens, || progress.inc(1));

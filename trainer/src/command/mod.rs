@@ -4,7 +4,7 @@ use crate::corpus::Corpus;
 use crate::vocab::{Encoded, Vocabulary};
 use anyhow::bail;
 use clap::Args;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 pub mod eval;
 pub mod export;
@@ -17,14 +17,33 @@ pub mod train;
 #[derive(Debug, Args)]
 pub struct TextArgs {
     /// Text to measure on, UTF-8
-    #[arg(long, value_name = "FILE")]
+    // Not required of itself: where these arguments are optional as a whole, none of them may be.
+    #[arg(long, value_name = "FILE", required = false)]
     pub text: PathBuf,
     /// Use only this last part of the text, such as 0.1 for the validation part of a training with --validation 0.1
-    #[arg(long, value_name = "FRACTION", value_parser = fraction)]
+    #[arg(long, value_name = "FRACTION", requires = "text", value_parser = fraction)]
     pub last: Option<f64>,
     /// Leave out characters that the model does not know, and count them, instead of refusing the text
-    #[arg(long)]
+    #[arg(long, requires = "text")]
     pub skip_unknown: bool,
+}
+
+impl TextArgs {
+    /// The tokens of the text, or of its last part, cut as training cuts it.
+    fn encode(&self, vocabulary: &Vocabulary) -> anyhow::Result<Encoded> {
+        let corpus = Corpus::read(&self.text)?;
+        let text = self.last.map_or(&*corpus.text, |last| corpus.split(last).1);
+        let encoded = vocabulary.encode(text, self.skip_unknown)?;
+        let (found, skipped) = (encoded.tokens.len(), encoded.skipped);
+        // The first character is not predicted: without a second one there is no loss to tell.
+        if found < 2 {
+            bail!(
+                "{}: expected at least 2 characters that the model knows, found {found} ({skipped} skipped)",
+                self.text.display()
+            );
+        }
+        Ok(encoded)
+    }
 }
 
 fn fraction(text: &str) -> Result<f64, String> {
@@ -45,25 +64,4 @@ fn print_out(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes())?;
     Ok(out.flush()?)
-}
-
-/// The tokens of a text file, or of its last part, cut as training cuts it.
-fn encode_text(
-    vocabulary: &Vocabulary,
-    path: &Path,
-    last: Option<f64>,
-    skip_unknown: bool,
-) -> anyhow::Result<Encoded> {
-    let corpus = Corpus::read(path)?;
-    let text = last.map_or(&*corpus.text, |last| corpus.split(last).1);
-    let encoded = vocabulary.encode(text, skip_unknown)?;
-    let (found, skipped) = (encoded.tokens.len(), encoded.skipped);
-    // The first character is not predicted: without a second one there is no loss to tell.
-    if found < 2 {
-        bail!(
-            "{}: expected at least 2 characters that the model knows, found {found} ({skipped} skipped)",
-            path.display()
-        );
-    }
-    Ok(encoded)
 }

@@ -16,12 +16,12 @@
 //! Gates stand block by block of four units, as a step reads them: z of units 0 to 3, r of them, h of them, z of units 4 to 7.
 //! So do a token's row of the table and its factors. The reset gate is *after* when it multiplies the recurrent product.
 
-use crate::activation::{sigmoid, tanh};
-use crate::fixed::{
+use crate::image::{Cell, ImageError, LayerShape, Sections};
+use pipsqueak_kernels::activation::{sigmoid, tanh};
+use pipsqueak_kernels::fixed::{
     CANDIDATE_BITS, MAX_SHIFT, MULTIPLIER_END, PRE_ACTIVATION_BITS, Scale, requantize, saturate,
 };
-use crate::image::{Cell, ImageError, LayerShape, Sections};
-use crate::kernel::{Operand, ROWS, columns, padded};
+use pipsqueak_kernels::kernel::{Operand, ROWS, columns, padded};
 
 /// Rows of a matrix with what turns their accumulators into outputs.
 #[derive(Clone, Copy)]

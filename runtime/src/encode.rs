@@ -1,13 +1,13 @@
 //! Writes images; for the host, behind the feature `encode`.
 
-use crate::fixed::Scale;
 use crate::image::{
     Cell, HEADER_LEN, Image, ImageError, Layer, MAGIC, Metadata, Provenance, VERSION, checksum,
 };
-use crate::kernel::{ROWS, pack, padded};
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
+use pipsqueak_kernels::fixed::Scale;
+use pipsqueak_kernels::kernel::{ROWS, pack, padded};
 use rand_core::Rng;
 use rand_pcg::Pcg32;
 

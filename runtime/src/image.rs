@@ -24,9 +24,9 @@
 //! covered by it, and [`Image::parse`] checks shapes, vocabulary and the range of every row from the weights themselves.
 
 use crate::cell::{Gru, Rows};
-use crate::kernel::padded;
 use crate::vocabulary::Vocabulary;
 use crc::{CRC_32_ISO_HDLC, Crc, NoTable};
+use pipsqueak_kernels::kernel::padded;
 use serde::{Deserialize, Serialize};
 
 /// The first bytes of an image.

@@ -32,14 +32,11 @@ extern crate std;
 #[cfg(target_endian = "big")]
 compile_error!("images are little-endian and read in place: a big-endian target is not supported");
 
-pub mod activation;
 mod cell;
 #[cfg(any(test, feature = "encode"))]
 pub mod encode;
-pub mod fixed;
 mod generate;
 pub mod image;
-mod kernel;
 mod sampler;
 mod score;
 mod state;
@@ -47,9 +44,7 @@ mod vocabulary;
 
 pub use generate::{Generator, Settings, UnknownCharacter};
 pub use image::{Cell, Image, ImageError, Layer, Provenance};
-#[cfg(feature = "bench")]
-#[doc(hidden)]
-pub use kernel::products;
+pub use pipsqueak_kernels::{activation, fixed};
 pub use rand_pcg::Pcg32;
 pub use sampler::{Sampler, Temperature, TemperatureError};
 pub use score::surprise;

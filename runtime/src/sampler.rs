@@ -1,6 +1,6 @@
 //! Draws a token from logits: softmax at a temperature, in integers.
 
-use crate::activation::exp2_negative;
+use pipsqueak_kernels::activation::exp2_negative;
 use rand_core::Rng;
 
 /// A temperature in steps of 1/10,000: 0 for the most likely token always, else 0.01 to 100.

@@ -2,7 +2,7 @@
 
 use crate::cell::Gru;
 use crate::image::{Cell, Image};
-use crate::kernel::{Operand, ROWS, padded};
+use pipsqueak_kernels::kernel::{Operand, ROWS, padded};
 
 /// Where things stand in a workspace, in i16 elements: `[embedded token][state of each layer][scratch]`.
 ///

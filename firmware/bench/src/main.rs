@@ -6,7 +6,8 @@
 mod start;
 
 use core::hint::black_box;
-use pipsqueak::{Generator, Image, ImageError, Pcg32, Sampler, Settings, State, products};
+use pipsqueak::{Generator, Image, ImageError, Pcg32, Sampler, Settings, State};
+use pipsqueak_kernels::kernel::Operand;
 
 #[repr(align(4))]
 struct Aligned<T: ?Sized>(T);
@@ -38,13 +39,13 @@ macro_rules! counted {
 
 counted! {
     matvec_384x128(x: &[i16; 128], out: &mut [[i32; 4]; 384 / 4]) {
-        products(&WEIGHTS[..384 * 128 / 4], x, out);
+        Operand::new(x).products(&WEIGHTS[..384 * 128 / 4], out);
     }
     matvec_768x256(x: &[i16; 256], out: &mut [[i32; 4]; 768 / 4]) {
-        products(&WEIGHTS[..768 * 256 / 4], x, out);
+        Operand::new(x).products(&WEIGHTS[..768 * 256 / 4], out);
     }
     matvec_1536x512(x: &[i16; 512], out: &mut [[i32; 4]; 1536 / 4]) {
-        products(&WEIGHTS[..1536 * 512 / 4], x, out);
+        Operand::new(x).products(&WEIGHTS[..1536 * 512 / 4], out);
     }
     image_parse() -> Result<Image<'static>, ImageError> {
         Image::parse(&IMAGE_128.0)

@@ -72,7 +72,7 @@ fn tanh_magnitude(y: i16) -> u32 {
 /// `1 / (1 + e^-x)`: Q4.11 to Q15, 0 to 32767.
 ///
 /// ```
-/// assert_eq!(pipsqueak::activation::sigmoid(0), 1 << 14);
+/// assert_eq!(pipsqueak_kernels::activation::sigmoid(0), 1 << 14);
 /// ```
 #[inline(always)]
 pub fn sigmoid(x: i16) -> i16 {
@@ -89,7 +89,7 @@ pub fn sigmoid(x: i16) -> i16 {
 /// `tanh(x)`: Q4.11 to Q15, -32767 to 32767, odd.
 ///
 /// ```
-/// use pipsqueak::activation::tanh;
+/// use pipsqueak_kernels::activation::tanh;
 /// assert_eq!(tanh(-300), -tanh(300));
 /// ```
 #[inline(always)]
@@ -102,7 +102,7 @@ pub fn tanh(x: i16) -> i16 {
 /// `2^-x`: Q16 below 32 to Q25; 2^25 at 0, below 1 at the end.
 ///
 /// ```
-/// use pipsqueak::activation::exp2_negative;
+/// use pipsqueak_kernels::activation::exp2_negative;
 /// assert_eq!(exp2_negative(0), 1 << 25);
 /// assert_eq!(exp2_negative(3 << 16), 1 << 22);
 /// ```

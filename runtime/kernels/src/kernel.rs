@@ -31,18 +31,18 @@ use portable as core_kernel;
 use x86_64 as core_kernel;
 
 /// Rows in a block.
-pub(crate) const ROWS: usize = 4;
+pub const ROWS: usize = 4;
 /// Rows and columns are padded to a multiple of this.
-pub(crate) const PAD: usize = 4;
+pub const PAD: usize = 4;
 
 /// `n` rounded up to [`PAD`].
-pub(crate) const fn padded(n: usize) -> usize {
+pub const fn padded(n: usize) -> usize {
     n.div_ceil(PAD) * PAD
 }
 
 /// A vector that rows are multiplied with, and what the even rows subtract.
 #[derive(Clone, Copy)]
-pub(crate) struct Operand<'a> {
+pub struct Operand<'a> {
     /// Activations in Q15, two by two, the first in the low half: an even number of pairs.
     pairs: &'a [u32],
     /// 128 times the sum of the activations, modulo 2^32.
@@ -51,7 +51,7 @@ pub(crate) struct Operand<'a> {
 
 impl<'a> Operand<'a> {
     /// `x` is a multiple of [`PAD`] long and aligned to 4 bytes, as all vectors in a workspace are.
-    pub(crate) fn new(x: &'a [i16]) -> Self {
+    pub fn new(x: &'a [i16]) -> Self {
         let sum = x
             .iter()
             .fold(0i32, |sum, &x| sum.wrapping_add(i32::from(x)));
@@ -63,7 +63,7 @@ impl<'a> Operand<'a> {
 
     /// Writes the accumulators of blocks that stand one after another, each of as many words as there are activations.
     /// Leaves them alone if there are not as many blocks.
-    pub(crate) fn products(&self, weights: &[u32], accumulators: &mut [[i32; ROWS]]) {
+    pub fn products(&self, weights: &[u32], accumulators: &mut [[i32; ROWS]]) {
         let columns = 2 * self.pairs.len();
         if columns > 0
             && columns.is_multiple_of(PAD)
@@ -72,12 +72,6 @@ impl<'a> Operand<'a> {
             core_kernel::products(weights, self.pairs, self.correction, accumulators);
         }
     }
-}
-
-/// The accumulators of blocks of four rows, times `x`: one whole call of the core's kernel, for counting it.
-#[cfg(feature = "bench")]
-pub fn products(weights: &[u32], x: &[i16], accumulators: &mut [[i32; ROWS]]) {
-    Operand::new(x).products(weights, accumulators);
 }
 
 /// The specification.
@@ -127,7 +121,7 @@ mod portable {
 }
 
 /// The four weights of each column of a block, in the order of the rows.
-pub(crate) fn columns(block: &[u32]) -> impl Iterator<Item = [i8; ROWS]> {
+pub fn columns(block: &[u32]) -> impl Iterator<Item = [i8; ROWS]> {
     let weights = |w0: u32, w1: u32, half: u32| {
         let (a, b) = (w0 >> (16 * half), w1 >> (16 * half));
         let even = |w: u32| (w as u8).wrapping_sub(128) as i8;
@@ -142,8 +136,7 @@ pub(crate) fn columns(block: &[u32]) -> impl Iterator<Item = [i8; ROWS]> {
 }
 
 /// The words of a block of four rows; the inverse of [`columns`].
-#[cfg(any(test, feature = "encode"))]
-pub(crate) fn pack(columns: &[[i8; ROWS]]) -> impl Iterator<Item = u32> {
+pub fn pack(columns: &[[i8; ROWS]]) -> impl Iterator<Item = u32> {
     let half =
         |even: i8, odd: i8| u32::from((even as u8).wrapping_add(128)) | u32::from(odd as u8) << 8;
     columns.as_chunks::<2>().0.iter().flat_map(move |[a, b]| {
@@ -157,8 +150,8 @@ pub(crate) fn pack(columns: &[[i8; ROWS]]) -> impl Iterator<Item = u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec::Vec;
     use rand_core::Rng;
+    use std::vec::Vec;
 
     #[test]
     fn rows_are_the_plain_products() {

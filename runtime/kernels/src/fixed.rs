@@ -4,7 +4,7 @@
 //! |---|---|---|---|
 //! | weight | i8 | a scale per row | -127 to 127 |
 //! | hidden state, gate | i16 | Q15 | -1 to 1 - 2^-15 |
-//! | accumulator | i32 | the row's scale times 2^-15 | certified by [`crate::Image::parse`] |
+//! | accumulator | i32 | the row's scale times 2^-15 | certified by `Image::parse` |
 //! | pre-activation | i16 | Q4.11 | -16 to 16 - 2^-11, saturating |
 //! | candidate's input side | i32 | Q5.26 | -16 to 16 |
 //! | logit | i16 | fraction bits in the image | saturating |
@@ -54,7 +54,7 @@ pub fn saturate(value: i32) -> i16 {
 /// A multiplier of 2^13 or more leaves one bit at least below the output's step.
 ///
 /// ```
-/// use pipsqueak::fixed::{requantize, Scale};
+/// use pipsqueak_kernels::fixed::{requantize, Scale};
 /// // 2^13 * 2^-(15 + 2) = 1/16
 /// assert_eq!(requantize(1000, Scale::new(1 << 13, 2)), 63);
 /// assert_eq!(requantize(-(1 << 30), Scale::new(1 << 13, 2)), i16::MIN);

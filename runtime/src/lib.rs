@@ -32,7 +32,7 @@ extern crate std;
 #[cfg(target_endian = "big")]
 compile_error!("images are little-endian and read in place: a big-endian target is not supported");
 
-mod cell;
+mod certificate;
 #[cfg(any(test, feature = "encode"))]
 pub mod encode;
 mod generate;

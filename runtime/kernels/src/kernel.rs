@@ -61,10 +61,15 @@ impl<'a> Operand<'a> {
         }
     }
 
+    /// Number of activations.
+    pub fn columns(&self) -> usize {
+        2 * self.pairs.len()
+    }
+
     /// Writes the accumulators of blocks that stand one after another, each of as many words as there are activations.
     /// Leaves them alone if there are not as many blocks.
     pub fn products(&self, weights: &[u32], accumulators: &mut [[i32; ROWS]]) {
-        let columns = 2 * self.pairs.len();
+        let columns = self.columns();
         if columns > 0
             && columns.is_multiple_of(PAD)
             && weights.len() == columns * accumulators.len()

@@ -9,5 +9,7 @@
 extern crate std;
 
 pub mod activation;
+pub mod cell;
 pub mod fixed;
 pub mod kernel;
+pub mod rows;

@@ -4,30 +4,27 @@ use pipsqueak_kernels::fixed::{CANDIDATE_BITS, MAX_SHIFT, MULTIPLIER_END, Scale}
 use pipsqueak_kernels::kernel::{ROWS, columns};
 use pipsqueak_kernels::rows::{Over, Panel, Record};
 
-/// Checks `blocks` blocks of each run of `words`. The error is a row, in the order of the image.
+/// Checks `words`, which are `panels`. The error is a row, in the order of the image.
 pub(crate) fn check(
     mut words: &[u32],
-    runs: &[&[Panel]],
-    blocks: usize,
+    panels: impl Iterator<Item = Panel>,
     width: impl Fn(Over) -> usize,
 ) -> Result<(), u32> {
     let mut row = 0;
-    for run in runs {
-        for panel in (0..blocks).flat_map(|_| run.iter()) {
-            let (mut records, mut rest) = words
-                .split_at_checked(panel.record_words())
+    for panel in panels {
+        let (mut records, mut rest) = words
+            .split_at_checked(panel.record_words())
+            .unwrap_or_default();
+        for (_, kind) in panel.gates {
+            let (record, more) = records.split_at_checked(kind.words()).unwrap_or_default();
+            let (weights, after) = rest
+                .split_at_checked(width(panel.over))
                 .unwrap_or_default();
-            for (_, kind) in panel.gates {
-                let (record, more) = records.split_at_checked(kind.words()).unwrap_or_default();
-                let (weights, after) = rest
-                    .split_at_checked(width(panel.over))
-                    .unwrap_or_default();
-                (records, rest) = (more, after);
-                check_gate(record, *kind, weights).map_err(|lane| row + lane)?;
-                row += ROWS as u32;
-            }
-            words = rest;
+            (records, rest) = (more, after);
+            check_gate(record, *kind, weights).map_err(|lane| row + lane)?;
+            row += ROWS as u32;
         }
+        words = rest;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use pipsqueak_kernels::fixed::Scale;
 use pipsqueak_kernels::cell::Gru;
 use pipsqueak_kernels::kernel::{ROWS, pack, padded};
-use pipsqueak_kernels::rows::{Panel, Record};
+use pipsqueak_kernels::rows::{DENSE_QUADS, Panel, Record};
 use rand_core::Rng;
 use rand_pcg::Pcg32;
 
@@ -266,9 +266,13 @@ pub fn encode(parts: &Parts) -> Result<Vec<u32>, EncodeError> {
             }
         }
     }
-    for quad in parts.head.quads() {
-        out.words(quad.record);
-        out.words(quad.weights);
+    for panel in parts.head.quads().chunks(DENSE_QUADS) {
+        for quad in panel {
+            out.words(quad.record);
+        }
+        for quad in panel {
+            out.words(quad.weights.iter().copied());
+        }
     }
 
     let Writer(mut image) = out;

@@ -28,7 +28,7 @@ use crate::vocabulary::Vocabulary;
 use crc::{CRC_32_ISO_HDLC, Crc, NoTable};
 use pipsqueak_kernels::cell::Gru;
 use pipsqueak_kernels::kernel::{ROWS, padded};
-use pipsqueak_kernels::rows::DENSE;
+use pipsqueak_kernels::rows::{DENSE_QUADS, Panel, Record, dense_panel};
 use serde::{Deserialize, Serialize};
 
 /// The first bytes of an image.
@@ -275,13 +275,18 @@ impl<'a> Image<'a> {
         };
         for (index, gru) in self.shapes().enumerate() {
             let words = sections.take(gru.words())?;
-            certificate::check(words, gru.runs(), gru.units / ROWS, |over| gru.columns(over))
-                .map_err(range(index))?;
+            let blocks = gru.units / ROWS;
+            let run = |run: &&'static [Panel]| {
+                core::iter::repeat_n(*run, blocks).flatten().copied()
+            };
+            let panels = gru.runs().iter().flat_map(run);
+            certificate::check(words, panels, |over| gru.columns(over)).map_err(range(index))?;
         }
-        let (blocks, units) = self.head_shape();
-        let words = sections.take(head_words(blocks, units))?;
-        certificate::check(words, &[&[DENSE]], blocks, |_| units)
-            .map_err(range(self.layers.len()))?;
+        let (quads, units) = self.head_shape();
+        let words = sections.take(head_words(quads, units))?;
+        let panels = (0..quads).step_by(DENSE_QUADS);
+        let panels = panels.map(|first| dense_panel((quads - first).min(DENSE_QUADS)));
+        certificate::check(words, panels, |_| units).map_err(range(self.layers.len()))?;
         match sections.rest.len() {
             0 => Ok(()),
             _ => Err(ImageError::Length {
@@ -291,7 +296,7 @@ impl<'a> Image<'a> {
         }
     }
 
-    /// Blocks of the head, and its columns.
+    /// Runs of four rows of the head, and its columns.
     fn head_shape(&self) -> (usize, usize) {
         let units = self.layers.last().map_or(0, |layer| layer.hidden.into());
         (padded(self.vocabulary.len()) / ROWS, padded(units))
@@ -351,8 +356,8 @@ impl<'a> Image<'a> {
 
     /// The head's words, with which the image ends, and its columns.
     pub(crate) fn head(&self) -> (&'a [u32], usize) {
-        let (blocks, units) = self.head_shape();
-        let length = 4 * head_words(blocks, units);
+        let (quads, units) = self.head_shape();
+        let length = 4 * head_words(quads, units);
         let words = self.bytes.get(self.bytes.len().saturating_sub(length)..);
         let words = words.and_then(|words| bytemuck::try_cast_slice(words).ok());
         (words.unwrap_or_default(), units)
@@ -403,8 +408,8 @@ impl<'a> Image<'a> {
 }
 
 /// Words of a head.
-fn head_words(blocks: usize, columns: usize) -> usize {
-    (columns + DENSE.record_words()).saturating_mul(blocks)
+fn head_words(quads: usize, columns: usize) -> usize {
+    (columns + Record::Plain.words()).saturating_mul(quads)
 }
 
 /// The image's own bytes and its metadata's, after everything that can be said without decoding.

@@ -54,7 +54,7 @@ pub use vocabulary::Vocabulary;
 /// Bytes of RAM of a parsed [`Image`] on a 32-bit board.
 pub const IMAGE_RAM: usize = 80;
 /// Bytes of RAM of a [`Generator`] on a 32-bit board, its workspace apart.
-pub const GENERATOR_RAM: usize = 56;
+pub const GENERATOR_RAM: usize = 48;
 
 #[cfg(target_pointer_width = "32")]
 const _: () = assert!(size_of::<Image>() == IMAGE_RAM && size_of::<Generator>() == GENERATOR_RAM);

@@ -14,11 +14,11 @@
 
 use crate::activation::{sigmoid, tanh};
 use crate::fixed::{CANDIDATE_BITS, PRE_ACTIVATION_BITS, saturate};
-use crate::kernel::{Operand, ROWS};
+use crate::kernel::{self, Operand, ROWS};
 use crate::rows::{Over, Panel, Record, output, outputs};
 
 /// Gates of a GRU in a token's row.
-const GATES: usize = 3 * ROWS;
+pub(crate) const GATES: usize = 3 * ROWS;
 
 /// A GRU layer's shape. All lengths are padded.
 #[derive(Clone, Copy, Debug)]
@@ -99,6 +99,7 @@ impl Gru {
     /// `words` are the layer's; `token` is the token's row of the table, which a layer that reads a vector leaves alone;
     /// `joint` is the input vector, if any, and the state, both Q15; `scratch` has [`scratch`](Self::scratch) elements.
     /// The new state replaces the old one at the end of `joint`.
+    #[inline(never)]
     pub fn step(&self, words: &[u32], token: &[i8], joint: &mut [i16], scratch: &mut [i16]) {
         let (next, reset) = scratch.split_at_mut_checked(self.units).unwrap_or_default();
         let token = if self.inputs == 0 { token } else { &[] };
@@ -118,29 +119,45 @@ impl Gru {
     }
 }
 
-/// Most texts are made here, so it is one loop over a unit's three rows.
+/// Most texts are made here: a block is two calls of the core's kernel.
 fn after_table(words: &[u32], token: &[i8], state: &[i16], next: &mut [i16]) {
-    const RECORDS: usize = 2 * Record::Token.words() + Record::Candidate.words();
     let x = Operand::new(state);
-    let (token, state) = (token.as_chunks::<GATES>().0, state.as_chunks::<ROWS>().0);
+    let mut products = [[0; ROWS]; 3];
+    let (token, state) = (token.as_chunks().0, state.as_chunks().0);
     let units = token.iter().zip(state).zip(next.as_chunks_mut::<ROWS>().0);
     let blocks = words.chunks_exact(RECORDS + 3 * x.columns());
     for (block, ((token, old), new)) in blocks.zip(units) {
         let Some((records, weights)) = block.split_first_chunk::<RECORDS>() else {
             return;
         };
-        let mut products = [[0; ROWS]; 3];
         x.products(weights, &mut products);
-        for i in 0..ROWS {
-            let token = |gate: usize| i32::from(token[ROWS * gate + i]);
-            let record = |quad: usize| records[ROWS * quad + i];
-            let added = |gate: usize, quad: usize| token(gate) * record(quad) as i32;
-            let z = output(products[0][i], record(0), record(1), added(0, 2));
-            let r = output(products[1][i], record(3), record(4), added(1, 5));
-            let h = output(products[2][i], record(6), record(7), 0);
-            let n = candidate(record(8) as i32 + added(2, 9), r, h);
-            new[i] = blend(sigmoid(z as i16), old[i], n);
-        }
+        kernel::gates(records, token, &products, old, new);
+    }
+}
+
+/// Words of the records of [`gates`].
+pub(crate) const RECORDS: usize = 2 * Record::Token.words() + Record::Candidate.words();
+
+/// The new state of four units of a GRU over a token table that resets after, from their products: z, r, h.
+///
+/// This is the specification of [`kernel::gates`].
+#[inline(always)]
+pub(crate) fn gates_portable(
+    records: &[u32; RECORDS],
+    token: &[i8; GATES],
+    products: &[[i32; ROWS]; 3],
+    old: &[i16; ROWS],
+    new: &mut [i16; ROWS],
+) {
+    for i in 0..ROWS {
+        let token = |gate: usize| i32::from(token[ROWS * gate + i]);
+        let record = |quad: usize| records[ROWS * quad + i];
+        let added = |gate: usize, quad: usize| token(gate) * record(quad) as i32;
+        let z = output(products[0][i], record(0), record(1), added(0, 2));
+        let r = output(products[1][i], record(3), record(4), added(1, 5));
+        let h = output(products[2][i], record(6), record(7), 0);
+        let n = candidate(record(8) as i32 + added(2, 9), r, h);
+        new[i] = blend(sigmoid(z as i16), old[i], n);
     }
 }
 

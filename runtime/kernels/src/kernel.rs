@@ -30,6 +30,20 @@ use portable as core_kernel;
 #[cfg(target_arch = "x86_64")]
 use x86_64 as core_kernel;
 
+#[cfg(not(all(target_arch = "arm", target_os = "none", dsp)))]
+pub(crate) use crate::cell::gates_portable as gates;
+#[cfg(all(target_arch = "arm", target_os = "none", dsp))]
+pub(crate) use cortex_m::{gates, walk};
+
+#[cfg(not(all(target_arch = "arm", target_os = "none", dsp)))]
+#[inline(never)]
+pub(crate) fn walk(weight: &Weight, logits: &[i16], end: u32, rest: u32) -> (usize, u32) {
+    weight.walk_portable(logits, end, rest)
+}
+
+#[cfg(not(all(target_arch = "arm", target_os = "none", dsp)))]
+use crate::draw::Weight;
+
 /// Rows in a block.
 pub const ROWS: usize = 4;
 /// Rows and columns are padded to a multiple of this.

@@ -102,18 +102,27 @@ pub(crate) fn outputs(block: &mut &[u32], x: Operand, token: &[i8], values: &mut
     }
 }
 
-/// The panel of a block of [`dense`].
-pub const DENSE: Panel = Panel {
-    over: Over::Input,
-    gates: &[(0, Record::Plain)],
-};
+/// Runs of four rows in a panel of [`dense`].
+pub const DENSE_QUADS: usize = 4;
 
-/// A dense layer: `words` has blocks of one [`DENSE`] panel over `x` for each four of `out`.
+/// A panel of [`dense`] with `quads` runs of four rows, at most [`DENSE_QUADS`].
+pub fn dense_panel(quads: usize) -> Panel {
+    const GATES: &[(usize, Record)] = &[(0, Record::Plain); DENSE_QUADS];
+    Panel {
+        over: Over::Input,
+        gates: GATES.get(..quads).unwrap_or_default(),
+    }
+}
+
+/// A dense layer: `words` has a panel over `x` for each 16 of `out`, and one for what is left.
 pub fn dense(mut words: &[u32], x: &[i16], out: &mut [i16]) {
     let x = Operand::new(x);
-    for out in out.as_chunks_mut::<ROWS>().0 {
-        let mut values = [[0; ROWS]];
-        outputs(&mut words, x, &[], &mut values);
-        *out = values[0].map(|value| value as i16);
+    let mut values = [[0; ROWS]; DENSE_QUADS];
+    for out in out.chunks_mut(ROWS * DENSE_QUADS) {
+        let values = values.get_mut(..out.len() / ROWS).unwrap_or_default();
+        outputs(&mut words, x, &[], values);
+        for (out, value) in out.iter_mut().zip(values.as_flattened()) {
+            *out = *value as i16;
+        }
     }
 }

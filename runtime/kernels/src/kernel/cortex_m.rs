@@ -5,7 +5,13 @@ use super::ROWS;
 #[cfg(not(dsp))]
 use super::cortex_m0::kernel;
 #[cfg(dsp)]
-use super::cortex_m4::kernel;
+use super::cortex_m4::{gates_kernel, kernel, walk_kernel};
+#[cfg(dsp)]
+use crate::{
+    activation::{EXP2, TANH},
+    cell::{GATES, RECORDS},
+    draw::Weight,
+};
 
 /// Writes the accumulators of blocks of as many words as there are activations, a multiple of 4 and not 0.
 pub(super) fn products(
@@ -20,4 +26,27 @@ pub(super) fn products(
     // SAFETY: `Operand::products`, the only caller, has checked that there are as many weights as `count` blocks need.
     // All is aligned by its type. The kernel reads those weights and the pairs, and writes `count` blocks to `out`.
     unsafe { kernel(out, weights.as_ptr(), x.start, x.end, correction, count) };
+}
+
+/// The new state of four units: [`crate::cell::gates_portable`].
+#[cfg(dsp)]
+#[inline(always)]
+pub(crate) fn gates(
+    records: &[u32; RECORDS],
+    token: &[i8; GATES],
+    products: &[[i32; ROWS]; 3],
+    old: &[i16; ROWS],
+    new: &mut [i16; ROWS],
+) {
+    // SAFETY: the kernel reads and writes these arrays, whole, and the table.
+    unsafe { gates_kernel(records, token, products, old, new, TANH.as_ptr()) };
+}
+
+/// [`Weight::walk_portable`].
+#[cfg(dsp)]
+#[inline(always)]
+pub(crate) fn walk(weight: &Weight, logits: &[i16], end: u32, rest: u32) -> (usize, u32) {
+    // SAFETY: the kernel reads the weight, `logits.len()` logits and the table.
+    let both = unsafe { walk_kernel(weight, logits.as_ptr(), logits.len(), end, rest, &EXP2) };
+    (both as u32 as usize, (both >> 32) as u32)
 }

@@ -156,8 +156,8 @@ pub(crate) fn gates_portable(
         let z = output(products[0][i], record(0), record(1), added(0, 2));
         let r = output(products[1][i], record(3), record(4), added(1, 5));
         let h = output(products[2][i], record(6), record(7), 0);
-        let n = candidate(record(8) as i32 + added(2, 9), r, h);
-        new[i] = blend(sigmoid(z as i16), old[i], n);
+        let sum = candidate(record(8) as i32 + added(2, 9), sigmoid(r as i16), h);
+        new[i] = blend(sigmoid(z as i16), old[i], tanh(sum as i16));
     }
 }
 
@@ -172,8 +172,8 @@ fn after_vector(mut words: &[u32], joint: &[i16], inputs: usize, next: &mut [i16
         outputs(&mut words, input, &[], &mut added);
         for i in 0..ROWS {
             let added = added[0][i] << (CANDIDATE_BITS - PRE_ACTIVATION_BITS);
-            let n = candidate(added, gates[1][i], h[0][i]);
-            new[i] = blend(sigmoid(gates[0][i] as i16), old[i], n);
+            let n = small::tanh(candidate(added, small::sigmoid(gates[1][i]), h[0][i]));
+            new[i] = blend(small::sigmoid(gates[0][i]), old[i], n);
         }
     }
 }
@@ -200,8 +200,8 @@ fn before(
         outputs(&mut words, both, token, &mut gates);
         for i in 0..ROWS {
             // The new state waits for all of the reset one; its place keeps the gate.
-            gate[i] = sigmoid(gates[0][i] as i16);
-            let r = i32::from(sigmoid(gates[1][i] as i16));
+            gate[i] = small::sigmoid(gates[0][i]);
+            let r = i32::from(small::sigmoid(gates[1][i]));
             reset[i] = ((r * i32::from(old[i]) + (1 << 14)) >> 15) as i16;
         }
     }
@@ -212,7 +212,7 @@ fn before(
         let mut h = [[0; ROWS]];
         outputs(&mut words, reset, token, &mut h);
         for i in 0..ROWS {
-            new[i] = blend(new[i], old[i], tanh(h[0][i] as i16));
+            new[i] = blend(new[i], old[i], small::tanh(h[0][i]));
         }
     }
 }
@@ -225,14 +225,25 @@ fn blocks_of<'s>(
     old.as_chunks().0.iter().zip(new.as_chunks_mut().0)
 }
 
-/// `tanh(added + s(r) h)`, added being Q5.26.
+/// The activations as functions that are called: not every cell is worth a copy of them.
+mod small {
+    #[inline(never)]
+    pub(super) fn sigmoid(x: i32) -> i16 {
+        crate::activation::sigmoid(x as i16)
+    }
+
+    #[inline(never)]
+    pub(super) fn tanh(x: i32) -> i16 {
+        crate::activation::tanh(x as i16)
+    }
+}
+
+/// `added + r h` in Q4.11, added being Q5.26.
 #[inline(always)]
-fn candidate(added: i32, r: i32, h: i32) -> i16 {
+fn candidate(added: i32, r: i16, h: i32) -> i32 {
     // Q15 times Q4.11 has the candidate's 26 fraction bits; both sides are at most 2^30.
-    let sum = added + i32::from(sigmoid(r as i16)) * h;
-    tanh(saturate(
-        (sum + (1 << 14)) >> (CANDIDATE_BITS - PRE_ACTIVATION_BITS),
-    ))
+    let sum = added + i32::from(r) * h;
+    saturate((sum + (1 << 14)) >> (CANDIDATE_BITS - PRE_ACTIVATION_BITS)).into()
 }
 
 /// `n + z (h - n)`, rounded to nearest: between n and h, so never out of Q15.

@@ -166,10 +166,18 @@ impl Weights {
 
 /// The largest of `logits`, four at a time.
 fn largest(logits: &[i16]) -> i32 {
-    let (fours, rest) = logits.as_chunks::<4>();
-    let larger = |a: i32, b: &i16| a.max(i32::from(*b));
-    let max = fours.iter().fold(i32::from(i16::MIN), |max, four| four.iter().fold(max, larger));
-    rest.iter().fold(max, larger)
+    let (fours, rest) = logits.as_chunks();
+    rest.iter().fold(kernel::largest(fours), larger)
+}
+
+fn larger(a: i32, b: &i16) -> i32 {
+    a.max(i32::from(*b))
+}
+
+/// The specification of [`kernel::largest`]: the largest of all.
+pub(crate) fn largest_portable(fours: &[[i16; 4]]) -> i32 {
+    let least = i32::from(i16::MIN);
+    fours.iter().fold(least, |max, four| four.iter().fold(max, larger))
 }
 
 /// The smallest distance with an exponent of 2^[`END_BITS`] or more, if an i16 can be so far from another.

@@ -31,9 +31,9 @@ use portable as core_kernel;
 use x86_64 as core_kernel;
 
 #[cfg(not(all(target_arch = "arm", target_os = "none", dsp)))]
-pub(crate) use crate::cell::gates_portable as gates;
+pub(crate) use crate::{cell::gates_portable as gates, draw::largest_portable as largest};
 #[cfg(all(target_arch = "arm", target_os = "none", dsp))]
-pub(crate) use cortex_m::{gates, walk};
+pub(crate) use cortex_m::{gates, largest, walk};
 
 #[cfg(not(all(target_arch = "arm", target_os = "none", dsp)))]
 #[inline(never)]

@@ -5,7 +5,7 @@ use super::ROWS;
 #[cfg(not(dsp))]
 use super::cortex_m0::kernel;
 #[cfg(dsp)]
-use super::cortex_m4::{gates_kernel, kernel, walk_kernel};
+use super::cortex_m4::{gates_kernel, kernel, largest_kernel, walk_kernel};
 #[cfg(dsp)]
 use crate::{
     activation::{EXP2, TANH},
@@ -49,4 +49,12 @@ pub(crate) fn walk(weight: &Weight, logits: &[i16], end: u32, rest: u32) -> (usi
     // SAFETY: the kernel reads the weight, `logits.len()` logits and the table.
     let both = unsafe { walk_kernel(weight, logits.as_ptr(), logits.len(), end, rest, &EXP2) };
     (both as u32 as usize, (both >> 32) as u32)
+}
+
+/// [`crate::draw::largest_portable`].
+#[cfg(dsp)]
+pub(crate) fn largest(fours: &[[i16; 4]]) -> i32 {
+    // SAFETY: the kernel reads those logits.
+    let both = unsafe { largest_kernel(fours.as_ptr(), fours.len()) };
+    (both >> 16).max(i32::from(both as i16))
 }

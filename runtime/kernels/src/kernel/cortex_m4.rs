@@ -254,3 +254,26 @@ pub(super) unsafe extern "C" fn walk_kernel(
         "b 3b",
     )
 }
+
+/// The largest of the logits at even places in the lower half, of those at odd places in the upper one.
+#[unsafe(naked)]
+pub(super) unsafe extern "C" fn largest_kernel(fours: *const [i16; 4], count: usize) -> i32 {
+    naked_asm!(
+        "push {{r4, lr}}",
+        "mov r2, #0x80008000",
+        "cbz r1, 2f",
+        "1:",
+        "ldr r3, [r0], #4",
+        "ldr r12, [r0], #4",
+        // SEL takes its first where the difference is not negative.
+        "ssub16 r4, r3, r2",
+        "sel r2, r3, r2",
+        "ssub16 r4, r12, r2",
+        "sel r2, r12, r2",
+        "subs r1, #1",
+        "bne 1b",
+        "2:",
+        "mov r0, r2",
+        "pop {{r4, pc}}",
+    )
+}

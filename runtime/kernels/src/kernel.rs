@@ -64,23 +64,55 @@ impl<'a> Operand<'a> {
     /// Writes the accumulators of blocks that stand one after another, each of as many words as there are activations.
     /// Leaves them alone if there are not as many blocks.
     pub fn products(&self, weights: &[u32], accumulators: &mut [[i32; ROWS]]) {
-        let columns = 2 * self.pairs.len();
-        if columns > 0
-            && columns.is_multiple_of(PAD)
-            && weights.len() == columns * accumulators.len()
-        {
+        if self.fits(weights, accumulators) {
             core_kernel::products(weights, self.pairs, self.correction, accumulators);
         }
     }
+
+    /// The same by the portable kernel, whatever the core: what [`Operand::products`] is compared with.
+    ///
+    /// ```
+    /// use pipsqueak_kernels::kernel::{Operand, pack};
+    ///
+    /// #[repr(align(4))]
+    /// struct Aligned([i16; 4]);
+    /// let x = Aligned([100, -200, 300, -400]);
+    /// let weights: Vec<u32> = pack(&[[1, 2, 3, 4], [5, 6, 7, 8], [-1, -2, -3, -4], [-5, -6, -7, -8]]).collect();
+    /// let (mut fast, mut portable) = ([[0; 4]], [[0; 4]]);
+    /// Operand::new(&x.0).products(&weights, &mut fast);
+    /// Operand::new(&x.0).products_portable(&weights, &mut portable);
+    /// assert_eq!(portable, [[800, 800, 800, 800]]);
+    /// assert_eq!(fast, portable);
+    /// ```
+    pub fn products_portable(&self, weights: &[u32], accumulators: &mut [[i32; ROWS]]) {
+        if self.fits(weights, accumulators) {
+            portable::products(weights, self.pairs, self.correction, accumulators);
+        }
+    }
+
+    fn fits(&self, weights: &[u32], accumulators: &[[i32; ROWS]]) -> bool {
+        let columns = 2 * self.pairs.len();
+        columns > 0 && columns.is_multiple_of(PAD) && weights.len() == columns * accumulators.len()
+    }
+}
+
+/// The name of the kernel that [`Operand::products`] runs on this core: the core and its instructions, or `portable`.
+///
+/// ```
+/// println!("products by the kernel {}", pipsqueak_kernels::kernel::name());
+/// ```
+pub fn name() -> &'static str {
+    core_kernel::name()
 }
 
 /// The specification.
-#[cfg(any(
-    test,
-    not(any(all(target_arch = "arm", target_os = "none"), target_arch = "x86_64"))
-))]
 mod portable {
     use super::ROWS;
+
+    #[allow(dead_code, reason = "another kernel has its own name")]
+    pub(super) fn name() -> &'static str {
+        "portable"
+    }
 
     pub(super) fn products(
         weights: &[u32],
@@ -193,7 +225,7 @@ mod tests {
                 assert_eq!(found[0].map(i64::from), expected, "{length} columns");
                 let operand = Operand::new(&x);
                 let mut portable = [[0; 4]];
-                portable::products(&block, operand.pairs, operand.correction, &mut portable);
+                operand.products_portable(&block, &mut portable);
                 assert_eq!(portable, found, "{length} columns");
             }
         }

@@ -3,9 +3,13 @@
 
 use super::ROWS;
 #[cfg(not(dsp))]
-use super::cortex_m0::kernel;
+use super::cortex_m0::{NAME, kernel};
 #[cfg(dsp)]
-use super::cortex_m4::kernel;
+use super::cortex_m4::{NAME, kernel};
+
+pub(super) fn name() -> &'static str {
+    NAME
+}
 
 /// Writes the accumulators of blocks of as many words as there are activations, a multiple of 4 and not 0.
 pub(super) fn products(

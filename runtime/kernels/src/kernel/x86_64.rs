@@ -7,6 +7,10 @@ use core::arch::x86_64::{
     _mm_shuffle_epi32, _mm_srai_epi16, _mm_unpackhi_epi32, _mm_unpacklo_epi32,
 };
 
+pub(super) fn name() -> &'static str {
+    "x86-64 SSE2"
+}
+
 /// Writes the accumulators of blocks of as many words as there are activations, a multiple of 4 and not 0.
 pub(super) fn products(
     weights: &[u32],

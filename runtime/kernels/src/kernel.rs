@@ -11,7 +11,7 @@
 //! |---|---|
 //! | Cortex-M4, M7 | `cortex_m4`: SMLAD |
 //! | Cortex-M0, M0+, M3 | `cortex_m0`: ARMv6-M |
-//! | x86-64 | `x86_64`: SSE2 |
+//! | x86-64 | `x86_64`: AVX2, else SSE2, chosen when it runs |
 //! | any other | portable |
 
 #[cfg(all(target_arch = "arm", target_os = "none"))]
@@ -20,14 +20,17 @@ mod cortex_m;
 mod cortex_m0;
 #[cfg(all(target_arch = "arm", target_os = "none", dsp))]
 mod cortex_m4;
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 mod x86_64;
 
 #[cfg(all(target_arch = "arm", target_os = "none"))]
 use cortex_m as core_kernel;
-#[cfg(not(any(all(target_arch = "arm", target_os = "none"), target_arch = "x86_64")))]
+#[cfg(not(any(
+    all(target_arch = "arm", target_os = "none"),
+    all(target_arch = "x86_64", target_feature = "sse2")
+)))]
 use portable as core_kernel;
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 use x86_64 as core_kernel;
 
 /// Rows in a block.
@@ -184,6 +187,38 @@ mod tests {
     use super::*;
     use rand_core::Rng;
     use std::vec::Vec;
+
+    /// Compares a kernel with the portable one: every count of columns and blocks that reaches another of its loops,
+    /// words of every kind.
+    pub(super) fn compare(products: impl Fn(&[u32], &[u32], i32, &mut [[i32; ROWS]])) {
+        let mut rng = rand_pcg::Pcg32::new(2, 2);
+        for kind in 0..4 {
+            let mut words = |n: usize| -> Vec<u32> {
+                let mut word = || match kind {
+                    // -32768 squared, twice, is 2^31.
+                    0 => 0x8000_8000,
+                    1 => 0x7fff_7fff,
+                    2 => 0x7fff_8000,
+                    _ => rng.next_u32(),
+                };
+                (0..n).map(|_| word()).collect()
+            };
+            for columns in (4..=68).step_by(4).chain([128, 256, 516]) {
+                for blocks in 0..8 {
+                    let (weights, pairs) = (words(blocks * columns), words(columns / 2));
+                    let (mut found, mut expected) = ([[1; ROWS]; 7], [[1; ROWS]; 7]);
+                    products(&weights, &pairs, -77, &mut found[..blocks]);
+                    portable::products(&weights, &pairs, -77, &mut expected[..blocks]);
+                    assert_eq!(found, expected, "{columns} columns, {blocks} blocks");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_kernel_of_this_core_gives_the_portable_bits() {
+        compare(core_kernel::products);
+    }
 
     #[test]
     fn rows_are_the_plain_products() {

@@ -11,24 +11,24 @@
 //! |---|---|
 //! | Cortex-M4, M7 | `cortex_m4`: SMLAD |
 //! | Cortex-M0, M0+, M3 | `cortex_m0`: ARMv6-M |
+//! | RV32 with M | `riscv32` |
 //! | x86-64 | `x86_64`: AVX2, else SSE2, chosen when it runs |
 //! | any other | portable |
 
-#[cfg(all(target_arch = "arm", target_os = "none"))]
-mod cortex_m;
-#[cfg(all(target_arch = "arm", target_os = "none", not(dsp)))]
+#[cfg(assembly)]
+mod assembly;
+#[cfg(assembly = "cortex_m0")]
 mod cortex_m0;
-#[cfg(all(target_arch = "arm", target_os = "none", dsp))]
+#[cfg(assembly = "cortex_m4")]
 mod cortex_m4;
+#[cfg(assembly = "riscv32")]
+mod riscv32;
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 mod x86_64;
 
-#[cfg(all(target_arch = "arm", target_os = "none"))]
-use cortex_m as core_kernel;
-#[cfg(not(any(
-    all(target_arch = "arm", target_os = "none"),
-    all(target_arch = "x86_64", target_feature = "sse2")
-)))]
+#[cfg(assembly)]
+use assembly as core_kernel;
+#[cfg(not(any(assembly, all(target_arch = "x86_64", target_feature = "sse2"))))]
 use portable as core_kernel;
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 use x86_64 as core_kernel;

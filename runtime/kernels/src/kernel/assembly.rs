@@ -1,11 +1,13 @@
-//! The call of a Cortex-M's kernel.
+//! The call of a kernel in assembly.
 #![allow(unsafe_code)]
 
 use super::ROWS;
-#[cfg(not(dsp))]
+#[cfg(assembly = "cortex_m0")]
 use super::cortex_m0::{NAME, kernel};
-#[cfg(dsp)]
+#[cfg(assembly = "cortex_m4")]
 use super::cortex_m4::{NAME, kernel};
+#[cfg(assembly = "riscv32")]
+use super::riscv32::{NAME, kernel};
 
 pub(super) fn name() -> &'static str {
     NAME
@@ -20,6 +22,9 @@ pub(super) fn products(
 ) {
     debug_assert_eq!(weights.len(), 2 * pairs.len() * accumulators.len());
     let (x, count) = (pairs.as_ptr_range(), accumulators.len());
+    if count == 0 {
+        return;
+    }
     let out = accumulators.as_mut_ptr();
     // SAFETY: `Operand::products`, the only caller, has checked that there are as many weights as `count` blocks need.
     // All is aligned by its type. The kernel reads those weights and the pairs, and writes `count` blocks to `out`.

@@ -55,11 +55,13 @@ pub struct Operand<'a> {
 impl<'a> Operand<'a> {
     /// `x` is a multiple of [`PAD`] long and aligned to 4 bytes, as all vectors in a workspace are.
     pub fn new(x: &'a [i16]) -> Self {
-        let sum = x
-            .iter()
-            .fold(0i32, |sum, &x| sum.wrapping_add(i32::from(x)));
+        let pairs: &[u32] = bytemuck::try_cast_slice(x).unwrap_or_default();
+        let sum = pairs.iter().fold(0i32, |sum, &pair| {
+            let (first, second) = (i32::from(pair as i16), pair as i32 >> 16);
+            sum.wrapping_add(first).wrapping_add(second)
+        });
         Self {
-            pairs: bytemuck::try_cast_slice(x).unwrap_or_default(),
+            pairs,
             correction: sum.wrapping_mul(128),
         }
     }

@@ -44,6 +44,7 @@ mod vocabulary;
 
 pub use generate::{Generator, Settings, UnknownCharacter};
 pub use image::{Cell, Image, ImageError, Layer, Provenance};
+pub use pipsqueak_kernels::kernel::name as kernel;
 pub use pipsqueak_kernels::{activation, fixed};
 pub use rand_pcg::Pcg32;
 pub use sampler::{Sampler, Temperature, TemperatureError};

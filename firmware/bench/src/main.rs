@@ -7,7 +7,7 @@ mod start;
 
 use core::hint::black_box;
 use pipsqueak::{Generator, Image, ImageError, Pcg32, Sampler, Settings, State};
-use pipsqueak_kernels::kernel::Operand;
+use pipsqueak_kernels::kernel::{Operand, ROWS, columns};
 
 #[repr(align(4))]
 struct Aligned<T: ?Sized>(T);
@@ -113,6 +113,7 @@ extern "C" fn main() -> ! {
         gru_step_256(&mut state);
     }
 
+    products_are_exact();
     matvec_384x128(black_box(&[321; 128]), black_box(&mut [[0; 4]; 384 / 4]));
     matvec_768x256(black_box(&[321; 256]), black_box(&mut [[0; 4]; 768 / 4]));
     matvec_1536x512(black_box(&[321; 512]), black_box(&mut [[0; 4]; 1536 / 4]));
@@ -127,5 +128,34 @@ fn text(image: &'static Image<'static>, workspace: &mut [u32], expected: &str) {
     };
     for expected in expected.split_inclusive(|_| true) {
         assert!(whole_character_128(&mut generator) == expected);
+    }
+}
+
+/// Compares the core's kernel with plain sums, with every count of columns and blocks about its rounds.
+#[inline(never)]
+fn products_are_exact() {
+    let mut x = Aligned([0; 132]);
+    for (x, weight) in x.0.iter_mut().zip(WEIGHTS.iter().rev()) {
+        *x = (weight >> 8) as i16;
+    }
+    x.0[1] = i16::MIN;
+    for length in (4..=x.0.len()).step_by(4) {
+        let x = &x.0[..length];
+        for count in 1..=7 {
+            let weights = &WEIGHTS[length..][..count * length];
+            let mut found = [[77; ROWS]; 8];
+            Operand::new(x).products(weights, &mut found[..count]);
+            let (found, behind) = found.split_at(count);
+            for (block, found) in weights.chunks(length).zip(found) {
+                let mut expected = [0i32; ROWS];
+                for (weights, x) in columns(block).zip(x) {
+                    for (sum, weight) in expected.iter_mut().zip(weights) {
+                        *sum += i32::from(weight) * i32::from(*x);
+                    }
+                }
+                assert!(*found == expected);
+            }
+            assert!(behind.as_flattened().iter().all(|&word| word == 77));
+        }
     }
 }

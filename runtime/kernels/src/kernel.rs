@@ -11,37 +11,40 @@
 //! |---|---|
 //! | Cortex-M4, M7 | `cortex_m4`: SMLAD |
 //! | Cortex-M0, M0+, M3 | `cortex_m0`: ARMv6-M |
-//! | x86-64 | `x86_64`: SSE2 |
+//! | RV32 with M | `riscv32` |
+//! | x86-64 | `x86_64`: AVX2, else SSE2, chosen when it runs |
 //! | any other | portable |
 
-#[cfg(all(target_arch = "arm", target_os = "none"))]
-mod cortex_m;
-#[cfg(all(target_arch = "arm", target_os = "none", not(dsp)))]
+#[cfg(assembly)]
+mod assembly;
+#[cfg(assembly = "cortex_m0")]
 mod cortex_m0;
-#[cfg(all(target_arch = "arm", target_os = "none", dsp))]
+#[cfg(assembly = "cortex_m4")]
 mod cortex_m4;
-#[cfg(target_arch = "x86_64")]
+#[cfg(assembly = "riscv32")]
+mod riscv32;
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 mod x86_64;
 
-#[cfg(all(target_arch = "arm", target_os = "none"))]
-use cortex_m as core_kernel;
-#[cfg(not(any(all(target_arch = "arm", target_os = "none"), target_arch = "x86_64")))]
+#[cfg(assembly)]
+use assembly as core_kernel;
+#[cfg(not(any(assembly, all(target_arch = "x86_64", target_feature = "sse2"))))]
 use portable as core_kernel;
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 use x86_64 as core_kernel;
 
-#[cfg(not(all(target_arch = "arm", target_os = "none", dsp)))]
+#[cfg(not(assembly = "cortex_m4"))]
 pub(crate) use crate::{cell::gates_portable as gates, draw::largest_portable as largest};
-#[cfg(all(target_arch = "arm", target_os = "none", dsp))]
-pub(crate) use cortex_m::{gates, largest, walk};
+#[cfg(assembly = "cortex_m4")]
+pub(crate) use assembly::{gates, largest, walk};
 
-#[cfg(not(all(target_arch = "arm", target_os = "none", dsp)))]
+#[cfg(not(assembly = "cortex_m4"))]
 #[inline(never)]
 pub(crate) fn walk(weight: &Weight, logits: &[i16], end: u32, rest: u32) -> (usize, u32) {
     weight.walk_portable(logits, end, rest)
 }
 
-#[cfg(not(all(target_arch = "arm", target_os = "none", dsp)))]
+#[cfg(not(assembly = "cortex_m4"))]
 use crate::draw::Weight;
 
 /// Rows in a block.
@@ -66,11 +69,13 @@ pub struct Operand<'a> {
 impl<'a> Operand<'a> {
     /// `x` is a multiple of [`PAD`] long and aligned to 4 bytes, as all vectors in a workspace are.
     pub fn new(x: &'a [i16]) -> Self {
-        let sum = x
-            .iter()
-            .fold(0i32, |sum, &x| sum.wrapping_add(i32::from(x)));
+        let pairs: &[u32] = bytemuck::try_cast_slice(x).unwrap_or_default();
+        let sum = pairs.iter().fold(0i32, |sum, &pair| {
+            let (first, second) = (i32::from(pair as i16), pair as i32 >> 16);
+            sum.wrapping_add(first).wrapping_add(second)
+        });
         Self {
-            pairs: bytemuck::try_cast_slice(x).unwrap_or_default(),
+            pairs,
             correction: sum.wrapping_mul(128),
         }
     }
@@ -83,23 +88,55 @@ impl<'a> Operand<'a> {
     /// Writes the accumulators of blocks that stand one after another, each of as many words as there are activations.
     /// Leaves them alone if there are not as many blocks.
     pub fn products(&self, weights: &[u32], accumulators: &mut [[i32; ROWS]]) {
-        let columns = self.columns();
-        if columns > 0
-            && columns.is_multiple_of(PAD)
-            && weights.len() == columns * accumulators.len()
-        {
+        if self.fits(weights, accumulators) {
             core_kernel::products(weights, self.pairs, self.correction, accumulators);
         }
     }
+
+    /// The same by the portable kernel, whatever the core: what [`Operand::products`] is compared with.
+    ///
+    /// ```
+    /// use pipsqueak_kernels::kernel::{Operand, pack};
+    ///
+    /// #[repr(align(4))]
+    /// struct Aligned([i16; 4]);
+    /// let x = Aligned([100, -200, 300, -400]);
+    /// let weights: Vec<u32> = pack(&[[1, 2, 3, 4], [5, 6, 7, 8], [-1, -2, -3, -4], [-5, -6, -7, -8]]).collect();
+    /// let (mut fast, mut portable) = ([[0; 4]], [[0; 4]]);
+    /// Operand::new(&x.0).products(&weights, &mut fast);
+    /// Operand::new(&x.0).products_portable(&weights, &mut portable);
+    /// assert_eq!(portable, [[800, 800, 800, 800]]);
+    /// assert_eq!(fast, portable);
+    /// ```
+    pub fn products_portable(&self, weights: &[u32], accumulators: &mut [[i32; ROWS]]) {
+        if self.fits(weights, accumulators) {
+            portable::products(weights, self.pairs, self.correction, accumulators);
+        }
+    }
+
+    fn fits(&self, weights: &[u32], accumulators: &[[i32; ROWS]]) -> bool {
+        let columns = 2 * self.pairs.len();
+        columns > 0 && columns.is_multiple_of(PAD) && weights.len() == columns * accumulators.len()
+    }
+}
+
+/// The name of the kernel that [`Operand::products`] runs on this core: the core and its instructions, or `portable`.
+///
+/// ```
+/// println!("products by the kernel {}", pipsqueak_kernels::kernel::name());
+/// ```
+pub fn name() -> &'static str {
+    core_kernel::name()
 }
 
 /// The specification.
-#[cfg(any(
-    test,
-    not(any(all(target_arch = "arm", target_os = "none"), target_arch = "x86_64"))
-))]
 mod portable {
     use super::ROWS;
+
+    #[allow(dead_code, reason = "another kernel has its own name")]
+    pub(super) fn name() -> &'static str {
+        "portable"
+    }
 
     pub(super) fn products(
         weights: &[u32],
@@ -172,6 +209,38 @@ mod tests {
     use rand_core::Rng;
     use std::vec::Vec;
 
+    /// Compares a kernel with the portable one: every count of columns and blocks that reaches another of its loops,
+    /// words of every kind.
+    pub(super) fn compare(products: impl Fn(&[u32], &[u32], i32, &mut [[i32; ROWS]])) {
+        let mut rng = rand_pcg::Pcg32::new(2, 2);
+        for kind in 0..4 {
+            let mut words = |n: usize| -> Vec<u32> {
+                let mut word = || match kind {
+                    // -32768 squared, twice, is 2^31.
+                    0 => 0x8000_8000,
+                    1 => 0x7fff_7fff,
+                    2 => 0x7fff_8000,
+                    _ => rng.next_u32(),
+                };
+                (0..n).map(|_| word()).collect()
+            };
+            for columns in (4..=68).step_by(4).chain([128, 256, 516]) {
+                for blocks in 0..8 {
+                    let (weights, pairs) = (words(blocks * columns), words(columns / 2));
+                    let (mut found, mut expected) = ([[1; ROWS]; 7], [[1; ROWS]; 7]);
+                    products(&weights, &pairs, -77, &mut found[..blocks]);
+                    portable::products(&weights, &pairs, -77, &mut expected[..blocks]);
+                    assert_eq!(found, expected, "{columns} columns, {blocks} blocks");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_kernel_of_this_core_gives_the_portable_bits() {
+        compare(core_kernel::products);
+    }
+
     #[test]
     fn rows_are_the_plain_products() {
         let mut rng = rand_pcg::Pcg32::new(1, 1);
@@ -212,7 +281,7 @@ mod tests {
                 assert_eq!(found[0].map(i64::from), expected, "{length} columns");
                 let operand = Operand::new(&x);
                 let mut portable = [[0; 4]];
-                portable::products(&block, operand.pairs, operand.correction, &mut portable);
+                operand.products_portable(&block, &mut portable);
                 assert_eq!(portable, found, "{length} columns");
             }
         }

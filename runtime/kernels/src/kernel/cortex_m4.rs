@@ -7,6 +7,8 @@ use crate::cell::{GATES, RECORDS};
 use crate::draw::Weight;
 use core::arch::naked_asm;
 
+pub(super) const NAME: &str = "Cortex-M4 SMLAD";
+
 /// Writes the accumulators of `count` blocks to `out`. `end - x` is a multiple of 8 bytes and not 0.
 #[unsafe(naked)]
 pub(super) unsafe extern "C" fn kernel(

@@ -1,17 +1,23 @@
-//! The call of a Cortex-M's kernel.
+//! The call of a kernel in assembly.
 #![allow(unsafe_code)]
 
 use super::ROWS;
-#[cfg(not(dsp))]
-use super::cortex_m0::kernel;
-#[cfg(dsp)]
-use super::cortex_m4::{gates_kernel, kernel, largest_kernel, walk_kernel};
-#[cfg(dsp)]
+#[cfg(assembly = "cortex_m0")]
+use super::cortex_m0::{NAME, kernel};
+#[cfg(assembly = "cortex_m4")]
+use super::cortex_m4::{NAME, gates_kernel, kernel, largest_kernel, walk_kernel};
+#[cfg(assembly = "riscv32")]
+use super::riscv32::{NAME, kernel};
+#[cfg(assembly = "cortex_m4")]
 use crate::{
     activation::{EXP2, TANH},
     cell::{GATES, RECORDS},
     draw::Weight,
 };
+
+pub(super) fn name() -> &'static str {
+    NAME
+}
 
 /// Writes the accumulators of blocks of as many words as there are activations, a multiple of 4 and not 0.
 pub(super) fn products(
@@ -22,6 +28,9 @@ pub(super) fn products(
 ) {
     debug_assert_eq!(weights.len(), 2 * pairs.len() * accumulators.len());
     let (x, count) = (pairs.as_ptr_range(), accumulators.len());
+    if count == 0 {
+        return;
+    }
     let out = accumulators.as_mut_ptr();
     // SAFETY: `Operand::products`, the only caller, has checked that there are as many weights as `count` blocks need.
     // All is aligned by its type. The kernel reads those weights and the pairs, and writes `count` blocks to `out`.
@@ -29,7 +38,7 @@ pub(super) fn products(
 }
 
 /// The new state of four units: [`crate::cell::gates_portable`].
-#[cfg(dsp)]
+#[cfg(assembly = "cortex_m4")]
 #[inline(always)]
 pub(crate) fn gates(
     records: &[u32; RECORDS],
@@ -43,7 +52,7 @@ pub(crate) fn gates(
 }
 
 /// [`Weight::walk_portable`].
-#[cfg(dsp)]
+#[cfg(assembly = "cortex_m4")]
 #[inline(always)]
 pub(crate) fn walk(weight: &Weight, logits: &[i16], end: u32, rest: u32) -> (usize, u32) {
     // SAFETY: the kernel reads the weight, `logits.len()` logits and the table.
@@ -52,7 +61,7 @@ pub(crate) fn walk(weight: &Weight, logits: &[i16], end: u32, rest: u32) -> (usi
 }
 
 /// [`crate::draw::largest_portable`].
-#[cfg(dsp)]
+#[cfg(assembly = "cortex_m4")]
 pub(crate) fn largest(fours: &[[i16; 4]]) -> i32 {
     // SAFETY: the kernel reads those logits.
     let both = unsafe { largest_kernel(fours.as_ptr(), fours.len()) };

@@ -11,11 +11,11 @@
 use crate::fixed::saturate;
 
 const TANH_STEPS: usize = 512;
-/// `tanh(i / 64)` in Q16 for i = 0 to 512, that is 0 to 8; at most 65535.
-pub(crate) static TANH: [u16; TANH_STEPS + 1] = {
-    let mut table = [0; TANH_STEPS + 1];
+/// `tanh(i / 64)` in Q16 for i = 0 to 513, that is 0 to 8 and one more for kernels; at most 65535.
+pub(crate) static TANH: [u16; TANH_STEPS + 2] = {
+    let mut table = [0; TANH_STEPS + 2];
     let mut i = 0;
-    while i <= TANH_STEPS {
+    while i < table.len() {
         let e = exp(-2.0 * i as f64 / 64.0);
         let value = (65536.0 * (1.0 - e) / (1.0 + e) + 0.5) as u32;
         table[i] = if value > 65535 { 65535 } else { value as u16 };

@@ -33,10 +33,14 @@ use portable as core_kernel;
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 use x86_64 as core_kernel;
 
+#[cfg(not(any(assembly = "cortex_m0", assembly = "cortex_m4")))]
+pub(crate) use crate::cell::gates_portable as gates;
 #[cfg(not(assembly = "cortex_m4"))]
-pub(crate) use crate::{cell::gates_portable as gates, draw::largest_portable as largest};
+pub(crate) use crate::draw::largest_portable as largest;
+#[cfg(any(assembly = "cortex_m0", assembly = "cortex_m4"))]
+pub(crate) use assembly::gates;
 #[cfg(assembly = "cortex_m4")]
-pub(crate) use assembly::{gates, largest, walk};
+pub(crate) use assembly::{largest, walk};
 
 #[cfg(not(assembly = "cortex_m4"))]
 #[inline(never)]

@@ -3,17 +3,18 @@
 
 use super::ROWS;
 #[cfg(assembly = "cortex_m0")]
-use super::cortex_m0::{NAME, kernel};
+use super::cortex_m0::{NAME, gates_kernel, kernel};
 #[cfg(assembly = "cortex_m4")]
 use super::cortex_m4::{NAME, gates_kernel, kernel, largest_kernel, walk_kernel};
 #[cfg(assembly = "riscv32")]
 use super::riscv32::{NAME, kernel};
-#[cfg(assembly = "cortex_m4")]
+#[cfg(any(assembly = "cortex_m0", assembly = "cortex_m4"))]
 use crate::{
-    activation::{EXP2, TANH},
+    activation::TANH,
     cell::{GATES, RECORDS},
-    draw::Weight,
 };
+#[cfg(assembly = "cortex_m4")]
+use crate::{activation::EXP2, draw::Weight};
 
 pub(super) fn name() -> &'static str {
     NAME
@@ -38,7 +39,7 @@ pub(super) fn products(
 }
 
 /// The new state of four units: [`crate::cell::gates_portable`].
-#[cfg(assembly = "cortex_m4")]
+#[cfg(any(assembly = "cortex_m0", assembly = "cortex_m4"))]
 #[inline(always)]
 pub(crate) fn gates(
     records: &[u32; RECORDS],

@@ -118,7 +118,6 @@ pub(super) unsafe extern "C" fn gates_kernel(
         "asr r7, r6, #31",
         "eor r6, r6, r7",
         "sub r6, r6, r7",
-        "sub r6, r6, r6, lsr #15",
         "lsr r8, r6, #6",
         "add r8, r4, r8, lsl #1",
         "ldrh r9, [r8]",

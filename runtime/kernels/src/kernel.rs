@@ -12,8 +12,11 @@
 //! | Cortex-M4, M7 | `cortex_m4`: SMLAD |
 //! | Cortex-M0, M0+, M3 | `cortex_m0`: ARMv6-M |
 //! | x86-64 | `x86_64`: AVX2, else SSE2, chosen when it runs |
+//! | 64-bit ARM | `aarch64`: NEON |
 //! | any other | portable |
 
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+mod aarch64;
 #[cfg(all(target_arch = "arm", target_os = "none"))]
 mod cortex_m;
 #[cfg(all(target_arch = "arm", target_os = "none", not(dsp)))]
@@ -23,9 +26,12 @@ mod cortex_m4;
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 mod x86_64;
 
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+use aarch64 as core_kernel;
 #[cfg(all(target_arch = "arm", target_os = "none"))]
 use cortex_m as core_kernel;
 #[cfg(not(any(
+    all(target_arch = "aarch64", target_feature = "neon"),
     all(target_arch = "arm", target_os = "none"),
     all(target_arch = "x86_64", target_feature = "sse2")
 )))]

@@ -96,12 +96,15 @@ target/libcount.so: firmware/bench/count.c
 	cc -O2 -Wall -Wextra -Werror -shared -fPIC -o $@ $<
 
 # Prints a table per core and writes target/bench.json.
-bench-cores: firmware bench-programs
+bench-cores: bench-programs
 	@$(SETUP) qemu qemu-riscv node
 	cargo run --quiet --release --package pipsqueak-boards --bin measure
 
-# With PyTorch, say with PYTHON=path/to/python, also training against it.
-bench: bench-cores
+# The same with rows for this machine, core `host`. With PyTorch, say with PYTHON=path/to/python, also training against it.
+bench: bench-programs
+	@$(SETUP) qemu qemu-riscv node
+	cargo bench --package pipsqueak --features encode --bench host -- --noplot
+	cargo run --quiet --release --package pipsqueak-boards --bin measure -- --host
 	cargo build --release
 	for model in models/*/model.pip; do target/release/trainer generate $$model --length 20000 > /dev/null || exit 1; done
 	@if $(PYTHON) -c "import torch" 2> /dev/null; then \

@@ -28,7 +28,7 @@ pub struct Count {
     pub what: &'static str,
     /// The number: a mean over calls, rounded; of times the median.
     pub value: u64,
-    /// `instructions`, `cycles`, `bytes` or `tokens_per_second`: how many tokens the item alone, done once for each, allows.
+    /// `instructions`, `cycles`, `bytes` or `tokens_per_second`: how many tokens the item allows, done once for each.
     pub unit: &'static str,
     /// The best peer's name and how it was measured, where there is one.
     pub peer: Option<&'static str>,
@@ -129,7 +129,7 @@ static CORES: [Core; 3] = [
             machine: &["-M", "mps2-an386"],
             install: "firmware/setup.sh qemu",
         },
-        method: "QEMU mps2-an386: instructions exact, cycles the executed stream priced by the core's manual without wait states",
+        method: "QEMU mps2-an386: instructions exact, cycles by the core's manual, no wait states",
     },
     Core {
         name: "cortex-m0plus",

@@ -14,8 +14,8 @@ struct Peer {
 
 /// How the peers' figures were measured.
 pub const METHOD: &str = "Peers: gcc 12.2 -O3, QEMU 7.2 mps2 machines. Instructions are exact; M4 cycles are the executed \
-stream priced by the reference manual, as ours; steps have 64 inputs. M0+ cycles of peers are M0 streams priced alike; of products only the instructions are \
-known, which are the least that the cycles can be.";
+stream priced by the reference manual, as ours; steps have 64 inputs. M0+ cycles of peers are M0 streams priced alike; \
+where it says at least, only the instructions are known, and each takes a cycle or more.";
 
 const MATVEC: &str = "CMSIS 5.9 mat_q7_vec_q15_opt, int8 x int16";
 const MATVEC_AT_LEAST: &str = "CMSIS 5.9 mat_q7_vec_q15_opt, at least";

@@ -13,8 +13,11 @@
 //! | Cortex-M0, M0+, M3 | `cortex_m0`: ARMv6-M |
 //! | RV32 with M | `riscv32` |
 //! | x86-64 | `x86_64`: AVX2, else SSE2, chosen when it runs |
+//! | 64-bit ARM | `aarch64`: NEON |
 //! | any other | portable |
 
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+mod aarch64;
 #[cfg(assembly)]
 mod assembly;
 #[cfg(assembly = "cortex_m0")]
@@ -26,9 +29,15 @@ mod riscv32;
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 mod x86_64;
 
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+use aarch64 as core_kernel;
 #[cfg(assembly)]
 use assembly as core_kernel;
-#[cfg(not(any(assembly, all(target_arch = "x86_64", target_feature = "sse2"))))]
+#[cfg(not(any(
+    assembly,
+    all(target_arch = "aarch64", target_feature = "neon"),
+    all(target_arch = "x86_64", target_feature = "sse2")
+)))]
 use portable as core_kernel;
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 use x86_64 as core_kernel;

@@ -216,10 +216,9 @@ pub fn encode(parts: &Parts) -> Result<Vec<u32>, EncodeError> {
         },
         layers,
         logit_bits: parts.logit_bits,
-        provenance: parts.provenance,
     };
     let mut buffer = [0; 1024];
-    let metadata = postcard::to_slice(&metadata, &mut buffer).map_err(|_| EncodeError::Metadata)?;
+    let metadata = postcard::to_slice(&(metadata, parts.provenance), &mut buffer).map_err(|_| EncodeError::Metadata)?;
 
     let mut out = Writer(vec![0; HEADER_LEN]);
     out.section(metadata);

@@ -71,12 +71,15 @@ impl Gru {
 
     /// Words of the layer.
     pub fn words(&self) -> usize {
-        let panels = self.runs().iter().copied().flatten();
-        let words = panels.map(|panel| {
-            let weights = self.columns(panel.over).saturating_mul(panel.gates.len());
-            weights + panel.record_words()
-        });
-        words.sum::<usize>().saturating_mul(self.units / ROWS)
+        // What `runs` says, added up.
+        let records = match (self.reset_after, self.inputs > 0) {
+            (true, false) => RECORDS,
+            (true, true) => 4 * Record::Plain.words(),
+            (false, false) => 3 * Record::Token.words(),
+            (false, true) => 3 * Record::Plain.words(),
+        };
+        let weights = 3 * (self.inputs + self.units);
+        (records + weights).saturating_mul(self.units / ROWS)
     }
 
     /// Elements that [`step`](Self::step) needs beside the joint vector.
@@ -252,4 +255,28 @@ fn blend(z: i16, h: i16, n: i16) -> i16 {
     let difference = i32::from(h) - i32::from(n);
     // 32767 * 65535 + 2^14 is below 2^31.
     (i32::from(n) + ((i32::from(z) * difference + (1 << 14)) >> 15)) as i16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_those_of_the_panels() {
+        for reset_after in [true, false] {
+            for inputs in [0, 4, 36] {
+                let units = 12;
+                let gru = Gru {
+                    reset_after,
+                    inputs,
+                    units,
+                };
+                let words = |panel: &Panel| {
+                    panel.record_words() + panel.gates.len() * gru.columns(panel.over)
+                };
+                let block: usize = gru.runs().iter().copied().flatten().map(words).sum();
+                assert_eq!(gru.words(), block * units / ROWS);
+            }
+        }
+    }
 }

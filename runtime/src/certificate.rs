@@ -9,7 +9,7 @@ use pipsqueak_kernels::rows::Record;
 pub(crate) fn check(panel: &PanelWords) -> Result<(), u32> {
     let columns = panel.weights.len() / panel.gates.len().max(1);
     let (mut records, mut weights) = (panel.records, panel.weights);
-    for (gate, (_, kind)) in panel.gates.iter().enumerate() {
+    for (gate, kind) in panel.gates.iter().enumerate() {
         let record = records.split_off(..kind.words()).unwrap_or_default();
         let weights = weights.split_off(..columns).unwrap_or_default();
         check_gate(record, *kind, weights).map_err(|lane| (ROWS * gate) as u32 + lane)?;

@@ -242,7 +242,7 @@ impl<'a> Image<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<Self, ImageError> {
         let (bytes, metadata) = frame(bytes)?;
         let header = HEADER_LEN + metadata.len();
-        let (metadata, _) = decode::<Metadata>(metadata).ok_or(ImageError::Metadata)?;
+        let (metadata, _) = Metadata::decode(metadata).ok_or(ImageError::Metadata)?;
         check_bounds(&metadata)?;
         let mut sections = Sections {
             rest: bytes.get(padded(header)..).unwrap_or_default(),
@@ -433,9 +433,9 @@ impl<'a> Image<'a> {
     /// Where the network comes from; nothing if that cannot be read.
     pub fn provenance(&self) -> Provenance<'a> {
         frame_unchecked(self.bytes)
-            .and_then(decode::<Metadata>)
-            .and_then(|(_, rest)| decode(rest))
-            .map_or_else(Provenance::default, |(provenance, _)| provenance)
+            .and_then(Metadata::decode)
+            .and_then(|(_, rest)| postcard::from_bytes(rest).ok())
+            .unwrap_or_default()
     }
 }
 
@@ -445,7 +445,7 @@ pub(crate) struct PanelWords<'a> {
     pub layer: u8,
     /// Its first row, counted through the layer in the order of the image.
     pub row: u32,
-    pub gates: &'static [(usize, Record)],
+    pub gates: &'static [Record],
     pub records: &'a [u32],
     pub weights: &'a [u32],
 }
@@ -508,9 +508,37 @@ pub(crate) fn checksum(image: &[u8]) -> u32 {
     CRC.checksum(image.get(8..).unwrap_or_default())
 }
 
-/// A value and the bytes after it.
-fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<(T, &'a [u8])> {
-    postcard::take_from_bytes(bytes).ok()
+impl Metadata {
+    /// What postcard makes of `bytes`, and the bytes after it.
+    ///
+    /// A derived decoder does the same in three times the code: to postcard all of this is a row of numbers.
+    fn decode(mut bytes: &[u8]) -> Option<(Self, &[u8])> {
+        let mut next = || {
+            let (number, rest) = postcard::take_from_bytes::<u32>(bytes).ok()?;
+            bytes = rest;
+            Some(number)
+        };
+        let half = |number: Option<u32>| u16::try_from(number?).ok();
+        let mut metadata = Self {
+            tokens: half(next())?,
+            text_len: next()?,
+            start: half(next())?,
+            embedding: half(next())?,
+            layers: heapless::Vec::new(),
+            logit_bits: 0,
+        };
+        for _ in 0..next()? {
+            let cell = match next()? {
+                0 => Cell::GruResetAfter,
+                1 => Cell::GruResetBefore,
+                _ => return None,
+            };
+            let hidden = half(next())?;
+            metadata.layers.push(Layer { cell, hidden }).ok()?;
+        }
+        metadata.logit_bits = u8::try_from(next()?).ok()?;
+        Some((metadata, bytes))
+    }
 }
 
 fn check_bounds(metadata: &Metadata) -> Result<(), ImageError> {
@@ -587,5 +615,32 @@ impl<'a> Sections<'a> {
         self.rest = rest;
         self.taken += needed;
         Ok(section.get(..used).unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_is_decoded_as_postcard_does() {
+        let layer = |cell, hidden| Layer { cell, hidden };
+        let metadata = Metadata {
+            tokens: 65_535,
+            text_len: u32::MAX,
+            start: 300,
+            embedding: 16_384,
+            layers: heapless::Vec::from_array([
+                layer(Cell::GruResetAfter, 1),
+                layer(Cell::GruResetBefore, 65_535),
+            ]),
+            logit_bits: 15,
+        };
+        let mut buffer = [0; 64];
+        let bytes = postcard::to_slice(&(&metadata, 7u8), &mut buffer).unwrap();
+        assert_eq!(Metadata::decode(bytes), Some((metadata, &[7u8][..])));
+        for length in 0..bytes.len() - 1 {
+            assert_eq!(Metadata::decode(&bytes[..length]), None);
+        }
     }
 }

@@ -150,7 +150,8 @@ impl Sampler {
                 .max_by_key(|(_, logit)| **logit);
             return best.map_or(0, |(token, _)| token as u16);
         }
-        self.prepare(logits, logit_bits).draw(logits, rng.next_u32())
+        self.prepare(logits, logit_bits)
+            .draw(logits, rng.next_u32())
     }
 
     /// The weight of each token: the distribution of [`draw`](Self::draw) is these over their sum, to within 2^-32 each.

@@ -225,7 +225,7 @@ where
             top_k,
             pace_ms,
         } = self.settings;
-        self.terminal.print("temperature ").show(&temperature);
+        self.terminal.print("temperature ").say(&temperature);
         for (name, value) in [
             (", seed ", seed),
             (", length ", length.into()),

@@ -29,8 +29,8 @@ impl<'i, 'w> Model<'i, 'w> {
     /// Prints one line: the model's sizes, or what is wrong with the slot.
     pub fn describe<S: Read + ReadReady + Write>(&self, terminal: &mut Terminal<S>) {
         match self {
-            Self::Refused(error) => terminal.show(*error),
-            Self::TooLarge(error) => terminal.show(error),
+            Self::Refused(error) => terminal.say(*error),
+            Self::TooLarge(error) => terminal.say(error),
             Self::Ready(generator) => {
                 let image = generator.image();
 

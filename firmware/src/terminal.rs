@@ -1,8 +1,7 @@
 //! The serial port as a terminal sees it. An error loses the byte that it befell, and nothing else.
 
-use core::fmt;
-
 use embedded_io::{Read, ReadReady, Write};
+use pipsqueak::{Part, Say};
 
 use crate::line::CTRL_C;
 
@@ -80,20 +79,19 @@ impl<S: Read + ReadReady + Write> Terminal<S> {
         self
     }
 
-    /// Prints what only knows how to print itself.
-    pub fn show(&mut self, value: &dyn fmt::Display) -> &mut Self {
-        let _ = fmt::Write::write_fmt(self, format_args!("{value}"));
+    /// Prints what says itself.
+    pub fn say(&mut self, value: &dyn Say) -> &mut Self {
+        value.say(&mut |part| {
+            match part {
+                Part::Text(text) => self.print(text),
+                Part::Number(number) => self.number(number.into(), 10, 1),
+                Part::Hex(number, digits) => self.number(number.into(), 16, digits),
+            };
+        });
         self
     }
 
     fn send(&mut self, byte: u8) {
         let _ = self.0.write_all(&[byte]);
-    }
-}
-
-impl<S: Read + ReadReady + Write> fmt::Write for Terminal<S> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.print(text);
-        Ok(())
     }
 }

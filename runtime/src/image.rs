@@ -24,6 +24,7 @@
 //! covered by it, and [`Image::parse`] checks shapes, vocabulary and the range of every row from the weights themselves.
 
 use crate::certificate;
+use crate::say::{Part, Say, display};
 use crate::vocabulary::Vocabulary;
 use crc::{CRC_32_ISO_HDLC, Crc, NoTable};
 use pipsqueak_kernels::cell::Gru;
@@ -159,60 +160,77 @@ pub enum ImageError {
     },
 }
 
-impl core::fmt::Display for ImageError {
-    fn fmt(&self, f: &mut core::fmt::Formatter) -> core::fmt::Result {
-        // Numbers as u32 and texts without padding only: each other type would cost a microcontroller its own formatter.
+impl Say for ImageError {
+    fn say(&self, out: &mut dyn FnMut(Part)) {
+        use Part::{Hex, Number, Text};
         match *self {
-            Self::Empty => f.write_str("no image here: the first bytes are all erased"),
-            Self::Misaligned => f.write_str("the image does not begin at a multiple of 4 bytes"),
-            Self::Truncated { expected, found } => write!(
-                f,
-                "the image is cut off: expected {expected} bytes, found {found}"
-            ),
+            Self::Empty => out(Text("no image here: the first bytes are all erased")),
+            Self::Misaligned => out(Text("the image does not begin at a multiple of 4 bytes")),
+            Self::Truncated { expected, found } => {
+                out(Text("the image is cut off: expected "));
+                out(Number(expected));
+                out(Text(" bytes, found "));
+                out(Number(found));
+            }
             Self::NotAnImage { found } => {
-                let [a, b, c, d] = found.map(u32::from);
-                write!(
-                    f,
-                    "not an image: expected the bytes 50 49 50 53 (PIPS), found {a:02x} {b:02x} {c:02x} {d:02x}"
-                )
+                out(Text(
+                    "not an image: expected the bytes 50 49 50 53 (PIPS), found",
+                ));
+                for byte in found {
+                    out(Text(" "));
+                    out(Hex(byte.into(), 2));
+                }
             }
             Self::Version { expected, found } => {
-                let (expected, found) = (u32::from(expected), u32::from(found));
-                write!(
-                    f,
-                    "image format: expected version {expected}, found {found}; export the model anew"
-                )
+                out(Text("image format: expected version "));
+                out(Number(expected.into()));
+                out(Text(", found "));
+                out(Number(found.into()));
+                out(Text("; export the model anew"));
             }
             Self::Checksum { expected, found } => {
-                write!(
-                    f,
-                    "the image is damaged: expected CRC {found:08x}, found {expected:08x}; write it anew"
-                )
+                out(Text("the image is damaged: expected CRC "));
+                out(Hex(found, 8));
+                out(Text(", found "));
+                out(Hex(expected, 8));
+                out(Text("; write it anew"));
             }
-            Self::Metadata => f.write_str("the image's metadata cannot be read"),
+            Self::Metadata => out(Text("the image's metadata cannot be read")),
             Self::Bounds {
                 what,
                 expected,
                 found,
             } => {
-                f.write_str(what)?;
-                write!(f, ": expected at most {expected}, found {found}")
+                out(Text(what));
+                out(Text(": expected at most "));
+                out(Number(expected));
+                out(Text(", found "));
+                out(Number(found));
             }
             Self::Length { expected, found } => {
-                write!(
-                    f,
-                    "the image's shapes need {expected} bytes, but it has {found}"
-                )
+                out(Text("the image's shapes need "));
+                out(Number(expected));
+                out(Text(" bytes, but it has "));
+                out(Number(found));
             }
-            Self::Vocabulary { token } => write!(f, "the vocabulary is malformed at token {token}"),
+            Self::Vocabulary { token } => {
+                out(Text("the vocabulary is malformed at token "));
+                out(Number(token));
+            }
             Self::Range { layer, row } => {
-                let layer = u32::from(layer);
-                write!(
-                    f,
-                    "row {row} of layer {layer} could leave 32 bits or has a bad scale"
-                )
+                out(Text("row "));
+                out(Number(row));
+                out(Text(" of layer "));
+                out(Number(layer.into()));
+                out(Text(" could leave 32 bits or has a bad scale"));
             }
         }
+    }
+}
+
+impl core::fmt::Display for ImageError {
+    fn fmt(&self, f: &mut core::fmt::Formatter) -> core::fmt::Result {
+        display(self, f)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Draws a token from logits: softmax at a temperature, in integers.
 
+use crate::say::{Part, Say, display};
 use pipsqueak_kernels::draw::Weights;
 use rand_core::Rng;
 
@@ -79,18 +80,23 @@ impl Temperature {
     }
 }
 
-impl core::fmt::Display for Temperature {
-    fn fmt(&self, f: &mut core::fmt::Formatter) -> core::fmt::Result {
-        write!(f, "{}", self.ten_thousandths / Self::ONE)?;
+impl Say for Temperature {
+    fn say(&self, out: &mut dyn FnMut(Part)) {
+        out(Part::Number(self.ten_thousandths / Self::ONE));
         let (mut fraction, mut scale) = (self.ten_thousandths % Self::ONE, Self::ONE / 10);
         if fraction > 0 {
-            write!(f, ".")?;
+            out(Part::Text("."));
         }
         while fraction > 0 {
-            write!(f, "{}", fraction / scale)?;
+            out(Part::Number(fraction / scale));
             (fraction, scale) = (fraction % scale, scale / 10);
         }
-        Ok(())
+    }
+}
+
+impl core::fmt::Display for Temperature {
+    fn fmt(&self, f: &mut core::fmt::Formatter) -> core::fmt::Result {
+        display(self, f)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The hidden state and the step of a whole network.
 
 use crate::image::Image;
+use crate::say::{Part, Say, display};
 use pipsqueak_kernels::kernel::padded;
 use pipsqueak_kernels::rows::dense;
 
@@ -38,13 +39,20 @@ pub struct WorkspaceError {
     pub found: usize,
 }
 
+impl Say for WorkspaceError {
+    fn say(&self, out: &mut dyn FnMut(Part)) {
+        let bytes = |words: usize| Part::Number((words * 4) as u32);
+        out(Part::Text("the model needs a workspace of "));
+        out(bytes(self.needed));
+        out(Part::Text(" bytes, but "));
+        out(bytes(self.found));
+        out(Part::Text(" are there"));
+    }
+}
+
 impl core::fmt::Display for WorkspaceError {
     fn fmt(&self, f: &mut core::fmt::Formatter) -> core::fmt::Result {
-        let (needed, found) = (self.needed * 4, self.found * 4);
-        write!(
-            f,
-            "the model needs a workspace of {needed} bytes, but {found} are there"
-        )
+        display(self, f)
     }
 }
 

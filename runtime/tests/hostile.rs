@@ -122,7 +122,7 @@ fn refusals_say_what_was_expected_and_found() {
     );
     assert_eq!(
         refused(&|i| i[0] = b'Z'),
-        "not an image: expected the bytes 50 49 50 53 (PIPS), found 5a 49 50 53"
+        "not an image: expected the bytes 50 49 50 53 (PIPS), found 5A 49 50 53"
     );
     assert_eq!(
         refused(&|i| i[8] = 9),

@@ -2,7 +2,7 @@
 
 use crate::image::PanelWords;
 use pipsqueak_kernels::fixed::{CANDIDATE_BITS, MAX_SHIFT, MULTIPLIER_END, Scale};
-use pipsqueak_kernels::kernel::{ROWS, columns};
+use pipsqueak_kernels::kernel::{ROWS, each_weight};
 use pipsqueak_kernels::rows::Record;
 
 /// Checks every row of a panel. The error is a row of it.
@@ -19,14 +19,12 @@ pub(crate) fn check(panel: &PanelWords) -> Result<(), u32> {
 
 /// Checks four rows; the error is one of them.
 fn check_gate(record: &[u32], kind: Record, weights: &[u32]) -> Result<(), u32> {
-    // At most 16,384 columns twice over, so a norm fits easily.
-    let mut norms = [0u32; ROWS];
-    for column in columns(weights) {
-        for (norm, weight) in norms.iter_mut().zip(column) {
-            *norm += u32::from(weight.unsigned_abs());
-        }
-    }
-    for (lane, norm) in norms.into_iter().enumerate() {
+    for lane in 0..ROWS {
+        // At most 16,384 columns twice over, so it fits easily.
+        let mut norm = 0;
+        each_weight(weights, lane, |weight| {
+            norm += u32::from(weight.unsigned_abs());
+        });
         let of = |quad: usize| record.get(ROWS * quad + lane).copied().unwrap_or(u32::MAX);
         // Magnitudes times a power of two; what leaves 32 bits is too large anyway.
         let times = |magnitude: u32, bits: u32| match magnitude >> (31 - bits) {

@@ -283,32 +283,35 @@ impl<'a> Image<'a> {
 
     /// The range certificate of every row, and that the sections end where the image does.
     fn check_rows(&self) -> Result<(), ImageError> {
+        let mut refused = None;
         let rest = self.panels(&mut |panel| {
             let range = |lane| ImageError::Range {
                 layer: panel.layer,
                 row: panel.row + lane,
             };
-            certificate::check(panel).map_err(range)
+            refused = certificate::check(panel).map_err(range).err();
+            refused.is_none()
         })?;
-        match rest.rest.len() {
-            0 => Ok(()),
-            _ => Err(ImageError::Length {
+        match refused {
+            Some(error) => Err(error),
+            None if !rest.rest.is_empty() => Err(ImageError::Length {
                 expected: rest.taken as u32,
                 found: self.bytes.len() as u32,
             }),
+            None => Ok(()),
         }
     }
 
-    /// Visits all panels of rows in the order of the image; gives back what comes after them.
+    /// Visits the panels of rows in the order of the image until `visit` is false; gives back what comes after the last.
     ///
     /// # Errors
-    /// The visitor's first, or that the image is too short, which it is not once it is parsed.
-    pub(crate) fn panels<E: From<ImageError>>(
+    /// The image is too short, which it is not once it is parsed.
+    pub(crate) fn panels(
         &self,
-        visit: &mut dyn FnMut(&PanelWords) -> Result<(), E>,
-    ) -> Result<Sections<'a>, E> {
-        let mut sections = self.sections();
-        sections.take::<i8>(self.input_len())?;
+        visit: &mut dyn FnMut(&PanelWords) -> bool,
+    ) -> Result<Sections<'a>, ImageError> {
+        let mut sections = self.layer_sections()?;
+        let mut go_on = true;
         let mut take = |layer: usize, row: &mut u32, panel: &Panel, columns: usize| {
             let words = PanelWords {
                 layer: layer as u8,
@@ -318,7 +321,8 @@ impl<'a> Image<'a> {
                 weights: sections.take(columns.saturating_mul(panel.gates.len()))?,
             };
             *row += (ROWS * panel.gates.len()) as u32;
-            visit(&words)
+            go_on = go_on && visit(&words);
+            Ok(())
         };
         for (layer, gru) in self.shapes().enumerate() {
             let mut row = 0;
@@ -338,14 +342,6 @@ impl<'a> Image<'a> {
             quads -= panel.gates.len();
         }
         Ok(sections)
-    }
-
-    /// The sections from the token table or embedding on.
-    fn sections(&self) -> Sections<'a> {
-        Sections {
-            rest: self.bytes.get(self.input..).unwrap_or_default(),
-            taken: self.input,
-        }
     }
 
     /// Runs of four rows of the head, and its columns.
@@ -395,12 +391,14 @@ impl<'a> Image<'a> {
         })
     }
 
-    /// The sections from the first layer on.
-    pub(crate) fn layer_sections(&self) -> Sections<'a> {
-        let mut sections = self.sections();
-        // Parse took the same once.
-        let _ = sections.take::<i8>(self.input_len());
-        sections
+    /// The sections from the first layer on; never an error once the image is parsed.
+    pub(crate) fn layer_sections(&self) -> Result<Sections<'a>, ImageError> {
+        let mut sections = Sections {
+            rest: self.bytes.get(self.input..).unwrap_or_default(),
+            taken: self.input,
+        };
+        sections.take::<i8>(self.input_len())?;
+        Ok(sections)
     }
 
     /// The head's words, with which the image ends, and its columns.

@@ -110,7 +110,9 @@ impl<'i, 'w> State<'i, 'w> {
                 *to = i16::from(from) << 8;
             }
         }
-        let mut sections = self.image.layer_sections();
+        let Ok(mut sections) = self.image.layer_sections() else {
+            return;
+        };
         let mut start = 0;
         for gru in self.image.shapes() {
             // Parse has taken every section before.

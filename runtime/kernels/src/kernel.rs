@@ -189,6 +189,22 @@ mod portable {
     }
 }
 
+/// Calls `each` with the weights of row `lane` of a block.
+#[inline(always)]
+pub fn each_weight(block: &[u32], lane: usize, mut each: impl FnMut(i8)) {
+    let (shift, bias) = if lane.is_multiple_of(2) {
+        (0, 128)
+    } else {
+        (8, 0)
+    };
+    for words in block.as_chunks::<2>().0 {
+        let word = words[lane / 2 % 2] >> shift;
+        for weight in [word, word >> 16] {
+            each((weight as u8).wrapping_sub(bias) as i8);
+        }
+    }
+}
+
 /// The four weights of each column of a block, in the order of the rows.
 pub fn columns(block: &[u32]) -> impl Iterator<Item = [i8; ROWS]> {
     let weights = |w0: u32, w1: u32, half: u32| {

@@ -9,8 +9,8 @@
 //!
 //! | core | kernel |
 //! |---|---|
-//! | Cortex-M4, M7 | `cortex_m4`: SMLAD |
-//! | Cortex-M0, M0+, M3 | `cortex_m0`: ARMv6-M |
+//! | Cortex-M4, M7, M33 with the DSP extension | `cortex_m4`: SMLAD |
+//! | Cortex-M0, M0+, M3, M23 | `cortex_m0`: ARMv6-M |
 //! | RV32 with M | `riscv32` |
 //! | x86-64 | `x86_64`: AVX2, else SSE2, chosen when it runs |
 //! | any other | portable |

@@ -33,7 +33,7 @@ EMULATOR_pico := node
 # What emulated cores are counted on; firmware/bench is built for each.
 CORES := thumbv7em-none-eabihf thumbv6m-none-eabi riscv32imac-unknown-none-elf
 
-.PHONY: demo console emulated firmware $(BOARDS:%=firmware-%) test check test-extended bench bench-cores bench-programs retrain
+.PHONY: demo console emulated firmware $(BOARDS:%=firmware-%) test check test-aarch64 test-extended bench bench-cores bench-programs retrain
 
 demo: emulated
 	@$(EMULATE) --board "$$BOARD" --model "$$MODEL" --prompt="$$PROMPT" --seed "$$SEED" --temperature "$$TEMPERATURE" --length "$$LENGTH" --top-k "$$TOP_K"
@@ -60,6 +60,14 @@ test:
 	$(MAKE) check
 	cd firmware && cargo test --package pipsqueak-firmware --all-features
 	cargo test --release --workspace
+	$(MAKE) test-aarch64
+
+# The arithmetic on 64-bit ARM, emulated. Rust brings its own linker and C library for this target.
+test-aarch64: export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER = rust-lld
+test-aarch64: export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_RUNNER = qemu-aarch64
+test-aarch64:
+	$(SETUP) aarch64
+	cargo test --release --package pipsqueak-kernels --target aarch64-unknown-linux-musl
 
 # Format and lints, everywhere.
 check:
@@ -88,12 +96,15 @@ target/libcount.so: firmware/bench/count.c
 	cc -O2 -Wall -Wextra -Werror -shared -fPIC -o $@ $<
 
 # Prints a table per core and writes target/bench.json.
-bench-cores: firmware bench-programs
+bench-cores: bench-programs
 	@$(SETUP) qemu qemu-riscv node
 	cargo run --quiet --release --package pipsqueak-boards --bin measure
 
-# With PyTorch, say with PYTHON=path/to/python, also training against it.
-bench: bench-cores
+# The same with rows for this machine, core `host`. With PyTorch, say with PYTHON=path/to/python, also training against it.
+bench: bench-programs
+	@$(SETUP) qemu qemu-riscv node
+	cargo bench --package pipsqueak --features encode --bench host -- --noplot
+	cargo run --quiet --release --package pipsqueak-boards --bin measure -- --host
 	cargo build --release
 	for model in models/*/model.pip; do target/release/trainer generate $$model --length 20000 > /dev/null || exit 1; done
 	@if $(PYTHON) -c "import torch" 2> /dev/null; then \

@@ -1,11 +1,12 @@
 #!/bin/sh
 # Installs what building, emulating or testing needs and this machine lacks. Says what it does; does nothing twice.
 #
-# usage: firmware/setup.sh [targets] [lints] [qemu] [qemu-riscv] [node] [python]
+# usage: firmware/setup.sh [targets] [lints] [qemu] [qemu-riscv] [node] [aarch64] [python]
 #   targets  the Rust toolchain and the boards' targets, by rustup; a C compiler, by apt-get
 #   lints    rustfmt and clippy, by rustup
 #   qemu     qemu-system-arm, by apt-get: emulates the micro:bit and the STM32F405
 #   qemu-riscv  qemu-system-riscv32, by apt-get: a RISC-V core to count on
+#   aarch64  the Rust target, by rustup; qemu-aarch64, by apt-get: runs programs of 64-bit ARM
 #   python   Python with onnx and onnxruntime, in target/python: judges the ONNX files that we write
 #   node     node and rp2040js, by apt-get and npm: emulates the Pico
 set -eu
@@ -77,6 +78,10 @@ for what in "$@"; do
                 [ -e $record ] && [ ! package-lock.json -nt $record ] || run npm ci --no-audit --no-fund
             )
             ;;
+        aarch64)
+            rustup_add target aarch64-unknown-linux-musl
+            have qemu-aarch64 || apt qemu-user
+            ;;
         python)
             have python3 || apt python3
             if ! [ -x target/python/bin/onnxruntime_test ]; then
@@ -85,6 +90,6 @@ for what in "$@"; do
                 run target/python/bin/pip install --quiet numpy onnx onnxruntime
             fi
             ;;
-        *) fail "expected targets, lints, qemu, qemu-riscv, node or python, found $what" ;;
+        *) fail "expected targets, lints, qemu, qemu-riscv, node, aarch64 or python, found $what" ;;
     esac
 done

@@ -7,7 +7,9 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use pipsqueak_kernels::fixed::Scale;
+use pipsqueak_kernels::cell::Gru;
 use pipsqueak_kernels::kernel::{ROWS, pack, padded};
+use pipsqueak_kernels::rows::{DENSE_QUADS, Panel, Record};
 use rand_core::Rng;
 use rand_pcg::Pcg32;
 
@@ -249,23 +251,29 @@ pub fn encode(parts: &Parts) -> Result<Vec<u32>, EncodeError> {
     }
     for gru in &parts.layers {
         let [z, r, h] = &gru.gates;
-        // Gates over the same vector stand together.
-        if !gru.factors.is_empty() && gru.layer.cell == Cell::GruResetAfter {
-            out.rows(&[z, r, h]);
-        } else {
-            out.rows(&[z, r]);
-            out.rows(&[h]);
+        let gates = [z, r, h, &gru.candidate].map(|rows| rows.quads());
+        let shape = Gru {
+            reset_after: gru.layer.cell == Cell::GruResetAfter,
+            // Whether there is an input vector is all that the panels depend on.
+            inputs: usize::from(gru.factors.is_empty()),
+            units: gru.layer.hidden.into(),
+        };
+        for run in shape.runs() {
+            for block in 0..gates[0].len() {
+                for panel in *run {
+                    out.panel(panel, &gates, gru, block);
+                }
+            }
         }
-        let units = usize::from(gru.layer.hidden);
-        if !gru.factors.is_empty() {
-            out.words(interleaved(&gru.factors, units));
-        }
-        if !gru.candidate_bias.is_empty() {
-            out.words(interleaved(&gru.candidate_bias, units));
-        }
-        out.rows(&[&gru.candidate]);
     }
-    out.rows(&[&parts.head]);
+    for panel in parts.head.quads().chunks(DENSE_QUADS) {
+        for quad in panel {
+            out.words(quad.record);
+        }
+        for quad in panel {
+            out.words(quad.weights.iter().copied());
+        }
+    }
 
     let Writer(mut image) = out;
     let length = image.len() as u32;
@@ -312,25 +320,53 @@ impl Writer {
         self.0.extend(words.flat_map(u32::to_le_bytes));
     }
 
-    /// Matrices of the same shape, block by block in turn.
-    fn rows(&mut self, gates: &[&Rows]) {
-        let blocks: Vec<Vec<Vec<[i8; ROWS]>>> = gates.iter().map(|rows| rows.blocks()).collect();
-        for block in 0..blocks[0].len() {
-            for gate in &blocks {
-                self.words(pack(&gate[block]));
+    /// The records of a block's panel, then its weights.
+    fn panel(&mut self, panel: &Panel, gates: &[Vec<Quad>; 4], gru: &GruParts, block: usize) {
+        let units = usize::from(gru.layer.hidden);
+        for &(gate, record) in panel.gates {
+            self.words(gates[gate][block].record);
+            if record == Record::Candidate {
+                self.words(quad(&gru.candidate_bias, block));
+            }
+            if record != Record::Plain {
+                self.words(quad(&gru.factors[gate * units..][..units], block));
             }
         }
-        let count = gates[0].bias.len();
-        let biases: Vec<i32> = gates.iter().flat_map(|rows| rows.bias.clone()).collect();
-        let scales = gates.iter().flat_map(|rows| rows.scale.iter().map(|s| s.0));
-        self.words(interleaved(&biases, count));
-        self.words(interleaved(&scales.collect::<Vec<u32>>(), count));
+        for &(gate, _) in panel.gates {
+            self.words(gates[gate][block].weights.iter().copied());
+        }
     }
 }
 
+/// Four rows.
+struct Quad {
+    /// Biases and scales.
+    record: [u32; 2 * ROWS],
+    weights: Vec<u32>,
+}
+
+/// Values 4 `index` to 4 `index` + 3, or zeros after the last.
+fn quad(values: &[i32], index: usize) -> [u32; ROWS] {
+    let value = |lane: usize| values.get(ROWS * index + lane).copied().unwrap_or_default();
+    core::array::from_fn(|lane| value(lane) as u32)
+}
+
 impl Rows {
-    /// The padded columns of each block of four rows.
-    fn blocks(&self) -> Vec<Vec<[i8; ROWS]>> {
+    /// Four rows at a time, padded.
+    fn quads(&self) -> Vec<Quad> {
+        let scales: Vec<i32> = self.scale.iter().map(|scale| scale.0 as i32).collect();
+        let with_record = |(index, columns): (usize, Vec<[i8; ROWS]>)| {
+            let record = [quad(&self.bias, index), quad(&scales, index)];
+            Quad {
+                record: bytemuck::cast(record),
+                weights: pack(&columns).collect(),
+            }
+        };
+        self.columns_by_four().into_iter().enumerate().map(with_record).collect()
+    }
+
+    /// The padded columns of four rows at a time.
+    fn columns_by_four(&self) -> Vec<Vec<[i8; ROWS]>> {
         let width: usize = self.columns.iter().sum();
         let rows = self.bias.len();
         assert_eq!(

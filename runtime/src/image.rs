@@ -15,24 +15,26 @@
 //! | section | type and shape |
 //! |---|---|
 //! | vocabulary | u32 offsets `[V + 1]`, u16 ids by text `[V]`, UTF-8 |
-//! | token table (embedding = 0) | i8 `[V][3H]`, gates in the order of the rows: what a token adds, times its row's factor |
+//! | token table (embedding = 0) | i8 `[V][3H]`, in the order of [`pipsqueak_kernels::cell`]: what a token adds, times its row's factor |
 //! | or embedding (embedding = E) | i8 `[V][E]`, in 1/128 of each column's scale, which the weights hold |
-//! | each layer | [`crate::cell`] |
-//! | head | rows V x H, with bias and scale |
+//! | each layer | [`pipsqueak_kernels::cell`] |
+//! | head | a dense layer, H to V: [`pipsqueak_kernels::rows`] |
 //!
 //! The CRC finds accidents, not intent: whoever can write an image can write its CRC. So nothing is trusted for being
 //! covered by it, and [`Image::parse`] checks shapes, vocabulary and the range of every row from the weights themselves.
 
-use crate::cell::{Gru, Rows};
+use crate::certificate;
 use crate::vocabulary::Vocabulary;
 use crc::{CRC_32_ISO_HDLC, Crc, NoTable};
-use pipsqueak_kernels::kernel::padded;
+use pipsqueak_kernels::cell::Gru;
+use pipsqueak_kernels::kernel::{ROWS, padded};
+use pipsqueak_kernels::rows::{DENSE_QUADS, Panel, Record, dense_panel};
 use serde::{Deserialize, Serialize};
 
 /// The first bytes of an image.
 pub const MAGIC: [u8; 4] = *b"PIPS";
 /// The format that this library reads and writes.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// Bytes before the metadata.
 pub const HEADER_LEN: usize = 16;
 /// The most layers of a network.
@@ -267,20 +269,24 @@ impl<'a> Image<'a> {
     /// The range certificate of every row, and that the sections end where the image does.
     fn check_rows(&self, mut sections: Sections<'a>) -> Result<(), ImageError> {
         sections.take::<i8>(self.input_len())?;
-        for (index, shape) in self.shapes().enumerate() {
-            let range = |row| ImageError::Range {
-                layer: index as u8,
-                row,
-            };
-            Gru::take(&mut sections, shape)?.check().map_err(range)?;
-        }
-        let range = |row| ImageError::Range {
-            layer: self.layers.len() as u8,
-            row,
+        let range = |layer: usize| {
+            let layer = layer as u8;
+            move |row| ImageError::Range { layer, row }
         };
-        self.take_head(&mut sections)?
-            .check(&|_| 0)
-            .map_err(range)?;
+        for (index, gru) in self.shapes().enumerate() {
+            let words = sections.take(gru.words())?;
+            let blocks = gru.units / ROWS;
+            let run = |run: &&'static [Panel]| {
+                core::iter::repeat_n(*run, blocks).flatten().copied()
+            };
+            let panels = gru.runs().iter().flat_map(run);
+            certificate::check(words, panels, |over| gru.columns(over)).map_err(range(index))?;
+        }
+        let (quads, units) = self.head_shape();
+        let words = sections.take(head_words(quads, units))?;
+        let panels = (0..quads).step_by(DENSE_QUADS);
+        let panels = panels.map(|first| dense_panel((quads - first).min(DENSE_QUADS)));
+        certificate::check(words, panels, |_| units).map_err(range(self.layers.len()))?;
         match sections.rest.len() {
             0 => Ok(()),
             _ => Err(ImageError::Length {
@@ -290,13 +296,10 @@ impl<'a> Image<'a> {
         }
     }
 
-    /// The head's rows.
-    fn take_head(&self, sections: &mut Sections<'a>) -> Result<Rows<'a>, ImageError> {
-        let units = self
-            .layers
-            .last()
-            .map_or(0, |layer| usize::from(layer.hidden));
-        Rows::take(sections, self.vocabulary.len(), padded(units))
+    /// Runs of four rows of the head, and its columns.
+    fn head_shape(&self) -> (usize, usize) {
+        let units = self.layers.last().map_or(0, |layer| layer.hidden.into());
+        (padded(self.vocabulary.len()) / ROWS, padded(units))
     }
 
     /// Bytes of the token table or embedding.
@@ -327,17 +330,16 @@ impl<'a> Image<'a> {
         )
     }
 
-    /// What each layer's step needs to know of its shape.
-    pub(crate) fn shapes(&self) -> impl Iterator<Item = LayerShape> {
-        let mut inputs = usize::from(self.embedding);
+    /// The layers' cells.
+    pub(crate) fn shapes(&self) -> impl Iterator<Item = Gru> {
+        let mut inputs = padded(self.embedding.into());
         self.layers.iter().map(move |layer| {
-            let shape = LayerShape {
-                cell: layer.cell,
-                hidden: layer.hidden.into(),
-                inputs,
-            };
-            inputs = layer.hidden.into();
-            shape
+            let units = padded(layer.hidden.into());
+            Gru {
+                reset_after: layer.cell == Cell::GruResetAfter,
+                inputs: core::mem::replace(&mut inputs, units),
+                units,
+            }
         })
     }
 
@@ -352,13 +354,13 @@ impl<'a> Image<'a> {
         sections
     }
 
-    /// The head's rows; parse has read them before.
-    pub(crate) fn head(&self) -> Option<Rows<'a>> {
-        let mut sections = self.layer_sections();
-        for shape in self.shapes() {
-            Gru::take(&mut sections, shape).ok()?;
-        }
-        self.take_head(&mut sections).ok()
+    /// The head's words, with which the image ends, and its columns.
+    pub(crate) fn head(&self) -> (&'a [u32], usize) {
+        let (quads, units) = self.head_shape();
+        let length = 4 * head_words(quads, units);
+        let words = self.bytes.get(self.bytes.len().saturating_sub(length)..);
+        let words = words.and_then(|words| bytemuck::try_cast_slice(words).ok());
+        (words.unwrap_or_default(), units)
     }
 
     /// Bytes of the image.
@@ -405,13 +407,9 @@ impl<'a> Image<'a> {
     }
 }
 
-/// What a layer's sections and step depend on. All in elements, not padded.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct LayerShape {
-    pub cell: Cell,
-    pub hidden: usize,
-    /// 0 where the token table has the input's products.
-    pub inputs: usize,
+/// Words of a head.
+fn head_words(quads: usize, columns: usize) -> usize {
+    (columns + Record::Plain.words()).saturating_mul(quads)
 }
 
 /// The image's own bytes and its metadata's, after everything that can be said without decoding.

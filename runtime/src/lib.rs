@@ -32,7 +32,7 @@ extern crate std;
 #[cfg(target_endian = "big")]
 compile_error!("images are little-endian and read in place: a big-endian target is not supported");
 
-mod cell;
+mod certificate;
 #[cfg(any(test, feature = "encode"))]
 pub mod encode;
 mod generate;
@@ -55,7 +55,7 @@ pub use vocabulary::Vocabulary;
 /// Bytes of RAM of a parsed [`Image`] on a 32-bit board.
 pub const IMAGE_RAM: usize = 80;
 /// Bytes of RAM of a [`Generator`] on a 32-bit board, its workspace apart.
-pub const GENERATOR_RAM: usize = 56;
+pub const GENERATOR_RAM: usize = 48;
 
 #[cfg(target_pointer_width = "32")]
 const _: () = assert!(size_of::<Image>() == IMAGE_RAM && size_of::<Generator>() == GENERATOR_RAM);

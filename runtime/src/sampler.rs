@@ -1,6 +1,6 @@
 //! Draws a token from logits: softmax at a temperature, in integers.
 
-use pipsqueak_kernels::activation::exp2_negative;
+use pipsqueak_kernels::draw::Weights;
 use rand_core::Rng;
 
 /// A temperature in steps of 1/10,000: 0 for the most likely token always, else 0.01 to 100.
@@ -98,7 +98,7 @@ impl core::fmt::Display for Temperature {
 #[derive(Clone, Copy, Debug)]
 pub struct Sampler {
     /// `log2(e) / T` as a 16-bit mantissa and the shift below; 0 for greedy.
-    coefficient: u32,
+    coefficient: u16,
     /// Bits right (left when negative) from distance times coefficient, at no fraction bits, to Q16.
     shift: i32,
     /// 0: no limit.
@@ -128,7 +128,7 @@ impl Sampler {
         }
         let excess = 48 - coefficient.leading_zeros() as i32;
         Self {
-            coefficient: (coefficient >> excess) as u32,
+            coefficient: (coefficient >> excess) as u16,
             shift: 24 - excess,
             top_k,
         }
@@ -146,75 +146,20 @@ impl Sampler {
                 .max_by_key(|(_, logit)| **logit);
             return best.map_or(0, |(token, _)| token as u16);
         }
-        let total = self
-            .weights(logits, logit_bits)
-            .fold(0u32, u32::wrapping_add);
-        let mut rest = ((u64::from(rng.next_u32()) * u64::from(total)) >> 32) as u32;
-        for (token, weight) in self.weights(logits, logit_bits).enumerate() {
-            match rest.checked_sub(weight) {
-                Some(below) => rest = below,
-                None => return token as u16,
-            }
-        }
-        0
+        self.prepare(logits, logit_bits).draw(logits, rng.next_u32())
     }
 
     /// The weight of each token: the distribution of [`draw`](Self::draw) is these over their sum, to within 2^-32 each.
     /// When greedy, all weigh the same.
     pub fn weights(&self, logits: &[i16], logit_bits: u32) -> impl Iterator<Item = u32> {
-        let max = logits.iter().copied().max().unwrap_or(0);
-        let bits = (31 - logits.len().next_power_of_two().trailing_zeros()).min(24);
-        let (least, mut ties) = self.least(logits);
+        let weights = self.prepare(logits, logit_bits);
+        let weight = move |(token, logit): (usize, &i16)| weights.of(token, *logit);
+        logits.iter().enumerate().map(weight)
+    }
+
+    fn prepare(&self, logits: &[i16], logit_bits: u32) -> Weights {
         let shift = self.shift + logit_bits as i32;
-        let sampler = *self;
-        logits.iter().map(move |&logit| {
-            if logit < least || (logit == least && ties == 0) {
-                return 0;
-            }
-            if logit == least {
-                ties -= 1;
-            }
-            sampler.weight(max.abs_diff(logit), shift, bits)
-        })
-    }
-
-    /// `2^-(distance * coefficient >> shift)`, rounded to `bits` fraction bits.
-    #[inline(always)]
-    fn weight(&self, distance: u16, shift: i32, bits: u32) -> u32 {
-        const END: u32 = 32 << 16;
-        // A 16-bit number times one below 2^16.
-        let product = u32::from(distance) * self.coefficient;
-        let exponent = match shift {
-            0.. => product >> shift.min(31),
-            _ if product > END >> (-shift).min(31) => END,
-            _ => product << (-shift).min(31),
-        };
-        if exponent >= END {
-            return 0;
-        }
-        let down = 25 - bits;
-        (exp2_negative(exponent) + (1 << down >> 1)) >> down
-    }
-
-    /// The smallest logit that may be drawn, and how many of its equals.
-    fn least(&self, logits: &[i16]) -> (i16, usize) {
-        let k = usize::from(self.top_k);
-        if k == 0 || k >= logits.len() {
-            return (i16::MIN, usize::MAX);
-        }
-        // The largest value that k logits reach, bit by bit from the top.
-        let reach = |value: u16| {
-            logits
-                .iter()
-                .filter(|&&logit| (logit as u16 ^ 0x8000) >= value)
-                .count()
-        };
-        let value = (0..16).rev().fold(0u16, |value, bit| {
-            let higher = value | 1 << bit;
-            if reach(higher) >= k { higher } else { value }
-        });
-        let above = value.checked_add(1).map_or(0, reach);
-        ((value ^ 0x8000) as i16, k - above)
+        Weights::new(logits, self.coefficient, shift, self.top_k.into())
     }
 }
 

@@ -1,8 +1,8 @@
 //! The hidden state and the step of a whole network.
 
-use crate::cell::Gru;
-use crate::image::{Cell, Image};
-use pipsqueak_kernels::kernel::{Operand, ROWS, padded};
+use crate::image::Image;
+use pipsqueak_kernels::kernel::padded;
+use pipsqueak_kernels::rows::dense;
 
 /// Where things stand in a workspace, in i16 elements: `[embedded token][state of each layer][scratch]`.
 ///
@@ -18,13 +18,9 @@ impl Plan {
     pub(crate) fn new(image: &Image) -> Self {
         let mut scratch = padded(image.embedding());
         let mut largest = padded(image.vocabulary().len());
-        for shape in image.shapes() {
-            let units = padded(shape.hidden);
-            scratch += units;
-            largest = largest.max(match shape.cell {
-                Cell::GruResetAfter => units,
-                Cell::GruResetBefore => 2 * units + padded(shape.inputs),
-            });
+        for gru in image.shapes() {
+            scratch += gru.units;
+            largest = largest.max(gru.scratch());
         }
         Self {
             scratch,
@@ -108,17 +104,16 @@ impl<'i, 'w> State<'i, 'w> {
         }
         let mut sections = self.image.layer_sections();
         let mut start = 0;
-        for shape in self.image.shapes() {
+        for gru in self.image.shapes() {
             // Parse has taken every section before.
-            let Ok(gru) = Gru::take(&mut sections, shape) else {
+            let Ok(words) = sections.take(gru.words()) else {
                 return;
             };
-            let inputs = padded(shape.inputs);
-            let end = start + inputs + padded(shape.hidden);
+            let end = start + gru.inputs + gru.units;
             if let Some(joint) = states.get_mut(start..end) {
-                gru.step(row, joint, scratch);
+                gru.step(words, row, joint, scratch);
             }
-            start += inputs;
+            start += gru.inputs;
         }
     }
 
@@ -144,35 +139,15 @@ impl<'i, 'w> State<'i, 'w> {
     /// Computes the logits of the last layer's state: V values with [`Image::logit_bits`] fraction bits.
     /// They stand in the workspace until the next step.
     pub fn logits(&mut self) -> &[i16] {
-        let units = self
-            .image
-            .layers()
-            .last()
-            .map_or(0, |l| padded(l.hidden.into()));
         let (states, scratch) = self
             .memory
             .split_at_mut_checked(self.scratch)
             .unwrap_or_default();
-        let top = Operand::new(
-            states
-                .get(states.len().saturating_sub(units)..)
-                .unwrap_or_default(),
-        );
-        if let Some(head) = self.image.head() {
-            for (index, logits) in scratch
-                .as_chunks_mut::<ROWS>()
-                .0
-                .iter_mut()
-                .enumerate()
-                .take(head.blocks())
-            {
-                let mut outputs = [[0; ROWS]];
-                head.outputs(index, top, &mut outputs);
-                *logits = outputs[0].map(|logit| logit as i16);
-            }
-        }
-        scratch
-            .get(..self.image.vocabulary().len())
-            .unwrap_or_default()
+        let tokens = self.image.vocabulary().len();
+        let (words, units) = self.image.head();
+        let top = states.get(states.len().saturating_sub(units)..);
+        let logits = scratch.get_mut(..padded(tokens)).unwrap_or_default();
+        dense(words, top.unwrap_or_default(), logits);
+        logits.get(..tokens).unwrap_or_default()
     }
 }

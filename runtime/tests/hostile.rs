@@ -101,7 +101,7 @@ fn random_bytes_behind_a_good_seal() {
                     [0, 0xff, 0x80, 0x7f, rng.next_u32() as u8][rng.next_u32() as usize % 5];
             }
             mutant[..4].copy_from_slice(b"PIPS");
-            mutant[8..10].copy_from_slice(&1u16.to_le_bytes());
+            mutant[8..10].copy_from_slice(&pipsqueak::image::VERSION.to_le_bytes());
             seal(&mut mutant);
             let _ = survives(&mutant);
         }
@@ -126,7 +126,7 @@ fn refusals_say_what_was_expected_and_found() {
     );
     assert_eq!(
         refused(&|i| i[8] = 9),
-        "image format: expected version 1, found 9; export the model anew"
+        "image format: expected version 2, found 9; export the model anew"
     );
     assert_eq!(
         refused(&|i| i.fill(0xff)),

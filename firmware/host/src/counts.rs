@@ -1,7 +1,7 @@
 //! Instructions, cycles and bytes of the runtime on emulated cores, beside its peers'.
 //!
 //! `firmware/bench` has one function per item. QEMU with the plugin `count.c`, and rp2040js, count what each takes from its
-//! first instruction to its return, with all that it calls. Sizes come from the firmware that the boards ship.
+//! first instruction to its return, with all that it calls. The size is that of the same program.
 
 use std::{
     collections::BTreeMap,
@@ -11,24 +11,24 @@ use std::{
     process::Command,
 };
 
-use object::{Object as _, ObjectSymbol as _};
+use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 use pipsqueak::{Cell, Image, Layer, encode};
 use serde::Serialize;
 use tempfile::NamedTempFile;
 use thiserror::Error;
 
-use crate::{Board, emulator::RP2040_FLASH, firmware, peers};
+use crate::{emulator::RP2040_FLASH, firmware, peers, speeds};
 
-/// One number about one core.
+/// One number about one core, or about this machine.
 #[derive(Clone, Debug, Serialize)]
 pub struct Count {
-    /// Which core.
+    /// Which core; `host` for this machine.
     pub core: &'static str,
     /// Which item.
     pub what: &'static str,
-    /// The number: a mean over calls, rounded.
+    /// The number: a mean over calls, rounded; of times the median.
     pub value: u64,
-    /// `instructions`, `cycles` or `bytes`.
+    /// `instructions`, `cycles`, `bytes` or `tokens_per_second`: how many tokens the item allows, done once for each.
     pub unit: &'static str,
     /// The best peer's name and how it was measured, where there is one.
     pub peer: Option<&'static str>,
@@ -85,6 +85,12 @@ pub enum CountError {
         /// What it said.
         found: String,
     },
+    /// A benchmark has left no time.
+    #[error("{}: expected criterion's median in nanoseconds, found none; measure it anew: make bench", path.display())]
+    Time {
+        /// The file.
+        path: PathBuf,
+    },
     /// The program found a text other than the host's.
     #[error("{core}: the program panicked: its text is not the host's, or the runtime is broken")]
     Panicked {
@@ -101,8 +107,8 @@ struct Core {
     name: &'static str,
     target: &'static str,
     emulator: Emulator,
-    /// The board that ships the runtime for it.
-    board: Option<&'static str>,
+    /// How its numbers were found.
+    method: &'static str,
 }
 
 enum Emulator {
@@ -123,13 +129,13 @@ static CORES: [Core; 3] = [
             machine: &["-M", "mps2-an386"],
             install: "firmware/setup.sh qemu",
         },
-        board: Some("stm32f405"),
+        method: "QEMU mps2-an386: instructions exact, cycles by the core's manual, no wait states",
     },
     Core {
         name: "cortex-m0plus",
         target: "thumbv6m-none-eabi",
         emulator: Emulator::Rp2040js,
-        board: Some("pico"),
+        method: "rp2040js: instructions exact, cycles by the core's manual, stalls of the flash not modelled",
     },
     Core {
         name: "rv32imac",
@@ -139,7 +145,7 @@ static CORES: [Core; 3] = [
             machine: &["-M", "virt", "-bios", "none"],
             install: "firmware/setup.sh qemu-riscv",
         },
-        board: None,
+        method: "QEMU virt: instructions exact",
     },
 ];
 
@@ -162,7 +168,7 @@ const FAILURE: &str = "failure";
 /// Where the emulator stops.
 const FINISH: &str = "finish";
 
-/// Counts on every core, by what `make bench-programs` and `make firmware` have built in a checkout of the repository.
+/// Counts on every core, by what `make bench-programs` has built in a checkout of the repository.
 ///
 /// # Errors
 /// Something is not built or not installed, or a core makes another text than the host.
@@ -180,15 +186,16 @@ pub fn counts(repository: &Path) -> Result<Vec<Count>, CountError> {
         }
         push(PEAK_STACK, taken[PEAK_STACK].calls, "bytes");
         push("ram", ram(), "bytes");
-        if let Some(board) = core.board.and_then(Board::find) {
-            push(
-                "code_and_tables",
-                code_and_tables(repository, board)?,
-                "bytes",
-            );
-        }
+        let size = code_and_tables(&core.program(repository))?;
+        push("code_and_tables", size, "bytes");
     }
     Ok(counts)
+}
+
+/// How the numbers of `core` were found.
+pub fn method(core: &str) -> &'static str {
+    let found = CORES.iter().find(|known| known.name == core);
+    found.map_or(speeds::METHOD, |core| core.method)
 }
 
 /// What a function took, in all its calls.
@@ -206,12 +213,14 @@ impl Calls {
 }
 
 impl Core {
+    fn program(&self, repository: &Path) -> PathBuf {
+        let target = repository.join("firmware/target").join(self.target);
+        target.join("release/pipsqueak-bench")
+    }
+
     /// Runs the program to its end.
     fn run(&self, repository: &Path) -> Result<BTreeMap<String, Calls>, CountError> {
-        let path = repository
-            .join("firmware/target")
-            .join(self.target)
-            .join("release/pipsqueak-bench");
+        let path = self.program(repository);
         let elf = read(&path, "bench-programs")?;
         let address = |name| {
             let symbols = symbols(&elf, &path)?;
@@ -314,7 +323,7 @@ fn parse(line: &str) -> Option<(String, Calls)> {
     Some((name, calls))
 }
 
-fn read(path: &Path, target: &str) -> Result<Vec<u8>, CountError> {
+pub(crate) fn read(path: &Path, target: &str) -> Result<Vec<u8>, CountError> {
     fs::read(path).map_err(|error| CountError::NotBuilt {
         path: path.to_path_buf(),
         error,
@@ -345,23 +354,33 @@ fn symbols(elf: &[u8], path: &Path) -> Result<Vec<Symbol>, CountError> {
     Ok(symbols.collect())
 }
 
-/// Bytes of what a 128-unit image needs to run from its bytes on, in the firmware that `board` ships.
+/// Bytes of what an image needs to run, from its bytes to a drawn token: code and tables of the program, all that it has
+/// but its own parts.
 ///
-/// Functions and tables of the runtime and of the crates that read images for it; not what only the console asks for.
-fn code_and_tables(repository: &Path, board: &Board) -> Result<u64, CountError> {
-    let path = board.firmware(repository);
-    let elf = read(&path, &format!("firmware-{}", board.name))?;
-    let ours = |name: &str| {
-        let name = format!("{:#}", rustc_demangle::demangle(name));
-        let runs = ["pipsqueak::", "postcard::", "serde_core::", "crc::"];
-        let shows = ["::fmt", "Temperature::parse", "longest_match"];
-        runs.iter()
-            .any(|part| name.trim_start_matches('<').starts_with(part))
-            && !shows.iter().any(|part| name.ends_with(part))
+/// So code counts wherever the compiler put it, with what it calls of the compiler's and the language's libraries.
+fn code_and_tables(path: &Path) -> Result<u64, CountError> {
+    let elf = read(path, "bench-programs")?;
+    let own = |symbol: &Symbol| {
+        let name = format!("{:#}", rustc_demangle::demangle(&symbol.name));
+        name.starts_with("pipsqueak_bench::")
+            || name.starts_with("matvec_")
+            || ["main", "enable_fpu", PEAK_STACK, FAILURE, FINISH].contains(&&*name)
     };
-    let symbols = symbols(&elf, &path)?;
-    let counted = symbols.iter().filter(|symbol| ours(&symbol.name));
-    Ok(counted.map(|symbol| symbol.bytes).sum())
+    // The linker may give two names to one function.
+    let own: BTreeMap<u64, u64> = symbols(&elf, path)?
+        .iter()
+        .filter(|symbol| own(symbol))
+        .map(|symbol| (symbol.address, symbol.bytes))
+        .collect();
+    let file = object::File::parse(&*elf).map_err(|error| CountError::Elf {
+        path: path.to_path_buf(),
+        error,
+    })?;
+    let sections = file
+        .sections()
+        .filter(|section| matches!(section.name(), Ok(".text" | ".rodata")));
+    let all: u64 = sections.map(|section| section.size()).sum();
+    Ok(all - own.values().sum::<u64>())
 }
 
 /// Bytes of RAM beside a 128-unit image of 64 tokens: workspace, parsed image, generator.

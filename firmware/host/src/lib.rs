@@ -1,4 +1,5 @@
-//! The boards as the host sees them: what they hold, and their emulators; and what the runtime costs on their cores.
+//! The boards as the host sees them: what they hold, and their emulators; and what the runtime costs on their cores and on
+//! the host.
 
 mod catalog;
 mod counts;
@@ -6,10 +7,12 @@ mod emulator;
 mod firmware;
 mod peers;
 mod session;
+mod speeds;
 
 pub use catalog::{BOARDS, Board, DropFile, Emulator};
-pub use counts::{Count, CountError, counts};
+pub use counts::{Count, CountError, counts, method};
 pub use emulator::{EmulatorError, Machine};
 pub use firmware::{Firmware, FirmwareError, Segment};
 pub use peers::METHOD as PEERS_METHOD;
 pub use session::{LINE_BYTES, Session, SessionError};
+pub use speeds::speeds;

@@ -11,11 +11,11 @@
 use crate::fixed::saturate;
 
 const TANH_STEPS: usize = 512;
-/// `tanh(i / 64)` in Q16 for i = 0 to 512, that is 0 to 8; at most 65535.
-static TANH: [u16; TANH_STEPS + 1] = {
-    let mut table = [0; TANH_STEPS + 1];
+/// `tanh(i / 64)` in Q16 for i = 0 to 513, that is 0 to 8 and one more for kernels; at most 65535.
+pub(crate) static TANH: [u16; TANH_STEPS + 2] = {
+    let mut table = [0; TANH_STEPS + 2];
     let mut i = 0;
-    while i <= TANH_STEPS {
+    while i < table.len() {
         let e = exp(-2.0 * i as f64 / 64.0);
         let value = (65536.0 * (1.0 - e) / (1.0 + e) + 0.5) as u32;
         table[i] = if value > 65535 { 65535 } else { value as u16 };
@@ -24,17 +24,25 @@ static TANH: [u16; TANH_STEPS + 1] = {
     table
 };
 
-const EXP2_STEPS: usize = 64;
-/// `2^-(i / 64)` in Q15 for i = 0 to 64.
-static EXP2: [u16; EXP2_STEPS + 1] = {
-    let mut table = [0; EXP2_STEPS + 1];
+pub(crate) const EXP2_STEPS: usize = 64;
+/// `2^-((i + 1) / 64)` for i = 0 to 63 in Q25, of which the 10 lowest bits are instead how much higher, in Q15, the one
+/// before is.
+pub(crate) static EXP2: [u32; EXP2_STEPS] = {
+    let mut table = [0; EXP2_STEPS];
     let mut i = 0;
-    while i <= EXP2_STEPS {
-        table[i] = (32768.0 * exp(-(i as f64) / 64.0 * core::f64::consts::LN_2) + 0.5) as u16;
+    while i < EXP2_STEPS {
+        let (high, low) = (exp2_q15(i), exp2_q15(i + 1));
+        table[i] = low << 10 | (high - low);
         i += 1;
     }
     table
 };
+
+/// `2^-(i / 64)` in Q15.
+#[allow(clippy::float_arithmetic, reason = "at compile time")]
+const fn exp2_q15(i: usize) -> u32 {
+    (32768.0 * exp(-(i as f64) / 64.0 * core::f64::consts::LN_2) + 0.5) as u32
+}
 
 /// `e^x` for x in [-16, 0], at compile time: the series at x / 64, squared six times.
 #[allow(clippy::float_arithmetic, reason = "at compile time")]
@@ -109,8 +117,8 @@ pub fn tanh(x: i16) -> i16 {
 #[inline(always)]
 pub fn exp2_negative(x: u32) -> u32 {
     let index = (x >> 10) as usize % EXP2_STEPS;
-    let (high, low) = (u32::from(EXP2[index]), u32::from(EXP2[index + 1]));
-    let value = (high << 10) - (high - low) * (x & 1023);
+    // 1024 times the difference above the low end, where x is at the high end: one of them stands in the word itself.
+    let value = EXP2[index] + (EXP2[index] & 1023) * (!x & 1023);
     value >> ((x >> 16) & 31)
 }
 

@@ -19,25 +19,27 @@ pub const MULTIPLIER_END: u32 = 1 << 14;
 pub const MAX_SHIFT: u32 = 24;
 
 /// A row's factor from accumulator to output: `multiplier * 2^-(15 + shift)`, in one word of the image.
+///
+/// The shift has the 5 highest bits and the multiplier all others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scale(pub u32);
 
 impl Scale {
     /// A scale of this multiplier, below [`MULTIPLIER_END`], and shift, at most [`MAX_SHIFT`].
     pub fn new(multiplier: u16, shift: u8) -> Self {
-        Self(u32::from(multiplier) | u32::from(shift) << 16)
+        Self(u32::from(multiplier) | u32::from(shift) << 27)
     }
 
-    /// The multiplier, 16 bits.
+    /// The multiplier, 27 bits.
     #[inline(always)]
     pub fn multiplier(self) -> u32 {
-        self.0 & 0xffff
+        self.0 & ((1 << 27) - 1)
     }
 
-    /// The shift, 16 bits.
+    /// The shift, 5 bits.
     #[inline(always)]
     pub fn shift(self) -> u32 {
-        self.0 >> 16
+        self.0 >> 27
     }
 }
 
@@ -62,9 +64,9 @@ pub fn saturate(value: i32) -> i16 {
 #[inline(always)]
 pub fn requantize(accumulator: i32, scale: Scale) -> i16 {
     const END: i32 = 1 << 17;
-    // The image's check bounds both fields; the masks let the compiler see it.
-    let shifted = (accumulator >> (scale.shift() & 31)).clamp(-END, END - 1);
-    let product = shifted * (scale.multiplier() & (MULTIPLIER_END - 1)) as i32;
+    let shifted = (accumulator >> scale.shift()).clamp(-END, END - 1);
+    // The image's check bounds the multiplier, so 16 bits hold it.
+    let product = shifted * (scale.multiplier() & 0xffff) as i32;
     saturate((product + (1 << 14)) >> 15)
 }
 

@@ -13,8 +13,11 @@
 //! | Cortex-M0, M0+, M3, M23 | `cortex_m0`: ARMv6-M |
 //! | RV32 with M | `riscv32` |
 //! | x86-64 | `x86_64`: AVX2, else SSE2, chosen when it runs |
+//! | 64-bit ARM | `aarch64`: NEON |
 //! | any other | portable |
 
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+mod aarch64;
 #[cfg(assembly)]
 mod assembly;
 #[cfg(assembly = "cortex_m0")]
@@ -26,12 +29,36 @@ mod riscv32;
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 mod x86_64;
 
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+use aarch64 as core_kernel;
 #[cfg(assembly)]
 use assembly as core_kernel;
-#[cfg(not(any(assembly, all(target_arch = "x86_64", target_feature = "sse2"))))]
+#[cfg(not(any(
+    assembly,
+    all(target_arch = "aarch64", target_feature = "neon"),
+    all(target_arch = "x86_64", target_feature = "sse2")
+)))]
 use portable as core_kernel;
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 use x86_64 as core_kernel;
+
+#[cfg(not(any(assembly = "cortex_m0", assembly = "cortex_m4")))]
+pub(crate) use crate::cell::gates_portable as gates;
+#[cfg(not(assembly = "cortex_m4"))]
+pub(crate) use crate::draw::largest_portable as largest;
+#[cfg(any(assembly = "cortex_m0", assembly = "cortex_m4"))]
+pub(crate) use assembly::gates;
+#[cfg(assembly = "cortex_m4")]
+pub(crate) use assembly::{largest, walk};
+
+#[cfg(not(assembly = "cortex_m4"))]
+#[inline(never)]
+pub(crate) fn walk(weight: &Weight, logits: &[i16], end: u32, rest: u32) -> (usize, u32) {
+    weight.walk_portable(logits, end, rest)
+}
+
+#[cfg(not(assembly = "cortex_m4"))]
+use crate::draw::Weight;
 
 /// Rows in a block.
 pub const ROWS: usize = 4;
@@ -64,6 +91,11 @@ impl<'a> Operand<'a> {
             pairs,
             correction: sum.wrapping_mul(128),
         }
+    }
+
+    /// Number of activations.
+    pub fn columns(&self) -> usize {
+        2 * self.pairs.len()
     }
 
     /// Writes the accumulators of blocks that stand one after another, each of as many words as there are activations.

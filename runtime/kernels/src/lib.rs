@@ -9,5 +9,8 @@
 extern crate std;
 
 pub mod activation;
+pub mod cell;
+pub mod draw;
 pub mod fixed;
 pub mod kernel;
+pub mod rows;

@@ -1,4 +1,5 @@
-//! Counts the runtime on emulated cores: a table per core on stdout, and a list in a file.
+//! Counts the runtime on emulated cores, and tells its speed on this machine: a table per core on stdout, and a list in a
+//! file.
 
 use std::{
     error::Error,
@@ -8,7 +9,7 @@ use std::{
 };
 
 use clap::Parser;
-use pipsqueak_boards::{Count, PEERS_METHOD, counts};
+use pipsqueak_boards::{Count, PEERS_METHOD, counts, method, speeds};
 
 /// Count instructions, cycles and bytes of the runtime on emulated cores.
 ///
@@ -16,6 +17,9 @@ use pipsqueak_boards::{Count, PEERS_METHOD, counts};
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
+    /// Also tell the speed on this machine, as the benchmarks of `make bench` have measured it
+    #[arg(long)]
+    host: bool,
     /// Where the list goes.
     #[arg(long, value_name = "JSON", default_value = "target/bench.json")]
     out: PathBuf,
@@ -32,7 +36,11 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let counts = counts(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."))?;
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut counts = counts(&repository)?;
+    if arguments.host {
+        counts.extend(speeds(&repository)?);
+    }
     for core in counts.chunk_by(|a, b| a.core == b.core) {
         print(core);
     }
@@ -47,11 +55,11 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 
 fn print(counts: &[Count]) {
     println!(
-        "\n{:<20} {:>10} {:<12}  {:>7}  {:>9}  peer",
+        "\n{:<20} {:>10} {:<17}  {:>7}  {:>9}  peer",
         counts[0].core, "ours", "", "per MAC", "peer's"
     );
     for count in counts {
-        let macs = multiplications(count.what);
+        let macs = multiplications(count.what).filter(|_| count.unit != "tokens_per_second");
         let each = macs.map_or(String::new(), |n| {
             format!("{:.3}", count.value as f64 / n as f64)
         });
@@ -59,7 +67,7 @@ fn print(counts: &[Count]) {
             .peer_value
             .map_or(String::new(), |value| value.to_string());
         let line = format!(
-            "{:<20} {:>10} {:<12}  {each:>7}  {peer:>9}  {}",
+            "{:<20} {:>10} {:<17}  {each:>7}  {peer:>9}  {}",
             count.what,
             count.value,
             count.unit,
@@ -67,6 +75,7 @@ fn print(counts: &[Count]) {
         );
         println!("{}", line.trim_end());
     }
+    println!("Ours: {}.", method(counts[0].core));
 }
 
 /// Multiply-accumulates of a matrix-vector product, by its name.

@@ -3,11 +3,18 @@
 
 use super::ROWS;
 #[cfg(assembly = "cortex_m0")]
-use super::cortex_m0::{NAME, kernel};
+use super::cortex_m0::{NAME, gates_kernel, kernel};
 #[cfg(assembly = "cortex_m4")]
-use super::cortex_m4::{NAME, kernel};
+use super::cortex_m4::{NAME, gates_kernel, kernel, largest_kernel, walk_kernel};
 #[cfg(assembly = "riscv32")]
 use super::riscv32::{NAME, kernel};
+#[cfg(any(assembly = "cortex_m0", assembly = "cortex_m4"))]
+use crate::{
+    activation::TANH,
+    cell::{GATES, RECORDS},
+};
+#[cfg(assembly = "cortex_m4")]
+use crate::{activation::EXP2, draw::Weight};
 
 pub(super) fn name() -> &'static str {
     NAME
@@ -29,4 +36,35 @@ pub(super) fn products(
     // SAFETY: `Operand::products`, the only caller, has checked that there are as many weights as `count` blocks need.
     // All is aligned by its type. The kernel reads those weights and the pairs, and writes `count` blocks to `out`.
     unsafe { kernel(out, weights.as_ptr(), x.start, x.end, correction, count) };
+}
+
+/// The new state of four units: [`crate::cell::gates_portable`].
+#[cfg(any(assembly = "cortex_m0", assembly = "cortex_m4"))]
+#[inline(always)]
+pub(crate) fn gates(
+    records: &[u32; RECORDS],
+    token: &[i8; GATES],
+    products: &[[i32; ROWS]; 3],
+    old: &[i16; ROWS],
+    new: &mut [i16; ROWS],
+) {
+    // SAFETY: the kernel reads and writes these arrays, whole, and the table.
+    unsafe { gates_kernel(records, token, products, old, new, TANH.as_ptr()) };
+}
+
+/// [`Weight::walk_portable`].
+#[cfg(assembly = "cortex_m4")]
+#[inline(always)]
+pub(crate) fn walk(weight: &Weight, logits: &[i16], end: u32, rest: u32) -> (usize, u32) {
+    // SAFETY: the kernel reads the weight, `logits.len()` logits and the table.
+    let both = unsafe { walk_kernel(weight, logits.as_ptr(), logits.len(), end, rest, &EXP2) };
+    (both as u32 as usize, (both >> 32) as u32)
+}
+
+/// [`crate::draw::largest_portable`].
+#[cfg(assembly = "cortex_m4")]
+pub(crate) fn largest(fours: &[[i16; 4]]) -> i32 {
+    // SAFETY: the kernel reads those logits.
+    let both = unsafe { largest_kernel(fours.as_ptr(), fours.len()) };
+    (both >> 16).max(i32::from(both as i16))
 }

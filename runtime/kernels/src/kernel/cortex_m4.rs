@@ -2,6 +2,9 @@
 #![allow(unsafe_code)]
 
 use super::ROWS;
+use crate::activation::EXP2_STEPS;
+use crate::cell::{GATES, RECORDS};
+use crate::draw::Weight;
 use core::arch::naked_asm;
 
 pub(super) const NAME: &str = "Cortex-M4 SMLAD";
@@ -99,5 +102,192 @@ pub(super) unsafe extern "C" fn kernel(
         "add sp, #16",
         "pop {{r4, r5, r6, r7, r8, r9, r10, r11, pc}}",
         ".purgem FOUR_COLUMNS",
+    )
+}
+
+/// The new state of four units: [`crate::cell::gates_portable`]. `table` is that of the activations.
+#[unsafe(naked)]
+pub(super) unsafe extern "C" fn gates_kernel(
+    records: *const [u32; RECORDS],
+    token: *const [i8; GATES],
+    products: *const [[i32; ROWS]; 3],
+    old: *const [i16; ROWS],
+    new: *mut [i16; ROWS],
+    table: *const u16,
+) {
+    // r5 is 2^14, which rounds a product of two Q15 numbers; r10 is 2^16 + 2, which rounds a sigmoid.
+    naked_asm!(
+        // The accumulator r6 and its scale r8 to the output r6.
+        ".macro REQUANTIZE",
+        "lsr r7, r8, #27",
+        "asr r6, r6, r7",
+        "ssat r6, #18, r6",
+        "uxth r8, r8",
+        "mla r6, r6, r8, r5",
+        "ssat r6, #16, r6, asr #15",
+        ".endm",
+        // 65536 tanh(|r6|) in r9, the sign of r6 in r7.
+        ".macro TANH_MAGNITUDE",
+        "asr r7, r6, #31",
+        "eor r6, r6, r7",
+        "sub r6, r6, r7",
+        "lsr r8, r6, #6",
+        "add r8, r4, r8, lsl #1",
+        "ldrh r9, [r8]",
+        "ldrh r8, [r8, #2]",
+        "and r6, r6, #63",
+        "sub r8, r8, r9",
+        "mul r6, r8, r6",
+        "add r6, r6, #32",
+        "add r9, r9, r6, lsr #6",
+        ".endm",
+        // r9 with the sign r7.
+        ".macro SIGNED",
+        "eor r9, r9, r7",
+        "sub r9, r9, r7",
+        ".endm",
+        // The sigmoid of r6.
+        ".macro SIGMOID to",
+        "TANH_MAGNITUDE",
+        "SIGNED",
+        "add r9, r9, r10",
+        "usat \\to, #15, r9, asr #2",
+        ".endm",
+        "push {{r4, r5, r6, r7, r8, r9, r10, r11, lr}}",
+        "ldrd r12, r4, [sp, #36]",
+        "mov r5, #0x4000",
+        "movw r10, #2",
+        "movt r10, #1",
+        "movs r6, #4",
+        "mov lr, r6",
+        // One unit. The reset gate.
+        "1:",
+        "ldr r6, [r2, #16]",
+        "ldr r7, [r0, #48]",
+        "ldr r8, [r0, #64]",
+        "ldr r9, [r0, #80]",
+        "ldrsb r11, [r1, #4]",
+        "add r6, r6, r7",
+        "mla r6, r9, r11, r6",
+        "REQUANTIZE",
+        "SIGMOID r11",
+        // The candidate.
+        "ldr r6, [r2, #32]",
+        "ldr r7, [r0, #96]",
+        "ldr r8, [r0, #112]",
+        "add r6, r6, r7",
+        "REQUANTIZE",
+        "ldr r7, [r0, #128]",
+        "ldr r8, [r0, #144]",
+        "ldrsb r9, [r1, #8]",
+        "mla r7, r8, r9, r7",
+        "mla r6, r6, r11, r7",
+        "add r6, r6, r5",
+        "ssat r6, #16, r6, asr #15",
+        "ssat r6, #16, r6, lsl #1",
+        "TANH_MAGNITUDE",
+        "add r9, r9, #1",
+        "usat r9, #15, r9, asr #1",
+        "SIGNED",
+        "mov r11, r9",
+        // The update gate.
+        "ldr r6, [r2], #4",
+        "ldr r7, [r0, #16]",
+        "ldr r8, [r0, #32]",
+        "ldrsb r9, [r1], #1",
+        "mla r6, r8, r9, r6",
+        "mov r8, r7",
+        "ldr r7, [r0], #4",
+        "add r6, r6, r7",
+        "REQUANTIZE",
+        "SIGMOID r6",
+        // Between the candidate and the old state.
+        "ldrsh r7, [r3], #2",
+        "sub r7, r7, r11",
+        "mla r6, r6, r7, r5",
+        "add r6, r11, r6, asr #15",
+        "strh r6, [r12], #2",
+        "subs lr, #1",
+        "bne 1b",
+        "pop {{r4, r5, r6, r7, r8, r9, r10, r11, pc}}",
+        ".purgem SIGMOID",
+        ".purgem SIGNED",
+        ".purgem TANH_MAGNITUDE",
+        ".purgem REQUANTIZE",
+    )
+}
+
+/// [`Weight::walk_portable`]: how many logits it passed in the lower half, what is left in the upper one.
+#[unsafe(naked)]
+pub(super) unsafe extern "C" fn walk_kernel(
+    weight: *const Weight,
+    logits: *const i16,
+    count: usize,
+    end: u32,
+    rest: u32,
+    table: *const [u32; EXP2_STEPS],
+) -> u64 {
+    naked_asm!(
+        "push {{r4, r5, r6, r7, r8, r9, r10, r11, lr}}",
+        "ldrd r8, r9, [sp, #36]",
+        "ldm r0, {{r4, r5, r6, r7}}",
+        "movw r10, #1023",
+        "push {{r2}}",
+        "cbz r2, 3f",
+        "1:",
+        "ldrsh r11, [r1], #2",
+        "sub r11, r4, r11",
+        "cmp r11, r3",
+        "bhs 2f",
+        "mul r11, r11, r5",
+        "lsr r11, r11, r6",
+        "ubfx r12, r11, #10, #6",
+        "ldr r12, [r9, r12, lsl #2]",
+        // lr: how far below the high end; r11: whole exponents.
+        "bic lr, r10, r11",
+        "lsr r11, r11, #16",
+        "and r0, r12, r10",
+        "mla r12, r0, lr, r12",
+        "lsr r12, r12, r11",
+        // The carry is the bit that rounds.
+        "lsrs r12, r12, r7",
+        "adc r12, r12, #0",
+        "subs r8, r8, r12",
+        "blo 4f",
+        "2:",
+        "subs r2, #1",
+        "bne 1b",
+        "3:",
+        "pop {{r0}}",
+        "sub r0, r0, r2",
+        "mov r1, r8",
+        "pop {{r4, r5, r6, r7, r8, r9, r10, r11, pc}}",
+        // Not this one.
+        "4:",
+        "add r8, r8, r12",
+        "b 3b",
+    )
+}
+
+/// The largest of the logits at even places in the lower half, of those at odd places in the upper one.
+#[unsafe(naked)]
+pub(super) unsafe extern "C" fn largest_kernel(fours: *const [i16; 4], count: usize) -> i32 {
+    naked_asm!(
+        "push {{r4, lr}}",
+        "mov r2, #0x80008000",
+        "cbz r1, 2f",
+        "1:",
+        "ldr r3, [r0], #4",
+        "ldr r12, [r0], #4",
+        // SEL takes its first where the difference is not negative.
+        "ssub16 r4, r3, r2",
+        "sel r2, r3, r2",
+        "ssub16 r4, r12, r2",
+        "sel r2, r12, r2",
+        "subs r1, #1",
+        "bne 1b",
+        "2:",
+        "mov r0, r2",
+        "pop {{r4, pc}}",
     )
 }

@@ -100,6 +100,8 @@ impl<'a> Operand<'a> {
 
     /// Writes the accumulators of blocks that stand one after another, each of as many words as there are activations.
     /// Leaves them alone if there are not as many blocks.
+    // A step calls it for every three blocks; inlined, the checks know how many there are.
+    #[inline(always)]
     pub fn products(&self, weights: &[u32], accumulators: &mut [[i32; ROWS]]) {
         if self.fits(weights, accumulators) {
             core_kernel::products(weights, self.pairs, self.correction, accumulators);

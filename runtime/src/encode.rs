@@ -6,8 +6,8 @@ use crate::image::{
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
-use pipsqueak_kernels::fixed::Scale;
 use pipsqueak_kernels::cell::Gru;
+use pipsqueak_kernels::fixed::Scale;
 use pipsqueak_kernels::kernel::{ROWS, pack, padded};
 use pipsqueak_kernels::rows::{DENSE_QUADS, Panel, Record};
 use rand_core::Rng;
@@ -216,10 +216,10 @@ pub fn encode(parts: &Parts) -> Result<Vec<u32>, EncodeError> {
         },
         layers,
         logit_bits: parts.logit_bits,
-        provenance: parts.provenance,
     };
     let mut buffer = [0; 1024];
-    let metadata = postcard::to_slice(&metadata, &mut buffer).map_err(|_| EncodeError::Metadata)?;
+    let metadata = postcard::to_slice(&(metadata, parts.provenance), &mut buffer)
+        .map_err(|_| EncodeError::Metadata)?;
 
     let mut out = Writer(vec![0; HEADER_LEN]);
     out.section(metadata);
@@ -258,12 +258,18 @@ pub fn encode(parts: &Parts) -> Result<Vec<u32>, EncodeError> {
             inputs: usize::from(gru.factors.is_empty()),
             units: gru.layer.hidden.into(),
         };
+        let mut first = 0;
         for run in shape.runs() {
+            let mut after = first;
             for block in 0..gates[0].len() {
+                after = first;
                 for panel in *run {
-                    out.panel(panel, &gates, gru, block);
+                    let end = after + panel.gates.len();
+                    out.panel(panel, &gates[after..end], gru, after, block);
+                    after = end;
                 }
             }
+            first = after;
         }
     }
     for panel in parts.head.quads().chunks(DENSE_QUADS) {
@@ -321,19 +327,28 @@ impl Writer {
     }
 
     /// The records of a block's panel, then its weights.
-    fn panel(&mut self, panel: &Panel, gates: &[Vec<Quad>; 4], gru: &GruParts, block: usize) {
+    /// `gates` are its own, of which the first is the layer's gate `first`.
+    fn panel(
+        &mut self,
+        panel: &Panel,
+        gates: &[Vec<Quad>],
+        gru: &GruParts,
+        first: usize,
+        block: usize,
+    ) {
         let units = usize::from(gru.layer.hidden);
-        for &(gate, record) in panel.gates {
-            self.words(gates[gate][block].record);
+        for (index, (quads, &record)) in gates.iter().zip(panel.gates).enumerate() {
+            self.words(quads[block].record);
             if record == Record::Candidate {
                 self.words(quad(&gru.candidate_bias, block));
             }
             if record != Record::Plain {
-                self.words(quad(&gru.factors[gate * units..][..units], block));
+                let factors = &gru.factors[(first + index) * units..][..units];
+                self.words(quad(factors, block));
             }
         }
-        for &(gate, _) in panel.gates {
-            self.words(gates[gate][block].weights.iter().copied());
+        for quads in gates {
+            self.words(quads[block].weights.iter().copied());
         }
     }
 }
@@ -362,7 +377,11 @@ impl Rows {
                 weights: pack(&columns).collect(),
             }
         };
-        self.columns_by_four().into_iter().enumerate().map(with_record).collect()
+        self.columns_by_four()
+            .into_iter()
+            .enumerate()
+            .map(with_record)
+            .collect()
     }
 
     /// The padded columns of four rows at a time.

@@ -20,9 +20,8 @@ pub struct Settings {
 impl Default for Settings {
     /// Temperature 0.8, all tokens, seed 42.
     fn default() -> Self {
-        let temperature = Temperature::parse("0.8").unwrap_or(Temperature::GREEDY);
         Self {
-            temperature,
+            temperature: Temperature::DEFAULT,
             top_k: 0,
             seed: 42,
         }

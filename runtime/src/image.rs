@@ -7,7 +7,7 @@
 //! | 8..10 | format version |
 //! | 10..12 | length of the metadata, m |
 //! | 12..16 | length of the image |
-//! | 16..16+m | metadata, postcard: [`Metadata`] |
+//! | 16..16+m | metadata, postcard: [`Metadata`], then [`Provenance`] |
 //! | then | sections, each 4-byte aligned by zeros, in this order and with no lengths of their own: the shapes say them |
 //!
 //! All numbers are little-endian. H, E and V below are padded to multiples of 4, but V stands as it is where tokens index.
@@ -77,9 +77,9 @@ pub struct Provenance<'a> {
     pub validation_loss: Option<u16>,
 }
 
-/// What stands between the header and the sections.
+/// What the sections are read by.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Metadata<'a> {
+pub struct Metadata {
     /// Number of tokens, V: 1 to 65,535.
     pub tokens: u16,
     /// Bytes of all tokens' texts.
@@ -92,9 +92,6 @@ pub struct Metadata<'a> {
     pub layers: heapless::Vec<Layer, MAX_LAYERS>,
     /// Fraction bits of a logit, at most 15.
     pub logit_bits: u8,
-    /// Where the network comes from.
-    #[serde(borrow)]
-    pub provenance: Provenance<'a>,
 }
 
 /// Why bytes were refused as an image.
@@ -130,7 +127,7 @@ pub enum ImageError {
         /// What the header says.
         found: u32,
     },
-    /// The metadata cannot be decoded, or has bytes left over.
+    /// The metadata cannot be decoded.
     Metadata,
     /// A number of the metadata that is out of its bounds.
     Bounds {
@@ -245,7 +242,7 @@ impl<'a> Image<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<Self, ImageError> {
         let (bytes, metadata) = frame(bytes)?;
         let header = HEADER_LEN + metadata.len();
-        let metadata = decode(metadata)?;
+        let (metadata, _) = Metadata::decode(metadata).ok_or(ImageError::Metadata)?;
         check_bounds(&metadata)?;
         let mut sections = Sections {
             rest: bytes.get(padded(header)..).unwrap_or_default(),
@@ -262,37 +259,74 @@ impl<'a> Image<'a> {
             embedding: metadata.embedding,
             logit_bits: metadata.logit_bits,
         };
-        image.check_rows(sections)?;
+        image.check_rows()?;
         Ok(image)
     }
 
     /// The range certificate of every row, and that the sections end where the image does.
-    fn check_rows(&self, mut sections: Sections<'a>) -> Result<(), ImageError> {
-        sections.take::<i8>(self.input_len())?;
-        let range = |layer: usize| {
-            let layer = layer as u8;
-            move |row| ImageError::Range { layer, row }
-        };
-        for (index, gru) in self.shapes().enumerate() {
-            let words = sections.take(gru.words())?;
-            let blocks = gru.units / ROWS;
-            let run = |run: &&'static [Panel]| {
-                core::iter::repeat_n(*run, blocks).flatten().copied()
+    fn check_rows(&self) -> Result<(), ImageError> {
+        let rest = self.panels(&mut |panel| {
+            let range = |lane| ImageError::Range {
+                layer: panel.layer,
+                row: panel.row + lane,
             };
-            let panels = gru.runs().iter().flat_map(run);
-            certificate::check(words, panels, |over| gru.columns(over)).map_err(range(index))?;
-        }
-        let (quads, units) = self.head_shape();
-        let words = sections.take(head_words(quads, units))?;
-        let panels = (0..quads).step_by(DENSE_QUADS);
-        let panels = panels.map(|first| dense_panel((quads - first).min(DENSE_QUADS)));
-        certificate::check(words, panels, |_| units).map_err(range(self.layers.len()))?;
-        match sections.rest.len() {
+            certificate::check(panel).map_err(range)
+        })?;
+        match rest.rest.len() {
             0 => Ok(()),
             _ => Err(ImageError::Length {
-                expected: sections.taken as u32,
+                expected: rest.taken as u32,
                 found: self.bytes.len() as u32,
             }),
+        }
+    }
+
+    /// Visits all panels of rows in the order of the image; gives back what comes after them.
+    ///
+    /// # Errors
+    /// The visitor's first, or that the image is too short, which it is not once it is parsed.
+    pub(crate) fn panels<E: From<ImageError>>(
+        &self,
+        visit: &mut dyn FnMut(&PanelWords) -> Result<(), E>,
+    ) -> Result<Sections<'a>, E> {
+        let mut sections = self.sections();
+        sections.take::<i8>(self.input_len())?;
+        let mut take = |layer: usize, row: &mut u32, panel: &Panel, columns: usize| {
+            let words = PanelWords {
+                layer: layer as u8,
+                row: *row,
+                gates: panel.gates,
+                records: sections.take(panel.record_words())?,
+                weights: sections.take(columns.saturating_mul(panel.gates.len()))?,
+            };
+            *row += (ROWS * panel.gates.len()) as u32;
+            visit(&words)
+        };
+        for (layer, gru) in self.shapes().enumerate() {
+            let mut row = 0;
+            for run in gru.runs() {
+                for _ in 0..gru.units / ROWS {
+                    for panel in *run {
+                        take(layer, &mut row, panel, gru.columns(panel.over))?;
+                    }
+                }
+            }
+        }
+        let (mut quads, units) = self.head_shape();
+        let mut row = 0;
+        while quads > 0 {
+            let panel = dense_panel(quads.min(DENSE_QUADS));
+            take(self.layers.len(), &mut row, &panel, units)?;
+            quads -= panel.gates.len();
+        }
+        Ok(sections)
+    }
+
+    /// The sections from the token table or embedding on.
+    fn sections(&self) -> Sections<'a> {
+        Sections {
+            rest: self.bytes.get(self.input..).unwrap_or_default(),
+            taken: self.input,
         }
     }
 
@@ -345,10 +379,7 @@ impl<'a> Image<'a> {
 
     /// The sections from the first layer on.
     pub(crate) fn layer_sections(&self) -> Sections<'a> {
-        let mut sections = Sections {
-            rest: self.bytes.get(self.input..).unwrap_or_default(),
-            taken: self.input,
-        };
+        let mut sections = self.sections();
         // Parse took the same once.
         let _ = sections.take::<i8>(self.input_len());
         sections
@@ -399,12 +430,24 @@ impl<'a> Image<'a> {
         self.logit_bits.into()
     }
 
-    /// Where the network comes from.
+    /// Where the network comes from; nothing if that cannot be read.
     pub fn provenance(&self) -> Provenance<'a> {
         frame_unchecked(self.bytes)
-            .and_then(|metadata| decode(metadata).ok())
-            .map_or_else(Provenance::default, |m| m.provenance)
+            .and_then(Metadata::decode)
+            .and_then(|(_, rest)| postcard::from_bytes(rest).ok())
+            .unwrap_or_default()
     }
+}
+
+/// The words of a panel, and whose they are.
+pub(crate) struct PanelWords<'a> {
+    /// The layer, from 0; the number of layers for the head.
+    pub layer: u8,
+    /// Its first row, counted through the layer in the order of the image.
+    pub row: u32,
+    pub gates: &'static [Record],
+    pub records: &'a [u32],
+    pub weights: &'a [u32],
 }
 
 /// Words of a head.
@@ -465,10 +508,36 @@ pub(crate) fn checksum(image: &[u8]) -> u32 {
     CRC.checksum(image.get(8..).unwrap_or_default())
 }
 
-fn decode(bytes: &[u8]) -> Result<Metadata<'_>, ImageError> {
-    match postcard::take_from_bytes(bytes) {
-        Ok((metadata, [])) => Ok(metadata),
-        _ => Err(ImageError::Metadata),
+impl Metadata {
+    /// What postcard makes of `bytes`, and the bytes after it.
+    ///
+    /// A derived decoder does the same in three times the code: to postcard all of this is a row of numbers.
+    fn decode(mut bytes: &[u8]) -> Option<(Self, &[u8])> {
+        let mut next = || {
+            let (number, rest) = postcard::take_from_bytes::<u32>(bytes).ok()?;
+            bytes = rest;
+            Some(number)
+        };
+        let half = |number: Option<u32>| u16::try_from(number?).ok();
+        let mut metadata = Self {
+            tokens: half(next())?,
+            text_len: next()?,
+            start: half(next())?,
+            embedding: half(next())?,
+            layers: heapless::Vec::new(),
+            logit_bits: 0,
+        };
+        for _ in 0..next()? {
+            let cell = match next()? {
+                0 => Cell::GruResetAfter,
+                1 => Cell::GruResetBefore,
+                _ => return None,
+            };
+            let hidden = half(next())?;
+            metadata.layers.push(Layer { cell, hidden }).ok()?;
+        }
+        metadata.logit_bits = u8::try_from(next()?).ok()?;
+        Some((metadata, bytes))
     }
 }
 
@@ -529,22 +598,49 @@ impl<'a> Sections<'a> {
         &mut self,
         count: usize,
     ) -> Result<&'a [T], ImageError> {
-        let total = self.taken + self.rest.len();
-        let needed = count
-            .checked_mul(size_of::<T>())
-            .and_then(|length| Some((length, length.checked_add(3)? & !3)));
-        let length = |needed: usize| ImageError::Length {
-            expected: self.taken.saturating_add(needed).min(u32::MAX as usize) as u32,
-            found: total as u32,
+        let bytes = self.bytes(count.saturating_mul(size_of::<T>()))?;
+        bytemuck::try_cast_slice(bytes).map_err(|_| ImageError::Misaligned)
+    }
+
+    #[inline(never)]
+    fn bytes(&mut self, used: usize) -> Result<&'a [u8], ImageError> {
+        // Saturated, it is more than there is.
+        let needed = used.saturating_add(3) & !3;
+        let Some((section, rest)) = self.rest.split_at_checked(needed) else {
+            return Err(ImageError::Length {
+                expected: self.taken.saturating_add(needed) as u32,
+                found: (self.taken + self.rest.len()) as u32,
+            });
         };
-        let (used, needed) = needed.ok_or(length(usize::MAX))?;
-        let (section, rest) = self.rest.split_at_checked(needed).ok_or(length(needed))?;
-        let values = section
-            .get(..used)
-            .and_then(|used| bytemuck::try_cast_slice(used).ok());
-        let values = values.ok_or(ImageError::Misaligned)?;
         self.rest = rest;
         self.taken += needed;
-        Ok(values)
+        Ok(section.get(..used).unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_is_decoded_as_postcard_does() {
+        let layer = |cell, hidden| Layer { cell, hidden };
+        let metadata = Metadata {
+            tokens: 65_535,
+            text_len: u32::MAX,
+            start: 300,
+            embedding: 16_384,
+            layers: heapless::Vec::from_array([
+                layer(Cell::GruResetAfter, 1),
+                layer(Cell::GruResetBefore, 65_535),
+            ]),
+            logit_bits: 15,
+        };
+        let mut buffer = [0; 64];
+        let bytes = postcard::to_slice(&(&metadata, 7u8), &mut buffer).unwrap();
+        assert_eq!(Metadata::decode(bytes), Some((metadata, &[7u8][..])));
+        for length in 0..bytes.len() - 1 {
+            assert_eq!(Metadata::decode(&bytes[..length]), None);
+        }
     }
 }

@@ -34,6 +34,10 @@ impl core::error::Error for TemperatureError {}
 impl Temperature {
     /// Always the most likely token.
     pub const GREEDY: Self = Self { ten_thousandths: 0 };
+    /// 0.8: what texts are drawn at unless something else is said.
+    pub const DEFAULT: Self = Self {
+        ten_thousandths: 8000,
+    };
     const ONE: u32 = 10_000;
 
     /// Reads decimal text, such as `0.8`. The command line and the console both come here, so they mean the same.
@@ -146,7 +150,8 @@ impl Sampler {
                 .max_by_key(|(_, logit)| **logit);
             return best.map_or(0, |(token, _)| token as u16);
         }
-        self.prepare(logits, logit_bits).draw(logits, rng.next_u32())
+        self.prepare(logits, logit_bits)
+            .draw(logits, rng.next_u32())
     }
 
     /// The weight of each token: the distribution of [`draw`](Self::draw) is these over their sum, to within 2^-32 each.

@@ -62,6 +62,7 @@ impl<'a> Vocabulary<'a> {
         self.get(id.into()).unwrap_or_default()
     }
 
+    #[inline(never)]
     fn get(&self, id: usize) -> Option<&'a str> {
         let (start, end) = (*self.offsets.get(id)?, *self.offsets.get(id + 1)?);
         self.text.get(start as usize..end as usize)

@@ -32,31 +32,31 @@ pub struct Gru {
 }
 
 impl Gru {
-    /// The panels of a block, for each run of blocks. Gates z, r and h are 0, 1 and 2; a candidate's input side that has
-    /// rows of its own is 3.
+    /// The panels of a block, for each run of blocks, with gates in the order z, r, h, and last a candidate's input side
+    /// that has rows of its own.
     pub fn runs(&self) -> &'static [&'static [Panel]] {
         use Over::{Input, Joint, State};
         use Record::{Candidate, Plain, Token};
-        macro_rules! panel {
-            ($over:expr; $($gate:literal $record:expr),*) => {
-                Panel { over: $over, gates: &[$(($gate, $record)),*] }
-            };
+        const fn panel(over: Over, gates: &'static [Record]) -> Panel {
+            Panel { over, gates }
         }
         match (self.reset_after, self.inputs > 0) {
-            (true, false) => &[&[panel!(State; 0 Token, 1 Token, 2 Candidate)]],
-            (true, true) => &[&[
-                panel!(Joint; 0 Plain, 1 Plain),
-                panel!(State; 2 Plain),
-                panel!(Input; 3 Plain),
-            ]],
-            (false, false) => &[
-                &[panel!(State; 0 Token, 1 Token)],
-                &[panel!(State; 2 Token)],
-            ],
-            (false, true) => &[
-                &[panel!(Joint; 0 Plain, 1 Plain)],
-                &[panel!(Joint; 2 Plain)],
-            ],
+            (true, false) => const { &[&[panel(State, &[Token, Token, Candidate])]] },
+            (true, true) => {
+                const {
+                    &[&[
+                        panel(Joint, &[Plain, Plain]),
+                        panel(State, &[Plain]),
+                        panel(Input, &[Plain]),
+                    ]]
+                }
+            }
+            (false, false) => {
+                const { &[&[panel(State, &[Token, Token])], &[panel(State, &[Token])]] }
+            }
+            (false, true) => {
+                const { &[&[panel(Joint, &[Plain, Plain])], &[panel(Joint, &[Plain])]] }
+            }
         }
     }
 
@@ -71,12 +71,15 @@ impl Gru {
 
     /// Words of the layer.
     pub fn words(&self) -> usize {
-        let panels = self.runs().iter().copied().flatten();
-        let words = panels.map(|panel| {
-            let weights = self.columns(panel.over).saturating_mul(panel.gates.len());
-            weights + panel.record_words()
-        });
-        words.sum::<usize>().saturating_mul(self.units / ROWS)
+        // What `runs` says, added up.
+        let records = match (self.reset_after, self.inputs > 0) {
+            (true, false) => RECORDS,
+            (true, true) => 4 * Record::Plain.words(),
+            (false, false) => 3 * Record::Token.words(),
+            (false, true) => 3 * Record::Plain.words(),
+        };
+        let weights = 3 * (self.inputs + self.units);
+        (records + weights).saturating_mul(self.units / ROWS)
     }
 
     /// Elements that [`step`](Self::step) needs beside the joint vector.
@@ -195,7 +198,11 @@ fn before(
     let resets = resets.as_chunks_mut::<ROWS>().0;
     let mut tokens = token.chunks_exact(GATES);
     for ((old, gate), reset) in blocks_of(state, next).zip(resets) {
-        let (token, _) = tokens.next().unwrap_or_default().split_at_checked(2 * ROWS).unwrap_or_default();
+        let (token, _) = tokens
+            .next()
+            .unwrap_or_default()
+            .split_at_checked(2 * ROWS)
+            .unwrap_or_default();
         let mut gates = [[0; ROWS]; 2];
         outputs(&mut words, both, token, &mut gates);
         for i in 0..ROWS {
@@ -208,7 +215,11 @@ fn before(
     let reset = Operand::new(reset);
     let mut tokens = token.chunks_exact(GATES);
     for (old, new) in blocks_of(state, next) {
-        let (_, token) = tokens.next().unwrap_or_default().split_at_checked(2 * ROWS).unwrap_or_default();
+        let (_, token) = tokens
+            .next()
+            .unwrap_or_default()
+            .split_at_checked(2 * ROWS)
+            .unwrap_or_default();
         let mut h = [[0; ROWS]];
         outputs(&mut words, reset, token, &mut h);
         for i in 0..ROWS {
@@ -252,4 +263,28 @@ fn blend(z: i16, h: i16, n: i16) -> i16 {
     let difference = i32::from(h) - i32::from(n);
     // 32767 * 65535 + 2^14 is below 2^31.
     (i32::from(n) + ((i32::from(z) * difference + (1 << 14)) >> 15)) as i16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_those_of_the_panels() {
+        for reset_after in [true, false] {
+            for inputs in [0, 4, 36] {
+                let units = 12;
+                let gru = Gru {
+                    reset_after,
+                    inputs,
+                    units,
+                };
+                let words = |panel: &Panel| {
+                    panel.record_words() + panel.gates.len() * gru.columns(panel.over)
+                };
+                let block: usize = gru.runs().iter().copied().flatten().map(words).sum();
+                assert_eq!(gru.words(), block * units / ROWS);
+            }
+        }
+    }
 }

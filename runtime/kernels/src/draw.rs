@@ -177,12 +177,17 @@ fn larger(a: i32, b: &i16) -> i32 {
 /// The specification of [`kernel::largest`]: the largest of all.
 pub(crate) fn largest_portable(fours: &[[i16; 4]]) -> i32 {
     let least = i32::from(i16::MIN);
-    fours.iter().fold(least, |max, four| four.iter().fold(max, larger))
+    fours
+        .iter()
+        .fold(least, |max, four| four.iter().fold(max, larger))
 }
 
 /// The smallest distance with an exponent of 2^[`END_BITS`] or more, if an i16 can be so far from another.
 fn end(coefficient: u32, shift: i32) -> u32 {
-    match (1u32.checked_shl((END_BITS + shift).max(0) as u32), coefficient) {
+    match (
+        1u32.checked_shl((END_BITS + shift).max(0) as u32),
+        coefficient,
+    ) {
         (Some(end), 1..) => (end - 1) / coefficient + 1,
         _ => 1 << 16,
     }
@@ -203,9 +208,13 @@ mod tests {
                 let logits: Vec<i16> = (0..n)
                     .map(|_| ((rng.next_u32() % spread) as i32 - (spread / 2) as i32) as i16)
                     .collect();
-                for (coefficient, shift, top_k) in
-                    [(36_000, 3, 0), (36_000, 8, 5), (65_535, -8, 0), (40_000, 20, 40), (0, 0, 1)]
-                {
+                for (coefficient, shift, top_k) in [
+                    (36_000, 3, 0),
+                    (36_000, 8, 5),
+                    (65_535, -8, 0),
+                    (40_000, 20, 40),
+                    (0, 0, 1),
+                ] {
                     let weights = Weights::new(&logits, coefficient, shift, top_k);
                     let each: Vec<u64> = (0..n)
                         .map(|token| weights.of(token, logits[token]).into())
@@ -230,7 +239,11 @@ mod tests {
             for shift in -25..31 {
                 let exponent = |distance: u32| {
                     let product = u64::from(distance) * u64::from(coefficient);
-                    if shift < 0 { product << -shift } else { product >> shift }
+                    if shift < 0 {
+                        product << -shift
+                    } else {
+                        product >> shift
+                    }
                 };
                 let end = end(coefficient, shift);
                 assert!(end >= 1 << 16 || exponent(end) >= 1 << END_BITS);

@@ -48,14 +48,14 @@ pub enum Over {
 pub struct Panel {
     /// The vector.
     pub over: Over,
-    /// Which gates, and their records.
-    pub gates: &'static [(usize, Record)],
+    /// The record of each gate: the layer's next gates in their order.
+    pub gates: &'static [Record],
 }
 
 impl Panel {
     /// Words of the records.
     pub fn record_words(&self) -> usize {
-        self.gates.iter().map(|(_, record)| record.words()).sum()
+        self.gates.iter().map(|record| record.words()).sum()
     }
 }
 
@@ -107,7 +107,7 @@ pub const DENSE_QUADS: usize = 4;
 
 /// A panel of [`dense`] with `quads` runs of four rows, at most [`DENSE_QUADS`].
 pub fn dense_panel(quads: usize) -> Panel {
-    const GATES: &[(usize, Record)] = &[(0, Record::Plain); DENSE_QUADS];
+    const GATES: &[Record] = &[Record::Plain; DENSE_QUADS];
     Panel {
         over: Over::Input,
         gates: GATES.get(..quads).unwrap_or_default(),

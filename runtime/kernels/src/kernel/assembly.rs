@@ -8,13 +8,13 @@ use super::cortex_m0::{NAME, gates_kernel, kernel};
 use super::cortex_m4::{NAME, gates_kernel, kernel, largest_kernel, walk_kernel};
 #[cfg(assembly = "riscv32")]
 use super::riscv32::{NAME, kernel};
+#[cfg(assembly = "cortex_m4")]
+use crate::{activation::EXP2, draw::Weight};
 #[cfg(any(assembly = "cortex_m0", assembly = "cortex_m4"))]
 use crate::{
     activation::TANH,
     cell::{GATES, RECORDS},
 };
-#[cfg(assembly = "cortex_m4")]
-use crate::{activation::EXP2, draw::Weight};
 
 pub(super) fn name() -> &'static str {
     NAME

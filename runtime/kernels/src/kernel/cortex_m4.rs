@@ -23,7 +23,7 @@ pub(super) unsafe extern "C" fn kernel(
     // them on; r8 is where r2 ends, r9 `out`.
     // r10 and r11 hold S and B of rows 0 and 1, r12 and lr those of rows 2 and 3. S begins with what even rows subtract.
     naked_asm!(
-        // A naked function of this target does not have the DSP extension by itself.
+        // A naked function of ARMv8-M does not have the DSP extension by itself.
         #[cfg(armv8m)]
         ".cpu cortex-m33",
         // The loads come first and together: single loads in a row take one cycle each after the first.
@@ -271,6 +271,9 @@ pub(super) unsafe extern "C" fn walk_kernel(
 #[unsafe(naked)]
 pub(super) unsafe extern "C" fn largest_kernel(fours: *const [i16; 4], count: usize) -> i32 {
     naked_asm!(
+        // As for products.
+        #[cfg(armv8m)]
+        ".cpu cortex-m33",
         "push {{r4, lr}}",
         "mov r2, #0x80008000",
         "cbz r1, 2f",

@@ -19,8 +19,8 @@ pub(super) unsafe extern "C" fn kernel(
     correction: i32,
     count: usize,
 ) {
-    // r1 and r2 point to the word before the weights and the activations to come, so that the last load of a round can move
-    // them on; r8 is where r2 ends, r9 `out`.
+    // r1 and r2 point to the word before the weights and the activations to come, so that the last load of a round can
+    // move them on; r8 is where r2 ends, r9 `out`.
     // r10 and r11 hold S and B of rows 0 and 1, r12 and lr those of rows 2 and 3. S begins with what even rows subtract.
     naked_asm!(
         // A naked function of ARMv8-M does not have the DSP extension by itself.

@@ -32,13 +32,17 @@ fn main() {
     let (code, ram) = match env::var("TARGET").expect("cargo sets TARGET").as_str() {
         // The RP2040's flash and RAM.
         "thumbv6m-none-eabi" => ("0x10000000, LENGTH = 2M", "0x20000000, LENGTH = 256K"),
-        // QEMU's mps2-an386.
-        "thumbv7em-none-eabihf" => ("0x00000000, LENGTH = 4M", "0x20000000, LENGTH = 256K"),
+        // QEMU's mps2-an386 and mps2-an385.
+        "thumbv7em-none-eabihf" | "thumbv7m-none-eabi" => {
+            ("0x00000000, LENGTH = 4M", "0x20000000, LENGTH = 256K")
+        }
+        // QEMU's mps2-an505.
+        "thumbv8m.main-none-eabihf" => ("0x10000000, LENGTH = 4M", "0x38000000, LENGTH = 256K"),
         // QEMU's virt.
         "riscv32imac-unknown-none-elf" => ("0x80000000, LENGTH = 4M", "0x80400000, LENGTH = 256K"),
-        target => panic!(
-            "expected thumbv6m-none-eabi, thumbv7em-none-eabihf or riscv32imac-unknown-none-elf, found {target}"
-        ),
+        target => {
+            panic!("expected a target with a memory map in firmware/bench/build.rs, found {target}")
+        }
     };
     let memory = format!("MEMORY {{ CODE : ORIGIN = {code}\nRAM : ORIGIN = {ram} }}\n");
     let script = memory + include_str!("link.x");

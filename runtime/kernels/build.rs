@@ -1,4 +1,5 @@
-//! Says which kernel in assembly the core has. It goes by the target: stable Rust has no `cfg(target_feature = "dsp")`.
+//! Says which kernels in assembly the core has. It goes by the target's name: stable Rust has no
+//! `cfg(target_feature = "dsp")`.
 
 use std::env::var;
 
@@ -6,18 +7,21 @@ fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     let kernels = r#""cortex_m0", "cortex_m4", "riscv32""#;
     println!("cargo:rustc-check-cfg=cfg(assembly, values(none(), {kernels}))");
-    let [target, arch, os, features] = [
-        "TARGET",
-        "CARGO_CFG_TARGET_ARCH",
-        "CARGO_CFG_TARGET_OS",
-        "CARGO_CFG_TARGET_FEATURE",
-    ]
-    .map(|name| var(name).unwrap_or_default());
-    let kernel = match arch.as_str() {
-        "arm" if os == "none" && target.starts_with("thumbv7em") => "cortex_m4",
-        "arm" if os == "none" => "cortex_m0",
+    println!("cargo:rustc-check-cfg=cfg(armv8m)");
+    let target = var("TARGET").unwrap_or_default();
+    let features = var("CARGO_CFG_TARGET_FEATURE").unwrap_or_default();
+    let kernel = match target.split('-').next().unwrap_or_default() {
+        "thumbv7em" => "cortex_m4",
+        // Cortex-M33 and later: the DSP extension, which is an option, is taken for granted.
+        "thumbv8m.main" => {
+            println!("cargo:rustc-cfg=armv8m");
+            "cortex_m4"
+        }
+        "thumbv6m" | "thumbv7m" | "thumbv8m.base" => "cortex_m0",
         // Other instructions than M's are not used.
-        "riscv32" if features.split(',').any(|feature| feature == "m") => "riscv32",
+        name if name.starts_with("riscv32") && features.split(',').any(|name| name == "m") => {
+            "riscv32"
+        }
         _ => return,
     };
     println!("cargo:rustc-cfg=assembly");

@@ -9,8 +9,8 @@
 //!
 //! | core | kernel |
 //! |---|---|
-//! | Cortex-M4, M7 | `cortex_m4`: SMLAD |
-//! | Cortex-M0, M0+, M3 | `cortex_m0`: ARMv6-M |
+//! | Cortex-M4, M7, M33 with the DSP extension | `cortex_m4`: SMLAD |
+//! | Cortex-M0, M0+, M3, M23 | `cortex_m0`: ARMv6-M |
 //! | RV32 with M | `riscv32` |
 //! | x86-64 | `x86_64`: AVX2, else SSE2, chosen when it runs |
 //! | 64-bit ARM | `aarch64`: NEON |
@@ -100,6 +100,8 @@ impl<'a> Operand<'a> {
 
     /// Writes the accumulators of blocks that stand one after another, each of as many words as there are activations.
     /// Leaves them alone if there are not as many blocks.
+    // A step calls it for every three blocks; inlined, the checks know how many there are.
+    #[inline(always)]
     pub fn products(&self, weights: &[u32], accumulators: &mut [[i32; ROWS]]) {
         if self.fits(weights, accumulators) {
             core_kernel::products(weights, self.pairs, self.correction, accumulators);

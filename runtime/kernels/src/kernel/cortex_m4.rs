@@ -9,7 +9,7 @@ use core::arch::naked_asm;
 
 pub(super) const NAME: &str = "Cortex-M4 SMLAD";
 
-/// Writes the accumulators of `count` blocks to `out`. `end - x` is a multiple of 8 bytes and not 0.
+/// Writes the accumulators of `count` blocks to `out`; `count` is not 0. `end - x` is a multiple of 8 bytes and not 0.
 #[unsafe(naked)]
 pub(super) unsafe extern "C" fn kernel(
     out: *mut [i32; ROWS],
@@ -19,75 +19,86 @@ pub(super) unsafe extern "C" fn kernel(
     correction: i32,
     count: usize,
 ) {
-    // r10 and r11 hold S and B of rows 0 and 1, r12 and lr those of rows 2 and 3.
-    // The loads come first and together: single loads in a row take one cycle each after the first.
+    // r1 and r2 point to the word before the weights and the activations to come, so that the last load of a round can
+    // move them on; r8 is where r2 ends, r9 `out`.
+    // r10 and r11 hold S and B of rows 0 and 1, r12 and lr those of rows 2 and 3. S begins with what even rows subtract.
     naked_asm!(
-        ".macro FOUR_COLUMNS",
-        "ldr r5, [r1], #4",
-        "ldr r6, [r1], #4",
-        "ldr r7, [r1], #4",
-        "ldr r9, [r1], #4",
-        "ldr r8, [r2], #4",
-        "ldr r3, [r2], #4",
-        "smlad r10, r5, r8, r10",
+        // A naked function of ARMv8-M does not have the DSP extension by itself.
+        #[cfg(armv8m)]
+        ".cpu cortex-m33",
+        // The loads come first and together: single loads in a row take one cycle each after the first.
+        ".macro FOUR_COLUMNS n, move",
+        "ldr r4, [r1, #16 * \\n + 4]",
+        "ldr r5, [r1, #16 * \\n + 8]",
+        "ldr r6, [r1, #16 * \\n + 12]",
+        "ldr r7, [r1, #16 * \\n + 16]\\move",
+        "ldr r0, [r2, #8 * \\n + 4]",
+        "ldr r3, [r2, #8 * \\n + 8]\\move",
+        "smlad r10, r4, r0, r10",
+        "sxtb16 r4, r4, ror #8",
+        "smlad r11, r4, r0, r11",
+        "smlad r12, r5, r0, r12",
         "sxtb16 r5, r5, ror #8",
-        "smlad r11, r5, r8, r11",
-        "smlad r12, r6, r8, r12",
+        "smlad lr, r5, r0, lr",
+        "smlad r10, r6, r3, r10",
         "sxtb16 r6, r6, ror #8",
-        "smlad lr, r6, r8, lr",
-        "smlad r10, r7, r3, r10",
+        "smlad r11, r6, r3, r11",
+        "smlad r12, r7, r3, r12",
         "sxtb16 r7, r7, ror #8",
-        "smlad r11, r7, r3, r11",
-        "smlad r12, r9, r3, r12",
-        "sxtb16 r9, r9, ror #8",
-        "smlad lr, r9, r3, lr",
+        "smlad lr, r7, r3, lr",
         ".endm",
         "push {{r4, r5, r6, r7, r8, r9, r10, r11, lr}}",
-        "sub sp, #16",
-        // Rounds of 32 columns, and fours of columns before them.
+        "mov r9, r0",
         "subs r4, r3, r2",
-        "lsrs r5, r4, #6",
-        "and r4, r4, #63",
-        "lsrs r4, r4, #3",
-        "strd r0, r2, [sp]",
-        "strd r5, r4, [sp, #8]",
-        // One block.
+        "sub r8, r3, #4",
+        "subs r1, #4",
+        "subs r2, #4",
+        "ldrd r10, r5, [sp, #36]",
+        "rsb r10, r10, #0",
+        "muls r5, r4, r5",
+        "add r7, r1, r5, lsl #1",
+        // Up to where whole rounds of 32 columns are all there is: the end of the weights, else an address before them.
+        "ands r3, r4, #63",
+        "it eq",
+        "moveq r3, r7",
+        "push {{r2, r3, r7, r10}}",
+        "b 3f",
+        // A round.
         "1:",
-        "ldrd r0, r4, [sp, #8]",
-        "ldr r2, [sp, #4]",
-        "mov r10, #0",
-        "mov r11, #0",
-        "mov r12, #0",
-        "mov lr, #0",
-        "cbz r4, 3f",
-        "2:",
-        "FOUR_COLUMNS",
-        "subs r4, #1",
-        "bne 2b",
-        "3:",
-        "cmp r0, #0",
-        "beq 5f",
-        "4:",
-        ".rept 8",
-        "FOUR_COLUMNS",
+        ".irp n, 0, 1, 2, 3, 4, 5, 6",
+        "FOUR_COLUMNS \\n",
         ".endr",
-        "subs r0, #1",
-        "bne 4b",
-        "5:",
-        "ldr r0, [sp]",
-        "ldrd r3, r4, [sp, #52]",
+        "FOUR_COLUMNS 7, !",
+        "cmp r2, r8",
+        "bne 1b",
+        "2:",
         "sub r10, r10, r11, lsl #8",
         "sub r12, r12, lr, lsl #8",
-        "sub r10, r10, r3",
-        "sub r12, r12, r3",
-        "strd r10, r11, [r0], #8",
-        "strd r12, lr, [r0], #8",
-        "str r0, [sp]",
-        "subs r4, #1",
-        "str r4, [sp, #56]",
-        "bne 1b",
+        "stm r9!, {{r10, r11, r12, lr}}",
+        // The next block.
+        "ldr r2, [sp]",
+        "ldr r3, [sp, #4]",
+        "ldr r10, [sp, #12]",
+        "3:",
+        "mov r11, #0",
+        "mov r12, r10",
+        "mov lr, #0",
+        "cmp r1, r3",
+        "blo 1b",
+        "ldr r3, [sp, #8]",
+        "cmp r1, r3",
+        "bne 4f",
         "add sp, #16",
         "pop {{r4, r5, r6, r7, r8, r9, r10, r11, pc}}",
+        // Fours of columns before whole rounds.
+        "4:",
+        "FOUR_COLUMNS 0, !",
+        "sub r3, r8, r2",
+        "lsls r3, r3, #26",
+        "bne 4b",
+        "cmp r2, r8",
+        "bne 1b",
+        "b 2b",
         ".purgem FOUR_COLUMNS",
     )
 }
@@ -260,6 +271,9 @@ pub(super) unsafe extern "C" fn walk_kernel(
 #[unsafe(naked)]
 pub(super) unsafe extern "C" fn largest_kernel(fours: *const [i16; 4], count: usize) -> i32 {
     naked_asm!(
+        // As for products.
+        #[cfg(armv8m)]
+        ".cpu cortex-m33",
         "push {{r4, lr}}",
         "mov r2, #0x80008000",
         "cbz r1, 2f",

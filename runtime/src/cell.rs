@@ -79,6 +79,11 @@ impl<'a> Rows<'a> {
         Ok(())
     }
 
+    /// The weights, and how many words a block of them has: its columns.
+    pub(crate) fn weights(&self) -> (&'a [u32], usize) {
+        (self.weights, self.columns)
+    }
+
     /// Number of blocks.
     pub(crate) fn blocks(&self) -> usize {
         self.bias.len() / ROWS
@@ -143,6 +148,11 @@ impl<'a> Gru<'a> {
             candidate_bias: sections.take(when(together, units))?,
             candidate: Rows::take(sections, when(!table && after, units), inputs)?,
         })
+    }
+
+    /// All of its rows, in the order of the sections; some may be none.
+    pub(crate) fn rows(&self) -> [&Rows<'a>; 3] {
+        [&self.gates, &self.h, &self.candidate]
     }
 
     fn after(&self) -> bool {

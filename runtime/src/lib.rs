@@ -39,6 +39,7 @@ mod generate;
 pub mod image;
 mod sampler;
 mod score;
+pub mod selftest;
 mod state;
 mod vocabulary;
 

@@ -3,14 +3,15 @@
 
     python3 tests/golden/reference.py tests/golden/*.pip
 
-For each image it writes a text file beside it: the hidden states and logits after each of some tokens, and the
-tokens drawn after them at several settings. `tests/golden.rs` holds the Rust runtime against these files.
+For each image it writes a text file beside it: the hidden states and logits after each of some tokens, the tokens
+drawn after them at several settings, and the digest. It refuses an image whose CRC or recorded digest is another. `tests/golden.rs` holds the Rust runtime against these files.
 Needs nothing but Python 3.
 """
 
 import math
 import struct
 import sys
+import zlib
 from pathlib import Path
 
 TEMPERATURES = [("0", 0), ("0.3", 0), ("0.8", 0), ("1.8", 0), ("1", 3)]
@@ -85,14 +86,15 @@ def apart(matrix, count):
 class Image:
     def __init__(self, data):
         assert data[:4] == b"PIPS"
-        version, metadata, length = struct.unpack_from("<HHI", data, 8)
-        assert (version, length) == (1, len(data))
-        reader = Reader(data, 16)
+        crc, version, metadata, length, self.digest = struct.unpack_from("<IHHII", data, 4)
+        assert (version, length) == (2, len(data))
+        assert crc == zlib.crc32(data[8:])
+        reader = Reader(data, 20)
         self.tokens, text_len, self.start, self.embedding = (reader.varint() for _ in range(4))
         self.shapes = [(reader.varint(), reader.varint()) for _ in range(reader.varint())]
         self.logit_bits = reader.byte()
         reader.text(), reader.text(), reader.varint(), reader.varint(), reader.option(), reader.option()
-        assert reader.at == 16 + metadata
+        assert reader.at == 20 + metadata
         reader.at = pad(reader.at)
         offsets = reader.section("I", self.tokens + 1)
         reader.section("H", self.tokens)
@@ -236,6 +238,17 @@ def draw(logits, bits, temperature, top_k, rng):
         rest -= weight
 
 
+def digest(image):
+    states = [[0] * layer["units"] for layer in image.layers]
+    value = 0
+    for index in range(32):
+        step(image, states, 7919 * index % image.tokens)
+        logits = products(image.head, states[-1])[: image.tokens]
+        turned = value << 1 & 0xFFFFFFFF | value >> 31
+        value = turned ^ zlib.crc32(struct.pack(f"<{image.tokens}h", *logits))
+    return value
+
+
 def main(path):
     image = Image(path.read_bytes())
     lines = []
@@ -256,6 +269,8 @@ def main(path):
             token = draw(products(image.head, states[-1])[: image.tokens], image.logit_bits, temperature, top_k, rng)
             text += image.texts[token]
         lines.append(f"text {temperature} {top_k} {text}")
+    assert image.digest == digest(image), f"{path}: digest {digest(image):08x}, but {image.digest:08x} is recorded"
+    lines.append(f"digest {image.digest:08x}")
     path.with_suffix(".txt").write_text("\n".join(lines) + "\n")
     print(f"wrote {path.with_suffix('.txt')}")
 

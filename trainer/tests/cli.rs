@@ -167,11 +167,11 @@ fn files_that_are_not_models_are_refused_with_their_names() {
             &[&bytes[..], b"1234"].concat()[..],
             "bytes, but it has",
         ),
-        ("empty.pip", b"", "expected 16 bytes, found 0"),
+        ("empty.pip", b"", "expected 20 bytes, found 0"),
         ("text.onnx", b"To be or not to be", "not an ONNX file"),
         (
             "text.pip",
-            b"To be or not to be",
+            b"To be or not to be: that",
             "expected the bytes 50 49 50 53",
         ),
     ] {

@@ -1,15 +1,20 @@
 //! The boards as the host sees them: what they hold, and their emulators; and what the runtime costs on their cores.
 
 mod catalog;
+mod cost;
 mod counts;
 mod emulator;
 mod firmware;
+mod fit;
+mod fitted;
 mod peers;
 mod session;
 
 pub use catalog::{BOARDS, Board, DropFile, Emulator};
+pub use cost::{BAUD, Prediction, QUANTITIES, Shape};
 pub use counts::{Count, CountError, counts};
 pub use emulator::{EmulatorError, Machine};
 pub use firmware::{Firmware, FirmwareError, Segment};
+pub use fit::{Character, Footprint, Measurements};
 pub use peers::METHOD as PEERS_METHOD;
 pub use session::{LINE_BYTES, Session, SessionError};

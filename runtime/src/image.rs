@@ -436,25 +436,8 @@ fn frame(bytes: &[u8]) -> Result<(&[u8], &[u8]), ImageError> {
     if header.iter().all(|&b| b == 0xff) || header.iter().all(|&b| b == 0) {
         return Err(ImageError::Empty);
     }
-    let [
-        m0,
-        m1,
-        m2,
-        m3,
-        c0,
-        c1,
-        c2,
-        c3,
-        v0,
-        v1,
-        _,
-        _,
-        l0,
-        l1,
-        l2,
-        l3,
-        ..,
-    ] = *header;
+    let [fields @ .., _, _, _, _] = *header;
+    let [m0, m1, m2, m3, c0, c1, c2, c3, v0, v1, _, _, l0, l1, l2, l3] = fields;
     if [m0, m1, m2, m3] != MAGIC {
         return Err(ImageError::NotAnImage {
             found: [m0, m1, m2, m3],

@@ -84,7 +84,8 @@ impl core::fmt::Display for Mismatch {
 
 impl core::error::Error for Mismatch {}
 
-/// Columns that [`Extent::Ends`] compares.
+/// Columns that [`Extent::Ends`] compares. Of an image with the most layers these are the ends of 25 matrices: some 300,000
+/// cycles of a Cortex-M0, or 20 ms at 16 MHz.
 const COLUMNS: usize = 64;
 
 /// Compares the kernel of this core, [`crate::kernel`], with the portable one: the weights of each layer and of the head,

@@ -32,6 +32,11 @@ macro_rules! boards {
             }
 
             #[test]
+            fn selftest_finds_what_is_broken() {
+                super::selftest_finds_what_is_broken(super::board(BOARD));
+            }
+
+            #[test]
             fn texts_are_multi_byte_and_can_be_stopped() {
                 super::texts_are_multi_byte_and_can_be_stopped(super::board(BOARD));
             }
@@ -93,6 +98,10 @@ fn greets_and_obeys(board: &'static Board) {
     );
     assert!(
         info.contains(&format!("workspace  {needed} of {available} bytes\n")),
+        "{info:?}"
+    );
+    assert!(
+        info.contains(&format!("\nkernel     {}\n", board.kernel)),
         "{info:?}"
     );
 
@@ -164,6 +173,73 @@ fn says_what_is_wrong_with_its_slot(board: &'static Board) {
         }
         assert!(session.command("info").unwrap().contains(why));
     }
+}
+
+fn selftest_finds_what_is_broken(board: &'static Board) {
+    let good = Model::small();
+    let kernel = format!("kernel     {} equals portable on ", board.kernel);
+    let digest = good.image().digest();
+    let (mut session, _) = start(board, Some(good.path()));
+    let said = session.command("selftest").unwrap();
+    assert!(said.starts_with(&kernel), "{said:?}");
+    let expected = format!("\ndigest     {digest:08X} as exported");
+    assert!(said.ends_with(&expected), "{said:?}");
+
+    // Another weight, the same digest, and a CRC that fits.
+    let mut parts = Model::small_parts();
+    parts.layers[0].gates[1].weights[3] ^= 0x20;
+    let mut changed = encode::bytes(&encode::encode(&parts).unwrap()).to_vec();
+    changed[16..20].copy_from_slice(&good.bytes()[16..20]);
+    encode::seal(&mut changed);
+    let changed = Model::of(&changed);
+    let (mut session, _) = start(board, Some(changed.path()));
+    let Err(SessionError::Refused(refusal)) = session.command("selftest") else {
+        panic!("a changed weight was not found");
+    };
+    assert!(refusal.starts_with(&kernel), "{refusal:?}");
+    let expected = format!(", expected {digest:08X} as exported");
+    assert!(refusal.ends_with(&expected), "{refusal:?}");
+
+    let broken = with_broken_kernel(board);
+    let (mut session, banner) = Session::start(board, broken.path(), Some(good.path())).unwrap();
+    let failed = format!(
+        "SELF-TEST FAILED, kernel {}: row 0 of layer 0: expected ",
+        board.kernel
+    );
+    assert!(banner.contains(&format!("Model: {failed}")), "{banner:?}");
+    for command in ["prompt ab", "selftest"] {
+        let Err(SessionError::Refused(refusal)) = session.command(command) else {
+            panic!("{command} with a broken kernel");
+        };
+        assert!(
+            refusal.starts_with(&format!("no model: {failed}")),
+            "{refusal:?}"
+        );
+    }
+}
+
+/// The board's firmware, whose kernel returns at once.
+fn with_broken_kernel(board: &'static Board) -> tempfile::NamedTempFile {
+    use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
+    const BX_LR: [u8; 2] = [0x70, 0x47];
+    let mut elf = std::fs::read(firmware(board)).unwrap();
+    let place = {
+        let file = object::File::parse(&*elf).unwrap();
+        // By the end of a mangled path: `...::cortex_m0::kernel` or `...::cortex_m4::kernel`.
+        let kernel = |name: &str| name.contains("cortex_m") && name.contains("6kernel17h");
+        let mut symbols = file.symbols();
+        let symbol = symbols.find(|symbol| symbol.name().is_ok_and(kernel));
+        let symbol = symbol.expect("the kernel is a function of its own");
+        let section = file
+            .section_by_index(symbol.section_index().unwrap())
+            .unwrap();
+        let (start, _) = section.file_range().unwrap();
+        (start + (symbol.address() & !1) - section.address()) as usize
+    };
+    elf[place..place + 2].copy_from_slice(&BX_LR);
+    let broken = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&broken, elf).unwrap();
+    broken
 }
 
 fn texts_are_multi_byte_and_can_be_stopped(board: &'static Board) {
@@ -287,10 +363,16 @@ impl Model {
 
     /// A small untrained model of characters of one to four bytes.
     fn small() -> Self {
+        Self::of(encode::bytes(
+            &encode::encode(&Self::small_parts()).unwrap(),
+        ))
+    }
+
+    fn small_parts() -> Parts<'static> {
         let tokens = ["a", "b", " ", "\n", "ש", "ל", "ם", "ו", "😀"];
         let mut parts = parts(tokens.len(), 24);
         parts.tokens = tokens.map(str::to_owned).to_vec();
-        Self::of(encode::bytes(&encode::encode(&parts).unwrap()))
+        parts
     }
 
     fn random(tokens: usize, units: u16) -> Vec<u8> {

@@ -5,7 +5,7 @@
 //! `python3 tests/golden/reference.py tests/golden/*.pip` the texts.
 
 use pipsqueak::encode::{Parts, aligned, bytes, encode};
-use pipsqueak::{Cell, Generator, Image, Layer, Settings, State, Temperature};
+use pipsqueak::{Cell, Generator, Image, Layer, Settings, State, Temperature, selftest};
 use std::fs;
 use std::path::PathBuf;
 
@@ -58,7 +58,7 @@ fn another_implementation_computes_the_same() {
         let mut workspace2 = workspace.clone();
         let mut state = State::new(&image, &mut workspace).unwrap();
         let mut layer = 0;
-        let (mut states, mut texts) = (0, 0);
+        let (mut states, mut texts, mut digests) = (0, 0, 0);
         for line in fs::read_to_string(path(name, "txt")).unwrap().lines() {
             let (what, rest) = line.split_once(' ').unwrap();
             match what {
@@ -72,6 +72,12 @@ fn another_implementation_computes_the_same() {
                     states += 1;
                 }
                 "logits" => assert_eq!(state.logits(), numbers(rest), "{name}"),
+                "digest" => {
+                    let digest = u32::from_str_radix(rest, 16).unwrap();
+                    assert_eq!(selftest::digest(&mut state), digest, "{name}");
+                    assert_eq!(image.digest(), digest, "{name}");
+                    digests += 1;
+                }
                 _ => {
                     let [temperature, top_k, text] = rest.splitn(3, ' ').collect::<Vec<_>>()[..]
                     else {
@@ -94,8 +100,8 @@ fn another_implementation_computes_the_same() {
             }
         }
         assert_eq!(
-            (states, texts),
-            (20 * layers.len(), 5),
+            (states, texts, digests),
+            (20 * layers.len(), 5, 1),
             "{name}: the golden file is cut off"
         );
     }

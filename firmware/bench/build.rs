@@ -6,32 +6,67 @@ use std::{env, fs, path::PathBuf};
 /// Characters of the text that every core must make.
 const CHARACTERS: usize = 16;
 
+/// Shapes whose characters are counted, as the names of their functions say them: tokens, embedding (0 for a token table)
+/// and the units of each layer, its reset gate after or before. The prediction of what a character costs is fitted to the
+/// first ones and tried on the others.
+const SHAPES: [&str; 15] = [
+    "fitted_v64_e0_after32",
+    "fitted_v64_e0_after128",
+    "fitted_v64_e0_after256",
+    "fitted_v96_e0_after64",
+    "fitted_v160_e0_after32",
+    "fitted_v64_e0_after64_after64",
+    "fitted_v32_e0_after48_after112_after64",
+    "fitted_v64_e32_after128",
+    "fitted_v128_e16_after64",
+    "fitted_v64_e0_before128",
+    "fitted_v64_e32_before64",
+    "unseen_v65_e0_after200",
+    "unseen_v65_e0_after96_after96",
+    "unseen_v80_e24_before72_after72",
+    SHIPPED,
+];
+/// A shape that there is a trained image of.
+const SHIPPED: &str = "unseen_v65_e0_after128";
+const SHIPPED_IMAGE: &str = "../../models/shakespeare/model.pip";
+
 fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     let write = |name: &str, bytes: &[u8]| {
         fs::write(out.join(name), bytes).expect("OUT_DIR is writable");
     };
-    for hidden in [128, 256] {
-        let layer = Layer {
-            cell: Cell::GruResetAfter,
-            hidden,
-        };
-        let parts = encode::Parts::random(u64::from(hidden), 64, 0, &[layer]);
-        let words = encode::encode(&parts).expect("random parts can be encoded");
-        let bytes = encode::bytes(&words);
-        write(&format!("{hidden}.pip"), bytes);
-        let image = Image::parse(bytes).expect("what was encoded can be parsed");
+    let write_image = |name: &str, bytes: &[u8]| {
+        write(&format!("{name}.pip"), bytes);
+        let image = Image::parse(bytes).expect("an image of this format");
         let mut workspace = vec![0; image.workspace_len()];
         let generator = Generator::new(&image, &mut workspace, Settings::default());
         let text: String = generator
             .expect("the workspace is large enough")
             .take(CHARACTERS)
             .collect();
-        write(&format!("{hidden}.txt"), text.as_bytes());
+        write(&format!("{name}.txt"), text.as_bytes());
+    };
+    for hidden in [128, 256] {
+        let cell = Cell::GruResetAfter;
+        let words = random(u64::from(hidden), 64, 0, &[Layer { cell, hidden }]);
+        write_image(&hidden.to_string(), encode::bytes(&words));
     }
+    for name in SHAPES {
+        if name == SHIPPED {
+            let file = fs::read(SHIPPED_IMAGE).expect("a shipped model");
+            write_image(name, encode::bytes(&encode::aligned(&file)));
+        } else {
+            write_image(name, encode::bytes(&shape(name)));
+        }
+    }
+    write(
+        "shapes.rs",
+        format!("shapes!({});\n", SHAPES.join(" ")).as_bytes(),
+    );
+    println!("cargo:rerun-if-changed={SHIPPED_IMAGE}");
     let (code, ram) = match env::var("TARGET").expect("cargo sets TARGET").as_str() {
-        // The RP2040's flash and RAM.
-        "thumbv6m-none-eabi" => ("0x10000000, LENGTH = 2M", "0x20000000, LENGTH = 256K"),
+        // What the RP2040 can address as flash, and its RAM.
+        "thumbv6m-none-eabi" => ("0x10000000, LENGTH = 16M", "0x20000000, LENGTH = 256K"),
         // QEMU's mps2-an386 and mps2-an385.
         "thumbv7em-none-eabihf" | "thumbv7m-none-eabi" => {
             ("0x00000000, LENGTH = 4M", "0x20000000, LENGTH = 256K")
@@ -51,4 +86,29 @@ fn main() {
     println!("cargo:rustc-link-arg-bins=-Tlink.x");
     println!("cargo:rustc-link-arg-bins=--nmagic");
     println!("cargo:rerun-if-changed=link.x");
+}
+
+fn random(seed: u64, tokens: usize, embedding: usize, layers: &[Layer]) -> Vec<u32> {
+    let parts = encode::Parts::random(seed, tokens, embedding, layers);
+    encode::encode(&parts).expect("random parts can be encoded")
+}
+
+/// An untrained image of the shape that `name` says.
+fn shape(name: &str) -> Vec<u32> {
+    let mut words = name.split('_').skip(1);
+    let mut number = |letter| -> usize {
+        let word = words.next().and_then(|word| word.strip_prefix(letter));
+        word.and_then(|digits| digits.parse().ok()).expect(name)
+    };
+    let (tokens, embedding) = (number('v'), number('e'));
+    let layer = |word: &str| {
+        let (cell, hidden) = match word.strip_prefix("after") {
+            Some(hidden) => (Cell::GruResetAfter, hidden),
+            None => (Cell::GruResetBefore, word.trim_start_matches("before")),
+        };
+        let hidden = hidden.parse().expect(name);
+        Layer { cell, hidden }
+    };
+    let layers: Vec<Layer> = words.map(layer).collect();
+    random(tokens as u64, tokens, embedding, &layers)
 }

@@ -12,6 +12,8 @@ pub(crate) enum Command<'l> {
     Reset,
     /// `info`: the board, the model and the settings.
     Info,
+    /// `selftest`: whether the core computes what was exported.
+    SelfTest,
     /// `help`: the commands.
     Help,
     /// A text to continue.
@@ -63,11 +65,12 @@ impl<'l> Command<'l> {
                 let text = rest.get(1..).filter(|text| !text.is_empty());
                 return text.map(Self::Score).ok_or(refuse("a text"));
             }
-            "reset" | "info" | "help" if !found.is_empty() => {
+            "reset" | "info" | "selftest" | "help" if !found.is_empty() => {
                 return Err(refuse("nothing after it"));
             }
             "reset" => return Ok(Self::Reset),
             "info" => return Ok(Self::Info),
+            "selftest" => return Ok(Self::SelfTest),
             "help" => return Ok(Self::Help),
             "temperature" => {
                 let expected = "a number such as 0.8, or 0 to be greedy";

@@ -2,7 +2,10 @@
 
 use embedded_hal::{delay::DelayNs, digital::OutputPin};
 use embedded_io::{Read, ReadReady, Write};
-use pipsqueak::UnknownCharacter;
+use pipsqueak::{
+    Generator, UnknownCharacter,
+    selftest::{self, Extent},
+};
 
 use crate::{
     command::{Command, Refusal, unescape},
@@ -24,7 +27,8 @@ A line is a prompt: its text is continued. An empty line continues the last text
   pace MS        pause after each character
   prompt TEXT    for a text that starts with such a word; \\n is a newline
   reset          default settings, forget the last text
-  info           board, model, settings";
+  info           board, model, settings
+  selftest       does it compute what was exported?";
 
 #[cfg(feature = "score")]
 const SCORE_HELP: &str = "\n  score TEXT     bits per character that the model needs for a text";
@@ -100,9 +104,10 @@ where
         let command = Command::parse(self.line.text(), &mut self.settings);
         #[cfg(feature = "score")]
         let scored = matches!(command, Ok(Command::Score(_)));
+        let tested = matches!(command, Ok(Command::SelfTest));
         let anew = self.at_start || !matches!(command, Ok(Command::Continue));
         let prompt = match command {
-            Ok(Command::Continue) => "",
+            Ok(Command::Continue | Command::SelfTest) => "",
             Ok(Command::Prompt(prompt)) => prompt,
             Ok(Command::EscapedPrompt(escaped)) => {
                 text = unescape(escaped);
@@ -147,6 +152,13 @@ where
             self.model.describe(&mut self.terminal);
             return;
         };
+        if tested {
+            // The test has taken the memory of the text.
+            self.at_start = true;
+            self.rest = "";
+            test(generator, &mut self.terminal);
+            return;
+        }
         if anew {
             self.rest = "";
             self.at_start = false;
@@ -240,6 +252,8 @@ where
     fn print_info(&mut self) {
         self.terminal.print("board      ");
         self.print_board();
+        self.terminal.print("\n");
+        print_kernel(&mut self.terminal);
         self.terminal.print("\nmodel      ");
         self.model.describe(&mut self.terminal);
         if let Model::Ready(generator) = &self.model {
@@ -281,4 +295,31 @@ where
         self.terminal.print("\nsettings   ");
         self.print_settings();
     }
+}
+
+/// The core's kernel against the portable one on all weights, and the outputs against what export has recorded.
+fn test<S: Read + ReadReady + Write>(generator: &mut Generator, terminal: &mut Terminal<S>) {
+    let recorded = generator.image().digest();
+    let kernel = selftest::kernel(generator.state(), Extent::All);
+    let digest = selftest::digest(generator.state());
+    if kernel.is_err() || digest != recorded {
+        terminal.print(BELL);
+    }
+    print_kernel(terminal);
+    match kernel {
+        Ok(weights) => terminal
+            .print(" equals portable on ")
+            .number(weights as u64, 10, 1)
+            .print(" weights"),
+        Err(mismatch) => terminal.print(" fails: ").say(&mismatch),
+    };
+    terminal.print("\ndigest     ").number(digest.into(), 16, 8);
+    if digest != recorded {
+        terminal.print(", expected ").number(recorded.into(), 16, 8);
+    }
+    terminal.print(" as exported");
+}
+
+fn print_kernel<S: Read + ReadReady + Write>(terminal: &mut Terminal<S>) {
+    terminal.print("kernel     ").print(pipsqueak::kernel());
 }

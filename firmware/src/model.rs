@@ -1,13 +1,18 @@
 //! The model in the slot, or why there is none.
 
 use embedded_io::{Read, ReadReady, Write};
-use pipsqueak::{Generator, Image, ImageError, WorkspaceError};
+use pipsqueak::{
+    Generator, Image, ImageError, WorkspaceError,
+    selftest::{self, Extent, Mismatch},
+};
 
 use crate::terminal::Terminal;
 
 pub(crate) enum Model<'i, 'w> {
     Refused(&'i ImageError),
     TooLarge(WorkspaceError),
+    /// The core's kernel is not to be trusted with it.
+    Broken(Mismatch),
     Ready(Generator<'i, 'w>),
 }
 
@@ -21,7 +26,10 @@ impl<'i, 'w> Model<'i, 'w> {
             Err(error) => Self::Refused(error),
             Ok(image) => match Generator::new(image, workspace, settings) {
                 Err(error) => Self::TooLarge(error),
-                Ok(generator) => Self::Ready(generator),
+                Ok(mut generator) => match selftest::kernel(generator.state(), Extent::Start) {
+                    Err(mismatch) => Self::Broken(mismatch),
+                    Ok(_) => Self::Ready(generator),
+                },
             },
         }
     }
@@ -31,6 +39,11 @@ impl<'i, 'w> Model<'i, 'w> {
         match self {
             Self::Refused(error) => terminal.say(*error),
             Self::TooLarge(error) => terminal.say(error),
+            Self::Broken(mismatch) => terminal
+                .print("SELF-TEST FAILED, kernel ")
+                .print(pipsqueak::kernel())
+                .print(": ")
+                .say(mismatch),
             Self::Ready(generator) => {
                 let image = generator.image();
 

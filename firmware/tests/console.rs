@@ -3,7 +3,7 @@
 mod board;
 
 use board::Typed;
-use pipsqueak::{Settings, Temperature};
+use pipsqueak::{Settings, Temperature, encode};
 
 const PROMPT: &str = "\r\n> ";
 
@@ -235,6 +235,7 @@ fn help_names_every_command() {
         "prompt",
         "reset",
         "info",
+        "selftest",
     ] {
         assert!(
             said.contains(&format!("\r\n  {word} ")),
@@ -249,12 +250,51 @@ fn info_tells_board_model_and_settings() {
     let needed = 4 * board::image().workspace_len();
     let bytes = board::image().len();
     let expected = format!(
-        "board      pipe, 16 MHz\r\nmodel      12 units, 10 tokens, {bytes} bytes\r\ncorpus     small.txt, all\r\n\
+        "board      pipe, 16 MHz\r\nkernel     {}\r\nmodel      12 units, 10 tokens, {bytes} bytes\r\ncorpus     small.txt, all\r\n\
          training   123 steps, seed 9\r\nloss       1.045 nats per character in training\r\n\
          loss       2.500 nats per character in validation\r\nworkspace  {needed} of 4096 bytes\r\n\
-         settings   temperature 0.8, seed 42, length 400, top-k 0, pace 0"
+         settings   temperature 0.8, seed 42, length 400, top-k 0, pace 0",
+        pipsqueak::kernel()
     );
     assert_eq!(*said, expected);
+}
+
+#[test]
+fn selftest_compares_kernel_and_digest() {
+    let said = Typed::new().line("abc").line("selftest").answers();
+    // 3H x H and V x H, padded.
+    let weights = 3 * 12 * 12 + 12 * 12;
+    let (kernel, digest) = (pipsqueak::kernel(), board::image().digest());
+    assert_eq!(
+        said[1],
+        format!(
+            "kernel     {kernel} equals portable on {weights} weights\r\ndigest     {digest:08X} as exported"
+        )
+    );
+    // The text before is lost.
+    let said = Typed::new().line("length 9").line("abc").line("selftest");
+    let said = said.line("").answers();
+    assert_eq!(said[3], board::text("", 9, Settings::default()));
+    let said = Typed::new().line("selftest now").answers();
+    assert!(said[0].starts_with("\x07selftest expects nothing after it; found \"now\"."));
+}
+
+#[test]
+fn selftest_refuses_a_changed_weight_behind_a_good_crc() {
+    let mut parts = board::parts();
+    parts.head.weights[0] ^= 0x20;
+    let words = encode::encode(&parts).unwrap();
+    let mut changed = encode::bytes(&words).to_vec();
+    changed[16..20].copy_from_slice(&board::bytes()[16..20]);
+    encode::seal(&mut changed);
+    let said = Typed::new().slot(&changed).line("selftest").answers();
+    let expected = board::image().digest();
+    let (kernel, digest) = said[0].split_once("\r\n").unwrap();
+    assert!(kernel.starts_with("\x07kernel     ") && kernel.contains(" equals portable on "));
+    let digest = digest.strip_prefix("digest     ").unwrap();
+    let (found, rest) = digest.split_at(8);
+    assert_ne!(found, format!("{expected:08X}"));
+    assert_eq!(rest, format!(", expected {expected:08X} as exported"));
 }
 
 #[test]

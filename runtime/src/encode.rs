@@ -3,6 +3,8 @@
 use crate::image::{
     Cell, HEADER_LEN, Image, ImageError, Layer, MAGIC, Metadata, Provenance, VERSION, checksum,
 };
+use crate::selftest;
+use crate::state::State;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -288,12 +290,26 @@ pub fn encode(parts: &Parts) -> Result<Vec<u32>, EncodeError> {
     image[10..12].copy_from_slice(&(metadata.len() as u16).to_le_bytes());
     image[12..16].copy_from_slice(&length.to_le_bytes());
     seal(&mut image);
-    let words = aligned(&image);
-    Image::parse(bytes(&words)).map_err(EncodeError::Refused)?;
+    let mut words = aligned(&image);
+    let digest = digest(bytes(&words)).map_err(EncodeError::Refused)?;
+    words[DIGEST_WORD] = digest.to_le();
+    seal(bytemuck::cast_slice_mut(&mut words));
     Ok(words)
 }
 
-/// Writes the CRC that fits the rest of an image of at least 16 bytes.
+/// The word of the header with the digest.
+const DIGEST_WORD: usize = 4;
+
+/// The digest of the outputs of an image, whatever digest it has recorded.
+fn digest(image: &[u8]) -> Result<u32, ImageError> {
+    let image = Image::parse(image)?;
+    let mut workspace = vec![0; image.workspace_len()];
+    let mut state =
+        State::new(&image, &mut workspace).expect("the workspace has the length asked for");
+    Ok(selftest::digest(&mut state))
+}
+
+/// Writes the CRC that fits the rest of an image of at least 8 bytes.
 pub fn seal(image: &mut [u8]) {
     let crc = checksum(image);
     image[4..8].copy_from_slice(&crc.to_le_bytes());

@@ -125,6 +125,11 @@ impl<'i, 'w, R: Rng> Generator<'i, 'w, R> {
         self.state.image()
     }
 
+    /// The state, to try it with [`selftest`](crate::selftest). A text that has begun is lost: [`restart`](Self::restart).
+    pub fn state(&mut self) -> &mut State<'i, 'w> {
+        &mut self.state
+    }
+
     /// Reads `text` as what came before. More may be read after it, also after text was generated.
     ///
     /// # Errors

@@ -7,7 +7,8 @@
 //! | 8..10 | format version |
 //! | 10..12 | length of the metadata, m |
 //! | 12..16 | length of the image |
-//! | 16..16+m | metadata, postcard: [`Metadata`], then [`Provenance`] |
+//! | 16..20 | digest of the outputs over a fixed sequence of tokens: [`crate::selftest::digest`] |
+//! | 20..20+m | metadata, postcard: [`Metadata`], then [`Provenance`] |
 //! | then | sections, each 4-byte aligned by zeros, in this order and with no lengths of their own: the shapes say them |
 //!
 //! All numbers are little-endian. H, E and V below are padded to multiples of 4, but V stands as it is where tokens index.
@@ -37,7 +38,7 @@ pub const MAGIC: [u8; 4] = *b"PIPS";
 /// The format that this library reads and writes.
 pub const VERSION: u16 = 2;
 /// Bytes before the metadata.
-pub const HEADER_LEN: usize = 16;
+pub const HEADER_LEN: usize = 20;
 /// The most layers of a network.
 pub const MAX_LAYERS: usize = 8;
 /// The most units of a layer and the largest embedding: 32 bits hold every sum over them.
@@ -446,6 +447,12 @@ impl<'a> Image<'a> {
         self.logit_bits.into()
     }
 
+    /// What [`selftest::digest`](crate::selftest::digest) gave when the image was made.
+    pub fn digest(&self) -> u32 {
+        let header = self.bytes.first_chunk::<HEADER_LEN>();
+        header.map_or(0, |&[.., a, b, c, d]| u32::from_le_bytes([a, b, c, d]))
+    }
+
     /// Where the network comes from; nothing if that cannot be read.
     pub fn provenance(&self) -> Provenance<'a> {
         frame_unchecked(self.bytes)
@@ -486,7 +493,8 @@ fn frame(bytes: &[u8]) -> Result<(&[u8], &[u8]), ImageError> {
     if header.iter().all(|&b| b == 0xff) || header.iter().all(|&b| b == 0) {
         return Err(ImageError::Empty);
     }
-    let [m0, m1, m2, m3, c0, c1, c2, c3, v0, v1, _, _, l0, l1, l2, l3] = *header;
+    let [fields @ .., _, _, _, _] = *header;
+    let [m0, m1, m2, m3, c0, c1, c2, c3, v0, v1, _, _, l0, l1, l2, l3] = fields;
     if [m0, m1, m2, m3] != MAGIC {
         return Err(ImageError::NotAnImage {
             found: [m0, m1, m2, m3],
@@ -519,9 +527,14 @@ fn frame_unchecked(image: &[u8]) -> Option<&[u8]> {
 
 /// CRC-32 of everything after the CRC.
 pub(crate) fn checksum(image: &[u8]) -> u32 {
+    crc(image.get(8..).unwrap_or_default())
+}
+
+/// CRC-32 (ISO-HDLC).
+pub(crate) fn crc(bytes: &[u8]) -> u32 {
     // Without a table: an image is checked once at start, and flash is scarce.
     const CRC: Crc<u32, NoTable> = Crc::<u32, NoTable>::new(&CRC_32_ISO_HDLC);
-    CRC.checksum(image.get(8..).unwrap_or_default())
+    CRC.checksum(bytes)
 }
 
 impl Metadata {

@@ -40,6 +40,7 @@ pub mod image;
 mod sampler;
 mod say;
 mod score;
+pub mod selftest;
 mod state;
 mod vocabulary;
 

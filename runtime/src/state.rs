@@ -92,6 +92,11 @@ impl<'i, 'w> State<'i, 'w> {
         self.image
     }
 
+    /// All of its memory: room for a vector of any layer or the head. [`reset`](Self::reset) before the next step.
+    pub(crate) fn memory(&mut self) -> &mut [i16] {
+        self.memory
+    }
+
     /// Sets every state to zero.
     pub fn reset(&mut self) {
         self.memory.fill(0);

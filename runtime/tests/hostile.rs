@@ -1,6 +1,7 @@
 //! Bytes that are not, or no longer, an image: refused, or run without a panic. Overflow checks are on in every profile.
 
 use pipsqueak::encode::{Parts, aligned, bytes, encode, seal};
+use pipsqueak::image::{HEADER_LEN, VERSION};
 use pipsqueak::{Cell, Generator, Image, ImageError, Layer, Settings, Temperature};
 
 fn images() -> Vec<Vec<u8>> {
@@ -54,7 +55,7 @@ fn every_truncation_is_refused() {
             assert!(survives(&image[..length]).is_err(), "{length} bytes");
             // The header says the shorter length, and the CRC fits.
             let mut short = image[..length].to_vec();
-            if length >= 16 {
+            if length >= HEADER_LEN {
                 short[12..16].copy_from_slice(&(length as u32).to_le_bytes());
                 seal(&mut short);
                 assert!(survives(&short).is_err(), "{length} bytes, sealed");
@@ -101,7 +102,7 @@ fn random_bytes_behind_a_good_seal() {
                     [0, 0xff, 0x80, 0x7f, rng.next_u32() as u8][rng.next_u32() as usize % 5];
             }
             mutant[..4].copy_from_slice(b"PIPS");
-            mutant[8..10].copy_from_slice(&pipsqueak::image::VERSION.to_le_bytes());
+            mutant[8..10].copy_from_slice(&VERSION.to_le_bytes());
             seal(&mut mutant);
             let _ = survives(&mutant);
         }
@@ -118,7 +119,7 @@ fn refusals_say_what_was_expected_and_found() {
     };
     assert_eq!(
         refused(&|i| i.truncate(9)),
-        "the image is cut off: expected 16 bytes, found 9"
+        "the image is cut off: expected 20 bytes, found 9"
     );
     assert_eq!(
         refused(&|i| i[0] = b'Z'),
@@ -167,7 +168,7 @@ fn a_row_that_could_overflow_is_refused() {
 /// Metadata that says other shapes than the sections have, behind a good seal.
 #[test]
 fn absurd_shapes_are_refused_by_name() {
-    use pipsqueak::image::{HEADER_LEN, MAX_LAYERS, Metadata};
+    use pipsqueak::image::{MAX_LAYERS, Metadata};
     let image = images().remove(1);
     let length = usize::from(u16::from_le_bytes([image[10], image[11]]));
     let found: Metadata = postcard::from_bytes(&image[HEADER_LEN..][..length]).unwrap();

@@ -3,14 +3,15 @@
 
     python3 tests/golden/reference.py tests/golden/*.pip
 
-For each image it writes a text file beside it: the hidden states and logits after each of some tokens, and the
-tokens drawn after them at several settings. `tests/golden.rs` holds the Rust runtime against these files.
+For each image it writes a text file beside it: the hidden states and logits after each of some tokens, the tokens
+drawn after them at several settings, and the digest. It refuses an image whose CRC or recorded digest is another. `tests/golden.rs` holds the Rust runtime against these files.
 Needs nothing but Python 3.
 """
 
 import math
 import struct
 import sys
+import zlib
 from pathlib import Path
 
 TEMPERATURES = [("0", 0), ("0.3", 0), ("0.8", 0), ("1.8", 0), ("1", 3)]
@@ -53,46 +54,60 @@ def pad(n):
     return (n + 3) // 4 * 4
 
 
-def rows(reader, count, columns):
-    """Weights [rows][columns], biases, (multiplier, shift)s."""
-    count = pad(count)
-    raw = reader.section("B", count * columns)
-    weights = [[0] * columns for _ in range(count)]
-    for block in range(count // 4):
+def signed(word):
+    return word - 2**32 if word >> 31 else word
+
+
+class Gate:
+    """Rows of a matrix, and what stands beside them."""
+
+    def __init__(self):
+        self.weights, self.bias, self.scale, self.factors, self.input_bias = [], [], [], [], []
+
+    def take_record(self, reader, kind):
+        self.bias += map(signed, reader.section("I", 4))
+        self.scale += [(s & 0x7FFFFFF, s >> 27) for s in reader.section("I", 4)]
+        if kind == "candidate":
+            self.input_bias += map(signed, reader.section("I", 4))
+        if kind != "plain":
+            self.factors += map(signed, reader.section("I", 4))
+
+    def take_weights(self, reader, columns):
+        raw = reader.section("B", 4 * columns)
+        rows = [[0] * columns for _ in range(4)]
         for pair in range(columns // 2):
-            at = block * 4 * columns + pair * 8
             for word in range(2):
                 for column in range(2):
-                    even, odd = raw[at + word * 4 + column * 2 :][:2]
-                    weights[block * 4 + word * 2][pair * 2 + column] = even - 128
-                    weights[block * 4 + word * 2 + 1][pair * 2 + column] = odd - 256 if odd > 127 else odd
-    bias = reader.section("i", count)
-    scale = [(s & 0xFFFF, s >> 16) for s in reader.section("I", count)]
-    return weights, bias, scale
+                    even, odd = raw[pair * 8 + word * 4 + column * 2 :][:2]
+                    rows[word * 2][pair * 2 + column] = even - 128
+                    rows[word * 2 + 1][pair * 2 + column] = odd - 256 if odd > 127 else odd
+        self.weights += rows
 
 
-def apart_values(values, count):
+def panel(reader, gates, kinds, columns):
+    for gate, kind in zip(gates, kinds):
+        gate.take_record(reader, kind)
+    for gate in gates:
+        gate.take_weights(reader, columns)
+
+
+def apart(values, count):
     """Values that stand in blocks of four of each gate in turn, gate by gate."""
     return [[v for i, v in enumerate(values) if i // 4 % count == gate] for gate in range(count)]
-
-
-def apart(matrix, count):
-    """The rows of each gate."""
-    parts = [apart_values(values, count) for values in matrix]
-    return [tuple(part[gate] for part in parts) for gate in range(count)]
 
 
 class Image:
     def __init__(self, data):
         assert data[:4] == b"PIPS"
-        version, metadata, length = struct.unpack_from("<HHI", data, 8)
-        assert (version, length) == (1, len(data))
-        reader = Reader(data, 16)
+        crc, version, metadata, length, self.digest = struct.unpack_from("<IHHII", data, 4)
+        assert (version, length) == (2, len(data))
+        assert crc == zlib.crc32(data[8:])
+        reader = Reader(data, 20)
         self.tokens, text_len, self.start, self.embedding = (reader.varint() for _ in range(4))
         self.shapes = [(reader.varint(), reader.varint()) for _ in range(reader.varint())]
         self.logit_bits = reader.byte()
         reader.text(), reader.text(), reader.varint(), reader.varint(), reader.option(), reader.option()
-        assert reader.at == 16 + metadata
+        assert reader.at == 20 + metadata
         reader.at = pad(reader.at)
         offsets = reader.section("I", self.tokens + 1)
         reader.section("H", self.tokens)
@@ -105,18 +120,25 @@ class Image:
         inputs = pad(self.embedding)
         for cell, hidden in self.shapes:
             units, after, folded = pad(hidden), cell == 0, inputs == 0
-            layer = {"after": after, "units": units, "inputs": inputs, "folded": folded}
-            together = folded and after
-            count = 3 if together else 2
-            layer["z"], layer["r"], *own = apart(rows(reader, count * units, inputs + units), count)
-            own = own or [rows(reader, units, units if after else inputs + units)]
-            layer["h"] = own[0]
-            layer["factors"] = apart_values(reader.section("i", 3 * units if folded else 0), 3)
-            layer["bias"] = reader.section("i", units if together else 0)
-            layer["candidate"] = rows(reader, units if after and not folded else 0, inputs)
-            self.layers.append(layer)
+            z, r, h, candidate = gates = [Gate() for _ in range(4)]
+            for _ in range(units // 4):
+                if after and folded:
+                    panel(reader, [z, r, h], ["token", "token", "candidate"], units)
+                else:
+                    panel(reader, [z, r], ["token" if folded else "plain"] * 2, inputs + units)
+                if after and not folded:
+                    panel(reader, [h], ["plain"], units)
+                    panel(reader, [candidate], ["plain"], inputs)
+            if not after:
+                for _ in range(units // 4):
+                    panel(reader, [h], ["token" if folded else "plain"], inputs + units)
+            self.layers.append({"after": after, "units": units, "inputs": inputs, "folded": folded, "gates": gates})
             inputs = units
-        self.head = rows(reader, self.tokens, inputs)
+        self.head = Gate()
+        rows = pad(self.tokens)
+        while rows > len(self.head.bias):
+            quads = min(4, (rows - len(self.head.bias)) // 4)
+            panel(reader, [self.head] * quads, ["plain"] * quads, inputs)
         assert reader.at == length
 
 
@@ -129,13 +151,12 @@ def requantize(accumulator, scale):
     return clamp((clamp(accumulator >> shift, -(1 << 17), (1 << 17) - 1) * multiplier + (1 << 14)) >> 15)
 
 
-def products(matrix, x, added=None):
-    weights, bias, scale = matrix
+def products(gate, x, added=None):
     out = []
-    for row in range(len(bias)):
-        total = sum(w * v for w, v in zip(weights[row], x)) + bias[row] + (added[row] if added else 0)
+    for row, weights in enumerate(gate.weights):
+        total = sum(w * v for w, v in zip(weights, x)) + gate.bias[row] + (added[row] if added else 0)
         assert -(2**31) <= total < 2**31
-        out.append(requantize(total, scale[row]))
+        out.append(requantize(total, gate.scale[row]))
     return out
 
 
@@ -169,20 +190,21 @@ def step(image, states, token):
         h, units = states[index], layer["units"]
         added = [None] * 3
         if layer["folded"]:
-            row = apart_values(image.table[token], 3)
-            added = [[t * f for t, f in zip(*gate)] for gate in zip(row, layer["factors"])]
-        z = [sigmoid(v) for v in products(layer["z"], x + h, added[0])]
-        r = [sigmoid(v) for v in products(layer["r"], x + h, added[1])]
+            row = apart(image.table[token], 3)
+            added = [[t * f for t, f in zip(values, gate.factors)] for values, gate in zip(row, layer["gates"])]
+        update, reset, new, candidate = layer["gates"]
+        z = [sigmoid(v) for v in products(update, x + h, added[0])]
+        r = [sigmoid(v) for v in products(reset, x + h, added[1])]
         if layer["after"]:
-            recurrent = products(layer["h"], h)
+            recurrent = products(new, h)
             if layer["folded"]:
-                own = [b + a for b, a in zip(layer["bias"], added[2])]
+                own = [b + a for b, a in zip(new.input_bias, added[2])]
             else:
-                own = [v << 15 for v in products(layer["candidate"], x)]
+                own = [v << 15 for v in products(candidate, x)]
             pre = [clamp((own[i] + r[i] * recurrent[i] + (1 << 14)) >> 15) for i in range(units)]
         else:
-            reset = [(r[i] * h[i] + (1 << 14)) >> 15 for i in range(units)]
-            pre = products(layer["h"], x + reset, added[2])
+            remembered = [(r[i] * h[i] + (1 << 14)) >> 15 for i in range(units)]
+            pre = products(new, x + remembered, added[2])
         states[index] = [blend(z[i], h[i], tanh(pre[i])) for i in range(units)]
         x = states[index]
 
@@ -236,6 +258,17 @@ def draw(logits, bits, temperature, top_k, rng):
         rest -= weight
 
 
+def digest(image):
+    states = [[0] * layer["units"] for layer in image.layers]
+    value = 0
+    for index in range(32):
+        step(image, states, 7919 * index % image.tokens)
+        logits = products(image.head, states[-1])[: image.tokens]
+        turned = value << 1 & 0xFFFFFFFF | value >> 31
+        value = turned ^ zlib.crc32(struct.pack(f"<{image.tokens}h", *logits))
+    return value
+
+
 def main(path):
     image = Image(path.read_bytes())
     lines = []
@@ -256,6 +289,8 @@ def main(path):
             token = draw(products(image.head, states[-1])[: image.tokens], image.logit_bits, temperature, top_k, rng)
             text += image.texts[token]
         lines.append(f"text {temperature} {top_k} {text}")
+    assert image.digest == digest(image), f"{path}: digest {digest(image):08x}, but {image.digest:08x} is recorded"
+    lines.append(f"digest {image.digest:08x}")
     path.with_suffix(".txt").write_text("\n".join(lines) + "\n")
     print(f"wrote {path.with_suffix('.txt')}")
 

@@ -3,7 +3,7 @@
 use crate::evaluate::Evaluation;
 use crate::quantize::TensorReport;
 use pipsqueak::{GENERATOR_RAM, IMAGE_RAM, Image};
-use pipsqueak_boards::BOARDS;
+use pipsqueak_boards::{BAUD, BOARDS, Prediction};
 use serde::Serialize;
 use std::fmt::{self, Display};
 
@@ -12,6 +12,8 @@ use std::fmt::{self, Display};
 pub struct ImageReport {
     /// Bytes of the image: flash.
     pub bytes: usize,
+    /// The digest of its outputs, as a board's `selftest` prints it.
+    pub digest: String,
     /// Tokens, V.
     pub tokens: usize,
     /// The embedding's size; 0 where it is folded into the token table.
@@ -48,17 +50,28 @@ pub struct RamReport {
     pub total: usize,
 }
 
-/// Whether an image fits a board.
+/// Whether an image fits a board, and what it will cost there.
 #[derive(Debug, Serialize)]
 pub struct BoardReport {
     /// The board's name.
     pub name: &'static str,
+    /// Its processor's core.
+    pub core: &'static str,
+    /// The clock that the prediction is for, in Hz.
+    pub clock_hz: u32,
+    /// What the prediction assumes of the board's memory.
+    pub assumption: &'static str,
+    /// The kernel that its firmware runs.
+    pub kernel: &'static str,
     /// Bytes of its model slot.
     pub slot: u32,
     /// Bytes of workspace that its firmware offers.
     pub workspace: usize,
     /// Whether both suffice.
     pub fits: bool,
+    /// What the image will cost, if it fits.
+    #[serde(flatten)]
+    pub prediction: Prediction,
 }
 
 /// Where a network comes from.
@@ -87,6 +100,7 @@ impl ImageReport {
         let nats = |thousandths: Option<u16>| thousandths.map(|n| f64::from(n) / 1000.0);
         Self {
             bytes: image.len(),
+            digest: format!("{:08X}", image.digest()),
             tokens: image.vocabulary().len(),
             embedding: image.embedding(),
             layers: image
@@ -107,10 +121,15 @@ impl ImageReport {
                 .iter()
                 .map(|board| BoardReport {
                     name: board.name,
+                    core: board.core,
+                    clock_hz: board.clock_hz,
+                    assumption: board.assumption,
+                    kernel: board.kernel,
                     slot: board.slot_bytes,
                     workspace: board.workspace_words * 4,
                     fits: image.len() <= board.slot_bytes as usize
                         && image.workspace_len() <= board.workspace_words,
+                    prediction: Prediction::new(board, image),
                 })
                 .collect(),
             provenance: ProvenanceReport {
@@ -153,10 +172,11 @@ impl Display for ImageReport {
         }
         writeln!(
             f,
-            "flash        {} bytes ({:.1} KB)",
+            "image        {} bytes ({:.1} KB)",
             self.bytes,
             self.bytes as f64 / 1024.0
         )?;
+        writeln!(f, "digest       {}", self.digest)?;
         let ram = &self.ram;
         writeln!(
             f,
@@ -165,15 +185,54 @@ impl Display for ImageReport {
         )?;
         writeln!(
             f,
-            "\n{:<12} {:>12} {:>12} {:>14} {:>14}  fits",
-            "board", "slot", "image", "workspace", "needed"
+            "\n{:<10} {:<16} {:>8} {:>9} {:>7} {:>6}  fits",
+            "board", "kernel", "chars/s", "flash", "RAM", "stack"
         )?;
         for board in &self.boards {
-            let fits = if board.fits { "yes" } else { "no" };
+            let BoardReport {
+                name,
+                kernel,
+                slot,
+                workspace,
+                ..
+            } = board;
+            let Prediction {
+                characters_per_second: speed,
+                flash,
+                ram,
+                stack,
+                ..
+            } = board.prediction;
+            write!(
+                f,
+                "{name:<10} {kernel:<16} {speed:>8.0} {flash:>9} {ram:>7} {stack:>6}  "
+            )?;
+            if board.fits {
+                writeln!(f, "yes")?;
+            } else if self.bytes > *slot as usize {
+                writeln!(f, "no: its slot has {slot} bytes")?;
+            } else {
+                writeln!(f, "no: its workspace has {workspace} bytes")?;
+            }
+        }
+        writeln!(
+            f,
+            "\nPredicted for temperature 0.8, from counted cycles; flash with the firmware, stack of the runtime. Assumed:"
+        )?;
+        for board in &self.boards {
+            let (core, mhz) = (board.core, board.clock_hz / 1_000_000);
             writeln!(
                 f,
-                "{:<12} {:>12} {:>12} {:>14} {:>14}  {fits}",
-                board.name, board.slot, self.bytes, board.workspace, ram.workspace
+                "{:<10} {core}, {mhz} MHz: {}",
+                board.name, board.assumption
+            )?;
+        }
+        if let Some(board) = self.boards.first() {
+            let bytes = board.prediction.serial_per_second;
+            writeln!(
+                f,
+                "{:<10} at most {bytes} bytes per second leave the serial port ({BAUD} baud)",
+                "all"
             )?;
         }
         Ok(())

@@ -151,6 +151,52 @@ fn inspect_and_eval_speak_json() {
 }
 
 #[test]
+fn inspect_predicts_what_each_board_will_do() {
+    use pipsqueak::{Cell, Layer, encode};
+    let folder = tempfile::tempdir().unwrap();
+    let inspect = |tokens, hidden, json: bool| {
+        let cell = Cell::GruResetAfter;
+        let parts = encode::Parts::random(1, tokens, 0, &[Layer { cell, hidden }]);
+        let path = folder.path().join("random.pip");
+        fs::write(&path, encode::bytes(&encode::encode(&parts).unwrap())).unwrap();
+        let path = path.to_str().unwrap();
+        let output = match json {
+            true => trainer(&["inspect", path, "--json"]),
+            false => trainer(&["inspect", path]),
+        };
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let boards = |tokens, hidden| -> Vec<serde_json::Value> {
+        let mut report: serde_json::Value =
+            serde_json::from_str(&inspect(tokens, hidden, true)).unwrap();
+        serde_json::from_value(report["boards"].take()).unwrap()
+    };
+    for (board, large) in boards(64, 128).iter().zip(boards(64, 200)) {
+        let number = |name: &str| board[name].as_f64().unwrap();
+        let (cycles, clock) = (number("cycles_per_character"), number("clock_hz"));
+        let rate = number("computed_per_second");
+        assert!((rate - clock / cycles).abs() < 0.001 * rate);
+        assert_eq!(number("characters_per_second"), rate, "the port is faster");
+        assert!(number("flash") > number("firmware") && number("firmware") > 1000.0);
+        assert!(number("stack") > 100.0 && number("ram") > 600.0);
+        assert!(large["cycles_per_character"].as_f64().unwrap() > 1.5 * cycles);
+    }
+    // The fastest board computes a tiny network faster than the port sends it.
+    let tiny = &boards(4, 4)[1];
+    assert!(tiny["computed_per_second"].as_f64() > Some(11_520.0));
+    assert_eq!(tiny["characters_per_second"], 11_520.0);
+
+    let text = inspect(64, 128, false);
+    for expected in ["chars/s", "ARMv6-M", "Cortex-M4 SMLAD", "no wait states"] {
+        assert!(text.contains(expected), "{expected} is not in\n{text}");
+    }
+    let text = inspect(64, 512, false);
+    assert!(text.contains("no: its slot has 229376 bytes"), "{text}");
+    let text = inspect(5000, 1, false);
+    assert!(text.contains("no: its workspace has 8192 bytes"), "{text}");
+}
+
+#[test]
 fn files_that_are_not_models_are_refused_with_their_names() {
     let folder = tempfile::tempdir().unwrap();
     let (path, model) = image(folder.path());
@@ -167,11 +213,11 @@ fn files_that_are_not_models_are_refused_with_their_names() {
             &[&bytes[..], b"1234"].concat()[..],
             "bytes, but it has",
         ),
-        ("empty.pip", b"", "expected 16 bytes, found 0"),
+        ("empty.pip", b"", "expected 20 bytes, found 0"),
         ("text.onnx", b"To be or not to be", "not an ONNX file"),
         (
             "text.pip",
-            b"To be or not to be",
+            b"To be or not to be: that",
             "expected the bytes 50 49 50 53",
         ),
     ] {

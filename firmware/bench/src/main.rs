@@ -6,6 +6,7 @@
 mod start;
 
 use core::hint::black_box;
+use pipsqueak::selftest::{self, Extent};
 use pipsqueak::{Generator, Image, ImageError, Pcg32, Sampler, Settings, State};
 use pipsqueak_kernels::kernel::{Operand, ROWS};
 
@@ -53,6 +54,9 @@ counted! {
     image_parse() -> Result<Image<'static>, ImageError> {
         Image::parse(&IMAGE_128.0)
     }
+    selftest_boot(state: &mut State) -> bool {
+        selftest::kernel(state, Extent::Start).is_ok()
+    }
     gru_step_128(state: &mut State) {
         state.step(12);
     }
@@ -67,6 +71,48 @@ counted! {
     }
     whole_character_128(generator: &mut Generator<'static, '_>) -> &'static str {
         generator.next().unwrap_or_default()
+    }
+}
+
+/// Characters of each shape: a function with the shape's name, and one that calls them all.
+macro_rules! shapes {
+    ($($name:ident)*) => {
+        $(#[unsafe(no_mangle)]
+        #[inline(never)]
+        fn $name<'i>(generator: &mut Generator<'i, '_>) -> &'i str {
+            // Functions with the same body would become one.
+            black_box(stringify!($name));
+            generator.next().unwrap_or_default()
+        })*
+
+        #[inline(never)]
+        fn characters_of_shapes(workspace: &mut [u32]) {
+            $({
+                static IMAGE: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/", stringify!($name), ".pip")));
+                let text = include_str!(concat!(env!("OUT_DIR"), "/", stringify!($name), ".txt"));
+                make_text(&IMAGE.0, workspace, text, $name);
+            })*
+        }
+    };
+}
+include!(concat!(env!("OUT_DIR"), "/shapes.rs"));
+
+/// Makes the text that the host has made, by `next`.
+#[inline(never)]
+fn make_text(
+    image: &[u8],
+    workspace: &mut [u32],
+    expected: &str,
+    next: for<'i> fn(&mut Generator<'i, '_>) -> &'i str,
+) {
+    let Ok(image) = Image::parse(image) else {
+        panic!("the image is refused")
+    };
+    let Ok(mut generator) = Generator::new(&image, workspace, Settings::default()) else {
+        panic!("the workspace is too small")
+    };
+    for expected in expected.split_inclusive(|_| true) {
+        assert!(next(&mut generator) == expected);
     }
 }
 
@@ -87,6 +133,7 @@ extern "C" fn main() -> ! {
     let Ok(mut state) = State::new(image, &mut workspace) else {
         panic!("the workspace is too small")
     };
+    assert!(selftest_boot(&mut state));
     for _ in 0..8 {
         gru_step_128(&mut state);
         logits_64x128(&mut state);
@@ -111,6 +158,8 @@ extern "C" fn main() -> ! {
     for _ in 0..8 {
         gru_step_256(&mut state);
     }
+
+    characters_of_shapes(&mut workspace);
 
     products_are_exact();
     matvec_384x128(

@@ -11,6 +11,8 @@ pub struct Board {
     pub title: &'static str,
     /// Its processor's core.
     pub core: &'static str,
+    /// The kernel that its firmware runs, as the console's `info` calls it.
+    pub kernel: &'static str,
     /// The Rust target of its firmware.
     pub target: &'static str,
     /// All of its flash.
@@ -27,6 +29,8 @@ pub struct Board {
     pub workspace_words: usize,
     /// The clock that it runs at, in Hz.
     pub clock_hz: u32,
+    /// What predictions of its speed assume of its memory.
+    pub assumption: &'static str,
     /// What probe-rs calls its chip.
     pub probe_rs_chip: &'static str,
     /// What emulates it.
@@ -77,6 +81,7 @@ pub static BOARDS: [Board; 3] = [
         name: "microbit",
         title: "BBC micro:bit v1 (nRF51822)",
         core: "Cortex-M0",
+        kernel: "ARMv6-M",
         target: "thumbv6m-none-eabi",
         flash_bytes: 256 * 1024,
         ram_bytes: 16 * 1024,
@@ -84,6 +89,7 @@ pub static BOARDS: [Board; 3] = [
         slot_bytes: 224 * 1024,
         workspace_words: 8 * 1024 / 4,
         clock_hz: 16_000_000,
+        assumption: "its flash has no wait states",
         probe_rs_chip: "nRF51822_xxAA",
         emulator: Emulator::Qemu {
             machine: "microbit",
@@ -96,6 +102,7 @@ pub static BOARDS: [Board; 3] = [
         name: "stm32f405",
         title: "STM32F405RG with an 8 MHz crystal (Olimex STM32-P405)",
         core: "Cortex-M4F",
+        kernel: "Cortex-M4 SMLAD",
         target: "thumbv7em-none-eabihf",
         flash_bytes: 1024 * 1024,
         ram_bytes: 128 * 1024,
@@ -103,6 +110,7 @@ pub static BOARDS: [Board; 3] = [
         slot_bytes: 960 * 1024,
         workspace_words: 32 * 1024 / 4,
         clock_hz: 168_000_000,
+        assumption: "the ART accelerator hides the 5 wait states of its flash",
         probe_rs_chip: "STM32F405RG",
         emulator: Emulator::Qemu {
             machine: "netduinoplus2",
@@ -115,6 +123,7 @@ pub static BOARDS: [Board; 3] = [
         name: "pico",
         title: "Raspberry Pi Pico (RP2040)",
         core: "Cortex-M0+",
+        kernel: "ARMv6-M",
         target: "thumbv6m-none-eabi",
         flash_bytes: 2048 * 1024,
         ram_bytes: 256 * 1024,
@@ -122,6 +131,7 @@ pub static BOARDS: [Board; 3] = [
         slot_bytes: 1920 * 1024,
         workspace_words: 32 * 1024 / 4,
         clock_hz: 125_000_000,
+        assumption: "code is in the XIP cache and the model in RAM; one above 192 KB stays in flash and is slower",
         probe_rs_chip: "RP2040",
         emulator: Emulator::Rp2040js,
         uart: "UART0, GPIO 0 and 1, 115200 baud",

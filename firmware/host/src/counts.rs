@@ -17,7 +17,7 @@ use serde::Serialize;
 use tempfile::NamedTempFile;
 use thiserror::Error;
 
-use crate::{emulator::RP2040_FLASH, firmware, peers, speeds};
+use crate::{FirmwareError, emulator::RP2040_FLASH, firmware, peers, speeds};
 
 /// One number about one core, or about this machine.
 #[derive(Clone, Debug, Serialize)]
@@ -100,6 +100,9 @@ pub enum CountError {
     /// A temporary file cannot be written.
     #[error("cannot write a temporary file: {0}")]
     Temporary(#[from] io::Error),
+    /// A board's firmware cannot be used.
+    #[error(transparent)]
+    Firmware(#[from] FirmwareError),
 }
 
 /// A core that is counted on.
@@ -150,7 +153,7 @@ static CORES: [Core; 3] = [
 ];
 
 /// What the program has a function for.
-const ITEMS: [&str; 9] = [
+const ITEMS: [&str; 10] = [
     "matvec_384x128",
     "matvec_768x256",
     "matvec_1536x512",
@@ -160,9 +163,12 @@ const ITEMS: [&str; 9] = [
     "draw_64",
     "whole_character_128",
     "image_parse",
+    "selftest_boot",
 ];
+/// How the names of functions begin that make a character of an image of some shape.
+const SHAPES: [&str; 2] = ["fitted_", "unseen_"];
 /// Called once per byte of stack.
-const PEAK_STACK: &str = "peak_stack";
+pub(crate) const PEAK_STACK: &str = "peak_stack";
 /// Called by a panic.
 const FAILURE: &str = "failure";
 /// Where the emulator stops.
@@ -198,16 +204,24 @@ pub fn method(core: &str) -> &'static str {
     found.map_or(speeds::METHOD, |core| core.method)
 }
 
+/// What every function of the program took on `core`, by name.
+pub(crate) fn taken(core: &str, repository: &Path) -> Result<BTreeMap<String, Calls>, CountError> {
+    let found = CORES.iter().find(|found| found.name == core);
+    found.map_or(Ok(BTreeMap::new()), |core| core.run(repository))
+}
+
 /// What a function took, in all its calls.
 #[derive(Default)]
-struct Calls {
-    calls: u64,
+pub(crate) struct Calls {
+    pub calls: u64,
     instructions: u64,
-    cycles: u64,
+    pub cycles: u64,
+    /// Instructions after which another than the next one was executed; counted where `cycles` are those of a Cortex-M0+.
+    pub jumps: u64,
 }
 
 impl Calls {
-    fn mean(&self, sum: u64) -> u64 {
+    pub fn mean(&self, sum: u64) -> u64 {
         (sum + self.calls / 2) / self.calls.max(1)
     }
 }
@@ -222,8 +236,8 @@ impl Core {
     fn run(&self, repository: &Path) -> Result<BTreeMap<String, Calls>, CountError> {
         let path = self.program(repository);
         let elf = read(&path, "bench-programs")?;
+        let symbols = symbols(&elf, &path)?;
         let address = |name| {
-            let symbols = symbols(&elf, &path)?;
             let found = symbols.iter().find(|symbol| symbol.name == name);
             let symbol = found.ok_or_else(|| CountError::Symbol {
                 path: path.clone(),
@@ -234,6 +248,11 @@ impl Core {
         let mut names = Vec::new();
         for name in ITEMS.into_iter().chain([PEAK_STACK, FAILURE, FINISH]) {
             names.push(format!("{name}={:#x}", address(name)?));
+        }
+        for symbol in &symbols {
+            if SHAPES.iter().any(|shape| symbol.name.starts_with(shape)) {
+                names.push(format!("{}={:#x}", symbol.name, symbol.address));
+            }
         }
         let (output, program) = match self.emulator {
             Emulator::Qemu {
@@ -310,7 +329,7 @@ impl Core {
     }
 }
 
-/// A line of an emulator: name, calls, instructions, cycles.
+/// A line of an emulator: name, calls, instructions, cycles, and perhaps jumps.
 fn parse(line: &str) -> Option<(String, Calls)> {
     let mut words = line.split(' ');
     let name = words.next()?.to_owned();
@@ -319,6 +338,7 @@ fn parse(line: &str) -> Option<(String, Calls)> {
         calls: number()?,
         instructions: number()?,
         cycles: number()?,
+        jumps: number().unwrap_or_default(),
     };
     Some((name, calls))
 }

@@ -2,17 +2,22 @@
 //! the host.
 
 mod catalog;
+mod cost;
 mod counts;
 mod emulator;
 mod firmware;
+mod fit;
+mod fitted;
 mod peers;
 mod session;
 mod speeds;
 
 pub use catalog::{BOARDS, Board, DropFile, Emulator};
+pub use cost::{BAUD, Prediction, QUANTITIES, Shape};
 pub use counts::{Count, CountError, counts, method};
 pub use emulator::{EmulatorError, Machine};
 pub use firmware::{Firmware, FirmwareError, Segment};
+pub use fit::{Character, Footprint, Measurements};
 pub use peers::METHOD as PEERS_METHOD;
 pub use session::{LINE_BYTES, Session, SessionError};
 pub use speeds::speeds;

@@ -14,7 +14,10 @@ use pipsqueak_firmware::Board;
 const TOKENS: [&str; 10] = ["a", "b", "c", " ", "\n", "א", "ב", "😀", "Zz", "0"];
 
 /// An untrained model with some provenance.
-static WORDS: LazyLock<Vec<u32>> = LazyLock::new(|| {
+static WORDS: LazyLock<Vec<u32>> =
+    LazyLock::new(|| encode::encode(&parts()).expect("a model of these sizes is one"));
+
+pub fn parts() -> Parts<'static> {
     let layer = Layer {
         cell: Cell::GruResetAfter,
         hidden: 12,
@@ -29,8 +32,8 @@ static WORDS: LazyLock<Vec<u32>> = LazyLock::new(|| {
         train_loss: Some(1045),
         validation_loss: Some(2500),
     };
-    encode::encode(&parts).expect("a model of these sizes is one")
-});
+    parts
+}
 
 pub fn bytes() -> &'static [u8] {
     encode::bytes(&WORDS)

@@ -102,8 +102,10 @@ pub(crate) fn outputs(block: &mut &[u32], x: Operand, token: &[i8], values: &mut
     }
 }
 
+/// The most gates of a panel.
+pub const MOST_GATES: usize = 4;
 /// Runs of four rows in a panel of [`dense`].
-pub const DENSE_QUADS: usize = 4;
+pub const DENSE_QUADS: usize = MOST_GATES;
 
 /// A panel of [`dense`] with `quads` runs of four rows, at most [`DENSE_QUADS`].
 pub fn dense_panel(quads: usize) -> Panel {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use clap::Parser;
-use pipsqueak_boards::{Count, PEERS_METHOD, counts, method, speeds};
+use pipsqueak_boards::{Count, Measurements, PEERS_METHOD, counts, method, speeds};
 
 /// Count instructions, cycles and bytes of the runtime on emulated cores.
 ///
@@ -23,6 +23,9 @@ struct Arguments {
     /// Where the list goes.
     #[arg(long, value_name = "JSON", default_value = "target/bench.json")]
     out: PathBuf,
+    /// Instead, count characters of many shapes and fit the predictions to them anew: writes firmware/host/src/fitted.rs.
+    #[arg(long)]
+    fit: bool,
 }
 
 fn main() -> ExitCode {
@@ -36,7 +39,14 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let host = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let repository = host.join("../..");
+    if arguments.fit {
+        let fitted = host.join("src/fitted.rs");
+        fs::write(&fitted, Measurements::take(&repository)?.fit())
+            .map_err(|error| format!("cannot write {}: {error}", fitted.display()))?;
+        return Ok(());
+    }
     let mut counts = counts(&repository)?;
     if arguments.host {
         counts.extend(speeds(&repository)?);

@@ -1,0 +1,149 @@
+//! Whether a core computes what was exported: its kernel against the portable one, and its outputs against a digest.
+//!
+//! ```
+//! # use pipsqueak::{encode, Cell, Layer};
+//! use pipsqueak::selftest::{Extent, digest, kernel};
+//! use pipsqueak::{Image, State};
+//!
+//! # let parts = encode::Parts::random(1, 20, 0, &[Layer { cell: Cell::GruResetAfter, hidden: 16 }]);
+//! # let words = encode::encode(&parts).unwrap();
+//! # let bytes: &[u8] = encode::bytes(&words);
+//! let image = Image::parse(bytes)?;
+//! let mut workspace = [0; 64];
+//! let mut state = State::new(&image, &mut workspace).unwrap();
+//! assert_eq!(kernel(&mut state, Extent::All), Ok(3 * 16 * 16 + 20 * 16));
+//! assert_eq!(digest(&mut state), image.digest());
+//! # Ok::<(), pipsqueak::ImageError>(())
+//! ```
+
+use crate::image::{PanelWords, crc};
+use crate::say::{Part, Say, display};
+use crate::state::State;
+use pipsqueak_kernels::kernel::{Operand, ROWS};
+use pipsqueak_kernels::rows::MOST_GATES;
+
+/// Steps of the sequence that [`digest`] runs over.
+pub const STEPS: u32 = 32;
+/// Token i of that sequence is `i * STRIDE` modulo the size of the vocabulary. A prime: as long as the vocabulary is no
+/// multiple of it, a token comes back only after all others.
+pub const STRIDE: u32 = 7919;
+
+/// The digest of all outputs over a fixed sequence of [`STEPS`] tokens from the zero state. It begins at 0; each step
+/// rotates it left by one bit and adds, bit by bit modulo 2, the CRC-32 (ISO-HDLC) of all logits in the order of the
+/// tokens, as little-endian i16.
+///
+/// It is [`Image::digest`](crate::Image::digest) wherever the image is the exported one and the core computes as the
+/// exporting one did. Of a token table or an embedding only the rows of these tokens take part, and a change that rounding
+/// hides is not seen. Leaves the state at zero.
+pub fn digest(state: &mut State) -> u32 {
+    state.reset();
+    let tokens = (state.image().vocabulary().len() as u32).max(1);
+    let digest = (0..STEPS).fold(0u32, |digest, i| {
+        state.step((i * STRIDE % tokens) as u16);
+        digest.rotate_left(1) ^ crc(bytemuck::cast_slice(state.logits()))
+    });
+    state.reset();
+    digest
+}
+
+/// How much [`kernel`] compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// The first 64 columns of the first panel of each layer and of the head: a matter of milliseconds.
+    Start,
+    /// All weights.
+    All,
+}
+
+/// The first row whose product differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mismatch {
+    /// The layer, from 0; the number of layers for the head.
+    pub layer: u32,
+    /// The row in it, counted through its matrices in the order of the image's sections.
+    pub row: u32,
+    /// The portable kernel's product, modulo 2^32.
+    pub expected: u32,
+    /// The product of the core's kernel.
+    pub found: u32,
+}
+
+impl Say for Mismatch {
+    fn say(&self, out: &mut dyn FnMut(Part)) {
+        out(Part::Text("row "));
+        out(Part::Number(self.row));
+        out(Part::Text(" of layer "));
+        out(Part::Number(self.layer));
+        out(Part::Text(": expected "));
+        out(Part::Hex(self.expected, 8));
+        out(Part::Text(", found "));
+        out(Part::Hex(self.found, 8));
+    }
+}
+
+impl core::fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut core::fmt::Formatter) -> core::fmt::Result {
+        display(self, f)
+    }
+}
+
+impl core::error::Error for Mismatch {}
+
+/// Columns that [`Extent::Start`] compares.
+const COLUMNS: usize = 64;
+
+/// Compares the kernel of this core, [`crate::kernel`], with the portable one: the weights of each layer and of the head,
+/// panel by panel as a step takes them, times the same pseudo-random activations of the whole range of i16. Gives back how
+/// many weights it compared. Leaves the state at zero.
+///
+/// # Errors
+/// The first row that differs.
+pub fn kernel(state: &mut State, extent: Extent) -> Result<usize, Mismatch> {
+    let image = state.image();
+    let memory = state.memory();
+    // A linear congruential generator (Numerical Recipes, "quick and dirty"), of which the high half is random enough.
+    let mut random = 0u32;
+    memory.fill_with(|| {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (random >> 16) as i16
+    });
+    let mut compared = 0;
+    let mut different = None;
+    // No error: the image is parsed.
+    let _ = image.panels(&mut |panel| {
+        if extent == Extent::All || panel.row == 0 {
+            match compare(panel, memory, extent) {
+                Ok(weights) => compared += weights,
+                Err(mismatch) => different = Some(mismatch),
+            }
+        }
+        different.is_none()
+    });
+    state.reset();
+    different.map_or(Ok(compared), Err)
+}
+
+/// Compares the products of one panel.
+fn compare(panel: &PanelWords, x: &[i16], extent: Extent) -> Result<usize, Mismatch> {
+    let gates = panel.gates.len().clamp(1, MOST_GATES);
+    let mut columns = panel.weights.len() / gates;
+    if extent == Extent::Start {
+        // Any words are blocks of fewer columns.
+        columns = columns.min(COLUMNS);
+    }
+    let weights = panel.weights.get(..columns * gates).unwrap_or_default();
+    let operand = Operand::new(x.get(..columns).unwrap_or_default());
+    let (mut expected, mut found) = ([[0; ROWS]; MOST_GATES], [[0; ROWS]; MOST_GATES]);
+    operand.products_portable(weights, expected.get_mut(..gates).unwrap_or_default());
+    operand.products(weights, found.get_mut(..gates).unwrap_or_default());
+    let lanes = expected.as_flattened().iter().zip(found.as_flattened());
+    match lanes.zip(panel.row..).find(|((a, b), _)| a != b) {
+        None => Ok(weights.len() * ROWS),
+        Some(((&expected, &found), row)) => Err(Mismatch {
+            layer: panel.layer.into(),
+            row,
+            expected: expected as u32,
+            found: found as u32,
+        }),
+    }
+}

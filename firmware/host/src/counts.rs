@@ -17,7 +17,7 @@ use serde::Serialize;
 use tempfile::NamedTempFile;
 use thiserror::Error;
 
-use crate::{Board, FirmwareError, emulator::RP2040_FLASH, firmware, peers};
+use crate::{Board, FirmwareError, SessionError, emulator::RP2040_FLASH, firmware, peers};
 
 /// One number about one core.
 #[derive(Clone, Debug, Serialize)]
@@ -97,6 +97,9 @@ pub enum CountError {
     /// A board's firmware cannot be used.
     #[error(transparent)]
     Firmware(#[from] FirmwareError),
+    /// A board does not answer.
+    #[error(transparent)]
+    Session(#[from] SessionError),
 }
 
 /// A core that is counted on.
@@ -162,7 +165,7 @@ const ITEMS: [&str; 10] = [
 /// How the names of functions begin that make a character of an image of some shape.
 const SHAPES: [&str; 2] = ["fitted_", "unseen_"];
 /// Called once per byte of stack.
-pub(crate) const PEAK_STACK: &str = "peak_stack";
+const PEAK_STACK: &str = "peak_stack";
 /// Called by a panic.
 const FAILURE: &str = "failure";
 /// Where the emulator stops.

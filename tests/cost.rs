@@ -30,7 +30,7 @@ fn predictions_hold() {
         let (measured, fitted) = (measured.unwrap(), Footprint::of(board));
         let far = |a: usize, b: usize| a.abs_diff(b) * 100 > b * MARGIN as usize;
         if far(fitted.flash, measured.flash) || far(fitted.stack, measured.stack) {
-            failures.push(format!("expected {measured:?}, found {fitted:?}"));
+            failures.push(format!("measured {measured:?}, predicted from {fitted:?}"));
         }
     }
     assert!(

@@ -217,7 +217,7 @@ impl Display for ImageReport {
         }
         writeln!(
             f,
-            "\nPredicted for temperature 0.8, from counted cycles; flash with the firmware, stack of the runtime. Assumed:"
+            "\nPredicted for temperature 0.8 from counts on emulated cores; flash and stack are those of the whole firmware. Assumed:"
         )?;
         for board in &self.boards {
             let (core, mhz) = (board.core, board.clock_hz / 1_000_000);

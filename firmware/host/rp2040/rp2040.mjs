@@ -1,7 +1,8 @@
-// Runs a Raspberry Pi Pico on rp2040js: node rp2040.mjs FLASH
+// Runs a Raspberry Pi Pico on rp2040js: node rp2040.mjs FLASH RAM
 //
-// FLASH is the content of the flash from its start on. UART0 is on stdin and stdout. On a terminal, Ctrl-A X ends.
-import { readFileSync } from "node:fs";
+// FLASH is the content of the flash from its start on. UART0 is on stdin and stdout. On a terminal, Ctrl-A X ends. When
+// stdin ends, the content of the RAM goes to the file RAM.
+import { readFileSync, writeFileSync } from "node:fs";
 import { ConsoleLogger, LogLevel, Simulator } from "rp2040js";
 
 const FLASH_START = 0x10000000;
@@ -34,7 +35,10 @@ process.stdin.on("data", (bytes) => {
     else if (!(command = !command && byte === CTRL_A)) typed.push(byte);
   }
 });
-process.stdin.on("end", () => process.exit(0));
+process.stdin.on("end", () => {
+  writeFileSync(process.argv[3], chip.sram);
+  process.exit(0);
+});
 process.stdout.on("error", () => process.exit(0));
 if (process.stdin.isTTY) process.stdin.setRawMode(true);
 

@@ -2,7 +2,8 @@
 //!
 //! A character is one step of the network, the logits, and a draw at temperature 0.8. Its cycles are taken to be a sum: of
 //! each [quantity](QUANTITIES) as many as the shape has, times what one of them costs on the core. The costs are fitted to
-//! counts on emulated cores, without wait states of the flash; `measure --fit` fits them anew.
+//! counts on emulated cores, without wait states of the flash; `measure --fit` fits them anew. A fitted cost by itself says
+//! little, and may be negative: what always comes together shares its cycles by chance.
 
 use pipsqueak::{Cell, GENERATOR_RAM, IMAGE_RAM, Image, Layer};
 use serde::Serialize;
@@ -125,7 +126,7 @@ pub struct Prediction {
     pub firmware: usize,
     /// RAM that the image takes while it runs: workspace, generator and parsed image, in bytes.
     pub ram: usize,
-    /// Bytes of stack that the runtime takes at most, as counted.
+    /// Bytes of stack that the firmware takes at most, as measured in the emulator: generator and parsed image stand there.
     pub stack: usize,
 }
 

@@ -17,7 +17,7 @@ use serde::Serialize;
 use tempfile::NamedTempFile;
 use thiserror::Error;
 
-use crate::{FirmwareError, emulator::RP2040_FLASH, firmware, peers, speeds};
+use crate::{FirmwareError, SessionError, emulator::RP2040_FLASH, firmware, peers, speeds};
 
 /// One number about one core, or about this machine.
 #[derive(Clone, Debug, Serialize)]
@@ -103,6 +103,9 @@ pub enum CountError {
     /// A board's firmware cannot be used.
     #[error(transparent)]
     Firmware(#[from] FirmwareError),
+    /// A board does not answer.
+    #[error(transparent)]
+    Session(#[from] SessionError),
 }
 
 /// A core that is counted on.
@@ -168,7 +171,7 @@ const ITEMS: [&str; 10] = [
 /// How the names of functions begin that make a character of an image of some shape.
 const SHAPES: [&str; 2] = ["fitted_", "unseen_"];
 /// Called once per byte of stack.
-pub(crate) const PEAK_STACK: &str = "peak_stack";
+const PEAK_STACK: &str = "peak_stack";
 /// Called by a panic.
 const FAILURE: &str = "failure";
 /// Where the emulator stops.
@@ -382,8 +385,16 @@ fn code_and_tables(path: &Path) -> Result<u64, CountError> {
     let elf = read(path, "bench-programs")?;
     let own = |symbol: &Symbol| {
         let name = format!("{:#}", rustc_demangle::demangle(&symbol.name));
-        name.starts_with("pipsqueak_bench::")
+        // Every firmware has the compiler's memcpy and the like.
+        let others = [
+            "pipsqueak_bench::",
+            "pipsqueak::selftest::",
+            "compiler_builtins::mem::",
+        ];
+        others.iter().any(|start| name.starts_with(start))
             || name.starts_with("matvec_")
+            || name.starts_with("mem")
+            || name.starts_with("__aeabi_mem")
             || ["main", "enable_fpu", PEAK_STACK, FAILURE, FINISH].contains(&&*name)
     };
     // The linker may give two names to one function.

@@ -4,6 +4,7 @@ use std::{
     ffi::OsString,
     fs,
     io::{self, Write as _},
+    ops::Range,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -71,13 +72,17 @@ pub struct Machine {
     pub(crate) command: Command,
     program: &'static str,
     /// The emulator's copy of the flash, where it wants one.
-    pub(crate) flash: Option<NamedTempFile>,
+    _flash: Option<NamedTempFile>,
+    /// Where the emulator writes memory to when it is asked.
+    pub(crate) memory: NamedTempFile,
+    /// The addresses of the firmware's stack.
+    pub(crate) stack: Range<u32>,
 }
 
 impl Machine {
     /// The board with its firmware and, perhaps, a model in the slot.
     ///
-    /// On a terminal of its own the console is the user's, and Ctrl-A X ends the emulator. Otherwise it is a pipe's.
+    /// On a terminal the console is the user's, and Ctrl-A X ends the emulator.
     ///
     /// # Errors
     /// A file is missing, does not fit the board, or the emulator's parts are not installed.
@@ -85,7 +90,6 @@ impl Machine {
         board: &'static Board,
         firmware: &Path,
         model: Option<&Path>,
-        terminal: bool,
     ) -> Result<Self, EmulatorError> {
         let program = Firmware::read(firmware)?;
         if program.slot.start != board.slot_address {
@@ -93,6 +97,8 @@ impl Machine {
             return Err(EmulatorError::OtherBoard { board, found });
         }
         let image = model.map_or(Ok(Vec::new()), |path| read_model(path, board))?;
+        let memory = NamedTempFile::new().map_err(EmulatorError::Temporary)?;
+        let stack = program.stack.clone();
         match board.emulator {
             Emulator::Qemu { machine, serial } => {
                 let mut command = Command::new(QEMU);
@@ -104,15 +110,14 @@ impl Machine {
                 for _ in 0..serial {
                     command.args(["-serial", "null"]);
                 }
-                if terminal {
-                    command.args(["-serial", "mon:stdio"]);
-                } else {
-                    command.args(["-monitor", "none", "-serial", "stdio"]);
-                }
+                // Ctrl-A C goes to QEMU's monitor.
+                command.args(["-serial", "mon:stdio"]);
                 Ok(Self {
                     command,
                     program: QEMU,
-                    flash: None,
+                    _flash: None,
+                    memory,
+                    stack,
                 })
             }
             Emulator::Rp2040js => {
@@ -127,10 +132,13 @@ impl Machine {
                     .map_err(EmulatorError::Temporary)?;
                 let mut command = Command::new(NODE);
                 command.arg(script.join("rp2040.mjs")).arg(flash.path());
+                command.arg(memory.path());
                 Ok(Self {
                     command,
                     program: NODE,
-                    flash: Some(flash),
+                    _flash: Some(flash),
+                    memory,
+                    stack,
                 })
             }
         }
@@ -161,6 +169,8 @@ const QEMU: &str = "qemu-system-arm";
 const NODE: &str = "node";
 /// Where the RP2040 sees its flash.
 pub(crate) const RP2040_FLASH: u32 = 0x1000_0000;
+/// Where it sees its RAM.
+pub(crate) const RP2040_RAM: u32 = 0x2000_0000;
 
 fn missing(program: &'static str, error: io::Error) -> EmulatorError {
     let install = match program {

@@ -20,6 +20,8 @@ pub struct Firmware {
     pub segments: Vec<Segment>,
     /// The addresses of the model's slot, as the program knows them.
     pub slot: Range<u32>,
+    /// The addresses of the stack: it begins at the end and may grow to the start.
+    pub stack: Range<u32>,
 }
 
 /// Bytes at an address of the flash.
@@ -82,7 +84,12 @@ impl Firmware {
             })
         };
         let slot = symbol("_model_start")?..symbol("_model_end")?;
-        Ok(Self { segments, slot })
+        let stack = symbol("_stack_end")?..symbol("_stack_start")?;
+        Ok(Self {
+            segments,
+            slot,
+            stack,
+        })
     }
 
     /// The flash from `start` on as the board would find it: erased but for the firmware and `model` in its slot.

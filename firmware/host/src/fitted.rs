@@ -14,7 +14,7 @@ pub(crate) static CYCLES: &[(&str, Quantities)] = &[
 /// What each board's firmware takes.
 #[rustfmt::skip]
 pub(crate) static FOOTPRINTS: &[Footprint] = &[
-    Footprint { board: "microbit", flash: 25968, stack: 940 },
-    Footprint { board: "pico", flash: 33064, stack: 940 },
-    Footprint { board: "stm32f405", flash: 29544, stack: 904 },
+    Footprint { board: "microbit", flash: 25968, stack: 1784 },
+    Footprint { board: "pico", flash: 33064, stack: 1888 },
+    Footprint { board: "stm32f405", flash: 29544, stack: 1704 },
 ];

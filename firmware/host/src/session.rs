@@ -2,20 +2,20 @@
 
 use std::{
     collections::VecDeque,
+    fs,
     io::{self, Read as _, Write as _},
     path::Path,
     process::{Child, ChildStdin},
     sync::mpsc::{Receiver, RecvTimeoutError, channel},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use tempfile::NamedTempFile;
 use thiserror::Error;
 
 use crate::{
-    Board,
-    emulator::{EmulatorError, Machine},
+    Board, Emulator,
+    emulator::{EmulatorError, Machine, RP2040_RAM},
 };
 
 /// The longest line that the console takes, in bytes of UTF-8.
@@ -81,7 +81,8 @@ pub enum SessionError {
 /// An emulated board that runs. It ends with this.
 pub struct Session {
     child: Child,
-    input: ChildStdin,
+    /// Nothing once it has been closed.
+    input: Option<ChildStdin>,
     output: Receiver<Vec<u8>>,
     /// Received and not read yet.
     waiting: VecDeque<u8>,
@@ -89,7 +90,8 @@ pub struct Session {
     seen: VecDeque<u8>,
     /// How long the board may be silent.
     patience: Duration,
-    _flash: Option<NamedTempFile>,
+    board: &'static Board,
+    machine: Machine,
 }
 
 impl Session {
@@ -102,7 +104,7 @@ impl Session {
         firmware: &Path,
         model: Option<&Path>,
     ) -> Result<(Self, String), SessionError> {
-        let mut machine = Machine::new(board, firmware, model, false)?;
+        let mut machine = Machine::new(board, firmware, model)?;
         let mut child = machine.spawn()?;
         let (Some(input), Some(mut pipe)) = (child.stdin.take(), child.stdout.take()) else {
             unreachable!("both are piped")
@@ -118,12 +120,13 @@ impl Session {
         });
         let mut session = Self {
             child,
-            input,
+            input: Some(input),
             output,
             waiting: VecDeque::new(),
             seen: VecDeque::new(),
             patience: Duration::from_secs(60),
-            _flash: machine.flash,
+            board,
+            machine,
         };
         let banner = session.read_until(PROMPT)?;
         Ok((session, banner))
@@ -134,8 +137,11 @@ impl Session {
     /// # Errors
     /// The emulator has ended.
     pub fn send(&mut self, bytes: &[u8]) -> Result<(), SessionError> {
-        self.input.write_all(bytes)?;
-        Ok(self.input.flush()?)
+        let Some(input) = &mut self.input else {
+            return Ok(());
+        };
+        input.write_all(bytes)?;
+        Ok(input.flush()?)
     }
 
     /// Types a character and waits until the board has echoed it, so that none is lost.
@@ -236,6 +242,43 @@ impl Session {
         }
     }
 
+    /// Ends the board and tells how many bytes of its stack have been written to: all that are not zero, as emulated memory
+    /// is at the start, and what lies above.
+    ///
+    /// # Errors
+    /// The emulator does not give the memory away.
+    pub fn peak_stack(mut self) -> Result<usize, SessionError> {
+        let Machine { memory, stack, .. } = &self.machine;
+        let (file, length) = (memory.path().to_path_buf(), stack.len());
+        let skipped = match self.board.emulator {
+            Emulator::Qemu { .. } => {
+                let command = format!(
+                    "\x01cmemsave {:#x} {length} \"{}\"\n",
+                    stack.start,
+                    file.display()
+                );
+                self.send(command.as_bytes())?;
+                0
+            }
+            Emulator::Rp2040js => {
+                drop(self.input.take());
+                (stack.start - RP2040_RAM) as usize
+            }
+        };
+        let start = Instant::now();
+        loop {
+            let content = fs::read(&file)?;
+            if let Some(stack) = content.get(skipped..skipped + length) {
+                let untouched = stack.iter().take_while(|&&byte| byte == 0).count();
+                return Ok(length - untouched);
+            }
+            if start.elapsed() > self.patience {
+                return Err(self.silent("its memory"));
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Reads a character of a text; CRLF is the newline.
     fn read_character(&mut self) -> Result<char, SessionError> {
         let expected = "a character";
@@ -261,7 +304,6 @@ impl Session {
             if let Some(byte) = self.waiting.pop_front() {
                 return Ok(byte);
             }
-            let seen = || String::from_utf8_lossy(&Vec::from(self.seen.clone())).into_owned();
             match self.output.recv_timeout(self.patience) {
                 Ok(bytes) => {
                     self.waiting.extend(&bytes);
@@ -270,20 +312,28 @@ impl Session {
                     self.seen.drain(..excess);
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    return Err(SessionError::Silent {
-                        seconds: self.patience.as_secs(),
-                        expected: expected.to_owned(),
-                        seen: seen(),
-                    });
+                    return Err(self.silent(expected));
                 }
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(SessionError::Ended {
                         expected: expected.to_owned(),
-                        seen: seen(),
+                        seen: self.last_words(),
                     });
                 }
             }
         }
+    }
+
+    fn silent(&self, expected: &str) -> SessionError {
+        SessionError::Silent {
+            seconds: self.patience.as_secs(),
+            expected: expected.to_owned(),
+            seen: self.last_words(),
+        }
+    }
+
+    fn last_words(&self) -> String {
+        String::from_utf8_lossy(&Vec::from(self.seen.clone())).into_owned()
     }
 }
 

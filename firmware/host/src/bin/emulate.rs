@@ -69,7 +69,7 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
 
     let Some(prompt) = arguments.prompt else {
         eprintln!("{}. Ctrl-A X ends the emulator.", board.title);
-        return Ok(Machine::new(board, &firmware, model, true)?.run()?);
+        return Ok(Machine::new(board, &firmware, model)?.run()?);
     };
     let (mut session, banner) = Session::start(board, &firmware, model)?;
     // The micro:bit primes its transmitter with a NUL.

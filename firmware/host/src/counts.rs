@@ -11,7 +11,7 @@ use std::{
     process::Command,
 };
 
-use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
+use object::{Object as _, ObjectSymbol as _};
 use pipsqueak::{Cell, Image, Layer, encode};
 use serde::Serialize;
 use tempfile::NamedTempFile;
@@ -377,41 +377,31 @@ fn symbols(elf: &[u8], path: &Path) -> Result<Vec<Symbol>, CountError> {
     Ok(symbols.collect())
 }
 
-/// Bytes of what an image needs to run, from its bytes to a drawn token: code and tables of the program, all that it has
-/// but its own parts.
-///
-/// So code counts wherever the compiler put it, with what it calls of the compiler's and the language's libraries.
+/// Bytes of what a 128-unit image needs to run from its bytes on, in the program that is counted: all functions and tables
+/// but the program's own, the self test, and memcpy and the like, which every firmware has. Constants without a name do
+/// not count.
 fn code_and_tables(path: &Path) -> Result<u64, CountError> {
     let elf = read(path, "bench-programs")?;
-    let own = |symbol: &Symbol| {
+    let counts = |symbol: &Symbol| {
         let name = format!("{:#}", rustc_demangle::demangle(&symbol.name));
-        // Every firmware has the compiler's memcpy and the like.
         let others = [
             "pipsqueak_bench::",
             "pipsqueak::selftest::",
+            "pipsqueak_kernels::kernel::Operand::products_portable",
             "compiler_builtins::mem::",
+            "__aeabi_mem",
         ];
-        others.iter().any(|start| name.starts_with(start))
-            || name.starts_with("matvec_")
-            || name.starts_with("mem")
-            || name.starts_with("__aeabi_mem")
-            || ["main", "enable_fpu", PEAK_STACK, FAILURE, FINISH].contains(&&*name)
+        // The program's items and its start have plain names.
+        let mangled = name.contains("::") || name.starts_with("__") || name.starts_with("OUTLINED");
+        mangled && !others.iter().any(|start| name.starts_with(start))
     };
-    // The linker may give two names to one function.
-    let own: BTreeMap<u64, u64> = symbols(&elf, path)?
+    // The linker may give two names to one place.
+    let counted: BTreeMap<u64, u64> = symbols(&elf, path)?
         .iter()
-        .filter(|symbol| own(symbol))
+        .filter(|symbol| counts(symbol))
         .map(|symbol| (symbol.address, symbol.bytes))
         .collect();
-    let file = object::File::parse(&*elf).map_err(|error| CountError::Elf {
-        path: path.to_path_buf(),
-        error,
-    })?;
-    let sections = file
-        .sections()
-        .filter(|section| matches!(section.name(), Ok(".text" | ".rodata")));
-    let all: u64 = sections.map(|section| section.size()).sum();
-    Ok(all - own.values().sum::<u64>())
+    Ok(counted.values().sum())
 }
 
 /// Bytes of RAM beside a 128-unit image of 64 tokens: workspace, parsed image, generator.

@@ -144,6 +144,7 @@ pub(crate) const RECORDS: usize = 2 * Record::Token.words() + Record::Candidate.
 /// The new state of four units of a GRU over a token table that resets after, from their products: z, r, h.
 ///
 /// This is the specification of [`kernel::gates`].
+#[allow(dead_code, reason = "a core may have its own kernel")]
 #[inline(always)]
 pub(crate) fn gates_portable(
     records: &[u32; RECORDS],

@@ -29,6 +29,7 @@ impl Weight {
     /// and what is left.
     ///
     /// This is the specification of [`kernel::walk`].
+    #[allow(dead_code, reason = "a core may have its own kernel")]
     pub(crate) fn walk_portable(&self, logits: &[i16], end: u32, mut rest: u32) -> (usize, u32) {
         for (place, &logit) in logits.iter().enumerate() {
             let distance = (self.max - i32::from(logit)) as u32;
@@ -175,6 +176,7 @@ fn larger(a: i32, b: &i16) -> i32 {
 }
 
 /// The specification of [`kernel::largest`]: the largest of all.
+#[allow(dead_code, reason = "a core may have its own kernel")]
 pub(crate) fn largest_portable(fours: &[[i16; 4]]) -> i32 {
     let least = i32::from(i16::MIN);
     fours

@@ -6,15 +6,15 @@ use crate::{cost::Quantities, fit::Footprint};
 /// Cycles that each of the quantities costs, by core.
 #[rustfmt::skip]
 pub(crate) static CYCLES: &[(&str, Quantities)] = &[
-    ("Cortex-M0", [3.919, 189.159, 20.052, 90.083, 178.368, 5315.349, 354.822, -375.073]),
-    ("Cortex-M0+", [3.904, 177.554, 19.330, 82.879, 169.482, 4995.308, 329.705, -356.634]),
-    ("Cortex-M4F", [1.196, 136.857, 14.215, -3.253, 154.485, 3621.851, 263.353, -856.001]),
+    ("Cortex-M0", [3.880, 443.573, 26.969, -1104.620, 346.159, 699.037, 173.841, 2375.887]),
+    ("Cortex-M0+", [3.865, 413.170, 26.668, -1026.210, 321.670, 661.238, 163.594, 2226.290]),
+    ("Cortex-M4F", [1.215, 239.738, 2.066, -551.867, 184.485, 373.609, 75.442, 1398.905]),
 ];
 
 /// What each board's firmware takes.
 #[rustfmt::skip]
 pub(crate) static FOOTPRINTS: &[Footprint] = &[
-    Footprint { board: "microbit", flash: 25968, stack: 1784 },
-    Footprint { board: "pico", flash: 33064, stack: 1888 },
-    Footprint { board: "stm32f405", flash: 29544, stack: 1704 },
+    Footprint { board: "microbit", flash: 24408, stack: 1684 },
+    Footprint { board: "pico", flash: 31520, stack: 1812 },
+    Footprint { board: "stm32f405", flash: 27932, stack: 1548 },
 ];

@@ -151,7 +151,7 @@ fn says_what_is_wrong_with_its_slot(board: &'static Board) {
         (None, "no image here"),
         (
             Some(garbage.path()),
-            "not an image: expected the bytes 50 49 50 53 (PIPS), found 5a 5a 5a 5a",
+            "not an image: expected the bytes 50 49 50 53 (PIPS), found 5A 5A 5A 5A",
         ),
         (Some(cut.path()), "the image is damaged: expected CRC "),
         (Some(vast.path()), "the model needs a workspace of "),

@@ -8,7 +8,10 @@ mod start;
 use core::hint::black_box;
 use pipsqueak::selftest::{self, Extent};
 use pipsqueak::{Generator, Image, ImageError, Pcg32, Sampler, Settings, State};
-use pipsqueak_kernels::kernel::{Operand, ROWS};
+use pipsqueak_kernels::cell::{RECORDS, gates_portable};
+use pipsqueak_kernels::draw::{Weight, largest_portable};
+use pipsqueak_kernels::fixed::Scale;
+use pipsqueak_kernels::kernel::{Operand, ROWS, gates, largest, walk};
 
 #[repr(align(4))]
 struct Aligned<T: ?Sized>(T);
@@ -162,6 +165,8 @@ extern "C" fn main() -> ! {
     characters_of_shapes(&mut workspace);
 
     products_are_exact();
+    gates_are_exact();
+    walks_are_exact();
     matvec_384x128(
         black_box(&VECTOR.0[..128]),
         black_box(&mut [[0; 4]; 384 / 4]),
@@ -216,6 +221,71 @@ fn products_are_exact() {
             x.products(weights, &mut found[..count]);
             x.products_portable(weights, &mut expected[..count]);
             assert!(found == expected);
+        }
+    }
+}
+
+/// Random numbers: a linear congruential generator, of which the high bits are random enough.
+struct Random(u32);
+
+impl Random {
+    /// A signed number of this many bits.
+    fn bits(&mut self, bits: u32) -> i32 {
+        self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        self.0 as i32 >> (32 - bits)
+    }
+}
+
+/// Compares the core's gates with the portable ones, from sums that saturate everywhere to such as trained networks have.
+#[inline(never)]
+fn gates_are_exact() {
+    let mut random = Random(1);
+    for round in 0..400 {
+        let bits = 20 + round % 11;
+        let mut records = [0; RECORDS];
+        for (index, word) in records.iter_mut().enumerate() {
+            *word = match index / ROWS {
+                1 | 4 | 7 => {
+                    Scale::new(
+                        random.bits(14).unsigned_abs() as u16,
+                        (round / 11 % 20) as u8,
+                    )
+                    .0
+                }
+                2 | 5 | 9 => random.bits(14) as u32,
+                _ => random.bits(bits) as u32,
+            };
+        }
+        let token = core::array::from_fn(|_| random.bits(8) as i8);
+        let products = core::array::from_fn(|_| core::array::from_fn(|_| random.bits(bits)));
+        let old = core::array::from_fn(|_| random.bits(16) as i16);
+        let [mut found, mut expected] = [[0; ROWS]; 2];
+        gates(&records, &token, &products, &old, &mut found);
+        gates_portable(&records, &token, &products, &old, &mut expected);
+        assert!(found == expected);
+    }
+}
+
+/// Compares the core's walks along weights, and its largest logit, with the portable ones.
+#[inline(never)]
+fn walks_are_exact() {
+    let mut random = Random(2);
+    for round in 0..100 {
+        let logits: [i16; 24] = core::array::from_fn(|_| random.bits(4 + round % 13) as i16);
+        let (fours, _) = logits.as_chunks();
+        let max = largest(fours);
+        assert!(max == largest_portable(fours));
+        let weight = Weight {
+            max,
+            coefficient: random.bits(17).unsigned_abs(),
+            shift: round % 17,
+            down: 1 + round % 7,
+        };
+        let end = 1 + (((1 << 21) - 1) << weight.shift.min(10)) / weight.coefficient.max(1);
+        for count in 0..logits.len() {
+            let (logits, rest) = (&logits[..count], random.bits(32) as u32 >> (round % 9));
+            let found = walk(&weight, logits, end, rest);
+            assert!(found == weight.walk_portable(logits, end, rest));
         }
     }
 }

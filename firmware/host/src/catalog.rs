@@ -102,7 +102,7 @@ pub static BOARDS: [Board; 3] = [
         name: "stm32f405",
         title: "STM32F405RG with an 8 MHz crystal (Olimex STM32-P405)",
         core: "Cortex-M4F",
-        kernel: "Cortex-M4 SMLAD",
+        kernel: "Cortex-M SMLAD",
         target: "thumbv7em-none-eabihf",
         flash_bytes: 1024 * 1024,
         ram_bytes: 128 * 1024,

@@ -17,8 +17,8 @@ use crate::fixed::{CANDIDATE_BITS, PRE_ACTIVATION_BITS, saturate};
 use crate::kernel::{self, Operand, ROWS};
 use crate::rows::{Over, Panel, Record, output, outputs};
 
-/// Gates of a GRU in a token's row.
-pub(crate) const GATES: usize = 3 * ROWS;
+/// Values of four units in a token's row.
+pub const GATES: usize = 3 * ROWS;
 
 /// A GRU layer's shape. All lengths are padded.
 #[derive(Clone, Copy, Debug)]
@@ -139,14 +139,13 @@ fn after_table(words: &[u32], token: &[i8], state: &[i16], next: &mut [i16]) {
 }
 
 /// Words of the records of [`gates`].
-pub(crate) const RECORDS: usize = 2 * Record::Token.words() + Record::Candidate.words();
+pub const RECORDS: usize = 2 * Record::Token.words() + Record::Candidate.words();
 
 /// The new state of four units of a GRU over a token table that resets after, from their products: z, r, h.
 ///
 /// This is the specification of [`kernel::gates`].
-#[allow(dead_code, reason = "a core may have its own kernel")]
 #[inline(always)]
-pub(crate) fn gates_portable(
+pub fn gates_portable(
     records: &[u32; RECORDS],
     token: &[i8; GATES],
     products: &[[i32; ROWS]; 3],

@@ -14,9 +14,10 @@ const END_BITS: i32 = 21;
 /// The weight of a logit: `2^-(d * coefficient * 2^-shift)`, d being its distance below the largest.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
-pub(crate) struct Weight {
+pub struct Weight {
     /// The largest logit.
     pub max: i32,
+    /// What distances are multiplied by.
     pub coefficient: u32,
     /// Bits right from distance times coefficient to Q16.
     pub shift: u32,
@@ -29,8 +30,7 @@ impl Weight {
     /// and what is left.
     ///
     /// This is the specification of [`kernel::walk`].
-    #[allow(dead_code, reason = "a core may have its own kernel")]
-    pub(crate) fn walk_portable(&self, logits: &[i16], end: u32, mut rest: u32) -> (usize, u32) {
+    pub fn walk_portable(&self, logits: &[i16], end: u32, mut rest: u32) -> (usize, u32) {
         for (place, &logit) in logits.iter().enumerate() {
             let distance = (self.max - i32::from(logit)) as u32;
             if distance < end {
@@ -176,8 +176,7 @@ fn larger(a: i32, b: &i16) -> i32 {
 }
 
 /// The specification of [`kernel::largest`]: the largest of all.
-#[allow(dead_code, reason = "a core may have its own kernel")]
-pub(crate) fn largest_portable(fours: &[[i16; 4]]) -> i32 {
+pub fn largest_portable(fours: &[[i16; 4]]) -> i32 {
     let least = i32::from(i16::MIN);
     fours
         .iter()

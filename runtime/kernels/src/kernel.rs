@@ -42,23 +42,8 @@ use portable as core_kernel;
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 use x86_64 as core_kernel;
 
-#[cfg(not(any(assembly = "cortex_m0", assembly = "cortex_m4")))]
-pub(crate) use crate::cell::gates_portable as gates;
-#[cfg(not(assembly = "cortex_m4"))]
-pub(crate) use crate::draw::largest_portable as largest;
-#[cfg(any(assembly = "cortex_m0", assembly = "cortex_m4"))]
-pub(crate) use assembly::gates;
-#[cfg(assembly = "cortex_m4")]
-pub(crate) use assembly::{largest, walk};
-
-#[cfg(not(assembly = "cortex_m4"))]
-#[inline(never)]
-pub(crate) fn walk(weight: &Weight, logits: &[i16], end: u32, rest: u32) -> (usize, u32) {
-    weight.walk_portable(logits, end, rest)
-}
-
-#[cfg(not(assembly = "cortex_m4"))]
-use crate::draw::Weight;
+// What stands around the products. A core has its own where that pays, and else the portable one.
+pub use core_kernel::{gates, largest, walk};
 
 /// Rows in a block.
 pub const ROWS: usize = 4;
@@ -147,6 +132,17 @@ pub fn name() -> &'static str {
 /// The specification.
 mod portable {
     use super::ROWS;
+    use crate::draw::Weight;
+
+    #[allow(unused_imports, reason = "another kernel may have its own")]
+    pub use crate::{cell::gates_portable as gates, draw::largest_portable as largest};
+
+    /// [`Weight::walk_portable`]
+    #[allow(dead_code, reason = "another kernel may have its own")]
+    #[inline(never)]
+    pub fn walk(weight: &Weight, logits: &[i16], end: u32, rest: u32) -> (usize, u32) {
+        weight.walk_portable(logits, end, rest)
+    }
 
     #[allow(dead_code, reason = "another kernel has its own name")]
     pub(super) fn name() -> &'static str {

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::ROWS;
+pub use super::portable::{gates, largest, walk};
 use core::arch::aarch64::*;
 
 pub(super) fn name() -> &'static str {

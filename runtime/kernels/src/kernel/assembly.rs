@@ -7,10 +7,14 @@ use super::cortex_m0::{NAME, gates_kernel, kernel};
 #[cfg(assembly = "cortex_m4")]
 use super::cortex_m4::{NAME, gates_kernel, kernel, largest_kernel, walk_kernel};
 #[cfg(assembly = "riscv32")]
+pub use super::portable::gates;
+#[cfg(not(assembly = "cortex_m4"))]
+pub use super::portable::{largest, walk};
+#[cfg(assembly = "riscv32")]
 use super::riscv32::{NAME, kernel};
 #[cfg(assembly = "cortex_m4")]
 use crate::{activation::EXP2, draw::Weight};
-#[cfg(any(assembly = "cortex_m0", assembly = "cortex_m4"))]
+#[cfg(not(assembly = "riscv32"))]
 use crate::{
     activation::TANH,
     cell::{GATES, RECORDS},
@@ -39,9 +43,9 @@ pub(super) fn products(
 }
 
 /// The new state of four units: [`crate::cell::gates_portable`].
-#[cfg(any(assembly = "cortex_m0", assembly = "cortex_m4"))]
+#[cfg(not(assembly = "riscv32"))]
 #[inline(always)]
-pub(crate) fn gates(
+pub fn gates(
     records: &[u32; RECORDS],
     token: &[i8; GATES],
     products: &[[i32; ROWS]; 3],
@@ -55,7 +59,7 @@ pub(crate) fn gates(
 /// [`Weight::walk_portable`].
 #[cfg(assembly = "cortex_m4")]
 #[inline(always)]
-pub(crate) fn walk(weight: &Weight, logits: &[i16], end: u32, rest: u32) -> (usize, u32) {
+pub fn walk(weight: &Weight, logits: &[i16], end: u32, rest: u32) -> (usize, u32) {
     // SAFETY: the kernel reads the weight, `logits.len()` logits and the table.
     let both = unsafe { walk_kernel(weight, logits.as_ptr(), logits.len(), end, rest, &EXP2) };
     (both as u32 as usize, (both >> 32) as u32)
@@ -63,7 +67,7 @@ pub(crate) fn walk(weight: &Weight, logits: &[i16], end: u32, rest: u32) -> (usi
 
 /// [`crate::draw::largest_portable`].
 #[cfg(assembly = "cortex_m4")]
-pub(crate) fn largest(fours: &[[i16; 4]]) -> i32 {
+pub fn largest(fours: &[[i16; 4]]) -> i32 {
     // SAFETY: the kernel reads those logits.
     let both = unsafe { largest_kernel(fours.as_ptr(), fours.len()) };
     (both >> 16).max(i32::from(both as i16))

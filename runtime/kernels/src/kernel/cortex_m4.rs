@@ -7,7 +7,7 @@ use crate::cell::{GATES, RECORDS};
 use crate::draw::Weight;
 use core::arch::naked_asm;
 
-pub(super) const NAME: &str = "Cortex-M4 SMLAD";
+pub(super) const NAME: &str = "Cortex-M SMLAD";
 
 /// Writes the accumulators of `count` blocks to `out`; `count` is not 0. `end - x` is a multiple of 8 bytes and not 0.
 #[unsafe(naked)]

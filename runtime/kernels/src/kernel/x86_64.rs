@@ -2,6 +2,10 @@
 #![allow(unsafe_code)]
 
 use super::ROWS;
+pub use super::portable::{largest, walk};
+use crate::activation::TANH;
+use crate::cell::{GATES, RECORDS, gates_portable};
+use crate::fixed::{CANDIDATE_BITS, PRE_ACTIVATION_BITS};
 use core::arch::x86_64::*;
 
 cpufeatures::new!(avx2_here, "avx2");
@@ -135,6 +139,126 @@ fn rows([s, b]: [__m128i; 2], correction: i32) -> [i32; ROWS] {
     out
 }
 
+/// The new state of four units: [`gates_portable`].
+pub fn gates(
+    records: &[u32; RECORDS],
+    token: &[i8; GATES],
+    products: &[[i32; ROWS]; 3],
+    old: &[i16; ROWS],
+    new: &mut [i16; ROWS],
+) {
+    if avx2_here::get() {
+        // SAFETY: the processor has AVX2.
+        unsafe { gates_avx2(records, token, products, old, new) }
+    } else {
+        gates_portable(records, token, products, old, new);
+    }
+}
+
+/// Each lane is a unit.
+#[target_feature(enable = "avx2")]
+fn gates_avx2(
+    records: &[u32; RECORDS],
+    token: &[i8; GATES],
+    products: &[[i32; ROWS]; 3],
+    old: &[i16; ROWS],
+    new: &mut [i16; ROWS],
+) {
+    let quads = records.as_chunks::<ROWS>().0;
+    let quad = |index: usize| vector(quads[index]);
+    let token = |gate: usize| {
+        let [a, b, c, d] = token.as_chunks::<ROWS>().0[gate].map(i32::from);
+        _mm_set_epi32(d, c, b, a)
+    };
+    let added = |gate: usize, factor: usize| _mm_mullo_epi32(token(gate), quad(factor));
+    let output = |gate: usize, bias: usize, added: __m128i| {
+        let sum = _mm_add_epi32(vector(products[gate].map(|x| x as u32)), quad(bias));
+        requantize(_mm_add_epi32(sum, added), quad(bias + 1))
+    };
+    let r = sigmoid(output(1, 3, added(1, 5)));
+    let h = output(2, 6, _mm_setzero_si128());
+    let input = _mm_add_epi32(quad(8), added(2, 9));
+    let sum = _mm_add_epi32(input, _mm_mullo_epi32(r, h));
+    let n = tanh(saturate(round::<
+        { (CANDIDATE_BITS - PRE_ACTIVATION_BITS) as i32 },
+    >(sum)));
+    let z = sigmoid(output(0, 0, added(0, 2)));
+    let [a, b, c, d] = old.map(i32::from);
+    let difference = _mm_sub_epi32(_mm_set_epi32(d, c, b, a), n);
+    let state = _mm_add_epi32(n, round::<15>(_mm_mullo_epi32(z, difference)));
+    // SAFETY: `new` is 8 bytes.
+    unsafe { _mm_storel_epi64(new.as_mut_ptr().cast(), _mm_packs_epi32(state, state)) };
+}
+
+/// [`crate::fixed::requantize`]
+#[inline]
+#[target_feature(enable = "avx2")]
+fn requantize(accumulator: __m128i, scale: __m128i) -> __m128i {
+    let shifted = _mm_srav_epi32(accumulator, _mm_srli_epi32::<27>(scale));
+    let (low, high) = (_mm_set1_epi32(-1 << 17), _mm_set1_epi32((1 << 17) - 1));
+    let shifted = _mm_min_epi32(_mm_max_epi32(shifted, low), high);
+    let multiplier = _mm_and_si128(scale, _mm_set1_epi32(0xffff));
+    saturate(round::<15>(_mm_mullo_epi32(shifted, multiplier)))
+}
+
+/// Shifted right by 15, to nearest.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn round<const SHIFT: i32>(x: __m128i) -> __m128i {
+    _mm_srai_epi32::<SHIFT>(_mm_add_epi32(x, _mm_set1_epi32(1 << 14)))
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn saturate(x: __m128i) -> __m128i {
+    let (low, high) = (
+        _mm_set1_epi32(i16::MIN.into()),
+        _mm_set1_epi32(i16::MAX.into()),
+    );
+    _mm_min_epi32(_mm_max_epi32(x, low), high)
+}
+
+/// [`crate::activation::sigmoid`]
+#[inline]
+#[target_feature(enable = "avx2")]
+fn sigmoid(x: __m128i) -> __m128i {
+    let twice = _mm_add_epi32(
+        _mm_sign_epi32(tanh_magnitude(x), x),
+        _mm_set1_epi32(65536 + 2),
+    );
+    _mm_min_epi32(_mm_srai_epi32::<2>(twice), _mm_set1_epi32(i16::MAX.into()))
+}
+
+/// [`crate::activation::tanh`]
+#[inline]
+#[target_feature(enable = "avx2")]
+fn tanh(x: __m128i) -> __m128i {
+    let y = saturate(_mm_add_epi32(x, x));
+    let magnitude = _mm_add_epi32(tanh_magnitude(y), _mm_set1_epi32(1));
+    let magnitude = _mm_min_epi32(
+        _mm_srli_epi32::<1>(magnitude),
+        _mm_set1_epi32(i16::MAX.into()),
+    );
+    _mm_sign_epi32(magnitude, y)
+}
+
+/// `65536 * tanh(|y|)` for y in Q3.12 of 16 bits.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn tanh_magnitude(y: __m128i) -> __m128i {
+    let y = _mm_abs_epi32(y);
+    let index = _mm_srli_epi32::<6>(y);
+    // SAFETY: y is at most 2^15, so an index is at most 512; the table has one entry more after it.
+    let both = unsafe { _mm_i32gather_epi32::<2>(TANH.as_ptr().cast(), index) };
+    let low = _mm_and_si128(both, _mm_set1_epi32(0xffff));
+    let rise = _mm_sub_epi32(_mm_srli_epi32::<16>(both), low);
+    let rise = _mm_mullo_epi32(rise, _mm_and_si128(y, _mm_set1_epi32(63)));
+    _mm_add_epi32(
+        low,
+        _mm_srli_epi32::<6>(_mm_add_epi32(rise, _mm_set1_epi32(32))),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,6 +271,37 @@ mod tests {
         if avx2_here::get() {
             // SAFETY: the processor has AVX2.
             compare(|w, x, c, out| unsafe { avx2(w, x, c, out) });
+        }
+    }
+
+    #[test]
+    fn gates_are_the_portable_ones() {
+        use rand_core::Rng;
+        let mut rng = rand_pcg::Pcg32::new(11, 11);
+        let mut random = |bits: u32| (rng.next_u32() as i32) >> (32 - bits);
+        for round in 0..20_000 {
+            // From sums that saturate everywhere to such as trained networks have.
+            let bits = 20 + round % 11;
+            let mut records = [0u32; RECORDS];
+            for (index, word) in records.iter_mut().enumerate() {
+                *word = match index / ROWS {
+                    1 | 4 | 7 => {
+                        (random(14).unsigned_abs() * 2).min(16_383) | (round / 11 % 20) << 27
+                    }
+                    2 | 5 | 9 => random(14) as u32,
+                    _ => random(bits) as u32,
+                };
+            }
+            let token = core::array::from_fn(|_| random(8) as i8);
+            let products = core::array::from_fn(|_| core::array::from_fn(|_| random(bits)));
+            let old = core::array::from_fn(|_| random(16) as i16);
+            let (mut expected, mut found) = ([0; ROWS], [0; ROWS]);
+            gates_portable(&records, &token, &products, &old, &mut expected);
+            gates(&records, &token, &products, &old, &mut found);
+            assert_eq!(
+                found, expected,
+                "{records:?} {token:?} {products:?} {old:?}"
+            );
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A model file, whichever of the two kinds it is.
 
-use crate::network::Network;
+use crate::network::{Network, NotLanguageModel};
 use crate::onnx;
 use crate::vocab::{Vocabulary, VocabularyError};
 use pipsqueak::image::MAGIC;
@@ -49,6 +49,17 @@ pub enum ModelError {
         /// What is wrong.
         cause: onnx::ReadError,
     },
+}
+
+/// Why a model gives no tokens for text.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelVocabularyError {
+    /// It is no language model.
+    #[error(transparent)]
+    Kind(#[from] NotLanguageModel),
+    /// Its tokens are not those of a text.
+    #[error(transparent)]
+    Vocabulary(#[from] VocabularyError),
 }
 
 impl ImageBytes {
@@ -109,13 +120,13 @@ impl Model {
         Ok(Self::Float(Box::new(network)))
     }
 
-    /// The tokens.
+    /// The tokens of a language model.
     ///
     /// # Errors
-    /// Never for a model that training or export wrote; an image made elsewhere may hold a text twice.
-    pub fn vocabulary(&self) -> Result<Vocabulary, VocabularyError> {
+    /// If it is another kind of network. An image made elsewhere may also hold a text twice.
+    pub fn vocabulary(&self) -> Result<Vocabulary, ModelVocabularyError> {
         match self {
-            Self::Float(network) => Ok(network.vocabulary.clone()),
+            Self::Float(network) => Ok(network.as_language_model()?.vocabulary.clone()),
             Self::Integer(bytes) => {
                 let image = bytes.image();
                 let vocabulary = image.vocabulary();
@@ -124,6 +135,7 @@ impl Model {
                         .map(|id| vocabulary.text(id as u16).into())
                         .collect(),
                 )
+                .map_err(Into::into)
             }
         }
     }

@@ -49,7 +49,7 @@ pub fn run(args: ExportArgs) -> anyhow::Result<()> {
     let losses = match &args.text {
         None => None,
         Some(text) => {
-            let text = text.encode(&network.vocabulary)?;
+            let text = text.encode(network.vocabulary())?;
             let progress =
                 progress::bar(2 * text.tokens.len() as u64, "comparing float and integers");
             let mut float = evaluate::float(&network, &text.tokens, || progress.inc(1));

@@ -8,7 +8,7 @@ use super::node::Node;
 use super::read::{AGAIN, ReadError, show};
 use super::tensor;
 use super::value::{Axes, Value, Vectors};
-use crate::network::{Dense, Gru, Layer, Matrix};
+use crate::network::{Activations, Dense, Gru, Layer, Matrix};
 use std::collections::HashMap;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{GraphProto, ValueInfoProto};
@@ -238,6 +238,7 @@ impl<'m> Walk<'m> {
             wb,
             rb,
             linear_before_reset,
+            activations: Activations::default(),
         }));
         let vectors = Vectors::Features {
             layers: layer + 1,
@@ -434,7 +435,7 @@ impl<'m> Walk<'m> {
         Ok(Body {
             embedding,
             layers: self.layers,
-            head: Dense { w, b },
+            head: Dense::linear(w, b),
         })
     }
 

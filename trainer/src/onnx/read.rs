@@ -97,13 +97,9 @@ pub fn read(bytes: &[u8]) -> Result<Network, ReadError> {
         layers,
         head,
     } = body;
-    Ok(Network {
-        vocabulary,
-        embedding,
-        layers,
-        head,
-        provenance,
-    })
+    Ok(Network::language_model(
+        vocabulary, embedding, layers, head, provenance,
+    ))
 }
 
 fn decode(bytes: &[u8]) -> Result<ModelProto, ReadError> {

@@ -123,7 +123,9 @@ fn the_check_sees_a_changed_network() {
     let network = small(2, false);
     let bytes = write(&network);
     let mut other = network.clone();
-    let Layer::Gru(gru) = &mut other.layers[1];
+    let Layer::Gru(gru) = &mut other.layers[1] else {
+        panic!("a GRU");
+    };
     gru.rb[4] += 1e-6;
     assert!(matches!(check(&other, &bytes), Err(CheckError::Different)));
     assert!(matches!(

@@ -22,10 +22,11 @@ const IR_VERSION: i64 = 8;
 /// If the network's shapes contradict each other.
 pub fn write(network: &Network) -> Vec<u8> {
     let mut graph = Builder::default();
+    let model = network.as_language_model().expect("a language model");
     let tokens = network.tokens();
     graph.input("tokens", DataType::Int64, &[Dim::Fixed(1), Dim::Length]);
     let mut width = tokens;
-    match &network.embedding {
+    match model.embedding {
         None => {
             graph.int64("depth", &[], &[tokens as i64]);
             graph.float("off_on", &[2], &[0.0, 1.0]);
@@ -59,7 +60,10 @@ pub fn write(network: &Network) -> Vec<u8> {
         vec![ints("perm", &[1, 0, 2])],
     );
     graph.int64("direction_axis", &[1], &[1]);
-    for (index, Layer::Gru(gru)) in network.layers.iter().enumerate() {
+    for (index, layer) in network.layers.iter().enumerate() {
+        let Layer::Gru(gru) = layer else {
+            panic!("layer {index} is a GRU");
+        };
         assert_eq!(gru.inputs(), width, "inputs of layer {index}");
         graph.gru(index, gru);
         width = gru.hidden();
@@ -72,7 +76,7 @@ pub fn write(network: &Network) -> Vec<u8> {
         &["features"],
         vec![ints("perm", &[1, 0, 2])],
     );
-    graph.head(&network.head, tokens, width);
+    graph.head(model.head, tokens, width);
     graph.into_model(network)
 }
 
@@ -192,7 +196,7 @@ impl Builder {
             metadata_props: vec![
                 metadata(
                     VOCABULARY_KEY,
-                    serde_json::to_string(network.vocabulary.texts()).expect(json),
+                    serde_json::to_string(network.vocabulary().texts()).expect(json),
                 ),
                 metadata(
                     PROVENANCE_KEY,

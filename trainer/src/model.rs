@@ -41,6 +41,14 @@ pub enum ModelError {
         /// What is wrong.
         cause: ImageError,
     },
+    /// It was read, but another program computes something else from what was understood.
+    #[error("{}: {cause}", path.display())]
+    Check {
+        /// The file.
+        path: PathBuf,
+        /// What differs.
+        cause: onnx::CheckError,
+    },
     /// It is neither an image nor an ONNX file that can be read.
     #[error("{}: {cause}", path.display())]
     Onnx {
@@ -113,7 +121,12 @@ impl Model {
             }
             return Ok(Self::Integer(ImageBytes(words)));
         }
-        let network = onnx::read(&bytes).map_err(|cause| ModelError::Onnx {
+        let network =
+            onnx::read_beside(&bytes, path.parent()).map_err(|cause| ModelError::Onnx {
+                path: path.into(),
+                cause,
+            })?;
+        onnx::check(&network, &onnx::write(&network)).map_err(|cause| ModelError::Check {
             path: path.into(),
             cause,
         })?;

@@ -183,6 +183,16 @@ impl Layer {
         matches!(self, Layer::Lstm(_))
     }
 
+    /// Whether its activations are the usual ones.
+    pub fn is_usual(&self) -> bool {
+        match self {
+            Layer::Gru(Gru { activations, .. }) | Layer::Lstm(Lstm { activations, .. }) => {
+                *activations == Activations::default()
+            }
+            Layer::Rnn(rnn) => rnn.activation == Activation::Tanh,
+        }
+    }
+
     /// Number of weights and biases.
     pub fn parameters(&self) -> usize {
         let (w, r, wb, rb) = self.weights();

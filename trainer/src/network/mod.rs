@@ -9,11 +9,13 @@
 
 use crate::vocab::Vocabulary;
 
+mod arrays;
 mod cells;
 mod forward;
 mod interface;
 mod matrix;
 
+pub use arrays::{Array, RunError, Values};
 pub use cells::{Activation, Activations, Gru, Layer, Lstm, Rnn};
 pub use forward::{Feeds, FloatState, Results, nats};
 pub use interface::{Dim, ElementType, Interface, Port, Role, StateId};

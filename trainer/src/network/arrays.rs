@@ -1,6 +1,8 @@
 //! Running a network on named arrays, as its graph names them.
 
 use super::{Dim, ElementType, Feeds, Input, Network, Port, Results, Role};
+use pipsqueak::Pcg32;
+use rand_core::Rng;
 use std::collections::BTreeMap;
 
 /// The values of an array.
@@ -151,6 +153,35 @@ impl Network {
             }
         }
         Ok(outputs)
+    }
+
+    /// An array for the input `name`: tokens from all over the vocabulary, or floats between -1 and 1.
+    ///
+    /// # Panics
+    /// If no input has that name.
+    pub fn random_array(&self, name: &str, shape: &[usize], seed: u64) -> Array {
+        let sides = std::iter::once(self).chain(self.encoder.as_deref());
+        let mut ports =
+            sides.flat_map(|side| side.interface.inputs.iter().map(move |port| (side, port)));
+        let (side, port) = ports
+            .find(|(_, port)| port.name == name)
+            .expect("an input of that name");
+        let mut random = Pcg32::new(seed, 7);
+        let mut id = || i64::from(random.next_u32()) % side.tokens().max(1) as i64;
+        let count = 0..shape.iter().product();
+        let values = match (&port.role, port.element) {
+            (Role::Tokens, ElementType::Float) => {
+                Values::Float(count.map(|_| id() as f32).collect())
+            }
+            (_, ElementType::Int32) => Values::Int32(count.map(|_| id() as i32).collect()),
+            (_, ElementType::Int64) => Values::Int64(count.map(|_| id()).collect()),
+            _ => {
+                let unit = |x: u32| (x >> 8) as f32 / (1 << 23) as f32 - 1.0;
+                Values::Float(count.map(|_: usize| unit(random.next_u32())).collect())
+            }
+        };
+        let shape = shape.to_vec();
+        Array { shape, values }
     }
 
     /// What one sequence of the batch is.

@@ -200,7 +200,7 @@ impl Layer {
     }
 
     /// One step: `h` and, in an LSTM, `c` become the next states, `[H]`.
-    pub(super) fn step(&self, x: Signal, h: &mut Vec<f32>, c: &mut Vec<f32>) {
+    pub(crate) fn step(&self, x: Signal, h: &mut Vec<f32>, c: &mut Vec<f32>) {
         match self {
             Layer::Gru(gru) => gru.step(x, h),
             Layer::Lstm(lstm) => lstm.step(x, h, c),
@@ -211,7 +211,7 @@ impl Layer {
 
 /// What a layer gets at a step.
 #[derive(Clone, Copy)]
-pub(super) enum Signal<'a> {
+pub(crate) enum Signal<'a> {
     /// A vector that is 1 at the token and 0 elsewhere.
     OneHot(usize),
     /// Any vector.

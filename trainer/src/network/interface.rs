@@ -114,6 +114,22 @@ impl Interface {
 }
 
 impl Network {
+    /// The network without a batch, as its own file has it: every array is of one sequence.
+    pub fn one_sequence(&self) -> Self {
+        let mut network = self.clone();
+        let encoder = network
+            .encoder
+            .as_mut()
+            .map(|encoder| &mut encoder.interface);
+        for interface in std::iter::once(&mut network.interface).chain(encoder) {
+            for port in interface.inputs.iter_mut().chain(&mut interface.outputs) {
+                let batches = port.shape.iter_mut().filter(|dim| **dim == Dim::Batch);
+                batches.for_each(|dim| *dim = Dim::Fixed(1));
+            }
+        }
+        network
+    }
+
     /// Every input of the graph: the encoder's, then its own.
     pub fn inputs(&self) -> impl Iterator<Item = &Port> {
         let encoder = self

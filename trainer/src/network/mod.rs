@@ -16,6 +16,7 @@ mod interface;
 mod matrix;
 
 pub use arrays::{Array, RunError, Values};
+pub(crate) use cells::Signal;
 pub use cells::{Activation, Activations, Gru, Layer, Lstm, Rnn};
 pub use forward::{Feeds, FloatState, Results, nats};
 pub use interface::{Dim, ElementType, Interface, Port, Role, StateId};

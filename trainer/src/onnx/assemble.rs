@@ -21,8 +21,8 @@ pub struct Output {
     pub elements: Rc<Elements>,
 }
 
-/// Makes a network of what is known of the outputs. `places` are the graph's nodes in words; the ports' shapes are those of
-/// this walk.
+/// Makes a network of what is known of the outputs, of one sequence of the batch. `places` are the graph's nodes in words;
+/// `shapes` are those of the inputs, and the ports' shapes those of this walk.
 pub fn assemble(
     symbols: &mut Symbols,
     places: &[String],
@@ -505,17 +505,14 @@ impl Assembly<'_> {
             // A function alone is a dense layer that changes nothing before it.
             function?;
             let units = sum.len as usize;
-            let unit = (0..units * units)
-                .map(|i| f32::from(u8::from(i % (units + 1) == 0)))
-                .collect();
-            let dense = Dense {
-                w: Matrix::new(units, units, unit),
-                b: vec![0.0; units],
-                activation,
-            };
-            let same =
-                units <= 4096 && sums.iter().all(|s| s.len == sum.len) && self.sum(sum).is_none();
-            return same.then_some((dense, sums));
+            let same = sums.iter().all(|s| s.len == sum.len) && self.sum(sum).is_none();
+            if !same || units > 4096 {
+                return None;
+            }
+            let unit = (0..units * units).map(|i| f32::from(u8::from(i % (units + 1) == 0)));
+            let w = Matrix::new(units, units, unit.collect());
+            let b = vec![0.0; units];
+            return Some((Dense { w, b, activation }, sums));
         };
         let term = &form.matrices[0];
         let operand = |part: &Part| {
@@ -649,7 +646,10 @@ impl Assembly<'_> {
             let (table, _) = tokens[0];
             let mut port = None;
             for (t, &(other, token)) in tokens.iter().enumerate() {
-                let &Node::Token { port: of, position } = self.symbols.node(token) else {
+                let &Node::Token {
+                    port: of, position, ..
+                } = self.symbols.node(token)
+                else {
                     return Err(refused(self));
                 };
                 let whole = self.shapes[of].iter().product::<usize>() == steps;
@@ -693,7 +693,7 @@ impl Assembly<'_> {
             }
             return Ok(Input::Tokens { count, embedding });
         }
-        let &Node::Input { port, len } = self.symbols.node(first.node) else {
+        let &Node::Input { port, len, .. } = self.symbols.node(first.node) else {
             return Err(refused(self));
         };
         let width = first.len as usize;
@@ -795,7 +795,7 @@ impl Assembly<'_> {
         }
         let (dense, sources) = self.dense_layers(vec![part]);
         let source = sources[0];
-        if let &Node::Input { port, len } = self.symbols.node(source.node)
+        if let &Node::Input { port, len, .. } = self.symbols.node(source.node)
             && source.len == len
         {
             self.claim(port, Role::Features, side, part)?;

@@ -8,6 +8,9 @@ use super::symbol::{Form, Function, Id, MatrixId, MatrixTerm, Node, Part, Produc
 use crate::network::{Activations, Gru, Layer, Lstm, Matrix, Rnn};
 use std::rc::Rc;
 
+/// How deep two formulas are compared: a step has five functions and sums inside each other.
+const MAX_DEPTH: usize = 16;
+
 /// The equations of a cell.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -414,27 +417,35 @@ impl Symbols {
 
     /// Whether two parts are equal but for the last bits of constants, which exporters compute in another order.
     pub fn alike(&self, a: Part, b: Part) -> bool {
+        self.alike_within(a, b, MAX_DEPTH)
+    }
+
+    fn alike_within(&self, a: Part, b: Part, depth: usize) -> bool {
         if a == b {
             return true;
         }
+        let Some(depth) = depth.checked_sub(1) else {
+            return false;
+        };
         let (Some(a), Some(b)) = (self.full(a), self.full(b)) else {
             return false;
         };
         match (self.node(a), self.node(b)) {
             (Node::Applied { function: f, of: a }, Node::Applied { function: g, of: b }) => {
-                f == g && self.alike(*a, *b)
+                f == g && self.alike_within(*a, *b, depth)
             }
             (Node::Form(a), Node::Form(b)) => {
                 let terms =
                     a.matrices.len() == b.matrices.len() && a.products.len() == b.products.len();
                 let term = |(a, b): (&MatrixTerm, &MatrixTerm)| {
-                    (a.matrix, a.row) == (b.matrix, b.row) && self.alike(a.operand, b.operand)
+                    (a.matrix, a.row) == (b.matrix, b.row)
+                        && self.alike_within(a.operand, b.operand, depth)
                 };
                 let factors = |a: &[Part], b: &[Part]| match (a, b) {
-                    ([a], [b]) => self.alike(*a, *b),
+                    ([a], [b]) => self.alike_within(*a, *b, depth),
                     ([a, b], [c, d]) => {
-                        self.alike(*a, *c) && self.alike(*b, *d)
-                            || self.alike(*a, *d) && self.alike(*b, *c)
+                        self.alike_within(*a, *c, depth) && self.alike_within(*b, *d, depth)
+                            || self.alike_within(*a, *d, depth) && self.alike_within(*b, *c, depth)
                     }
                     _ => false,
                 };

@@ -195,3 +195,48 @@ pub fn reduce(op: &str, a: &Tensor, axes: &[usize], keep: bool) -> Result<Tensor
         }),
     })
 }
+
+/// A function of every element.
+pub fn map(x: &Array<f32>, f: impl Fn(f32) -> f32) -> Tensor {
+    let data = x.data.iter().map(|&x| f(x)).collect();
+    let shape = x.shape.clone();
+    Tensor::Float(Array { shape, data })
+}
+
+/// Softmax over the last axis, or its logarithm.
+pub fn softmax(x: &Array<f32>, log: bool) -> Result<Tensor, Fault> {
+    let width = x.shape.last().copied().unwrap_or(1).max(1);
+    let mut data = Vec::with_capacity(x.data.len());
+    for row in x.data.chunks(width) {
+        let max = row.iter().fold(f32::MIN, |a, &b| a.max(b));
+        let sum: f32 = row.iter().map(|x| (x - max).exp()).sum();
+        data.extend(row.iter().map(|x| {
+            if log {
+                x - max - sum.ln()
+            } else {
+                (x - max).exp() / sum
+            }
+        }));
+    }
+    let shape = x.shape.clone();
+    Ok(Tensor::Float(Array { shape, data }))
+}
+
+/// Ones at the ids, along a new last axis.
+pub fn one_hot(ids: &Tensor, depth: &Tensor, values: &Tensor) -> Result<Tensor, Fault> {
+    let ids = ids.doubles();
+    let (depth, off_on) = (depth.scalar()?, values.doubles().data);
+    let &[off, on] = &off_on[..] else {
+        return Err(Fault::new(
+            format!("{} values", off_on.len()),
+            "off and on",
+            AGAIN,
+        ));
+    };
+    let shape = [&ids.shape[..], &[depth.max(0.0) as usize]].concat();
+    count(&shape)?;
+    let row =
+        |&id: &f64| (0..depth as usize).map(move |i| if i as f64 == id { on } else { off } as f32);
+    let data = ids.data.iter().flat_map(row).collect();
+    Ok(Tensor::Float(Array { shape, data }))
+}

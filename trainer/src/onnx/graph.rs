@@ -101,6 +101,8 @@ pub struct Walk<'m, 'a> {
     /// The nodes' places, as [`Symbols::origin`] counts them.
     pub places: Vec<String>,
     pub opset: i64,
+    /// Everything that comes in is known: the graph is evaluated.
+    pub concrete: bool,
     /// Keeps constants alive, so that an address means one constant.
     matrices: HashMap<(*const Tensor, bool), (Rc<Tensor>, MatrixId)>,
     elements: usize,
@@ -116,6 +118,7 @@ impl<'m, 'a> Walk<'m, 'a> {
             source,
             places: vec!["graph".into()],
             opset,
+            concrete: false,
             matrices: HashMap::new(),
             elements: 0,
             nodes: 0,
@@ -565,6 +568,29 @@ impl<'m, 'a> Walk<'m, 'a> {
                 })
             }
             ("MatMul", &[a, b]) => fold::mat_mul(a, b),
+            ("OneHot", &[ids, depth, values]) => fold::one_hot(ids, depth, values),
+            ("HardSigmoid", &[x]) => {
+                let alpha = node.float("alpha")?.unwrap_or(0.2);
+                let beta = node.float("beta")?.unwrap_or(0.5);
+                Ok(fold::map(x.floats()?, |x| {
+                    (alpha * x + beta).clamp(0.0, 1.0)
+                }))
+            }
+            ("Clip", &[x, ..]) => {
+                let constants: Vec<_> =
+                    operands.iter().map(|&t| Some(Rc::new(t.clone()))).collect();
+                match function(node, &constants)? {
+                    Function::Clip(low, high) if low.get() <= high.get() => {
+                        Ok(fold::map(x.floats()?, |x| x.clamp(low.get(), high.get())))
+                    }
+                    _ => Err(Fault::new(
+                        "limits in the wrong order",
+                        "low and high",
+                        AGAIN,
+                    )),
+                }
+            }
+            ("Softmax" | "LogSoftmax", &[x]) => fold::softmax(x.floats()?, op == "LogSoftmax"),
             ("ReduceSum" | "ReduceMean" | "ReduceProd" | "ReduceMax" | "ReduceMin", &[a, ..]) => {
                 let axes = operands
                     .get(1)
@@ -1134,7 +1160,7 @@ impl<'m, 'a> Walk<'m, 'a> {
             _ => None,
         };
         let (axes, keep) = reduced(node, rank, axes)?;
-        if axes.contains(&(rank - 1)) {
+        if rank == 0 || axes.contains(&(rank - 1)) {
             let found = format!("{} over the features", node.proto.op_type);
             return Err(Fault::new(
                 found,

@@ -15,8 +15,8 @@ use tract_onnx::pb::{GraphProto, ValueInfoProto, type_proto};
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Size {
     Fixed(usize),
-    /// One sequence is looked at.
-    Batch,
+    /// So many sequences, which do not know of each other; one where the number is open.
+    Batch(usize),
     /// A length, by the number of its symbol.
     Time(usize),
 }
@@ -29,6 +29,9 @@ pub struct Declared {
     pub sizes: Vec<Size>,
 }
 
+/// The largest fixed batch.
+const MAX_BATCH: usize = 64;
+
 /// Lengths that open time dimensions get while the graph is walked: primes, unlikely as sizes of layers.
 const LENGTHS: [usize; 5] = [11, 13, 17, 19, 23];
 
@@ -37,10 +40,26 @@ impl Declared {
     pub fn shape(&self, pass: usize) -> Vec<usize> {
         let size = |size: &Size| match *size {
             Size::Fixed(size) => size,
-            Size::Batch => 1,
+            Size::Batch(size) => size,
             Size::Time(symbol) => LENGTHS[(symbol + pass) % LENGTHS.len()],
         };
         self.sizes.iter().map(size).collect()
+    }
+
+    /// The dimension that is the batch.
+    pub fn batch_axis(&self) -> Option<usize> {
+        self.sizes
+            .iter()
+            .position(|size| matches!(size, Size::Batch(_)))
+    }
+
+    /// The number of sequences.
+    pub fn batch(&self) -> usize {
+        let size = |size: &Size| match size {
+            Size::Batch(size) => *size,
+            _ => 1,
+        };
+        self.sizes.iter().map(size).max().unwrap_or(1)
     }
 }
 
@@ -130,23 +149,20 @@ pub fn readings(graph: &GraphProto) -> Result<Vec<Vec<Declared>>, ReadError> {
         }
         inputs.push((input.name.clone(), element, dims));
     }
-    let ways = [
-        Way::default(),
-        Way {
-            swapped: true,
-            ..Way::default()
-        },
-        Way {
-            batch: Some(0),
-            ..Way::default()
-        },
-        Way {
-            batch: Some(1),
-            ..Way::default()
-        },
-    ];
+    let plain = Way {
+        swapped: false,
+        batch: None,
+    };
+    let swapped = Way {
+        swapped: true,
+        batch: None,
+    };
+    let fixed = [0, 1].map(|axis| Way {
+        swapped: false,
+        batch: fixed_batch(&inputs, axis).map(|size| (axis, size)),
+    });
     let mut readings: Vec<Vec<Declared>> = Vec::new();
-    for way in ways {
+    for way in [plain, swapped].into_iter().chain(fixed) {
         let reading = way.read(&inputs);
         if !readings.contains(&reading) {
             readings.push(reading);
@@ -155,17 +171,48 @@ pub fn readings(graph: &GraphProto) -> Result<Vec<Vec<Declared>>, ReadError> {
     Ok(readings)
 }
 
-/// One way to read open dimensions.
-#[derive(Clone, Copy, Default)]
+type Shapes = [(String, ElementType, Vec<Dim>)];
+
+/// The fixed size of dimension `axis` of the sequence that comes in, where it may be a batch.
+fn fixed_batch(inputs: &Shapes, axis: usize) -> Option<usize> {
+    let tokens = inputs
+        .iter()
+        .find(|(_, element, dims)| *element != ElementType::Float && dims.len() == 2);
+    let vectors = || inputs.iter().find(|(_, _, dims)| dims.len() == 3);
+    let (_, _, dims) = tokens.or_else(vectors).or_else(|| inputs.first())?;
+    match dims.get(axis) {
+        Some(Dim::Fixed(size)) if (2..=MAX_BATCH).contains(size) => Some(*size),
+        _ => None,
+    }
+}
+
+/// One way to read dimensions.
+#[derive(Clone, Copy)]
 struct Way {
     /// Of two open dimensions the first is the time.
     swapped: bool,
-    /// A fixed dimension that is the batch.
-    batch: Option<usize>,
+    /// The dimension and its fixed size that are the batch of the sequence that comes in.
+    batch: Option<(usize, usize)>,
 }
 
 impl Way {
-    fn read(self, inputs: &[(String, ElementType, Vec<Dim>)]) -> Vec<Declared> {
+    /// Which dimension of an input is the batch of a fixed size.
+    fn batch_axis(self, float: bool, dims: &[Dim]) -> Option<usize> {
+        let (axis, size) = self.batch?;
+        let is = |at: usize| dims.get(at) == Some(&Dim::Fixed(size));
+        match dims.len() {
+            // [T, batch, F] and [layers, batch, H] are more usual than the others.
+            3 if is(1) && (axis == 1 || dims[0] == Dim::Fixed(1)) => Some(1),
+            3 if is(axis) => Some(axis),
+            3 if is(1) => Some(1),
+            2 if float && is(0) => Some(0),
+            2 if !float && is(axis) => Some(axis),
+            1 if !float && is(0) => Some(0),
+            _ => None,
+        }
+    }
+
+    fn read(self, inputs: &Shapes) -> Vec<Declared> {
         let mut symbols: HashMap<String, Size> = HashMap::new();
         let mut lengths = 0;
         let mut known = HashMap::new();
@@ -185,8 +232,10 @@ impl Way {
             let open: Vec<usize> = (0..leading)
                 .filter(|&d| matches!(dims[d], Dim::Open(_)))
                 .collect();
+            let batch = self.batch_axis(float, dims);
             let time = match (&open[..], self.swapped) {
                 ([], _) => None,
+                ([one], _) if batch.is_some() && (!float || rank == 3) => Some(*one),
                 // A state [layers, batch, units], or [batch, units].
                 ([_], _) if float && (rank < 3 || has_tokens) => None,
                 ([one], _) if float && rank == 3 => match &dims[1 - one] {
@@ -209,15 +258,11 @@ impl Way {
                         *lengths += 1;
                         Size::Time(*lengths - 1)
                     } else {
-                        Size::Batch
+                        Size::Batch(1)
                     }
                 };
                 sizes.push(match dim {
-                    Dim::Fixed(size)
-                        if Some(d) == self.batch && *size > 1 && d + 1 < rank.max(2) =>
-                    {
-                        Size::Batch
-                    }
+                    Dim::Fixed(size) if Some(d) == batch => Size::Batch(*size),
                     Dim::Fixed(size) => Size::Fixed(*size),
                     Dim::Open(symbol) => *symbols
                         .entry(symbol.clone())

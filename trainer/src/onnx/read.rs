@@ -1,17 +1,17 @@
 //! ONNX bytes -> canonical network, strictly.
 
-use super::array::Array;
+use super::array::{Array, View};
 use super::assemble::{Output, assemble};
-use super::fault::{AGAIN, show};
-use super::graph::{Ids, Scopes, Value, Walk, define, lookup};
+use super::fault::{AGAIN, Fault, show};
+use super::graph::{Ids, Scopes, Value, Walk, define, known, lookup};
 use super::interface::{Declared, Size, declared_shape, readings};
 use super::limits::{MAX_FILE_BYTES, check_fields};
-use super::symbol::{Node as Formula, Symbols};
-use super::tensor::Source;
+use super::symbol::{Element, Node as Formula, Symbols};
+use super::tensor::{Source, Tensor};
 use super::{PROVENANCE_KEY, VOCABULARY_KEY};
-use crate::network::{Dim, ElementType, Input, Network, Provenance};
+use crate::network::{Dim, ElementType, Input, Network, Provenance, Values};
 use crate::vocab::Vocabulary;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::rc::Rc;
 use tract_onnx::pb::{GraphProto, ModelProto};
@@ -95,6 +95,7 @@ pub fn read_beside(bytes: &[u8], folder: Option<&Path>) -> Result<Network, ReadE
     for reading in readings(graph)? {
         match understand(graph, opset, &source, &reading) {
             Ok(found) => {
+                judge(&found, graph, opset, &source, &reading)?;
                 network = Some(found);
                 break;
             }
@@ -132,55 +133,145 @@ fn understand(
     source: &Source,
     reading: &[Declared],
 ) -> Result<Network, ReadError> {
-    let mut network = walk(graph, opset, source, reading, 0)?;
-    let again = if reading
-        .iter()
-        .flat_map(|input| &input.sizes)
-        .any(|size| matches!(size, Size::Time(_)))
-    {
-        Some(walk(graph, opset, source, reading, 1)?)
+    let (mut network, axes) = walk(graph, opset, source, reading, 0)?;
+    let lengths = || reading.iter().flat_map(|input| &input.sizes);
+    let again = if lengths().any(|size| matches!(size, Size::Time(_))) {
+        Some(walk(graph, opset, source, reading, 1)?.0)
     } else {
         None
     };
-    name_shapes(&mut network, again.as_ref(), graph, reading);
-    if let Some(mut again) = again {
-        again.interface = network.interface.clone();
-        if let (Some(a), Some(b)) = (&mut again.encoder, &network.encoder) {
-            a.interface = b.interface.clone();
-        }
-        if again != network {
-            return Err(ReadError::refused(
-                "graph",
-                "another network at another length",
-                "one network for sequences of any length",
-                "export the model with the length that it is used with, as a fixed size",
-            ));
-        }
+    name_shapes(&mut network, again.as_ref(), graph, reading, &axes);
+    declared_as_found(&network, graph)?;
+    if let Some(again) = again
+        && !same_network(again, &network)
+    {
+        return Err(ReadError::refused(
+            "graph",
+            "another network at another length",
+            "one network for sequences of any length",
+            "export the model with the length that it is used with, as a fixed size",
+        ));
     }
     Ok(network)
 }
 
-/// Executes a graph with the lengths of one pass.
+/// Evaluates the graph itself, number by number and without any formula, and compares what comes out with the network. The
+/// network is proved already; this would find a mistake in the proof.
+fn judge(
+    network: &Network,
+    graph: &GraphProto,
+    opset: i64,
+    source: &Source,
+    reading: &[Declared],
+) -> Result<(), ReadError> {
+    let mut walk = Walk::new(source, opset);
+    walk.concrete = true;
+    let mut scopes: Scopes = vec![HashMap::new()];
+    let mut arrays = BTreeMap::new();
+    for (port, input) in reading.iter().enumerate() {
+        let array = network.random_array(&input.name, &input.shape(0), port as u64);
+        let shape = array.shape.clone();
+        let tensor = match &array.values {
+            Values::Float(values) => Tensor::Float(Array {
+                shape,
+                data: values.clone(),
+            }),
+            Values::Int32(values) => {
+                let data = values.iter().map(|&x| x.into()).collect();
+                Tensor::Int(Array { shape, data })
+            }
+            Values::Int64(values) => Tensor::Int(Array {
+                shape,
+                data: values.clone(),
+            }),
+        };
+        let declared = graph
+            .input
+            .iter()
+            .find(|declared| declared.name == input.name);
+        define(
+            &mut scopes,
+            declared.map_or("", |declared| &declared.name),
+            known(tensor),
+        )?;
+        arrays.insert(input.name.clone(), array);
+    }
+    walk.graph(graph, &mut scopes)?;
+    let refused = |name: &str, found: String, expected: String| {
+        let advice = "report it with the file: what was read is not what the file computes";
+        ReadError::refused(format!("output {}", show(name)), found, expected, advice)
+    };
+    let results = network
+        .run_arrays(&arrays)
+        .map_err(|error| refused("", error.to_string(), "a network that runs".into()))?;
+    for (name, found) in &results {
+        let (Some(Value::Known(tensor)), Values::Float(found)) =
+            (lookup(&scopes, name), &found.values)
+        else {
+            return Err(refused(name, "nothing".into(), "known numbers".into()));
+        };
+        let expected = &tensor
+            .floats()
+            .map_err(|fault| fault.at(format!("output {}", show(name))))?
+            .data;
+        let far = |(a, b): (&f32, &f32)| {
+            let close = (a - b).abs() <= TOLERANCE * b.abs().max(1.0) || a == b;
+            !close
+        };
+        if found.len() != expected.len() {
+            return Err(refused(
+                name,
+                format!("{} values", found.len()),
+                expected.len().to_string(),
+            ));
+        }
+        if let Some(at) = found.iter().zip(expected).position(far) {
+            return Err(refused(
+                name,
+                format!("{} at position {at}", found[at]),
+                expected[at].to_string(),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Of the larger of 1 and a value: what rounding may change in a few steps.
+const TOLERANCE: f32 = 1e-4;
+
+/// Whether two networks are the same but for the shapes of their arrays.
+fn same_network(mut a: Network, b: &Network) -> bool {
+    a.interface = b.interface.clone();
+    if let (Some(a), Some(b)) = (&mut a.encoder, &b.encoder) {
+        a.interface = b.interface.clone();
+    }
+    a == *b
+}
+
+/// Executes a graph with the lengths of one pass. Gives the network, and which dimension of each output is the batch, where
+/// there is more than one sequence.
 fn walk(
     graph: &GraphProto,
     opset: i64,
     source: &Source,
     reading: &[Declared],
     pass: usize,
-) -> Result<Network, ReadError> {
+) -> Result<(Network, Vec<(String, usize)>), ReadError> {
     let mut walk = Walk::new(source, opset);
     let mut scopes: Scopes = vec![HashMap::new()];
-    let shapes: Vec<Vec<usize>> = reading.iter().map(|input| input.shape(pass)).collect();
-    for (port, (input, shape)) in reading.iter().zip(&shapes).enumerate() {
+    for (port, input) in reading.iter().enumerate() {
         let place = || format!("input {}", show(&input.name));
         let value =
-            incoming(&mut walk.symbols, port, input, shape).map_err(|fault| fault.at(place()))?;
-        let name = graph
+            incoming(&mut walk.symbols, port, input, pass).map_err(|fault| fault.at(place()))?;
+        let declared = graph
             .input
             .iter()
-            .find(|declared| declared.name == input.name)
-            .map_or("", |declared| &declared.name);
-        define(&mut scopes, name, value)?;
+            .find(|declared| declared.name == input.name);
+        define(
+            &mut scopes,
+            declared.map_or("", |declared| &declared.name),
+            value,
+        )?;
     }
     walk.graph(graph, &mut scopes)?;
     let mut outputs = Vec::new();
@@ -203,7 +294,88 @@ fn walk(
             None => return Err(refused("nothing of that name")),
         }
     }
-    assemble(&mut walk.symbols, &walk.places, reading, &shapes, &outputs)
+    let mut shapes: Vec<Vec<usize>> = reading.iter().map(|input| input.shape(pass)).collect();
+    for (shape, input) in shapes.iter_mut().zip(reading) {
+        if let Some(axis) = input.batch_axis() {
+            shape[axis] = 1;
+        }
+    }
+    let batch = reading.iter().map(Declared::batch).max().unwrap_or(1);
+    if batch == 1 {
+        let network = assemble(&mut walk.symbols, &walk.places, reading, &shapes, &outputs)?;
+        return Ok((network, vec![]));
+    }
+    // Each sequence is a network of its own, and all of them are the same.
+    let axes = batch_axes(&walk.symbols, reading, &outputs, batch)?;
+    let mut first: Option<Network> = None;
+    for sequence in 0..batch {
+        let mut own = Vec::new();
+        for (output, (name, axis)) in outputs.iter().zip(&axes) {
+            let cut = View::slice(&output.elements.shape, *axis, sequence, 1, 1)
+                .map_err(|fault| fault.at(format!("output {}", show(name))))?;
+            own.push(Output {
+                name: name.clone(),
+                elements: Rc::new(cut.of(&output.elements.data)),
+            });
+        }
+        let network = assemble(&mut walk.symbols, &walk.places, reading, &shapes, &own)?;
+        match &first {
+            None => first = Some(network),
+            Some(first) if same_network(network, first) => {}
+            Some(_) => {
+                return Err(ReadError::refused(
+                    "graph",
+                    format!("sequence {sequence} of the batch with another network"),
+                    "the same for all",
+                    "export the model with a batch of 1",
+                ));
+            }
+        }
+    }
+    Ok((first.expect("a batch has a sequence"), axes))
+}
+
+/// The dimension of each output along which each sequence of the batch has its own part.
+fn batch_axes(
+    symbols: &Symbols,
+    reading: &[Declared],
+    outputs: &[Output],
+    batch: usize,
+) -> Result<Vec<(String, usize)>, ReadError> {
+    let shared: Vec<bool> = reading
+        .iter()
+        .map(|input| input.batch_axis().is_none())
+        .collect();
+    let sequences = symbols.sequences(&shared);
+    let axis = |output: &Output| {
+        let shape = &output.elements.shape;
+        (0..shape.len())
+            .filter(|&axis| shape[axis] == batch)
+            .find(|&axis| {
+                let inner: usize = shape[axis + 1..].iter().product();
+                output
+                    .elements
+                    .data
+                    .iter()
+                    .enumerate()
+                    .all(|(at, element)| {
+                        sequences[element.node as usize] & !(1 << (at / inner % batch)) == 0
+                    })
+            })
+    };
+    let found = outputs.iter().map(|output| match axis(output) {
+        Some(axis) => Ok((output.name.clone(), axis)),
+        None => Err(ReadError::refused(
+            format!("output {}", show(&output.name)),
+            format!(
+                "shape {:?} in which {batch} sequences are mixed",
+                output.elements.shape
+            ),
+            "a part for each sequence",
+            "export the model with a batch of 1",
+        )),
+    });
+    found.collect()
 }
 
 /// What comes in through an input.
@@ -211,75 +383,97 @@ fn incoming(
     symbols: &mut Symbols,
     port: usize,
     input: &Declared,
-    shape: &[usize],
-) -> Result<Value, super::fault::Fault> {
-    let count = super::array::count(shape)?;
+    pass: usize,
+) -> Result<Value, Fault> {
+    let shape = input.shape(pass);
+    let count = super::array::count(&shape)?;
     if count == 0 || count > 1 << 20 {
-        return Err(super::fault::Fault::new(
+        let expected = "1 to 1048576 values";
+        return Err(Fault::new(
             format!("{count} values"),
-            "1 to 1048576",
+            expected,
             "feed shorter sequences",
         ));
     }
-    let shape = shape.to_vec();
-    if input.element == ElementType::Float {
-        let id = symbols.intern(Formula::Input {
-            port,
-            len: count as u32,
-        })?;
-        let data = symbols.whole(id).elements().collect();
-        return Ok(Value::Data(Rc::new(Array { shape, data })));
-    }
+    // Each sequence of the batch is a node of its own.
+    let batch = input.batch();
+    let inner: usize = input
+        .batch_axis()
+        .map_or(1, |axis| shape[axis + 1..].iter().product());
+    let len = (count / batch) as u32;
+    let float = input.element == ElementType::Float;
+    let mut next = vec![0; batch];
     let mut data = Vec::with_capacity(count);
-    for position in 0..count as u32 {
-        let id = symbols.intern(Formula::Token { port, position })?;
-        data.extend(symbols.whole(id).elements());
+    for at in 0..count {
+        let sequence = at / inner % batch;
+        let (batch, position) = (sequence as u32, next[sequence]);
+        next[sequence] += 1;
+        data.push(if float {
+            let node = symbols.intern(Formula::Input { port, batch, len })?;
+            Element {
+                node,
+                index: position,
+            }
+        } else {
+            let node = symbols.intern(Formula::Token {
+                port,
+                batch,
+                position,
+            })?;
+            Element { node, index: 0 }
+        });
     }
-    Ok(Value::Ids(Rc::new(Ids::new(Array { shape, data }))))
+    let elements = Array { shape, data };
+    Ok(if float {
+        Value::Data(Rc::new(elements))
+    } else {
+        Value::Ids(Rc::new(Ids::new(elements)))
+    })
 }
 
-/// Writes batch and length into the ports' shapes: a size that changes from pass to pass is a length; the batch of an output
-/// is the first size of 1 that is declared otherwise.
+/// Writes batch and length into the ports' shapes: a size that changes from pass to pass is a length. Of outputs of one
+/// sequence the batch is the first size of 1 that is declared otherwise.
 fn name_shapes(
     network: &mut Network,
     again: Option<&Network>,
     graph: &GraphProto,
     reading: &[Declared],
+    axes: &[(String, usize)],
 ) {
     let other: HashMap<&str, &[Dim]> = again
         .iter()
         .flat_map(|network| network.outputs())
         .map(|port| (&*port.name, &*port.shape))
         .collect();
-    let batched = reading
+    let open = reading
         .iter()
-        .any(|input| input.sizes.contains(&Size::Batch));
-    let mut interfaces = vec![&mut network.interface];
-    interfaces.extend(
-        network
-            .encoder
-            .as_mut()
-            .map(|encoder| &mut encoder.interface),
-    );
-    for interface in interfaces {
+        .any(|input| input.sizes.contains(&Size::Batch(1)));
+    let encoder = network
+        .encoder
+        .as_mut()
+        .map(|encoder| &mut encoder.interface);
+    for interface in std::iter::once(&mut network.interface).chain(encoder) {
         for port in &mut interface.inputs {
-            let Some(input) = reading.iter().find(|input| input.name == port.name) else {
-                continue;
-            };
-            for (dim, size) in port.shape.iter_mut().zip(&input.sizes) {
+            let sizes = reading
+                .iter()
+                .find(|input| input.name == port.name)
+                .map(|input| &input.sizes);
+            for (dim, size) in port.shape.iter_mut().zip(sizes.into_iter().flatten()) {
                 *dim = match size {
                     Size::Fixed(size) => Dim::Fixed(*size),
-                    Size::Batch => Dim::Batch,
+                    Size::Batch(_) => Dim::Batch,
                     Size::Time(_) => Dim::Steps,
                 };
             }
         }
         for port in &mut interface.outputs {
-            if let Some(other) = other.get(&*port.name) {
-                for (dim, other) in port.shape.iter_mut().zip(*other) {
-                    if dim != other {
-                        *dim = Dim::Steps;
-                    }
+            for (dim, other) in port
+                .shape
+                .iter_mut()
+                .zip(other.get(&*port.name).copied().unwrap_or_default())
+            {
+                if dim != other {
+                    *dim = Dim::Steps;
                 }
             }
             let declared = graph
@@ -287,20 +481,59 @@ fn name_shapes(
                 .iter()
                 .find(|output| output.name == port.name)
                 .and_then(declared_shape);
-            if let (true, Some(declared)) = (batched, declared)
-                && declared.len() == port.shape.len()
-            {
-                let batch = port
-                    .shape
-                    .iter()
-                    .zip(&declared)
-                    .position(|(dim, size)| *dim == Dim::Fixed(1) && *size != Some(1));
-                if let Some(batch) = batch {
-                    port.shape[batch] = Dim::Batch;
-                }
+            let declared = declared.filter(|declared| open && declared.len() == port.shape.len());
+            let batch = match axes.iter().find(|(name, _)| *name == port.name) {
+                Some((_, axis)) => Some(*axis),
+                None => declared.and_then(|declared| {
+                    let mut dims = port.shape.iter().zip(declared);
+                    dims.position(|(dim, size)| *dim == Dim::Fixed(1) && size != Some(1))
+                }),
+            };
+            if let Some(batch) = batch {
+                port.shape[batch] = Dim::Batch;
             }
         }
     }
+}
+
+/// That fixed sizes of the outputs are what is declared.
+fn declared_as_found(network: &Network, graph: &GraphProto) -> Result<(), ReadError> {
+    for port in network.outputs() {
+        let declared = graph
+            .output
+            .iter()
+            .find(|output| output.name == port.name)
+            .and_then(declared_shape);
+        let Some(declared) = declared.filter(|declared| !declared.is_empty()) else {
+            continue;
+        };
+        let differs = |(found, declared): (&Dim, &Option<usize>)| match (found, declared) {
+            (Dim::Fixed(found), Some(declared)) => found != declared,
+            _ => false,
+        };
+        if declared.len() != port.shape.len() || port.shape.iter().zip(&declared).any(differs) {
+            let found: Vec<String> = port
+                .shape
+                .iter()
+                .map(|dim| match dim {
+                    Dim::Fixed(size) => size.to_string(),
+                    Dim::Batch => "batch".into(),
+                    Dim::Steps => "T".into(),
+                })
+                .collect();
+            let sizes: Vec<String> = declared
+                .iter()
+                .map(|size| size.map_or("T".into(), |size| size.to_string()))
+                .collect();
+            return Err(ReadError::refused(
+                format!("output {}", show(&port.name)),
+                format!("shape [{}]", found.join(", ")),
+                format!("[{}], as it is declared", sizes.join(", ")),
+                AGAIN,
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn decode(bytes: &[u8]) -> Result<ModelProto, ReadError> {

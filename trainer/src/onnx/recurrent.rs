@@ -7,7 +7,7 @@ use super::graph::{Error, Scopes, Value, Walk, define, known, lookup};
 use super::node::Node;
 use super::symbol::{Elements, Function, Node as Formula, Part, Real};
 use super::tensor::Tensor;
-use crate::network::Matrix;
+use crate::network::{Matrix, Signal};
 use std::collections::HashMap;
 use std::rc::Rc;
 use tract_onnx::pb::GraphProto;
@@ -27,16 +27,10 @@ impl<'m> Walk<'m, '_> {
         let attributes = attributes(node)?;
         let operand = |index: usize| operands.get(index).cloned().flatten();
         let gates = attributes.kind.gates();
-        let Some(Value::Data(x)) = operand(0) else {
+        let x = operand(0).ok_or_else(|| Fault::new("no input", "a sequence of vectors", AGAIN))?;
+        let &[steps, batch, inputs] = x.shape() else {
             return Err(Fault::new(
-                "an input that is not computed from what comes in",
-                "a sequence of vectors",
-                AGAIN,
-            ));
-        };
-        let &[steps, batch, inputs] = &x.shape[..] else {
-            return Err(Fault::new(
-                format!("an input of shape {:?}", x.shape),
+                format!("an input of shape {:?}", x.shape()),
                 "[T, batch, inputs]",
                 AGAIN,
             ));
@@ -142,6 +136,27 @@ impl<'m> Walk<'m, '_> {
             wb: reals.by_ref().take(gates * hidden).collect(),
             rb: reals.collect(),
         });
+        if steps == 0 || batch == 0 {
+            return Err(Fault::new(
+                format!("an input of shape {:?}", x.shape()),
+                "at least one step",
+                AGAIN,
+            ));
+        }
+        let x = match x {
+            Value::Data(elements) => elements,
+            Value::Known(tensor) => {
+                let states = [operand(5), operand(6)];
+                return self.run_cell(&key, tensor.floats()?, states);
+            }
+            Value::Ids(_) => {
+                return Err(Fault::new(
+                    "an input of token ids",
+                    "a sequence of vectors",
+                    AGAIN,
+                ));
+            }
+        };
         let mut h = self.state(operand(5), batch, hidden)?;
         let mut c = if attributes.kind == Kind::Lstm {
             self.state(operand(6), batch, hidden)?
@@ -175,13 +190,6 @@ impl<'m> Walk<'m, '_> {
                 y.extend(h[b].elements());
             }
         }
-        if steps == 0 || batch == 0 {
-            return Err(Fault::new(
-                format!("an input of shape {:?}", x.shape),
-                "at least one step",
-                AGAIN,
-            ));
-        }
         let data =
             |shape: Vec<usize>, data: Vec<_>| Some(Value::Data(Rc::new(Array { shape, data })));
         let last = |state: &[Part]| super::symbol::Symbols::elements(state);
@@ -193,6 +201,47 @@ impl<'m> Walk<'m, '_> {
             results.push(data(vec![1, batch, hidden], last(&c)));
         }
         Ok(results)
+    }
+
+    /// A cell over known numbers.
+    fn run_cell(
+        &mut self,
+        key: &CellKey,
+        x: &Array<f32>,
+        states: [Option<Value>; 2],
+    ) -> Result<Vec<Option<Value>>, Fault> {
+        let layer = key.layer(&self.symbols, 1);
+        let layer = layer.ok_or_else(|| Fault::new("other activations", "known ones", AGAIN))?;
+        let (steps, batch, inputs) = (x.shape[0], x.shape[1], x.shape[2]);
+        let units = key.hidden;
+        let mut current = [vec![0.0; batch * units], vec![0.0; batch * units]];
+        for (values, state) in current.iter_mut().zip(states) {
+            match state {
+                None => {}
+                Some(Value::Known(tensor)) if tensor.shape() == [1, batch, units] => {
+                    values.clone_from(&tensor.floats()?.data);
+                }
+                Some(other) => {
+                    let found = format!("an initial state of shape {:?}", other.shape());
+                    return Err(Fault::new(found, format!("[1, {batch}, {units}]"), AGAIN));
+                }
+            }
+        }
+        let mut y = Vec::with_capacity(count(&[steps, batch, units])?);
+        for step in x.data.chunks(batch * inputs) {
+            for (b, row) in step.chunks(inputs).enumerate() {
+                let [mut h, mut c] = [0, 1].map(|i| current[i][b * units..][..units].to_vec());
+                layer.step(Signal::Vector(row), &mut h, &mut c);
+                current[0][b * units..][..units].copy_from_slice(&h);
+                current[1][b * units..][..units].copy_from_slice(&c);
+                y.extend(h);
+            }
+        }
+        let value = |shape: Vec<usize>, data| Some(known(Tensor::Float(Array { shape, data })));
+        let [h, c] = current.map(|state| value(vec![1, batch, units], state));
+        let results = [value(vec![steps, 1, batch, units], y), h, c];
+        let outputs = if key.kind == Kind::Lstm { 3 } else { 2 };
+        Ok(results.into_iter().take(outputs).collect())
     }
 
     /// The states before the first step, one for each of the batch.
@@ -290,7 +339,7 @@ impl<'m> Walk<'m, '_> {
                 .ok_or_else(|| Fault::new("a missing state", "all states", AGAIN))?;
             carried.push(match operand {
                 // A constant that changes from turn to turn is a state; one that stays is a weight.
-                Value::Known(tensor) if !passes(body, index) => match &*tensor {
+                Value::Known(tensor) if !self.concrete && !passes(body, index) => match &*tensor {
                     Tensor::Float(array) if array.shape.len() > 1 => {
                         Value::Data(self.opaque(array)?)
                     }
@@ -381,8 +430,8 @@ impl<'m> Walk<'m, '_> {
 /// Whether a loop's body hands on state `index` as it is.
 fn passes(body: &GraphProto, index: usize) -> bool {
     let mut name = &*body.output[index + 1].name;
-    // A chain of Identity nodes at most as long as the body.
-    for _ in 0..=body.node.len() {
+    // A few Identity nodes may stand between.
+    for _ in 0..4 {
         if name == body.input[index + 2].name {
             return true;
         }
@@ -400,6 +449,19 @@ fn passes(body: &GraphProto, index: usize) -> bool {
 
 /// What the turns of a loop gave, one after the other along a new first axis.
 fn stack(values: &[Value]) -> Result<Value, Fault> {
+    if let Some(Value::Known(first)) = values.first() {
+        let shape = [&[values.len()], first.shape()].concat();
+        let mut data = Vec::with_capacity(count(&shape)?);
+        for value in values {
+            match value {
+                Value::Known(tensor) if tensor.shape() == first.shape() => {
+                    data.extend_from_slice(&tensor.floats()?.data)
+                }
+                _ => return Err(Fault::new("values of different kinds", "vectors", AGAIN)),
+            }
+        }
+        return Ok(known(Tensor::Float(Array { shape, data })));
+    }
     let parts: Option<Vec<Elements>> = values
         .iter()
         .map(|value| match value {
@@ -458,7 +520,9 @@ fn attributes(node: &Node) -> Result<Attributes, Fault> {
             "export the model with time first",
         ));
     }
-    if let Some(clip) = node.float("clip")? {
+    if let Some(clip) = node.float("clip")?
+        && clip != 0.0
+    {
         return Err(Fault::new(
             format!("clip {clip}"),
             "none",

@@ -17,6 +17,9 @@ const MAX_COST: usize = 1 << 25;
 /// The most pieces that one vector is put together from.
 const MAX_PIECES: usize = 64;
 
+/// Functions in functions; the most that any cell has is five. What walks formulas recurses as deep.
+const MAX_NESTING: u16 = 64;
+
 /// A node of the table.
 pub type Id = u32;
 
@@ -144,10 +147,14 @@ impl Form {
 /// A vector.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Node {
-    /// A float input of the graph, all of it.
-    Input { port: usize, len: u32 },
+    /// A float input of the graph, all of it that belongs to one sequence of the batch.
+    Input { port: usize, batch: u32, len: u32 },
     /// A token's id; one element.
-    Token { port: usize, position: u32 },
+    Token {
+        port: usize,
+        batch: u32,
+        position: u32,
+    },
     /// The token's row of a table.
     Embedded { table: MatrixId, token: Id },
     /// 1 at the token's place among `count`.
@@ -178,6 +185,8 @@ pub struct Symbols {
     nodes: Vec<Rc<Node>>,
     /// Which node of the graph made it.
     origins: Vec<u32>,
+    /// How deep functions and products are nested in it, dense layers and steps left out.
+    nestings: Vec<u16>,
     ids: HashMap<Rc<Node>, Id>,
     matrices: Vec<Rc<Matrix>>,
     matrix_ids: HashMap<u64, Vec<MatrixId>>,
@@ -261,6 +270,11 @@ impl Symbols {
         if let Some(&id) = self.ids.get(&node) {
             return Ok(id);
         }
+        let nesting = self.nesting(&node);
+        if nesting > MAX_NESTING {
+            let found = format!("functions of functions, more than {MAX_NESTING} deep");
+            return Err(Fault::new(found, "layers", super::fault::AGAIN));
+        }
         self.cost += 64;
         if let Node::Form(form) = &node {
             self.cost += form.len() * (1 + form.products.len()) + 16 * form.matrices.len();
@@ -270,8 +284,21 @@ impl Symbols {
         let node = Rc::new(node);
         self.nodes.push(node.clone());
         self.origins.push(self.current);
+        self.nestings.push(nesting);
         self.ids.insert(node, id);
         Ok(id)
+    }
+
+    fn nesting(&self, node: &Node) -> u16 {
+        let of = |part: &Part| self.nestings[part.node as usize];
+        match node {
+            Node::Applied { of: part, .. } => of(part) + 1,
+            Node::Form(form) => {
+                let factors = form.products.iter().flat_map(|p| &p.factors);
+                factors.map(of).max().map_or(0, |deepest| deepest + 1)
+            }
+            _ => 0,
+        }
     }
 
     /// Number of elements.
@@ -583,6 +610,33 @@ impl Symbols {
             column += width;
         }
         Ok(form)
+    }
+
+    /// Which sequences of a batch each node depends on, a bit for each. Ports that are `shared` count for none.
+    pub fn sequences(&self, shared: &[bool]) -> Vec<u64> {
+        let mut all: Vec<u64> = Vec::with_capacity(self.nodes.len());
+        for node in &self.nodes {
+            // What a node is made of is before it.
+            let of = |part: &Part| all[part.node as usize];
+            let mask = match &**node {
+                Node::Input { port, .. } | Node::Token { port, .. } if shared[*port] => 0,
+                Node::Input { batch, .. } | Node::Token { batch, .. } => 1 << (batch % 64),
+                Node::Embedded { token, .. } | Node::OneHot { token, .. } => all[*token as usize],
+                Node::Constant(_) => 0,
+                Node::Form(form) => {
+                    let matrices = form.matrices.iter().map(|term| of(&term.operand));
+                    let products = form.products.iter().flat_map(|p| &p.factors).map(of);
+                    matrices.chain(products).fold(0, |a, b| a | b)
+                }
+                Node::Applied { of: part, .. } | Node::Softmax { of: part, .. } => of(part),
+                Node::Step { operands, cell, .. } => {
+                    operands.iter().chain(cell).map(of).fold(0, |a, b| a | b)
+                }
+                Node::CellState { step } => all[*step as usize],
+            };
+            all.push(mask);
+        }
+        all
     }
 
     /// The elements of a part that stand for it in an array.

@@ -325,29 +325,44 @@ impl Network {
 
     /// Number of float parameters, the encoder's included.
     pub fn parameters(&self) -> usize {
-        let dense =
-            |layers: &[Dense]| -> usize { layers.iter().map(|d| d.w.data.len() + d.b.len()).sum() };
-        let start = |start: &Start| match start {
-            Start::Zero | Start::Given => 0,
-            Start::Constant(values) => values.len(),
-            Start::Features(layers) | Start::Encoder(_, layers) => dense(layers),
-        };
-        let input = match &self.input {
-            Input::Tokens { embedding, .. } => embedding.as_ref().map_or(0, |e| e.data.len()),
-            Input::Vectors { dense: layers, .. } | Input::Features { dense: layers, .. } => {
-                dense(layers)
+        let mut count = 0;
+        self.each_tensor(&mut |values| count += values.len());
+        count
+    }
+
+    /// Whether every parameter is a finite number.
+    pub fn is_finite(&self) -> bool {
+        let mut finite = true;
+        self.each_tensor(&mut |values| finite &= values.iter().all(|value| value.is_finite()));
+        finite
+    }
+
+    /// Every tensor of parameters, the encoder's included.
+    fn each_tensor(&self, seen: &mut impl FnMut(&[f32])) {
+        fn dense(layers: &[Dense], seen: &mut impl FnMut(&[f32])) {
+            for layer in layers {
+                seen(&layer.w.data);
+                seen(&layer.b);
             }
-        };
-        let layers: usize = self.layers.iter().map(Layer::parameters).sum();
-        let starts: usize = self
-            .starts
-            .iter()
-            .map(|s| start(&s.hidden) + start(&s.cell))
-            .sum();
-        let encoder = self
-            .encoder
-            .as_ref()
-            .map_or(0, |encoder| encoder.parameters());
-        input + layers + starts + dense(&self.head.dense) + encoder
+        }
+        match &self.input {
+            Input::Tokens { embedding, .. } => embedding.iter().for_each(|e| seen(&e.data)),
+            Input::Vectors { dense: d, .. } | Input::Features { dense: d, .. } => dense(d, seen),
+        }
+        for layer in &self.layers {
+            let (w, r, wb, rb) = layer.weights();
+            [&w.data[..], &r.data, wb, rb].into_iter().for_each(&mut *seen);
+        }
+        for start in self.starts.iter().flat_map(|s| [&s.hidden, &s.cell]) {
+            match start {
+                Start::Zero | Start::Given => {}
+                Start::Constant(values) => seen(values),
+                Start::Features(layers) | Start::Encoder(_, layers) => dense(layers, seen),
+            }
+        }
+        dense(&self.head.dense, seen);
+        if let Some(encoder) = &self.encoder {
+            encoder.each_tensor(seen);
+        }
     }
 }

@@ -140,6 +140,14 @@ fn understand(
     } else {
         None
     };
+    if !network.is_finite() {
+        return Err(ReadError::refused(
+            "graph",
+            "weights that are no finite numbers once they are put together",
+            "finite numbers",
+            "the training has diverged: train again with a lower learning rate",
+        ));
+    }
     name_shapes(&mut network, again.as_ref(), graph, reading, &axes);
     declared_as_found(&network, graph)?;
     if let Some(again) = again

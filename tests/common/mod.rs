@@ -61,7 +61,7 @@ pub fn unseen(network: &Network) -> Vec<u16> {
         }
     };
     network
-        .vocabulary
+        .vocabulary()
         .encode(&text, false)
         .expect("the model knows its corpus")
         .tokens

@@ -1,6 +1,6 @@
 //! The command line: arguments only.
 
-use crate::command::{eval, export, flash, generate, inspect, train};
+use crate::command::{eval, export, flash, generate, inspect, run, train};
 use clap::{Parser, Subcommand};
 
 /// Trains a small recurrent network on a text and makes a microcontroller speak it.
@@ -21,6 +21,7 @@ enum Command {
     Flash(flash::FlashArgs),
     Generate(generate::GenerateArgs),
     Eval(eval::EvalArgs),
+    Run(run::RunArgs),
     Inspect(inspect::InspectArgs),
 }
 
@@ -36,6 +37,7 @@ impl Cli {
             Command::Flash(args) => flash::run(args),
             Command::Generate(args) => generate::run(args),
             Command::Eval(args) => eval::run(args),
+            Command::Run(args) => run::run(args),
             Command::Inspect(args) => inspect::run(args),
         }
     }

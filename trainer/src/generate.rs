@@ -19,12 +19,12 @@ impl<'n> FloatGenerator<'n> {
     /// A generator that has read `prompt`, or the network's start token when there is none.
     ///
     /// # Panics
-    /// If a token is not in the vocabulary.
+    /// If the network has no vocabulary, or a token is not in it.
     pub fn new(network: &'n Network, prompt: &[u16], settings: Settings) -> Self {
         let mut state = network.state();
         let (&pending, read) = prompt
             .split_last()
-            .unwrap_or((&network.vocabulary.start(), &[]));
+            .unwrap_or((&network.vocabulary().start(), &[]));
         for &token in read {
             network.step(&mut state, token);
         }
@@ -53,6 +53,6 @@ impl<'n> Iterator for FloatGenerator<'n> {
             .map(|logit| (logit * one).round() as i16)
             .collect();
         self.pending = self.sampler.draw(&logits, LOGIT_BITS, &mut self.rng);
-        Some(self.network.vocabulary.text(self.pending))
+        Some(self.network.vocabulary().text(self.pending))
     }
 }

@@ -14,5 +14,9 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     eprintln!("error: {error:#}");
+    if trainer::command::run::is_refusal(&error) {
+        // So that a script can tell a model that is refused from a mistake of its own.
+        return ExitCode::from(2);
+    }
     ExitCode::FAILURE
 }

@@ -1,6 +1,6 @@
 //! A model file, whichever of the two kinds it is.
 
-use crate::network::Network;
+use crate::network::{Network, NotLanguageModel};
 use crate::onnx;
 use crate::vocab::{Vocabulary, VocabularyError};
 use pipsqueak::image::MAGIC;
@@ -41,6 +41,14 @@ pub enum ModelError {
         /// What is wrong.
         cause: ImageError,
     },
+    /// It was read, but another program computes something else from what was understood.
+    #[error("{}: {cause}", path.display())]
+    Check {
+        /// The file.
+        path: PathBuf,
+        /// What differs.
+        cause: onnx::CheckError,
+    },
     /// It is neither an image nor an ONNX file that can be read.
     #[error("{}: {cause}", path.display())]
     Onnx {
@@ -49,6 +57,17 @@ pub enum ModelError {
         /// What is wrong.
         cause: onnx::ReadError,
     },
+}
+
+/// Why a model gives no tokens for text.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelVocabularyError {
+    /// It is no language model.
+    #[error(transparent)]
+    Kind(#[from] NotLanguageModel),
+    /// Its tokens are not those of a text.
+    #[error(transparent)]
+    Vocabulary(#[from] VocabularyError),
 }
 
 impl ImageBytes {
@@ -102,20 +121,25 @@ impl Model {
             }
             return Ok(Self::Integer(ImageBytes(words)));
         }
-        let network = onnx::read(&bytes).map_err(|cause| ModelError::Onnx {
+        let network =
+            onnx::read_beside(&bytes, path.parent()).map_err(|cause| ModelError::Onnx {
+                path: path.into(),
+                cause,
+            })?;
+        onnx::check(&network, &onnx::write(&network)).map_err(|cause| ModelError::Check {
             path: path.into(),
             cause,
         })?;
         Ok(Self::Float(Box::new(network)))
     }
 
-    /// The tokens.
+    /// The tokens of a language model.
     ///
     /// # Errors
-    /// Never for a model that training or export wrote; an image made elsewhere may hold a text twice.
-    pub fn vocabulary(&self) -> Result<Vocabulary, VocabularyError> {
+    /// If it is another kind of network. An image made elsewhere may also hold a text twice.
+    pub fn vocabulary(&self) -> Result<Vocabulary, ModelVocabularyError> {
         match self {
-            Self::Float(network) => Ok(network.vocabulary.clone()),
+            Self::Float(network) => Ok(network.as_language_model()?.vocabulary.clone()),
             Self::Integer(bytes) => {
                 let image = bytes.image();
                 let vocabulary = image.vocabulary();
@@ -124,6 +148,7 @@ impl Model {
                         .map(|id| vocabulary.text(id as u16).into())
                         .collect(),
                 )
+                .map_err(Into::into)
             }
         }
     }

@@ -3,7 +3,7 @@
 //! A row's accumulator counts in units of `u`, the row's scale times 2^-15. The unit is chosen last and exactly: it is the one
 //! that the row's integer multiplier and shift mean, so the only error is that of rounding each weight.
 
-use crate::network::{Gru, Layer, Matrix, Network};
+use crate::network::{Activations, Gru, LanguageModel, Layer, Matrix, Network, NotLanguageModel};
 use pipsqueak::encode::{GruParts, Input, Parts, Rows};
 use pipsqueak::fixed::{CANDIDATE_BITS, MAX_SHIFT, MULTIPLIER_END, PRE_ACTIVATION_BITS, Scale};
 use pipsqueak::image::{MAX_LAYERS, MAX_UNITS};
@@ -36,6 +36,19 @@ pub struct TensorReport {
 /// A network that integers cannot hold.
 #[derive(Clone, Debug, thiserror::Error, PartialEq)]
 pub enum QuantizeError {
+    /// Another kind of network than the integer runtime runs.
+    #[error(transparent)]
+    Kind(#[from] NotLanguageModel),
+    /// A cell, or an activation in it, that the integer runtime lacks.
+    #[error(
+        "layer {layer} is {found}: the integer runtime has no such cell yet, only GRU with sigmoid and tanh"
+    )]
+    Cell {
+        /// The layer.
+        layer: usize,
+        /// What it is.
+        found: String,
+    },
     /// More than an image can hold.
     #[error("the network has {found} {what}, but an image holds at most {limit}")]
     TooLarge {
@@ -67,15 +80,16 @@ pub enum QuantizeError {
 /// # Errors
 /// If the network is larger than an image can be, or its values are.
 pub fn quantize(network: &Network) -> Result<Quantized<'_>, QuantizeError> {
-    check_sizes(network)?;
+    let model = network.as_language_model()?;
+    let grus = grus(model.layers)?;
+    check_sizes(&model)?;
     let mut tensors = Vec::new();
-    let folds = match &network.embedding {
+    let folds = match model.embedding {
         None => true,
-        Some(embedding) => folded_bytes(network) <= embedding_bytes(network, embedding.columns),
+        Some(embedding) => folded_bytes(&model) <= embedding_bytes(&model, embedding.columns),
     };
-    let Layer::Gru(first) = &network.layers[0];
     let mut token_input = None;
-    let (input, column_scales) = match &network.embedding {
+    let (input, column_scales) = match model.embedding {
         Some(embedding) if !folds => {
             let (values, scales, report) = quantize_embedding(embedding);
             tensors.push(report);
@@ -88,15 +102,15 @@ pub fn quantize(network: &Network) -> Result<Quantized<'_>, QuantizeError> {
             )
         }
         embedding => {
-            let table = TokenTable::new(first, embedding.as_ref(), network.tokens());
-            tensors.push(table.report(&network.embedding));
+            let table = TokenTable::new(grus[0], embedding, model.vocabulary.len());
+            tensors.push(table.report(model.embedding));
             let values = table.values.clone();
             token_input = Some(table);
             (Input::Table(values), None)
         }
     };
     let mut layers = Vec::new();
-    for (index, Layer::Gru(gru)) in network.layers.iter().enumerate() {
+    for (index, gru) in grus.into_iter().enumerate() {
         let source = match (index, token_input.take(), &column_scales) {
             (0, Some(table), _) => Source::Table(table),
             (0, None, Some(scales)) => Source::Vector(scales.clone()),
@@ -104,7 +118,7 @@ pub fn quantize(network: &Network) -> Result<Quantized<'_>, QuantizeError> {
         };
         layers.push(quantize_gru(index, gru, source, &mut tensors)?);
     }
-    let head = &network.head;
+    let head = model.head;
     let logit_bits = logit_bits(&head.w, &head.b);
     let mut builder = RowsBuilder::new("head".into(), vec![head.w.columns], logit_bits.into());
     for row in 0..head.w.rows {
@@ -112,8 +126,8 @@ pub fn quantize(network: &Network) -> Result<Quantized<'_>, QuantizeError> {
     }
     let head = builder.finish(&mut tensors);
     let parts = Parts {
-        tokens: network.vocabulary.texts().to_vec(),
-        start: network.vocabulary.start(),
+        tokens: model.vocabulary.texts().to_vec(),
+        start: model.vocabulary.start(),
         input,
         layers,
         head,
@@ -123,18 +137,33 @@ pub fn quantize(network: &Network) -> Result<Quantized<'_>, QuantizeError> {
     Ok(Quantized { parts, tensors })
 }
 
-fn check_sizes(network: &Network) -> Result<(), QuantizeError> {
+/// The layers, all of the one cell that integers have.
+fn grus(layers: &[Layer]) -> Result<Vec<&Gru>, QuantizeError> {
+    let gru = |(layer, any)| match any {
+        &Layer::Gru(ref gru) if gru.activations == Activations::default() => Ok(gru),
+        other => {
+            let found = match other {
+                Layer::Gru(gru) => format!("a GRU with {:?}", gru.activations),
+                other => format!("an {}", other.name()),
+            };
+            Err(QuantizeError::Cell { layer, found })
+        }
+    };
+    layers.iter().enumerate().map(gru).collect()
+}
+
+fn check_sizes(network: &LanguageModel) -> Result<(), QuantizeError> {
     let limit = |what, found, limit| match found {
         n if n > limit => Err(QuantizeError::TooLarge { what, found, limit }),
         _ => Ok(()),
     };
     limit("layers", network.layers.len(), MAX_LAYERS)?;
-    for layer in &network.layers {
+    for layer in network.layers {
         limit("units in a layer", layer.hidden(), MAX_UNITS.into())?;
     }
     limit(
         "elements in the embedding",
-        network.embedding.as_ref().map_or(0, |e| e.columns),
+        network.embedding.map_or(0, |e| e.columns),
         MAX_UNITS.into(),
     )
 }
@@ -161,14 +190,14 @@ fn padded(n: usize) -> usize {
 }
 
 /// Bytes of token table and factors.
-fn folded_bytes(network: &Network) -> usize {
+fn folded_bytes(network: &LanguageModel) -> usize {
     let units = padded(network.layers[0].hidden());
-    3 * units * (network.tokens() + 4)
+    3 * units * (network.vocabulary.len() + 4)
 }
 
 /// Bytes of an embedding and the input weights.
-fn embedding_bytes(network: &Network, columns: usize) -> usize {
-    padded(columns) * (network.tokens() + 3 * padded(network.layers[0].hidden()))
+fn embedding_bytes(network: &LanguageModel, columns: usize) -> usize {
+    padded(columns) * (network.vocabulary.len() + 3 * padded(network.layers[0].hidden()))
 }
 
 /// The most fraction bits with which no logit can saturate: from the rows' norms, since a state is below 1.
@@ -246,7 +275,7 @@ impl TokenTable {
         table
     }
 
-    fn report(&self, embedding: &Option<Matrix>) -> TensorReport {
+    fn report(&self, embedding: Option<&Matrix>) -> TensorReport {
         let rows = 3 * self.units;
         let tokens = self.values.len() / rows;
         let name = if embedding.is_some() {

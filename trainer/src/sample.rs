@@ -1,6 +1,6 @@
 //! Untrained networks of every shape, for tests and measurements.
 
-use crate::network::{Dense, Gru, Layer, Matrix, Network, Provenance};
+use crate::network::{Activations, Dense, Gru, Layer, Matrix, Network, Provenance};
 use crate::vocab::Vocabulary;
 use pipsqueak::Pcg32;
 use rand_core::Rng;
@@ -46,29 +46,25 @@ pub fn network(seed: u64, shape: Shape) -> Network {
                 wb: weights(&mut random, 3 * units),
                 rb: weights(&mut random, 3 * units),
                 linear_before_reset,
+                activations: Activations::default(),
             };
             inputs = units;
             Layer::Gru(gru)
         })
         .collect();
-    Network {
-        vocabulary: Vocabulary::new(letters.map(String::from).collect())
-            .expect("different letters"),
-        embedding,
-        layers,
-        head: Dense {
-            w: matrix(&mut random, tokens, inputs),
-            b: weights(&mut random, tokens),
-        },
-        provenance: Provenance {
-            corpus: "שירים \"1\".txt".into(),
-            split: "first 90 %".into(),
-            steps: 1_000,
-            seed: u64::MAX,
-            train_loss: Some(1.5),
-            validation_loss: None,
-        },
-    }
+    let w = matrix(&mut random, tokens, inputs);
+    let head = Dense::linear(w, weights(&mut random, tokens));
+    let texts = letters.map(String::from).collect();
+    let vocabulary = Vocabulary::new(texts).expect("different letters");
+    let provenance = Provenance {
+        corpus: "שירים \"1\".txt".into(),
+        split: "first 90 %".into(),
+        steps: 1_000,
+        seed: u64::MAX,
+        train_loss: Some(1.5),
+        validation_loss: None,
+    };
+    Network::language_model(vocabulary, embedding, layers, head, provenance)
 }
 
 /// Between -1 and 1.

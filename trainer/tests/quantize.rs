@@ -3,7 +3,7 @@
 use pipsqueak::encode::{Input, bytes, encode};
 use pipsqueak::{Image, Pcg32, State};
 use rand_core::Rng;
-use trainer::network::{Dense, Gru, Layer, Matrix, Network, Provenance};
+use trainer::network::{Activations, Dense, Gru, Layer, Matrix, Network, Provenance};
 use trainer::quantize::{QuantizeError, quantize};
 use trainer::vocab::Vocabulary;
 
@@ -31,7 +31,15 @@ fn gru(rng: &mut Pcg32, inputs: usize, hidden: usize, linear_before_reset: bool)
         wb: values(rng, 3 * hidden, 0.5),
         rb: values(rng, 3 * hidden, 0.5),
         linear_before_reset,
+        activations: Activations::default(),
     })
+}
+
+fn first(network: &mut Network) -> &mut Gru {
+    let Layer::Gru(gru) = &mut network.layers[0] else {
+        panic!("a GRU");
+    };
+    gru
 }
 
 /// A network over `tokens` characters; an `embedding` of 0 takes one-hot tokens.
@@ -46,16 +54,14 @@ fn network(seed: u64, tokens: usize, embedding: usize, layers: &[(usize, bool)])
         stack.push(gru(rng, inputs, hidden, linear_before_reset));
         inputs = hidden;
     }
-    Network {
-        vocabulary: Vocabulary::new(characters.collect()).unwrap(),
-        embedding: table,
-        layers: stack,
-        head: Dense {
-            w: Matrix::new(tokens, inputs, values(rng, tokens * inputs, 1.0)),
-            b: values(rng, tokens, 1.0),
-        },
-        provenance: Provenance::default(),
-    }
+    let w = Matrix::new(tokens, inputs, values(rng, tokens * inputs, 1.0));
+    Network::language_model(
+        Vocabulary::new(characters.collect()).unwrap(),
+        table,
+        stack,
+        Dense::linear(w, values(rng, tokens, 1.0)),
+        Provenance::default(),
+    )
 }
 
 /// Root of the mean squared difference of states and of logits over 24 steps.
@@ -99,7 +105,7 @@ fn integers_follow_float_at_every_size() {
                 network(4, 30, wide, &[(6, after), (wide, !after), (5, after)]),
             ] {
                 let (states, logits) = differences(&network);
-                let units = network.head.w.columns as f64;
+                let units = network.head.dense[0].w.columns as f64;
                 assert!(states < 0.01, "states {states}, size {size}, after {after}");
                 assert!(
                     logits < 0.012 * units.sqrt() + 0.01,
@@ -123,7 +129,7 @@ fn a_wide_embedding_folds_and_a_wide_vocabulary_does_not() {
 #[test]
 fn a_row_of_great_norm_gets_a_larger_scale() {
     let mut wide = network(6, 3, 0, &[(1024, true)]);
-    let Layer::Gru(gru) = &mut wide.layers[0];
+    let gru = first(&mut wide);
     // At 127 steps to the largest weight this row's norm would be 130,048.
     gru.r.data[..1024].fill(0.02);
     gru.r.data[1024..2048].fill(0.0);
@@ -138,13 +144,13 @@ fn a_row_of_great_norm_gets_a_larger_scale() {
 #[test]
 fn saturated_and_empty_networks_stay_right() {
     let mut zero = network(7, 4, 0, &[(8, true)]);
-    let Layer::Gru(gru) = &mut zero.layers[0];
+    let gru = first(&mut zero);
     for values in [&mut gru.w.data, &mut gru.r.data, &mut gru.wb, &mut gru.rb] {
         values.fill(0.0);
     }
     assert_eq!(differences(&zero).0, 0.0);
     let mut large = network(8, 4, 0, &[(8, true)]);
-    let Layer::Gru(gru) = &mut large.layers[0];
+    let gru = first(&mut large);
     gru.w.data.iter_mut().for_each(|w| *w *= 100.0);
     let (states, _) = differences(&large);
     assert!(states < 0.02, "{states}");
@@ -153,7 +159,7 @@ fn saturated_and_empty_networks_stay_right() {
 #[test]
 fn what_integers_cannot_hold_is_refused_by_name() {
     let mut network = network(9, 4, 0, &[(8, true)]);
-    let Layer::Gru(gru) = &mut network.layers[0];
+    let gru = first(&mut network);
     gru.r.data[8] = 1e6;
     let error = quantize(&network).unwrap_err();
     assert!(

@@ -121,7 +121,7 @@ fn a_training_learns() {
     let network = trainer::onnx::read(&read(folder.path(), "model.onnx")).unwrap();
     assert_eq!(network, outcome.network);
     let tokens = network
-        .vocabulary
+        .vocabulary()
         .encode(&corpus.text, false)
         .unwrap()
         .tokens;

@@ -66,6 +66,7 @@ pub(super) fn layer(weights: &[f32], inputs: usize, units: usize) -> network::Gr
         wb: wb.to_vec(),
         rb,
         linear_before_reset: true,
+        activations: network::Activations::default(),
     }
 }
 

@@ -4,10 +4,10 @@ use super::{TextArgs, print_json, print_out};
 use crate::evaluate;
 use crate::model::{ImageBytes, Model};
 use crate::output::write_atomically;
+use crate::progress;
 use crate::quantize::quantize;
 use crate::report::{ExportReport, ImageReport, Losses};
-use crate::{onnx, progress};
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -42,14 +42,12 @@ pub fn run(args: ExportArgs) -> anyhow::Result<()> {
     if out == args.model {
         bail!("the image would replace the model: name another file with --out");
     }
-    onnx::check(&network, &onnx::write(&network))
-        .context("the float network and tract disagree")?;
     let quantized = quantize(&network)?;
     let image = ImageBytes::new(pipsqueak::encode::encode(&quantized.parts)?)?;
     let losses = match &args.text {
         None => None,
         Some(text) => {
-            let text = text.encode(&network.vocabulary)?;
+            let text = text.encode(network.vocabulary())?;
             let progress =
                 progress::bar(2 * text.tokens.len() as u64, "comparing float and integers");
             let mut float = evaluate::float(&network, &text.tokens, || progress.inc(1));

@@ -2,7 +2,7 @@
 
 use super::{print_json, print_out};
 use crate::model::Model;
-use crate::network::Layer;
+use crate::network::{Input, Layer};
 use crate::report::ImageReport;
 use clap::Args;
 use serde::Serialize;
@@ -33,7 +33,8 @@ struct NetworkReport<'a> {
 struct LayerReport {
     cell: &'static str,
     hidden: usize,
-    linear_before_reset: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    linear_before_reset: Option<bool>,
 }
 
 /// Runs the command.
@@ -51,18 +52,24 @@ pub fn run(args: InspectArgs) -> anyhow::Result<()> {
             }
         }
         Model::Float(network) => {
-            let layer = |Layer::Gru(gru): &Layer| LayerReport {
-                cell: "GRU",
-                hidden: gru.hidden(),
-                linear_before_reset: gru.linear_before_reset,
+            let layer = |layer: &Layer| LayerReport {
+                cell: layer.name(),
+                hidden: layer.hidden(),
+                linear_before_reset: match layer {
+                    Layer::Gru(gru) => Some(gru.linear_before_reset),
+                    _ => None,
+                },
             };
             let report = NetworkReport {
                 tokens: network.tokens(),
-                embedding: network.embedding.as_ref().map(|e| e.columns),
+                embedding: match &network.input {
+                    Input::Tokens { embedding, .. } => embedding.as_ref().map(|e| e.columns),
+                    _ => None,
+                },
                 layers: network.layers.iter().map(layer).collect(),
                 parameters: network.parameters(),
                 provenance: &network.provenance,
-                vocabulary: network.vocabulary.texts(),
+                vocabulary: network.vocabulary.as_ref().map_or(&[], |v| v.texts()),
             };
             if args.json {
                 return print_json(&report);

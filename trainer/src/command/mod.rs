@@ -11,6 +11,7 @@ pub mod export;
 pub mod flash;
 pub mod generate;
 pub mod inspect;
+pub mod run;
 pub mod train;
 
 /// A text file, and what to do with characters that a model does not know.

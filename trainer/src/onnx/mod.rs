@@ -1,31 +1,44 @@
-//! The canonical network as an ONNX file, and back. This is the only place that knows tract.
+//! ONNX files of others to the canonical network, and the network to one plain file. This is the only place that knows tract.
 //!
-//! What is written, and what is read, is one plain graph (opset 17, batch 1, any length `T`):
+//! There is one way in, for what other frameworks export as for what is written here. A graph is executed on what is not yet
+//! known: constants are folded, arrays of what comes in are carried through every operator that moves elements ([`array`],
+//! [`layout`]), and what is computed of them becomes formulas in a normal form ([`symbol`]), among which cells are recognized
+//! ([`cell`]), also in loops and in unrolled graphs ([`recurrent`]). The outputs' formulas are then traced back to the inputs
+//! ([`assemble`]). What is accepted is proved for every input; whatever is not understood is refused by name.
+//!
+//! What is written is one plain graph (opset 17, batch 1). For a language model:
 //!
 //! ```text
 //! tokens int64 [1, T]      OneHot or Gather -> Transpose -> (GRU -> Squeeze) per layer -> Transpose -> MatMul -> Add
-//! h0_K   float [1, 1, H]   state of layer K before the first token
+//! h0_K   float [1, 1, H]   state of layer K before the first token; c0_K the cell state of an LSTM
 //! logits float [1, T, V]
-//! hn_K   float [1, 1, H]   state of layer K after the last token
+//! hn_K   float [1, 1, H]   state of layer K after the last token; cn_K the cell state of an LSTM
 //! ```
 //!
 //! The file's metadata holds the tokens' texts under [`VOCABULARY_KEY`] (a JSON list of strings, by id) and the
 //! model's origin under [`PROVENANCE_KEY`] (a JSON object with the fields of [`Provenance`](crate::network::Provenance)).
 
+mod array;
+mod assemble;
+mod cell;
+mod fault;
+mod fold;
 mod graph;
 mod interface;
+mod layout;
 mod limits;
 mod node;
 mod read;
+mod recurrent;
 mod reference;
+mod symbol;
 mod tensor;
 #[cfg(test)]
 mod tests;
-mod value;
 mod write;
 
 pub use limits::MAX_FILE_BYTES;
-pub use read::{ReadError, read};
+pub use read::{ReadError, read, read_beside};
 pub use reference::{CheckError, Reference, ReferenceError, check};
 pub use write::write;
 

@@ -1,57 +1,29 @@
-//! One node: its words in errors, its constants, its attributes.
+//! One node: its words in errors and its attributes.
 
-use super::read::{AGAIN, ReadError, show};
-use super::tensor;
-use super::value::Value;
-use crate::network::Matrix;
-use std::fmt;
+use super::fault::{AGAIN, Fault, show};
 use tract_onnx::pb::attribute_proto::AttributeType;
-use tract_onnx::pb::{AttributeProto, NodeProto, TensorProto};
+use tract_onnx::pb::{AttributeProto, NodeProto};
 
-/// A node and its words in errors.
+/// A node and what is asked of it.
 pub struct Node<'m> {
     pub proto: &'m NodeProto,
 }
 
 impl<'m> Node<'m> {
-    pub fn refused(
-        &self,
-        found: impl fmt::Display,
-        expected: impl Into<String>,
-        advice: &str,
-    ) -> ReadError {
-        let place = format!(
-            "node {} ({})",
-            show(&self.proto.name),
-            show(&self.proto.op_type)
-        );
-        ReadError::refused(place, found.to_string(), expected, advice)
-    }
-
-    pub fn constant(&self, value: Value<'m>) -> Result<&'m TensorProto, ReadError> {
-        match value {
-            Value::Constant(tensor) => Ok(tensor),
-            other => {
-                Err(self.refused(other, "a constant", "weights must be constants of the file"))
-            }
+    /// Its words in errors: its name, or else that of its first result.
+    pub fn place(&self) -> String {
+        let op = show(&self.proto.op_type);
+        match (
+            &*self.proto.name,
+            self.proto.output.iter().find(|name| !name.is_empty()),
+        ) {
+            ("", Some(output)) => format!("node of {} ({op})", show(output)),
+            (name, _) => format!("node {} ({op})", show(name)),
         }
     }
 
-    /// A float constant of two dimensions.
-    pub fn matrix(&self, value: Value<'m>, expected: &str) -> Result<Matrix, ReadError> {
-        let proto = self.constant(value)?;
-        match tensor::shape(proto)?[..] {
-            [rows, columns] => Ok(Matrix::new(
-                rows,
-                columns,
-                tensor::floats(proto, &[rows, columns])?,
-            )),
-            ref shape => Err(self.refused(format!("weights of shape {shape:?}"), expected, AGAIN)),
-        }
-    }
-
-    /// The attributes, each known and there once.
-    pub fn attributes(&self, known: &[&str]) -> Result<Attributes<'_, 'm>, ReadError> {
+    /// That every attribute is known and there once.
+    pub fn only(&self, known: &[&str]) -> Result<(), Fault> {
         let list = &self.proto.attribute;
         for (index, attribute) in list.iter().enumerate() {
             if !known.contains(&&*attribute.name) || !attribute.ref_attr_name.is_empty() {
@@ -61,35 +33,28 @@ impl<'m> Node<'m> {
                     known.join(", ")
                 };
                 let found = format!("attribute {}", show(&attribute.name));
-                return Err(self.refused(found, expected, "export the model without it"));
+                return Err(Fault::new(found, expected, "export the model without it"));
             }
             if list[..index]
                 .iter()
                 .any(|before| before.name == attribute.name)
             {
-                return Err(self.refused(
+                return Err(Fault::new(
                     format!("attribute {} twice", attribute.name),
                     "once",
                     AGAIN,
                 ));
             }
         }
-        Ok(Attributes { node: self })
+        Ok(())
     }
-}
 
-pub struct Attributes<'n, 'm> {
-    node: &'n Node<'m>,
-}
-
-impl<'m> Attributes<'_, 'm> {
-    fn get(
+    pub fn get(
         &self,
         name: &str,
         kind: AttributeType,
-    ) -> Result<Option<&'m AttributeProto>, ReadError> {
+    ) -> Result<Option<&'m AttributeProto>, Fault> {
         match self
-            .node
             .proto
             .attribute
             .iter()
@@ -97,31 +62,43 @@ impl<'m> Attributes<'_, 'm> {
         {
             Some(attribute) if attribute.r#type != i32::from(kind) => {
                 let found = format!("attribute {name} of type {}", attribute.r#type);
-                Err(self.node.refused(found, kind.as_str_name(), AGAIN))
+                Err(Fault::new(found, kind.as_str_name(), AGAIN))
             }
             found => Ok(found),
         }
     }
 
-    pub fn int(&self, name: &str) -> Result<Option<i64>, ReadError> {
+    pub fn int(&self, name: &str) -> Result<Option<i64>, Fault> {
         Ok(self
             .get(name, AttributeType::Int)?
             .map(|attribute| attribute.i))
     }
 
-    pub fn ints(&self, name: &str) -> Result<Option<&'m [i64]>, ReadError> {
+    pub fn float(&self, name: &str) -> Result<Option<f32>, Fault> {
+        Ok(self
+            .get(name, AttributeType::Float)?
+            .map(|attribute| attribute.f))
+    }
+
+    pub fn ints(&self, name: &str) -> Result<Option<&'m [i64]>, Fault> {
         Ok(self
             .get(name, AttributeType::Ints)?
             .map(|attribute| &attribute.ints[..]))
     }
 
-    pub fn string(&self, name: &str) -> Result<Option<&'m [u8]>, ReadError> {
+    pub fn floats(&self, name: &str) -> Result<Option<&'m [f32]>, Fault> {
+        Ok(self
+            .get(name, AttributeType::Floats)?
+            .map(|attribute| &attribute.floats[..]))
+    }
+
+    pub fn string(&self, name: &str) -> Result<Option<&'m [u8]>, Fault> {
         Ok(self
             .get(name, AttributeType::String)?
             .map(|attribute| &attribute.s[..]))
     }
 
-    pub fn strings(&self, name: &str) -> Result<Option<&'m [Vec<u8>]>, ReadError> {
+    pub fn strings(&self, name: &str) -> Result<Option<&'m [Vec<u8>]>, Fault> {
         Ok(self
             .get(name, AttributeType::Strings)?
             .map(|attribute| &attribute.strings[..]))

@@ -1,18 +1,23 @@
 //! ONNX bytes -> canonical network, strictly.
 
-use super::graph;
+use super::array::{Array, View};
+use super::assemble::{Output, assemble};
+use super::fault::{AGAIN, Fault, show};
+use super::graph::{Ids, Scopes, Value, Walk, define, known, lookup};
+use super::interface::{Declared, Size, declared_shape, readings};
 use super::limits::{MAX_FILE_BYTES, check_fields};
+use super::symbol::{Element, Node as Formula, Symbols};
+use super::tensor::{Source, Tensor};
 use super::{PROVENANCE_KEY, VOCABULARY_KEY};
-use crate::network::{Network, Provenance};
+use crate::network::{Dim, ElementType, Input, Network, Provenance, Values};
 use crate::vocab::Vocabulary;
-use tract_onnx::pb::ModelProto;
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::rc::Rc;
+use tract_onnx::pb::{GraphProto, ModelProto};
 
-/// The operator sets in which every operator that is read means the same.
-const OPSETS: std::ops::RangeInclusive<i64> = 14..=21;
-
-/// What to do about most graphs that are refused.
-pub(super) const AGAIN: &str =
-    "export the model again: this version reads the graph that `trainer train` writes";
+/// The operator sets in which every operator that is read is known to mean what is read.
+const OPSETS: std::ops::RangeInclusive<i64> = 9..=25;
 
 /// Why an ONNX file was refused.
 #[derive(Debug, thiserror::Error)]
@@ -55,16 +60,9 @@ impl ReadError {
     }
 }
 
-/// A name from the file, fit for one line of an error.
-pub(super) fn show(name: &str) -> String {
-    let shown: String = name.chars().take(40).collect();
-    let more = if shown.len() < name.len() { "..." } else { "" };
-    format!("{shown:?}{more}")
-}
-
-/// Reads the network in `bytes`, an ONNX file as [`write`](super::write()) makes it.
+/// Reads the network in `bytes`, an ONNX file whose weights are inside.
 ///
-/// Total: any bytes give a network or an error, with memory in proportion to their number.
+/// Total: any bytes give a network or an error, with bounded memory.
 ///
 /// # Errors
 /// If the bytes are no ONNX model, or hold anything that is not understood exactly: the error names the node,
@@ -75,35 +73,475 @@ pub(super) fn show(name: &str) -> String {
 /// assert!(error.to_string().starts_with("this is not an ONNX file"));
 /// ```
 pub fn read(bytes: &[u8]) -> Result<Network, ReadError> {
+    read_beside(bytes, None)
+}
+
+/// Reads the network in `bytes`, an ONNX file whose weights may lie in files of `folder`.
+///
+/// # Errors
+/// As [`read`]; or if such a file is not there, or lies elsewhere.
+pub fn read_beside(bytes: &[u8], folder: Option<&Path>) -> Result<Network, ReadError> {
     let model = decode(bytes)?;
-    check_head(&model)?;
+    let opset = check_head(&model)?;
     let vocabulary = vocabulary(&model)?;
     let provenance = provenance(&model)?;
     let graph = model
         .graph
         .as_ref()
         .ok_or_else(|| ReadError::NotOnnx("it has no graph".into()))?;
-    let body = graph::walk(graph)?;
-    if body.head.w.rows != vocabulary.len() {
+    let source = Source { folder };
+    let mut first_error = None;
+    let mut network = None;
+    for reading in readings(graph)? {
+        match understand(graph, opset, &source, &reading) {
+            Ok(found) => {
+                judge(&found, graph, opset, &source, &reading)?;
+                network = Some(found);
+                break;
+            }
+            Err(error) => {
+                first_error.get_or_insert(error);
+            }
+        }
+    }
+    let Some(mut network) = network else {
+        return Err(first_error.expect("there is a way to read every graph"));
+    };
+    if let Some(vocabulary) = vocabulary {
+        let tokens = match &network.input {
+            Input::Tokens { count, .. } => *count,
+            _ => 0,
+        };
+        if vocabulary.len() != tokens {
+            return Err(ReadError::refused(
+                format!("metadata {VOCABULARY_KEY}"),
+                format!("{} tokens", vocabulary.len()),
+                format!("{tokens}, as many as the input has"),
+                "give the vocabulary that the model was trained with",
+            ));
+        }
+        network.vocabulary = Some(vocabulary);
+    }
+    network.provenance = provenance;
+    Ok(network)
+}
+
+/// The network of a graph whose dimensions are read in one way: the same for two lengths of every open dimension.
+fn understand(
+    graph: &GraphProto,
+    opset: i64,
+    source: &Source,
+    reading: &[Declared],
+) -> Result<Network, ReadError> {
+    let (mut network, axes) = walk(graph, opset, source, reading, 0)?;
+    let lengths = || reading.iter().flat_map(|input| &input.sizes);
+    let again = if lengths().any(|size| matches!(size, Size::Time(_))) {
+        Some(walk(graph, opset, source, reading, 1)?.0)
+    } else {
+        None
+    };
+    if !network.is_finite() {
         return Err(ReadError::refused(
-            format!("metadata {VOCABULARY_KEY}"),
-            format!("{} tokens", vocabulary.len()),
-            format!("{}, as many as the logits", body.head.w.rows),
-            "give the vocabulary that the model was trained with",
+            "graph",
+            "weights that are no finite numbers once they are put together",
+            "finite numbers",
+            "the training has diverged: train again with a lower learning rate",
         ));
     }
-    let graph::Body {
-        embedding,
-        layers,
-        head,
-    } = body;
-    Ok(Network {
-        vocabulary,
-        embedding,
-        layers,
-        head,
-        provenance,
+    name_shapes(&mut network, again.as_ref(), graph, reading, &axes);
+    declared_as_found(&network, graph)?;
+    if let Some(again) = again
+        && !same_network(again, &network)
+    {
+        return Err(ReadError::refused(
+            "graph",
+            "another network at another length",
+            "one network for sequences of any length",
+            "export the model with the length that it is used with, as a fixed size",
+        ));
+    }
+    Ok(network)
+}
+
+/// Evaluates the graph itself, number by number and without any formula, and compares what comes out with the network. The
+/// network is proved already; this would find a mistake in the proof.
+fn judge(
+    network: &Network,
+    graph: &GraphProto,
+    opset: i64,
+    source: &Source,
+    reading: &[Declared],
+) -> Result<(), ReadError> {
+    let mut walk = Walk::new(source, opset);
+    walk.concrete = true;
+    let mut scopes: Scopes = vec![HashMap::new()];
+    let mut arrays = BTreeMap::new();
+    for (port, input) in reading.iter().enumerate() {
+        let array = network.random_array(&input.name, &input.shape(0), port as u64);
+        let shape = array.shape.clone();
+        let tensor = match &array.values {
+            Values::Float(values) => Tensor::Float(Array {
+                shape,
+                data: values.clone(),
+            }),
+            Values::Int32(values) => {
+                let data = values.iter().map(|&x| x.into()).collect();
+                Tensor::Int(Array { shape, data })
+            }
+            Values::Int64(values) => Tensor::Int(Array {
+                shape,
+                data: values.clone(),
+            }),
+        };
+        let declared = graph
+            .input
+            .iter()
+            .find(|declared| declared.name == input.name);
+        define(
+            &mut scopes,
+            declared.map_or("", |declared| &declared.name),
+            known(tensor),
+        )?;
+        arrays.insert(input.name.clone(), array);
+    }
+    walk.graph(graph, &mut scopes)?;
+    let refused = |name: &str, found: String, expected: String| {
+        let advice = "report it with the file: what was read is not what the file computes";
+        ReadError::refused(format!("output {}", show(name)), found, expected, advice)
+    };
+    let results = network
+        .run_arrays(&arrays)
+        .map_err(|error| refused("", error.to_string(), "a network that runs".into()))?;
+    for (name, found) in &results {
+        let (Some(Value::Known(tensor)), Values::Float(found)) =
+            (lookup(&scopes, name), &found.values)
+        else {
+            return Err(refused(name, "nothing".into(), "known numbers".into()));
+        };
+        let expected = &tensor
+            .floats()
+            .map_err(|fault| fault.at(format!("output {}", show(name))))?
+            .data;
+        let far = |(a, b): (&f32, &f32)| {
+            let close = (a - b).abs() <= TOLERANCE * b.abs().max(1.0) || a == b;
+            !close
+        };
+        if found.len() != expected.len() {
+            return Err(refused(
+                name,
+                format!("{} values", found.len()),
+                expected.len().to_string(),
+            ));
+        }
+        if let Some(at) = found.iter().zip(expected).position(far) {
+            return Err(refused(
+                name,
+                format!("{} at position {at}", found[at]),
+                expected[at].to_string(),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Of the larger of 1 and a value: what rounding may change in a few steps.
+const TOLERANCE: f32 = 1e-4;
+
+/// Whether two networks are the same but for the shapes of their arrays.
+fn same_network(mut a: Network, b: &Network) -> bool {
+    a.interface = b.interface.clone();
+    if let (Some(a), Some(b)) = (&mut a.encoder, &b.encoder) {
+        a.interface = b.interface.clone();
+    }
+    a == *b
+}
+
+/// Executes a graph with the lengths of one pass. Gives the network, and which dimension of each output is the batch, where
+/// there is more than one sequence.
+fn walk(
+    graph: &GraphProto,
+    opset: i64,
+    source: &Source,
+    reading: &[Declared],
+    pass: usize,
+) -> Result<(Network, Vec<(String, usize)>), ReadError> {
+    let mut walk = Walk::new(source, opset);
+    let mut scopes: Scopes = vec![HashMap::new()];
+    for (port, input) in reading.iter().enumerate() {
+        let place = || format!("input {}", show(&input.name));
+        let value =
+            incoming(&mut walk.symbols, port, input, pass).map_err(|fault| fault.at(place()))?;
+        let declared = graph
+            .input
+            .iter()
+            .find(|declared| declared.name == input.name);
+        define(
+            &mut scopes,
+            declared.map_or("", |declared| &declared.name),
+            value,
+        )?;
+    }
+    walk.graph(graph, &mut scopes)?;
+    let mut outputs = Vec::new();
+    for output in &graph.output {
+        let refused = |found: &str| {
+            ReadError::refused(
+                format!("output {}", show(&output.name)),
+                found,
+                "a value computed from what comes in",
+                AGAIN,
+            )
+        };
+        match lookup(&scopes, &output.name) {
+            Some(Value::Data(elements)) => outputs.push(Output {
+                name: output.name.clone(),
+                elements,
+            }),
+            Some(Value::Known(_)) => return Err(refused("a constant")),
+            Some(Value::Ids(_)) => return Err(refused("token ids")),
+            None => return Err(refused("nothing of that name")),
+        }
+    }
+    let mut shapes: Vec<Vec<usize>> = reading.iter().map(|input| input.shape(pass)).collect();
+    for (shape, input) in shapes.iter_mut().zip(reading) {
+        if let Some(axis) = input.batch_axis() {
+            shape[axis] = 1;
+        }
+    }
+    let batch = reading.iter().map(Declared::batch).max().unwrap_or(1);
+    if batch == 1 {
+        let network = assemble(&mut walk.symbols, &walk.places, reading, &shapes, &outputs)?;
+        return Ok((network, vec![]));
+    }
+    // Each sequence is a network of its own, and all of them are the same.
+    let axes = batch_axes(&walk.symbols, reading, &outputs, batch)?;
+    let mut first: Option<Network> = None;
+    for sequence in 0..batch {
+        let mut own = Vec::new();
+        for (output, (name, axis)) in outputs.iter().zip(&axes) {
+            let cut = View::slice(&output.elements.shape, *axis, sequence, 1, 1)
+                .map_err(|fault| fault.at(format!("output {}", show(name))))?;
+            own.push(Output {
+                name: name.clone(),
+                elements: Rc::new(cut.of(&output.elements.data)),
+            });
+        }
+        let network = assemble(&mut walk.symbols, &walk.places, reading, &shapes, &own)?;
+        match &first {
+            None => first = Some(network),
+            Some(first) if same_network(network, first) => {}
+            Some(_) => {
+                return Err(ReadError::refused(
+                    "graph",
+                    format!("sequence {sequence} of the batch with another network"),
+                    "the same for all",
+                    "export the model with a batch of 1",
+                ));
+            }
+        }
+    }
+    Ok((first.expect("a batch has a sequence"), axes))
+}
+
+/// The dimension of each output along which each sequence of the batch has its own part.
+fn batch_axes(
+    symbols: &Symbols,
+    reading: &[Declared],
+    outputs: &[Output],
+    batch: usize,
+) -> Result<Vec<(String, usize)>, ReadError> {
+    let shared: Vec<bool> = reading
+        .iter()
+        .map(|input| input.batch_axis().is_none())
+        .collect();
+    let sequences = symbols.sequences(&shared);
+    let axis = |output: &Output| {
+        let shape = &output.elements.shape;
+        (0..shape.len())
+            .filter(|&axis| shape[axis] == batch)
+            .find(|&axis| {
+                let inner: usize = shape[axis + 1..].iter().product();
+                output
+                    .elements
+                    .data
+                    .iter()
+                    .enumerate()
+                    .all(|(at, element)| {
+                        sequences[element.node as usize] & !(1 << (at / inner % batch)) == 0
+                    })
+            })
+    };
+    let found = outputs.iter().map(|output| match axis(output) {
+        Some(axis) => Ok((output.name.clone(), axis)),
+        None => Err(ReadError::refused(
+            format!("output {}", show(&output.name)),
+            format!(
+                "shape {:?} in which {batch} sequences are mixed",
+                output.elements.shape
+            ),
+            "a part for each sequence",
+            "export the model with a batch of 1",
+        )),
+    });
+    found.collect()
+}
+
+/// What comes in through an input.
+fn incoming(
+    symbols: &mut Symbols,
+    port: usize,
+    input: &Declared,
+    pass: usize,
+) -> Result<Value, Fault> {
+    let shape = input.shape(pass);
+    let count = super::array::count(&shape)?;
+    if count == 0 || count > 1 << 20 {
+        let expected = "1 to 1048576 values";
+        return Err(Fault::new(
+            format!("{count} values"),
+            expected,
+            "feed shorter sequences",
+        ));
+    }
+    // Each sequence of the batch is a node of its own.
+    let batch = input.batch();
+    let inner: usize = input
+        .batch_axis()
+        .map_or(1, |axis| shape[axis + 1..].iter().product());
+    let len = (count / batch) as u32;
+    let float = input.element == ElementType::Float;
+    let mut next = vec![0; batch];
+    let mut data = Vec::with_capacity(count);
+    for at in 0..count {
+        let sequence = at / inner % batch;
+        let (batch, position) = (sequence as u32, next[sequence]);
+        next[sequence] += 1;
+        data.push(if float {
+            let node = symbols.intern(Formula::Input { port, batch, len })?;
+            Element {
+                node,
+                index: position,
+            }
+        } else {
+            let node = symbols.intern(Formula::Token {
+                port,
+                batch,
+                position,
+            })?;
+            Element { node, index: 0 }
+        });
+    }
+    let elements = Array { shape, data };
+    Ok(if float {
+        Value::Data(Rc::new(elements))
+    } else {
+        Value::Ids(Rc::new(Ids::new(elements)))
     })
+}
+
+/// Writes batch and length into the ports' shapes: a size that changes from pass to pass is a length. Of outputs of one
+/// sequence the batch is the first size of 1 that is declared otherwise.
+fn name_shapes(
+    network: &mut Network,
+    again: Option<&Network>,
+    graph: &GraphProto,
+    reading: &[Declared],
+    axes: &[(String, usize)],
+) {
+    let other: HashMap<&str, &[Dim]> = again
+        .iter()
+        .flat_map(|network| network.outputs())
+        .map(|port| (&*port.name, &*port.shape))
+        .collect();
+    let open = reading
+        .iter()
+        .any(|input| input.sizes.contains(&Size::Batch(1)));
+    let encoder = network
+        .encoder
+        .as_mut()
+        .map(|encoder| &mut encoder.interface);
+    for interface in std::iter::once(&mut network.interface).chain(encoder) {
+        for port in &mut interface.inputs {
+            let sizes = reading
+                .iter()
+                .find(|input| input.name == port.name)
+                .map(|input| &input.sizes);
+            for (dim, size) in port.shape.iter_mut().zip(sizes.into_iter().flatten()) {
+                *dim = match size {
+                    Size::Fixed(size) => Dim::Fixed(*size),
+                    Size::Batch(_) => Dim::Batch,
+                    Size::Time(_) => Dim::Steps,
+                };
+            }
+        }
+        for port in &mut interface.outputs {
+            for (dim, other) in port
+                .shape
+                .iter_mut()
+                .zip(other.get(&*port.name).copied().unwrap_or_default())
+            {
+                if dim != other {
+                    *dim = Dim::Steps;
+                }
+            }
+            let declared = graph
+                .output
+                .iter()
+                .find(|output| output.name == port.name)
+                .and_then(declared_shape);
+            let declared = declared.filter(|declared| open && declared.len() == port.shape.len());
+            let batch = match axes.iter().find(|(name, _)| *name == port.name) {
+                Some((_, axis)) => Some(*axis),
+                None => declared.and_then(|declared| {
+                    let mut dims = port.shape.iter().zip(declared);
+                    dims.position(|(dim, size)| *dim == Dim::Fixed(1) && size != Some(1))
+                }),
+            };
+            if let Some(batch) = batch {
+                port.shape[batch] = Dim::Batch;
+            }
+        }
+    }
+}
+
+/// That fixed sizes of the outputs are what is declared.
+fn declared_as_found(network: &Network, graph: &GraphProto) -> Result<(), ReadError> {
+    for port in network.outputs() {
+        let declared = graph
+            .output
+            .iter()
+            .find(|output| output.name == port.name)
+            .and_then(declared_shape);
+        let Some(declared) = declared.filter(|declared| !declared.is_empty()) else {
+            continue;
+        };
+        let differs = |(found, declared): (&Dim, &Option<usize>)| match (found, declared) {
+            (Dim::Fixed(found), Some(declared)) => found != declared,
+            _ => false,
+        };
+        if declared.len() != port.shape.len() || port.shape.iter().zip(&declared).any(differs) {
+            let found: Vec<String> = port
+                .shape
+                .iter()
+                .map(|dim| match dim {
+                    Dim::Fixed(size) => size.to_string(),
+                    Dim::Batch => "batch".into(),
+                    Dim::Steps => "T".into(),
+                })
+                .collect();
+            let sizes: Vec<String> = declared
+                .iter()
+                .map(|size| size.map_or("T".into(), |size| size.to_string()))
+                .collect();
+            return Err(ReadError::refused(
+                format!("output {}", show(&port.name)),
+                format!("shape [{}]", found.join(", ")),
+                format!("[{}], as it is declared", sizes.join(", ")),
+                AGAIN,
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn decode(bytes: &[u8]) -> Result<ModelProto, ReadError> {
@@ -118,54 +556,38 @@ fn decode(bytes: &[u8]) -> Result<ModelProto, ReadError> {
         .map_err(|error: prost::DecodeError| ReadError::NotOnnx(error.to_string()))
 }
 
-/// Versions, and parts of a model that would change its meaning.
-fn check_head(model: &ModelProto) -> Result<(), ReadError> {
+/// Versions, and parts of a model that would change its meaning. Gives the version of the operator set.
+fn check_head(model: &ModelProto) -> Result<i64, ReadError> {
     if model.graph.is_none() {
         return Err(ReadError::NotOnnx("it has no graph".into()));
     }
-    for import in &model.opset_import {
-        let standard = matches!(&*import.domain, "" | "ai.onnx");
-        if !standard || !OPSETS.contains(&import.version) {
-            let found = format!(
-                "version {} of domain {}",
-                import.version,
-                show(&import.domain)
-            );
-            let expected = format!(
-                "versions {} to {} of domain \"\"",
-                OPSETS.start(),
-                OPSETS.end()
-            );
+    let mut version = None;
+    // Other domains are refused where a node is of one.
+    for import in model
+        .opset_import
+        .iter()
+        .filter(|import| matches!(&*import.domain, "" | "ai.onnx"))
+    {
+        if !OPSETS.contains(&import.version) || version.is_some() {
             return Err(ReadError::refused(
                 "operator set",
-                found,
-                expected,
+                format!("version {}", import.version),
+                format!("one, of versions {} to {}", OPSETS.start(), OPSETS.end()),
                 "export the model again for opset 17",
             ));
         }
+        version = Some(import.version);
     }
-    if model.opset_import.len() != 1 {
-        let found = model.opset_import.len().to_string();
+    if !model.training_info.is_empty() {
         return Err(ReadError::refused(
-            "list of operator sets",
-            found,
-            "1",
-            AGAIN,
-        ));
-    }
-    let extra = [
-        ("local functions", model.functions.len()),
-        ("training parts", model.training_info.len()),
-    ];
-    match extra.iter().find(|(_, count)| *count > 0) {
-        Some((what, count)) => Err(ReadError::refused(
             "model",
-            format!("{count} {what}"),
+            "training parts",
             "none",
             "export the model for inference",
-        )),
-        None => Ok(()),
+        ));
     }
+    version
+        .ok_or_else(|| ReadError::refused("list of operator sets", "no standard one", "one", AGAIN))
 }
 
 /// The value of a metadata key that stands at most once.
@@ -183,16 +605,19 @@ fn metadata<'m>(model: &'m ModelProto, key: &str) -> Result<Option<&'m str>, Rea
     }
 }
 
-fn vocabulary(model: &ModelProto) -> Result<Vocabulary, ReadError> {
+/// The vocabulary, where the file has one: others come without.
+fn vocabulary(model: &ModelProto) -> Result<Option<Vocabulary>, ReadError> {
     let place = || format!("metadata {VOCABULARY_KEY}");
     let expected = "a JSON list of the tokens' texts, by id";
-    let advice = "add it with onnx.helper.set_model_props, or export the model again";
-    let json = metadata(model, VOCABULARY_KEY)?
-        .ok_or_else(|| ReadError::refused(place(), "nothing", expected, advice))?;
+    let advice = "correct it with onnx.helper.set_model_props, or export the model again";
+    let Some(json) = metadata(model, VOCABULARY_KEY)? else {
+        return Ok(None);
+    };
     let texts: Vec<String> = serde_json::from_str(json).map_err(|error| {
         ReadError::refused(place(), format!("other text ({error})"), expected, advice)
     })?;
     Vocabulary::new(texts)
+        .map(Some)
         .map_err(|error| ReadError::refused(place(), error.to_string(), expected, advice))
 }
 

@@ -88,17 +88,11 @@ impl Shape {
             })
             .collect();
         let (w, b) = parameters[head..].split_at(self.tokens * self.hidden);
-        let head = Dense {
-            w: Matrix::new(self.tokens, self.hidden, w.to_vec()),
-            b: b.to_vec(),
-        };
-        Network {
-            vocabulary: vocabulary.clone(),
-            embedding: None,
-            layers,
-            head,
-            provenance,
-        }
+        let head = Dense::linear(
+            Matrix::new(self.tokens, self.hidden, w.to_vec()),
+            b.to_vec(),
+        );
+        Network::language_model(vocabulary.clone(), None, layers, head, provenance)
     }
 }
 

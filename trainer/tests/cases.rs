@@ -1,0 +1,233 @@
+//! Models of other frameworks: what is read computes what the framework itself computed, and what is not read is refused by
+//! the name of the node that stands in the way.
+//!
+//! Runs over the files in `cases/`, which `cases/generate.py` made, and, where `PIPSQUEAK_DATA` names a folder with more of
+//! them, over those too.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use trainer::command::run;
+use trainer::model::{Model, ModelError};
+use trainer::network::{Array, Network, Values};
+
+/// The largest difference to the framework's own outputs.
+const TOLERANCE: f32 = 2e-5;
+
+/// What became of a case.
+#[derive(Debug)]
+enum Outcome {
+    /// With the largest difference.
+    Imported(f32),
+    /// With the reason.
+    Refused(String),
+}
+
+fn floats(array: &Array) -> &[f32] {
+    match &array.values {
+        Values::Float(values) => values,
+        _ => panic!("outputs are floats"),
+    }
+}
+
+/// The arrays of `io.npz` whose names begin with `side`.
+fn arrays(io: &BTreeMap<String, Array>, side: &str) -> BTreeMap<String, Array> {
+    let named = io
+        .iter()
+        .filter_map(|(name, array)| Some((name.strip_prefix(side)?.to_owned(), array.clone())));
+    named.collect()
+}
+
+fn open(path: &Path) -> Result<Box<Network>, String> {
+    match Model::open(path) {
+        Ok(Model::Float(network)) => Ok(network),
+        Ok(Model::Integer(_)) => panic!("{} is no image", path.display()),
+        Err(error @ (ModelError::Onnx { .. } | ModelError::Check { .. })) => Err(error.to_string()),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// The largest difference of any output.
+fn difference(
+    network: &Network,
+    inputs: &BTreeMap<String, Array>,
+    expected: &BTreeMap<String, Array>,
+) -> f32 {
+    let found = network.run_arrays(inputs).unwrap();
+    let mut largest = 0f32;
+    for (name, found) in &found {
+        let expected = &expected[name];
+        assert_eq!(found.shape, expected.shape, "shape of {name}");
+        for (found, expected) in floats(found).iter().zip(floats(expected)) {
+            let difference = (found - expected).abs();
+            largest = if difference.is_nan() {
+                f32::INFINITY
+            } else {
+                largest.max(difference)
+            };
+        }
+    }
+    largest
+}
+
+fn outcome(folder: &Path) -> Outcome {
+    match open(&folder.join("model.onnx")) {
+        Err(reason) => Outcome::Refused(reason),
+        Ok(network) => {
+            let io = run::read(&folder.join("io.npz")).unwrap();
+            let (inputs, expected) = (arrays(&io, "in::"), arrays(&io, "out::"));
+            let names: Vec<String> = network.outputs().map(|port| port.name.clone()).collect();
+            assert!(
+                names.len() == expected.len()
+                    && names.iter().all(|name| expected.contains_key(name)),
+                "{names:?}"
+            );
+            Outcome::Imported(difference(&network, &inputs, &expected))
+        }
+    }
+}
+
+/// The folders of cases: with the prototype's verdict, where there is one.
+fn cases(root: &Path) -> Vec<(PathBuf, String)> {
+    let mut folders: Vec<PathBuf> = std::fs::read_dir(root)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    folders.sort();
+    let named = folders
+        .into_iter()
+        .filter(|folder| folder.join("meta.json").exists());
+    named
+        .map(|folder| {
+            let meta = std::fs::read_to_string(folder.join("meta.json")).unwrap();
+            let meta: serde_json::Value = serde_json::from_str(&meta).unwrap();
+            let verdict = meta["prototype"].as_str().unwrap_or("imports").to_owned();
+            (folder, verdict)
+        })
+        .collect()
+}
+
+fn more() -> Option<PathBuf> {
+    Some(PathBuf::from(std::env::var_os("PIPSQUEAK_DATA")?).join("cases"))
+}
+
+/// Every case: those marked `imports` do; of the others `at_least` do.
+fn check(root: &Path, at_least: usize) {
+    let (mut wrong, mut extra, mut imported) = (Vec::new(), 0, 0);
+    for (folder, verdict) in cases(root) {
+        let name = folder.file_name().unwrap().to_string_lossy().into_owned();
+        let outcome = outcome(&folder);
+        println!("{name} ({verdict}): {outcome:?}");
+        match (&outcome, &*verdict) {
+            (Outcome::Imported(difference), _) if *difference > TOLERANCE => {
+                wrong.push(format!("{name}: {outcome:?}"))
+            }
+            (Outcome::Imported(_), "imports") => imported += 1,
+            (Outcome::Imported(_), _) => extra += 1,
+            (Outcome::Refused(_), "imports") => wrong.push(format!("{name}: {outcome:?}")),
+            (Outcome::Refused(reason), _) => {
+                let named = ["node \"", "node of \""]
+                    .iter()
+                    .any(|node| reason.contains(node));
+                if !named || !reason.contains("expected") {
+                    wrong.push(format!("{name}: no node in {reason:?}"));
+                }
+            }
+        }
+    }
+    println!("{imported} imported, {extra} of the others too");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(extra >= at_least, "{extra} of the others");
+}
+
+#[test]
+fn what_frameworks_export_computes_what_they_compute() {
+    check(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases"),
+        0,
+    );
+}
+
+#[test]
+fn more_of_what_frameworks_export() {
+    match more() {
+        Some(root) => check(&root, 10),
+        None => println!("PIPSQUEAK_DATA is not set"),
+    }
+}
+
+#[test]
+fn an_encoder_and_a_decoder_of_their_own() {
+    let Some(folder) = more().map(|root| root.join("g2p_en")) else {
+        println!("PIPSQUEAK_DATA is not set");
+        return;
+    };
+    let io = run::read(&folder.join("io.npz")).unwrap();
+    let (inputs, expected) = (arrays(&io, "in::"), arrays(&io, "out::"));
+    let of = |all: &BTreeMap<String, Array>, names: &[&str]| -> BTreeMap<String, Array> {
+        names
+            .iter()
+            .map(|&name| (name.to_owned(), all[name].clone()))
+            .collect()
+    };
+    let encoder = open(&folder.join("encoder.onnx")).unwrap();
+    let mut hn = expected["hn_encoder"].clone();
+    let difference_of_encoder = difference(
+        &encoder,
+        &of(&inputs, &["letters"]),
+        &BTreeMap::from([("hn".into(), hn.clone())]),
+    );
+    let decoder = open(&folder.join("decoder.onnx")).unwrap();
+    hn.clone_from(&expected["hn"]);
+    let outputs = BTreeMap::from([
+        ("logits".into(), expected["logits"].clone()),
+        ("hn".into(), hn),
+    ]);
+    let difference_of_decoder = difference(&decoder, &of(&inputs, &["phonemes", "h0"]), &outputs);
+    assert!(
+        difference_of_encoder.max(difference_of_decoder) <= TOLERANCE,
+        "{difference_of_encoder} {difference_of_decoder}"
+    );
+}
+
+#[test]
+fn the_node_tests_of_onnx() {
+    let Some(root) = more().map(|root| root.join("onnx_node_tests")) else {
+        println!("PIPSQUEAK_DATA is not set");
+        return;
+    };
+    for entry in std::fs::read_dir(root).unwrap() {
+        let folder = entry.unwrap().path();
+        let name = folder.file_name().unwrap().to_string_lossy().into_owned();
+        let supported = ["defaults", "initial_bias", "seq_length"]
+            .iter()
+            .any(|kind| name.contains(kind));
+        match open(&folder.join("model.onnx")) {
+            Err(reason) => {
+                assert!(!supported, "{name}: {reason}");
+                assert!(
+                    reason.contains("node of \"") || reason.contains("node \""),
+                    "{name}: {reason}"
+                );
+                println!("{name}: {reason}");
+            }
+            Ok(network) => {
+                assert!(supported, "{name} should be refused");
+                let array = |file: String| {
+                    let bytes = std::fs::read(folder.join(file)).unwrap();
+                    run::decode(&bytes).unwrap()
+                };
+                let inputs = network
+                    .inputs()
+                    .enumerate()
+                    .map(|(i, port)| (port.name.clone(), array(format!("in_{i}.npy"))));
+                let outputs = network
+                    .outputs()
+                    .enumerate()
+                    .map(|(i, port)| (port.name.clone(), array(format!("out_{i}.npy"))));
+                let difference = difference(&network, &inputs.collect(), &outputs.collect());
+                println!("{name}: {difference}");
+                assert!(difference <= TOLERANCE, "{name}: {difference}");
+            }
+        }
+    }
+}

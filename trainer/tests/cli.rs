@@ -40,7 +40,9 @@ fn image(folder: &Path) -> (PathBuf, String) {
 #[test]
 fn help_names_every_command() {
     let help = String::from_utf8(trainer(&["--help"]).stdout).unwrap();
-    for command in ["train", "export", "generate", "eval", "inspect", "flash"] {
+    for command in [
+        "train", "export", "generate", "eval", "baseline", "inspect", "flash",
+    ] {
         assert!(
             help.contains(&format!("\n  {command} ")),
             "{command} is missing:\n{help}"

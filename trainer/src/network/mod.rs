@@ -351,7 +351,9 @@ impl Network {
         }
         for layer in &self.layers {
             let (w, r, wb, rb) = layer.weights();
-            [&w.data[..], &r.data, wb, rb].into_iter().for_each(&mut *seen);
+            [&w.data[..], &r.data, wb, rb]
+                .into_iter()
+                .for_each(&mut *seen);
         }
         for start in self.starts.iter().flat_map(|s| [&s.hidden, &s.cell]) {
             match start {

@@ -138,8 +138,8 @@ pub fn quantize(network: &Network) -> Result<Quantized<'_>, QuantizeError> {
 }
 
 /// The layers, all of the one cell that integers have.
-fn grus(layers: &[Layer]) -> Result<Vec<&Gru>, QuantizeError> {
-    let gru = |(layer, any)| match any {
+fn grus<'n>(layers: &'n [Layer]) -> Result<Vec<&'n Gru>, QuantizeError> {
+    let gru = |(layer, any): (usize, &'n Layer)| match any {
         Layer::Gru(gru) if gru.activations == Activations::default() => Ok(gru),
         other => {
             let found = match other {

@@ -138,9 +138,9 @@ pub fn quantize(network: &Network) -> Result<Quantized<'_>, QuantizeError> {
 }
 
 /// The layers, all of the one cell that integers have.
-fn grus(layers: &[Layer]) -> Result<Vec<&Gru>, QuantizeError> {
-    let gru = |(layer, any)| match any {
-        &Layer::Gru(ref gru) if gru.activations == Activations::default() => Ok(gru),
+fn grus<'n>(layers: &'n [Layer]) -> Result<Vec<&'n Gru>, QuantizeError> {
+    let gru = |(layer, any): (usize, &'n Layer)| match any {
+        Layer::Gru(gru) if gru.activations == Activations::default() => Ok(gru),
         other => {
             let found = match other {
                 Layer::Gru(gru) => format!("a GRU with {:?}", gru.activations),

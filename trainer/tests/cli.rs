@@ -41,7 +41,7 @@ fn image(folder: &Path) -> (PathBuf, String) {
 fn help_names_every_command() {
     let help = String::from_utf8(trainer(&["--help"]).stdout).unwrap();
     for command in [
-        "train", "export", "generate", "eval", "baseline", "inspect", "flash",
+        "train", "export", "generate", "eval", "baseline", "run", "inspect", "flash",
     ] {
         assert!(
             help.contains(&format!("\n  {command} ")),
@@ -261,4 +261,129 @@ fn a_reader_that_goes_away_ends_the_text_quietly() {
         "{:?}",
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+/// A small case: its model, and a folder with its inputs as `run` takes them.
+fn arrays_of(case: &str) -> (std::path::PathBuf, tempfile::TempDir) {
+    let case = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/cases")
+        .join(case);
+    let folder = tempfile::tempdir().unwrap();
+    let io = trainer::command::run::read(&case.join("io.npz")).unwrap();
+    let inputs: Vec<_> = io
+        .into_iter()
+        .filter_map(|(name, array)| Some((name.strip_prefix("in::")?.to_owned(), array)))
+        .collect();
+    std::fs::write(
+        folder.path().join("in.npz"),
+        trainer::command::run::encode(&inputs).unwrap(),
+    )
+    .unwrap();
+    (case.join("model.onnx"), folder)
+}
+
+#[test]
+fn run_takes_and_gives_arrays_by_name() {
+    use trainer::network::{Array, Values};
+    let (model, folder) = arrays_of("lstm_embed_2_layers_states");
+    let [inputs, outputs] = ["in.npz", "out.npz"].map(|name| folder.path().join(name));
+    let run = |model: &std::path::Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_trainer"));
+        let output = command
+            .arg("run")
+            .arg(model)
+            .arg("--inputs")
+            .arg(&inputs)
+            .arg("--outputs")
+            .arg(&outputs)
+            .output()
+            .unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    assert_eq!(run(&model), (Some(0), String::new()));
+    let found = trainer::command::run::read(&outputs).unwrap();
+    assert_eq!(found.keys().collect::<Vec<_>>(), ["cn", "hn", "logits"]);
+    assert_eq!(found["hn"].shape, [2, 1, 5]);
+    // Missing states are zeros.
+    let mut given = trainer::command::run::read(&inputs).unwrap();
+    for name in ["h0", "c0"] {
+        let shape = given[name].shape.clone();
+        let values = Values::Float(vec![0.0; shape.iter().product()]);
+        given.insert(name.into(), Array { shape, values });
+    }
+    let write = |arrays: &std::collections::BTreeMap<String, Array>| {
+        let arrays: Vec<_> = arrays.clone().into_iter().collect();
+        std::fs::write(&inputs, trainer::command::run::encode(&arrays).unwrap()).unwrap();
+    };
+    write(&given);
+    assert_eq!(run(&model).0, Some(0));
+    let zeros = trainer::command::run::read(&outputs).unwrap();
+    given.retain(|name, _| name == "x");
+    write(&given);
+    assert_eq!(run(&model).0, Some(0));
+    assert_eq!(trainer::command::run::read(&outputs).unwrap(), zeros);
+    assert_ne!(zeros, found);
+    // Names, types and sizes are checked.
+    let other = Array {
+        shape: vec![1],
+        values: Values::Float(vec![0.0]),
+    };
+    given.insert("y".into(), other.clone());
+    write(&given);
+    let (code, said) = run(&model);
+    assert!(
+        code == Some(1)
+            && said.contains("\"y\" is no input of the model: its inputs are x, h0, c0"),
+        "{said}"
+    );
+    given.remove("y");
+    given.insert("x".into(), other);
+    write(&given);
+    let (code, said) = run(&model);
+    assert!(
+        code == Some(1) && said.contains("found float32 [1], expected int64 [1, T]"),
+        "{said}"
+    );
+    given.clear();
+    write(&given);
+    let (code, said) = run(&model);
+    assert!(
+        code == Some(1) && said.contains("the input \"x\" is missing"),
+        "{said}"
+    );
+}
+
+#[test]
+fn run_tells_a_refused_model_from_other_errors() {
+    let (model, folder) = arrays_of("refused_layer_norm");
+    let [inputs, outputs] = ["in.npz", "out.npz"].map(|name| folder.path().join(name));
+    let run = |model: &std::path::Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_trainer"));
+        let output = command
+            .arg("run")
+            .arg(model)
+            .arg("--inputs")
+            .arg(&inputs)
+            .arg("--outputs")
+            .arg(&outputs)
+            .output()
+            .unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    let (code, said) = run(&model);
+    assert!(
+        code == Some(2) && said.contains("LayerNormalization") && said.contains("node \""),
+        "{said}"
+    );
+    assert!(!outputs.exists());
+    assert_eq!(run(&folder.path().join("nothing.onnx")).0, Some(1));
+    let image = folder.path().join("model.pip");
+    std::fs::write(&image, b"no image").unwrap();
+    assert_eq!(run(&image).0, Some(2));
 }

@@ -32,12 +32,21 @@ pub struct RunArgs {
     pub outputs: PathBuf,
 }
 
+/// The model was refused: what the exit code tells from other errors.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct Refused(ModelError);
+
 /// Runs the command.
 ///
 /// # Errors
-/// If the model is refused ([`ModelError`] is in the chain then), the arrays do not fit it, or a file cannot be read or written.
+/// If the model is refused ([`Refused`]), the arrays do not fit it, or a file cannot be read or written.
 pub fn run(args: RunArgs) -> anyhow::Result<()> {
-    let network = match Model::open(&args.model)? {
+    let model = Model::open(&args.model).map_err(|error| match error {
+        error @ ModelError::Io { .. } => anyhow::Error::from(error),
+        error => Refused(error).into(),
+    })?;
+    let network = match model {
         Model::Float(network) => network,
         Model::Integer(_) => bail!(
             "{} is an image: images cannot be run on arrays yet; run the ONNX file that it came from",
@@ -50,14 +59,6 @@ pub fn run(args: RunArgs) -> anyhow::Result<()> {
         .with_context(|| args.inputs.display().to_string())?;
     write_atomically(&args.outputs, &encode(&outputs)?)?;
     Ok(())
-}
-
-/// Whether an error is that a model was refused.
-pub fn is_refusal(error: &anyhow::Error) -> bool {
-    matches!(
-        error.downcast_ref(),
-        Some(ModelError::Onnx { .. } | ModelError::Image { .. } | ModelError::Check { .. })
-    )
 }
 
 /// The arrays of an .npz file.

@@ -200,7 +200,7 @@ impl Layer {
     }
 
     /// One step: `h` and, in an LSTM, `c` become the next states, `[H]`.
-    pub(crate) fn step(&self, x: Signal, h: &mut Vec<f32>, c: &mut Vec<f32>) {
+    pub(crate) fn step(&self, x: Signal, h: &mut Vec<f32>, c: &mut [f32]) {
         match self {
             Layer::Gru(gru) => gru.step(x, h),
             Layer::Lstm(lstm) => lstm.step(x, h, c),

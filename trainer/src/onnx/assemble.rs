@@ -408,6 +408,7 @@ impl Assembly<'_> {
             }
             let zero = |part: Part| match self.symbols.node(part.node) {
                 Node::Constant(values) => values.iter().all(|&v| v == Real::new(0.0)),
+                Node::Zeros { .. } => true,
                 _ => false,
             };
             break [Some(before), cell_before].map(|part| part.filter(|&part| !zero(part)));
@@ -633,13 +634,11 @@ impl Assembly<'_> {
                 "feed the sequence as it comes in, from its first step to its last",
             )
         };
-        let token = |part: &Part| match self.symbols.node(part.node) {
-            &Node::Embedded { table, token } if self.symbols.full(*part).is_some() => {
+        let token = |part: &Part| match *self.symbols.node(part.node) {
+            Node::Embedded { table, token } if self.symbols.full(*part).is_some() => {
                 Some((Some(table), token))
             }
-            &Node::OneHot { token, .. } if self.symbols.full(*part).is_some() => {
-                Some((None, token))
-            }
+            Node::OneHot { token, .. } if self.symbols.full(*part).is_some() => Some((None, token)),
             _ => None,
         };
         if let Some(tokens) = sources.iter().map(token).collect::<Option<Vec<_>>>() {
@@ -910,7 +909,7 @@ impl Assembly<'_> {
             Node::Token { .. } => "a token's id".into(),
             Node::Embedded { .. } | Node::OneHot { .. } if whole => "a token".into(),
             Node::Embedded { .. } | Node::OneHot { .. } => "a part of a token's vector".into(),
-            Node::Constant(_) => "a constant".into(),
+            Node::Constant(_) | Node::Zeros { .. } => "a constant".into(),
             Node::Form(form) if form.matrices.is_empty() => {
                 "a sum or product of vectors that is no step of a GRU or LSTM".into()
             }

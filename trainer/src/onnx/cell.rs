@@ -159,7 +159,7 @@ impl Symbols {
         }
         let step = match &form.products[..] {
             [one] => pair(one).and_then(|(a, b)| self.lstm(a, b).or_else(|| self.lstm(b, a))),
-            [_, _] | [_, _, _] => self.gru(&self.opened(form)),
+            [_, _] | [_, _, _] => return self.gru_step(&self.opened(form)),
             _ => None,
         };
         let Some((step, state)) = step else {
@@ -169,6 +169,35 @@ impl Symbols {
         if let Some(state) = state {
             self.cell_states.insert(state, id);
         }
+        Ok(Some(id))
+    }
+
+    /// The step of a GRU, whose update gate may say how much is new instead of how much is kept.
+    fn gru_step(&mut self, form: &Form) -> Result<Option<Id>, Fault> {
+        let Some((mut key, operands, is_new)) = self.gru(form) else {
+            return Ok(None);
+        };
+        if is_new {
+            // 1 - sigmoid(x) = sigmoid(-x)
+            let units = key.hidden;
+            for weights in &mut key.weights {
+                let Rows { matrix, row } = weights[0];
+                let old = self.matrix(matrix).clone();
+                let rows = (0..units).flat_map(|j| old.row(row as usize + j).iter().map(|w| -w));
+                let matrix = self.add_matrix(Matrix::new(units, old.columns, rows.collect()))?;
+                weights[0] = Rows { matrix, row: 0 };
+            }
+            for bias in &mut key.wb[..units] {
+                *bias = Real::new(-bias.get());
+            }
+        }
+        let key = Rc::new(key);
+        let id = self.intern(Node::Step {
+            key,
+            operands,
+            state: Some(1),
+            cell: None,
+        })?;
         Ok(Some(id))
     }
 
@@ -245,8 +274,9 @@ impl Symbols {
         Some((step, Some(of.node)))
     }
 
-    /// `n + z * h - z * n`
-    fn gru(&self, form: &Form) -> Option<(Node, Option<Id>)> {
+    /// `n + z * h - z * n`, or with `n` and `h` in each other's place. Gives the cell, its input and state, and whether it is the
+    /// second.
+    fn gru(&self, form: &Form) -> Option<(CellKey, Vec<Part>, bool)> {
         let [single] = &form
             .products
             .iter()
@@ -280,6 +310,13 @@ impl Symbols {
         let z = other(less, n)?;
         let h = other(more, z)?;
         let (gate_function, update) = gate(self, z)?;
+        // The old state is what the gates see.
+        let sees = |part: Part| rows(update, part).is_some();
+        let (n, h, is_new) = match (sees(h), sees(n)) {
+            (true, false) => (n, h, false),
+            (false, true) if gate_function == Function::Sigmoid => (h, n, true),
+            _ => return None,
+        };
         let (candidate, new) = gate(self, n)?;
         // The candidate: its input, and the state through the reset gate.
         let (x, r, recurrent, bias, linear_before_reset) =
@@ -346,13 +383,7 @@ impl Symbols {
             wb: [&update.bias[..], &reset.bias, &new.bias].concat(),
             rb: [zeros, bias].concat(),
         };
-        let step = Node::Step {
-            key: Rc::new(key),
-            operands: vec![x, h],
-            state: Some(1),
-            cell: None,
-        };
-        Some((step, None))
+        Some((key, vec![x, h], is_new))
     }
 
     /// What the hidden state and the cell state after a step of `key` from zeros are, as formulas: exporters leave the zeros

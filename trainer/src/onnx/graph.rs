@@ -435,6 +435,15 @@ impl<'m, 'a> Walk<'m, 'a> {
                 .collect();
             return Ok(Value::Data(Rc::new(concat(&parts, along)?)));
         }
+        if present.iter().any(|v| matches!(v, Value::Data(_))) {
+            // A state of zeros beside an input, in a cell that joins the two.
+            let parts: Vec<Rc<Elements>> = present
+                .iter()
+                .map(|v| self.as_data(v))
+                .collect::<Result<_, _>>()?;
+            let parts: Vec<&Elements> = parts.iter().map(|part| &**part).collect();
+            return Ok(Value::Data(Rc::new(concat(&parts, along)?)));
+        }
         let tensors: Option<Vec<&Tensor>> = present
             .iter()
             .map(|v| {
@@ -465,6 +474,31 @@ impl<'m, 'a> Walk<'m, 'a> {
             .map(|t| t.floats())
             .collect::<Result<_, _>>()?;
         Ok(known(Tensor::Float(concat(&parts, along)?)))
+    }
+
+    /// What comes in, or constants beside it.
+    fn as_data(&mut self, value: &Value) -> Result<Rc<Elements>, Fault> {
+        let tensor = match value {
+            Value::Data(elements) => return Ok(elements.clone()),
+            Value::Ids(_) => {
+                return Err(Fault::new(value.describe(), "vectors of the network", MASK));
+            }
+            Value::Known(tensor) => tensor,
+        };
+        let array = tensor.floats()?;
+        if array.data.iter().any(|&x| x != 0.0) {
+            return self.opaque(array);
+        }
+        let width = array.shape.last().copied().unwrap_or(1);
+        let id = self.symbols.intern(Formula::Zeros { len: width as u32 })?;
+        let row = || self.symbols.whole(id).elements();
+        let data = (0..array.data.len() / width.max(1))
+            .flat_map(|_| row())
+            .collect();
+        Ok(Rc::new(Array {
+            shape: array.shape.clone(),
+            data,
+        }))
     }
 
     /// An operator whose operands are all constants.
@@ -1177,7 +1211,6 @@ impl<'m, 'a> Walk<'m, 'a> {
         let mut data = Vec::new();
         for group in array.data.chunks((summed * width).max(1)) {
             let mut total = Form::constant(&vec![0.0; width]);
-            let mut last = None;
             for row in group.chunks(width) {
                 let [part] = self.symbols.row(row)?[..] else {
                     return Err(Fault::new(
@@ -1186,19 +1219,12 @@ impl<'m, 'a> Walk<'m, 'a> {
                         AGAIN,
                     ));
                 };
-                let form = self.symbols.form(part);
-                let sum = self.symbols.sum(&total, &form, 1.0)?;
-                total = self.symbols.form(sum);
-                last = Some(sum);
+                // Each vector is one term, whatever it is made of.
+                total.add(&self.symbols.single(part));
             }
             let scale = if mean { 1.0 / summed as f32 } else { 1.0 };
-            let part = match last {
-                Some(last) if scale == 1.0 => last,
-                _ => {
-                    let scaled = self.symbols.scaled(&total, &vec![scale; width])?;
-                    self.symbols.finish(scaled)?
-                }
-            };
+            let scaled = self.symbols.scaled(&total, &vec![scale; width])?;
+            let part = self.symbols.finish(scaled)?;
             data.extend(part.elements());
         }
         let shape: Vec<usize> = (0..rank)

@@ -284,7 +284,7 @@ impl<'m> Walk<'m, '_> {
     }
 
     /// Constants as a state: rows that no arithmetic folds away.
-    fn opaque(&mut self, array: &Array<f32>) -> Result<Rc<Elements>, Fault> {
+    pub fn opaque(&mut self, array: &Array<f32>) -> Result<Rc<Elements>, Fault> {
         let width = array.shape.last().copied().unwrap_or(1).max(1);
         let mut data = Vec::with_capacity(array.data.len());
         for row in array.data.chunks(width) {

@@ -138,6 +138,17 @@ impl Form {
         self.bias.iter().any(|&b| b != Real::new(0.0))
     }
 
+    /// Adds another sum.
+    pub fn add(&mut self, form: &Form) {
+        for (a, b) in self.bias.iter_mut().zip(&form.bias) {
+            *a = Real::new(a.get() + b.get());
+        }
+        self.matrices.extend_from_slice(&form.matrices);
+        form.products
+            .iter()
+            .for_each(|product| add_product(self, product));
+    }
+
     /// Whether it is a sum of vectors and constants: what can be multiplied out.
     fn is_plain(&self) -> bool {
         self.matrices.is_empty() && self.products.iter().all(|p| p.factors.len() == 1)
@@ -161,6 +172,8 @@ pub enum Node {
     OneHot { count: u32, token: Id },
     /// Known numbers that are a state.
     Constant(Vec<Real>),
+    /// Nothing: what is multiplied with it goes away.
+    Zeros { len: u32 },
     /// A sum.
     Form(Form),
     /// A function of every element of a part.
@@ -309,6 +322,7 @@ impl Symbols {
             Node::Embedded { table, .. } => self.matrix(*table).columns as u32,
             Node::OneHot { count, .. } => *count,
             Node::Constant(values) => values.len() as u32,
+            Node::Zeros { len } => *len,
             Node::Form(form) => form.len() as u32,
             Node::Applied { of, .. } | Node::Softmax { of, .. } => of.len,
             Node::Step { key, .. } => key.hidden as u32,
@@ -405,12 +419,13 @@ impl Symbols {
     pub fn form(&self, part: Part) -> Form {
         match self.node(part.node) {
             Node::Form(form) if !self.halves.contains(&part.node) => form.clone(),
+            Node::Zeros { .. } => Form::constant(&vec![0.0; part.len as usize]),
             _ => self.single(part),
         }
     }
 
     /// A part as the only term of a sum.
-    fn single(&self, part: Part) -> Form {
+    pub fn single(&self, part: Part) -> Form {
         let len = part.len as usize;
         let product = Product {
             factors: vec![part],
@@ -426,6 +441,11 @@ impl Symbols {
     /// A sum as a part: of what it is equal to, or of a new formula.
     pub fn finish(&mut self, mut form: Form) -> Result<Part, Fault> {
         form.products.retain(|p| !p.is(0.0));
+        if form.matrices.is_empty() && form.products.is_empty() && !form.has_bias() {
+            let len = form.len() as u32;
+            let id = self.intern(Node::Zeros { len })?;
+            return Ok(self.whole(id));
+        }
         form.products.sort_by(|a, b| a.factors.cmp(&b.factors));
         if form.matrices.is_empty()
             && !form.has_bias()
@@ -483,9 +503,9 @@ impl Symbols {
                     let Node::Form(half) = self.node(one.node) else {
                         unreachable!("halves are sums");
                     };
-                    add(&mut open, half, 1.0);
+                    open.add(half);
                 }
-                _ => add_product(&mut open, product, 1.0),
+                _ => add_product(&mut open, product),
             }
         }
         open.products.sort_by(|a, b| a.factors.cmp(&b.factors));
@@ -495,7 +515,7 @@ impl Symbols {
     /// `a + sign * b`
     pub fn sum(&mut self, a: &Form, b: &Form, sign: f32) -> Result<Part, Fault> {
         let mut total = a.clone();
-        add(&mut total, &self.scaled(b, &vec![sign; b.len()])?, 1.0);
+        total.add(&self.scaled(b, &vec![sign; b.len()])?);
         self.finish(total)
     }
 
@@ -544,7 +564,7 @@ impl Symbols {
         // (p + a)(q + b) = pq + pb + qa + ab
         let mut total = self.scaled(&no_bias(&fa), &values(&fb))?;
         let rest = self.scaled(&fb, &values(&fa))?;
-        add(&mut total, &rest, 1.0);
+        total.add(&rest);
         for p in &fa.products {
             for q in &fb.products {
                 let mut factors = [&p.factors[..], &q.factors].concat();
@@ -557,7 +577,6 @@ impl Symbols {
                         factors,
                         coefficient,
                     },
-                    1.0,
                 );
             }
         }
@@ -596,6 +615,10 @@ impl Symbols {
         let mut column = 0;
         for &part in operand {
             let width = part.len as usize;
+            if let Node::Zeros { .. } = self.node(part.node) {
+                column += width;
+                continue;
+            }
             let matrix = if width == whole.columns {
                 matrix
             } else {
@@ -622,7 +645,7 @@ impl Symbols {
                 Node::Input { port, .. } | Node::Token { port, .. } if shared[*port] => 0,
                 Node::Input { batch, .. } | Node::Token { batch, .. } => 1 << (batch % 64),
                 Node::Embedded { token, .. } | Node::OneHot { token, .. } => all[*token as usize],
-                Node::Constant(_) => 0,
+                Node::Constant(_) | Node::Zeros { .. } => 0,
                 Node::Form(form) => {
                     let matrices = form.matrices.iter().map(|term| of(&term.operand));
                     let products = form.products.iter().flat_map(|p| &p.factors).map(of);
@@ -645,38 +668,18 @@ impl Symbols {
     }
 }
 
-/// `total += sign * form`
-fn add(total: &mut Form, form: &Form, sign: f32) {
-    for (a, b) in total.bias.iter_mut().zip(&form.bias) {
-        *a = Real::new(a.get() + sign * b.get());
-    }
-    // Only matrices that were scaled already may come with a sign.
-    debug_assert!(sign == 1.0 || form.matrices.is_empty());
-    total.matrices.extend_from_slice(&form.matrices);
-    form.products
-        .iter()
-        .for_each(|product| add_product(total, product, sign));
-}
-
-fn add_product(total: &mut Form, product: &Product, sign: f32) {
-    let coefficient = product.coefficient.iter().map(|c| sign * c.get());
+fn add_product(total: &mut Form, product: &Product) {
     match total
         .products
         .iter_mut()
         .find(|p| p.factors == product.factors)
     {
         Some(same) => {
-            for (a, b) in same.coefficient.iter_mut().zip(coefficient) {
-                *a = Real::new(a.get() + b);
+            for (a, b) in same.coefficient.iter_mut().zip(&product.coefficient) {
+                *a = Real::new(a.get() + b.get());
             }
         }
-        None => {
-            let coefficient = coefficient.map(Real::new).collect();
-            total.products.push(Product {
-                factors: product.factors.clone(),
-                coefficient,
-            });
-        }
+        None => total.products.push(product.clone()),
     }
 }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Training throughput against PyTorch's nn.GRU: 256 units, batch 64, sequence 128, 2 threads, V = 65.
+"""Training throughput against PyTorch's nn.GRU, nn.LSTM or nn.RNN: 256 units, batch 64, sequence 128, 2 threads, V = 65.
 
 Run from the repository's folder, with PyTorch installed:
 
@@ -22,18 +22,19 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 VOCABULARY = 65
+MODULES = {"gru": torch.nn.GRU, "lstm": torch.nn.LSTM, "rnn": torch.nn.RNN}
 
 
 class PyTorch:
-    """One-layer GRU language model, state from zero, the way PyTorch's users write it."""
+    """Recurrent language model, state from zero, the way PyTorch's users write it."""
 
-    def __init__(self, hidden, layers, batch, sequence, threads):
+    def __init__(self, cell, hidden, layers, batch, sequence, threads):
         torch.set_num_threads(threads)
         torch.manual_seed(1)
         self.embedding = torch.nn.Embedding(VOCABULARY, 64)
-        self.gru = torch.nn.GRU(64, hidden, num_layers=layers)
+        self.recurrence = MODULES[cell](64, hidden, num_layers=layers)
         self.head = torch.nn.Linear(hidden, VOCABULARY)
-        modules = (self.embedding, self.gru, self.head)
+        modules = (self.embedding, self.recurrence, self.head)
         self.parameters = [p for module in modules for p in module.parameters()]
         self.optimizer = torch.optim.AdamW(self.parameters, lr=1e-3, betas=(0.9, 0.99), fused=True)
         self.inputs = torch.randint(0, VOCABULARY, (sequence, batch))
@@ -41,7 +42,7 @@ class PyTorch:
 
     def step(self):
         self.optimizer.zero_grad(set_to_none=True)
-        output, _ = self.gru(self.embedding(self.inputs))
+        output, _ = self.recurrence(self.embedding(self.inputs))
         logits = self.head(output).view(-1, VOCABULARY)
         torch.nn.functional.cross_entropy(logits, self.targets.view(-1)).backward()
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
@@ -57,6 +58,7 @@ class PyTorch:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cell", choices=MODULES, default="gru")
     for name, default in [("hidden", 256), ("layers", 1), ("batch", 64), ("sequence", 128), ("threads", 2)]:
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--steps", type=int, default=15, help="steps of each in a round")
@@ -71,8 +73,8 @@ def main():
         subprocess.run(build, cwd=ROOT, check=True)
         binary = ROOT / "target" / "release" / "examples" / "throughput"
     sizes = [args.hidden, args.layers, args.batch, args.sequence, args.threads]
-    command = [str(binary), *map(str, sizes), str(args.steps)]
-    pytorch = PyTorch(*sizes)
+    command = [str(binary), args.cell, *map(str, sizes), str(args.steps)]
+    pytorch = PyTorch(args.cell, *sizes)
     ratios = []
     for number in range(args.rounds):
         line = subprocess.run(command, check=True, capture_output=True, text=True).stdout
@@ -82,7 +84,7 @@ def main():
         print(f"round {number + 1}: trainer {ours:.0f}, PyTorch {torch.__version__} {theirs:.0f} characters/s", flush=True)
     ratio = statistics.median(ratios)
     print(
-        f"ratio {ratio:.2f} (median of {args.rounds}; {min(ratios):.2f} to {max(ratios):.2f}) at {args.hidden} units, "
+        f"ratio {ratio:.2f} (median of {args.rounds}; {min(ratios):.2f} to {max(ratios):.2f}) for {args.cell} of {args.hidden} units, "
         f"{args.layers} layer(s), batch {args.batch}, sequence {args.sequence}, {args.threads} threads"
     )
     sys.exit(ratio < args.least)

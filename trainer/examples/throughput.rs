@@ -1,4 +1,4 @@
-//! Measures training steps: `throughput HIDDEN LAYERS BATCH SEQUENCE THREADS STEPS`, on random characters out of 65.
+//! Measures training steps: `throughput CELL HIDDEN LAYERS BATCH SEQUENCE THREADS STEPS`, on random characters out of 65.
 //!
 //! Prints a line with the characters per second, mean and best step.
 
@@ -7,14 +7,14 @@ use std::time::Instant;
 use trainer::train::{settings::TrainSettings, trainer::Trainer};
 
 fn main() {
-    let numbers: Vec<usize> = std::env::args()
-        .skip(1)
-        .map(|a| a.parse().expect("a whole number"))
-        .collect();
+    let mut args = std::env::args().skip(1);
+    let cell = args.next().unwrap_or_default();
+    let numbers: Vec<usize> = args.map(|a| a.parse().expect("a whole number")).collect();
     let [hidden, layers, batch, sequence, threads, steps] = numbers[..] else {
-        panic!("expected HIDDEN LAYERS BATCH SEQUENCE THREADS STEPS");
+        panic!("expected CELL HIDDEN LAYERS BATCH SEQUENCE THREADS STEPS");
     };
     let settings = TrainSettings {
+        cell: cell.parse().expect("a cell"),
         layers,
         batch,
         sequence,
@@ -38,5 +38,5 @@ fn main() {
     let characters = (batch * sequence) as f64;
     let mean = characters * steps as f64 / times.iter().sum::<f64>();
     let best = characters / times.iter().copied().fold(f64::INFINITY, f64::min);
-    println!("pipsqueak H{hidden}: mean {mean:.0} best {best:.0} characters/s");
+    println!("pipsqueak {cell} H{hidden}: mean {mean:.0} best {best:.0} characters/s");
 }

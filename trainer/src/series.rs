@@ -59,6 +59,12 @@ impl Series {
         &mut self.data[start..][..self.batch]
     }
 
+    /// One slot of every feature: `[features][batch]`.
+    pub fn slot_mut(&mut self, slot: usize) -> MatrixMut<'_> {
+        let (features, batch, stride) = (self.features, self.batch, self.stride());
+        MatrixMut::strided(&mut self.data[slot * batch..], features, batch, stride)
+    }
+
     /// All steps: `[features][steps * batch]`.
     pub fn steps(&self) -> MatrixRef<'_> {
         self.rows(0, self.features)

@@ -8,9 +8,9 @@
 //!
 //! Weights, flat: `W [3H][I]`, `U [3H][H]`, `Wb [3H]`, `Rbh [H]`. The recurrent biases of z and r would only add to `Wb`.
 
-use super::{Cell, Input};
+use super::{Cell, Input, biases_backward};
 use crate::gemm::{MatrixMut, MatrixRef, Target, multiply};
-use crate::math::{sigmoid, sum, tanh, vectorized};
+use crate::math::{sigmoid, tanh, vectorized};
 use crate::network::{self, Matrix};
 use crate::series::Series;
 
@@ -90,33 +90,6 @@ impl Gru {
         }
     }
 
-    /// `W x` of all steps: for tokens a column of the table each, else one product.
-    fn project(&mut self, w: &[f32], input: Input) {
-        match input {
-            Input::Tokens(tokens) => {
-                assert_eq!(
-                    tokens.len(),
-                    self.steps * self.batch,
-                    "tokens of a sequence"
-                );
-                for (gate, table) in w.chunks_exact(self.inputs).enumerate() {
-                    for (out, token) in self.projected.row_mut(gate).iter_mut().zip(tokens) {
-                        *out = table[usize::from(*token)];
-                    }
-                }
-            }
-            Input::Series(series) => {
-                let w = MatrixRef::new(w, 3 * self.units, self.inputs);
-                multiply(
-                    self.projected.steps_mut(),
-                    Target::Replace,
-                    w,
-                    series.steps(),
-                );
-            }
-        }
-    }
-
     /// The gates of step `slot - 1`, from `projected` and `recurrent`; moves the state on.
     fn gates(&mut self, slot: usize, wb: &[f32], rbh: &[f32]) {
         let (units, batch) = (self.units, self.batch);
@@ -186,53 +159,19 @@ impl Gru {
         let (u, rest) = rest.split_at_mut(3 * units * units);
         let (wb, rbh) = rest.split_at_mut(3 * units);
         // z and r have the same gradient on both sides of the sum, the candidate has not.
-        let gate = |row: usize| match row.checked_sub(2 * units) {
-            None => self.d_recurrent.row(row),
-            Some(row) => self.d_candidate.row(row),
-        };
-        vectorized(
-            #[inline(always)]
-            || {
-                for (row, wb) in wb.iter_mut().enumerate() {
-                    *wb += sum(gate(row));
-                }
-                for (row, rbh) in rbh.iter_mut().enumerate() {
-                    *rbh += sum(self.d_recurrent.row(2 * units + row));
-                }
-            },
-        );
-        let u = MatrixMut::new(u, 3 * units, units);
+        let (w_zr, w_n) = w.split_at_mut(2 * units * inputs);
+        let (wb_zr, wb_n) = wb.split_at_mut(2 * units);
+        input.weights_backward(&self.d_recurrent, w_zr, inputs);
+        input.weights_backward(&self.d_candidate, w_n, inputs);
+        biases_backward(&self.d_recurrent, 0, wb_zr);
+        biases_backward(&self.d_candidate, 0, wb_n);
+        biases_backward(&self.d_recurrent, 2 * units, rbh);
         multiply(
-            u,
+            MatrixMut::new(u, 3 * units, units),
             Target::Add,
             self.d_recurrent.steps(),
             self.h.steps_before().transposed(),
         );
-        match input {
-            Input::Tokens(tokens) => {
-                for (row, table) in w.chunks_exact_mut(inputs).enumerate() {
-                    for (d, token) in gate(row).iter().zip(tokens) {
-                        table[usize::from(*token)] += d;
-                    }
-                }
-            }
-            Input::Series(series) => {
-                let (zr, n) = w.split_at_mut(2 * units * inputs);
-                let x = series.steps().transposed();
-                multiply(
-                    MatrixMut::new(zr, 2 * units, inputs),
-                    Target::Add,
-                    self.d_recurrent.rows(0, 2 * units),
-                    x,
-                );
-                multiply(
-                    MatrixMut::new(n, units, inputs),
-                    Target::Add,
-                    self.d_candidate.steps(),
-                    x,
-                );
-            }
-        }
     }
 }
 
@@ -299,7 +238,7 @@ impl Cell for Gru {
     fn forward(&mut self, weights: &[f32], input: Input) {
         let (units, batch) = (self.units, self.batch);
         let Weights { w, u, wb, rbh } = Weights::split(weights, self.inputs, units);
-        self.project(w, input);
+        input.project(w, &mut self.projected);
         for (j, state) in self.state.chunks_exact(batch).enumerate() {
             self.h.at_mut(j, 0).copy_from_slice(state);
         }

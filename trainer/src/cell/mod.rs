@@ -4,17 +4,112 @@
 //! of cells. A further kind of cell is a file beside `gru.rs`, a variant of [`Kind`] and of [`network::Layer`].
 
 pub mod gru;
+pub mod lstm;
+pub mod rnn;
 
+use std::fmt::{self, Display};
+use std::str::FromStr;
+
+use crate::gemm::{MatrixMut, MatrixRef, Target, multiply};
+use crate::math::{sum, vectorized};
 use crate::network;
 use crate::series::Series;
 
 /// Which recurrent cell.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
     /// Gated recurrent unit, the reset gate after the recurrent product.
     #[default]
     Gru,
+    /// Long short-term memory, with a forget gate and without peepholes.
+    Lstm,
+    /// The vanilla RNN, with tanh.
+    Rnn,
+}
+
+/// The cells of a stack: one kind for all layers, or one for each from the first to the last. As text `gru` or `lstm,gru`.
+///
+/// ```
+/// use trainer::cell::{Cells, Kind};
+///
+/// let cells: Cells = "lstm,gru".parse()?;
+/// assert_eq!(cells.stack(2), Some(vec![Kind::Lstm, Kind::Gru]));
+/// assert_eq!(cells.stack(3), None);
+/// # Ok::<(), trainer::cell::CellError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Cells(Vec<Kind>);
+
+/// A cell that does not exist.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error(
+    "{0:?} is not a cell: expected gru, lstm or rnn, or one of them for each layer, such as lstm,gru"
+)]
+pub struct CellError(String);
+
+impl Cells {
+    /// How many are named: 1, or as many as the layers.
+    #[allow(clippy::len_without_is_empty)] // There is always one.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The cell of each of `layers` layers; none where another number is named.
+    pub fn stack(&self, layers: usize) -> Option<Vec<Kind>> {
+        match self.0[..] {
+            [all] => Some(vec![all; layers]),
+            _ => (self.0.len() == layers).then(|| self.0.clone()),
+        }
+    }
+}
+
+impl From<Kind> for Cells {
+    fn from(kind: Kind) -> Self {
+        Self(vec![kind])
+    }
+}
+
+impl FromStr for Cells {
+    type Err = CellError;
+
+    fn from_str(text: &str) -> Result<Self, CellError> {
+        let kind = |name: &str| match name.trim() {
+            "gru" => Ok(Kind::Gru),
+            "lstm" => Ok(Kind::Lstm),
+            "rnn" => Ok(Kind::Rnn),
+            other => Err(CellError(other.into())),
+        };
+        Ok(Self(text.split(',').map(kind).collect::<Result<_, _>>()?))
+    }
+}
+
+impl TryFrom<String> for Cells {
+    type Error = CellError;
+
+    fn try_from(text: String) -> Result<Self, CellError> {
+        text.parse()
+    }
+}
+
+impl Display for Cells {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        for (i, kind) in self.0.iter().enumerate() {
+            let name = match kind {
+                Kind::Gru => "gru",
+                Kind::Lstm => "lstm",
+                Kind::Rnn => "rnn",
+            };
+            write!(f, "{}{name}", if i == 0 { "" } else { "," })?;
+        }
+        Ok(())
+    }
+}
+
+impl From<Cells> for String {
+    fn from(cells: Cells) -> Self {
+        cells.to_string()
+    }
 }
 
 /// What a layer reads at each step, for all steps of a sequence.
@@ -24,6 +119,59 @@ pub enum Input<'a> {
     Tokens(&'a [u16]),
     /// The layer below, `[inputs][steps][batch]`.
     Series(&'a Series),
+}
+
+impl Input<'_> {
+    /// `out = w x` of all steps, `w` `[rows][inputs]`: for tokens a column of the table each, else one product.
+    fn project(self, w: &[f32], out: &mut Series) {
+        let rows = out.features();
+        match self {
+            Input::Tokens(tokens) => {
+                for (row, table) in w.chunks_exact(w.len() / rows).enumerate() {
+                    let out = out.row_mut(row);
+                    assert_eq!(tokens.len(), out.len(), "tokens of a sequence");
+                    for (out, token) in out.iter_mut().zip(tokens) {
+                        *out = table[usize::from(*token)];
+                    }
+                }
+            }
+            Input::Series(series) => {
+                let w = MatrixRef::new(w, rows, series.features());
+                multiply(out.steps_mut(), Target::Replace, w, series.steps());
+            }
+        }
+    }
+
+    /// Adds to `dw`, `[rows][inputs]`, the gradient by the weights whose products have the first `rows` rows of `d` as theirs.
+    fn weights_backward(self, d: &Series, dw: &mut [f32], inputs: usize) {
+        let rows = dw.len() / inputs;
+        match self {
+            Input::Tokens(tokens) => {
+                for (row, table) in dw.chunks_exact_mut(inputs).enumerate() {
+                    for (d, token) in d.row(row).iter().zip(tokens) {
+                        table[usize::from(*token)] += d;
+                    }
+                }
+            }
+            Input::Series(series) => {
+                let dw = MatrixMut::new(dw, rows, inputs);
+                let x = series.steps().transposed();
+                multiply(dw, Target::Add, d.rows(0, rows), x);
+            }
+        }
+    }
+}
+
+/// Adds to `db` the gradient by the biases of the rows of `d` from `first` on.
+fn biases_backward(d: &Series, first: usize, db: &mut [f32]) {
+    vectorized(
+        #[inline(always)]
+        || {
+            for (row, db) in db.iter_mut().enumerate() {
+                *db += sum(d.row(first + row));
+            }
+        },
+    );
 }
 
 /// One recurrent layer over its part of the batch: its state and what the backward pass must remember.
@@ -53,7 +201,7 @@ pub trait Cell: Send {
         below: Option<&mut Series>,
     );
 
-    /// The state that the next forward pass starts from.
+    /// The state that the next forward pass starts from: `[H][B]`, of an LSTM `h` and then `c`.
     fn state(&self) -> &[f32];
 
     /// The state that the next forward pass starts from.
@@ -65,6 +213,8 @@ impl Kind {
     pub fn cell(self, inputs: usize, units: usize, steps: usize, batch: usize) -> Box<dyn Cell> {
         match self {
             Kind::Gru => Box::new(gru::Gru::new(inputs, units, steps, batch)),
+            Kind::Lstm => Box::new(lstm::Lstm::new(inputs, units, steps, batch)),
+            Kind::Rnn => Box::new(rnn::Rnn::new(inputs, units, steps, batch)),
         }
     }
 
@@ -72,6 +222,17 @@ impl Kind {
     pub fn parameters(self, inputs: usize, units: usize) -> (usize, usize) {
         match self {
             Kind::Gru => gru::parameters(inputs, units),
+            Kind::Lstm => lstm::parameters(inputs, units),
+            Kind::Rnn => rnn::parameters(inputs, units),
+        }
+    }
+
+    /// Makes good first weights of random ones, uniform within `1 / sqrt(H)`.
+    pub fn initialize(self, weights: &mut [f32], inputs: usize, units: usize) {
+        match self {
+            Kind::Gru => {}
+            Kind::Lstm => lstm::initialize(weights, inputs, units),
+            Kind::Rnn => rnn::initialize(weights, inputs, units),
         }
     }
 
@@ -82,6 +243,8 @@ impl Kind {
     pub fn layer(self, weights: &[f32], inputs: usize, units: usize) -> network::Layer {
         match self {
             Kind::Gru => network::Layer::Gru(gru::layer(weights, inputs, units)),
+            Kind::Lstm => network::Layer::Lstm(lstm::layer(weights, inputs, units)),
+            Kind::Rnn => network::Layer::Rnn(rnn::layer(weights, inputs, units)),
         }
     }
 }

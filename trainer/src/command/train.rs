@@ -10,6 +10,7 @@ use indicatif::ProgressBar;
 use pipsqueak::{Settings, Temperature};
 
 use super::print_out;
+use crate::cell::Cells;
 use crate::corpus::{self, Corpus};
 use crate::generate::FloatGenerator;
 use crate::network::Network;
@@ -30,6 +31,9 @@ pub struct TrainArgs {
     /// Folder for model.onnx, train.toml (all settings), loss.csv and checkpoint.bin
     #[arg(long, value_name = "FOLDER")]
     pub out: PathBuf,
+    /// Recurrent cell: gru, lstm or rnn; or one for each layer, the first below, such as lstm,gru
+    #[arg(long, value_name = "CELLS")]
+    pub cell: Option<Cells>,
     /// Units of a layer: more learn more, and take flash, time on the board and training. 128 make an image of about 87 KB, 256 of about 269 KB
     #[arg(long, value_name = "UNITS")]
     pub hidden: Option<usize>,
@@ -179,6 +183,12 @@ impl TrainArgs {
     fn put_into(&self, settings: &mut TrainSettings) {
         fn put<T: Copy>(setting: &mut T, option: Option<T>) {
             *setting = option.unwrap_or(*setting);
+        }
+        if let Some(cells) = &self.cell {
+            settings.cell = cells.clone();
+            if cells.len() > 1 {
+                settings.layers = cells.len();
+            }
         }
         put(&mut settings.hidden, self.hidden);
         put(&mut settings.layers, self.layers);

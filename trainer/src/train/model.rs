@@ -12,16 +12,14 @@ use crate::vocab::Vocabulary;
 
 /// The sizes that say what each weight of the flat parameters is: the layers from the first to the last, each as its cell
 /// lays it out, then the head's weights `[V][H]` and biases `[V]`.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Shape {
-    /// The recurrent cell.
-    pub cell: Kind,
     /// Tokens, V.
     pub tokens: usize,
     /// Units of each layer, H.
     pub hidden: usize,
-    /// Number of layers.
-    pub layers: usize,
+    /// The cell of each layer, at least one.
+    pub layers: Vec<Kind>,
 }
 
 impl Shape {
@@ -31,12 +29,11 @@ impl Shape {
 
     /// Lengths of the parameters' parts, in order, and whether they decay (matrices do, biases do not).
     pub fn parts(&self) -> impl Iterator<Item = (usize, bool)> {
-        let shape = *self;
-        let layers = (0..shape.layers).flat_map(move |layer| {
-            let (matrices, biases) = shape.cell.parameters(shape.inputs(layer), shape.hidden);
+        let layers = self.layers.iter().enumerate().flat_map(|(layer, cell)| {
+            let (matrices, biases) = cell.parameters(self.inputs(layer), self.hidden);
             [(matrices, true), (biases, false)]
         });
-        layers.chain([(shape.tokens * shape.hidden, true), (shape.tokens, false)])
+        layers.chain([(self.tokens * self.hidden, true), (self.tokens, false)])
     }
 
     /// Number of parameters.
@@ -47,22 +44,26 @@ impl Shape {
     /// Where each layer's weights are, then where the head's start.
     fn offsets(&self) -> (Vec<std::ops::Range<usize>>, usize) {
         let mut end = 0;
-        let layers = (0..self.layers).map(|layer| {
+        let layers = self.layers.iter().enumerate().map(|(layer, cell)| {
             let start = end;
-            let (matrices, biases) = self.cell.parameters(self.inputs(layer), self.hidden);
+            let (matrices, biases) = cell.parameters(self.inputs(layer), self.hidden);
             end += matrices + biases;
             start..end
         });
         (layers.collect(), end)
     }
 
-    /// Random parameters, uniform within `1 / sqrt(H)`.
+    /// Random parameters, uniform within `1 / sqrt(H)`, and what each cell makes of them.
     pub fn initial(&self, seed: u64) -> Vec<f32> {
         let bound = 1.0 / (self.hidden as f32).sqrt();
         let mut random = random::stream(seed, random::Purpose::Weights, 0, 0);
-        (0..self.parameters())
+        let mut parameters: Vec<f32> = (0..self.parameters())
             .map(|_| bound * (2.0 * random::unit(&mut random) - 1.0))
-            .collect()
+            .collect();
+        for (i, range) in self.offsets().0.into_iter().enumerate() {
+            self.layers[i].initialize(&mut parameters[range], self.inputs(i), self.hidden);
+        }
+        parameters
     }
 
     /// The parameters as the canonical network.
@@ -82,10 +83,7 @@ impl Shape {
         let (layers, head) = self.offsets();
         let layers = layers.into_iter().enumerate();
         let layers = layers
-            .map(|(i, range)| {
-                self.cell
-                    .layer(&parameters[range], self.inputs(i), self.hidden)
-            })
+            .map(|(i, range)| self.layers[i].layer(&parameters[range], self.inputs(i), self.hidden))
             .collect();
         let (w, b) = parameters[head..].split_at(self.tokens * self.hidden);
         let head = Dense::linear(
@@ -138,7 +136,7 @@ impl Model {
         let (weights, head) = shape.offsets();
         let layers = weights.into_iter().enumerate().map(|(i, weights)| Layer {
             weights,
-            cell: shape.cell.cell(shape.inputs(i), shape.hidden, steps, batch),
+            cell: shape.layers[i].cell(shape.inputs(i), shape.hidden, steps, batch),
             dropped: (dropout > 0.0).then(|| Dropped {
                 mask: series(shape.hidden),
                 output: series(shape.hidden),
@@ -149,7 +147,11 @@ impl Model {
             head,
             logits: series(shape.tokens),
             d_output: series(shape.hidden),
-            d_below: series(if shape.layers > 1 { shape.hidden } else { 0 }),
+            d_below: series(if shape.layers.len() > 1 {
+                shape.hidden
+            } else {
+                0
+            }),
             gradient: vec![0.0; shape.parameters()],
             shape,
             steps,
@@ -168,7 +170,7 @@ impl Model {
         &self.gradient
     }
 
-    /// The states of the layers, one after the other, each `[H][B]` for a GRU.
+    /// The states of the layers, one after the other, each `[H][B]`, of an LSTM `[2H][B]`: `h`, then `c`.
     pub fn state(&self) -> Vec<f32> {
         self.layers
             .iter()

@@ -1,6 +1,7 @@
 //! The batched model against PyTorch, against finite differences and against the plain step of the canonical network.
 
 use super::*;
+use crate::cell::Cells;
 use crate::network::nats;
 
 fn values(count: usize, phase: f64) -> Vec<f32> {
@@ -30,11 +31,16 @@ fn close(found: &[f32], expected: &[f64], tolerance: f64, what: &str) {
     }
 }
 
+fn stack(cells: &str) -> Vec<Kind> {
+    let cells: Cells = cells.parse().unwrap();
+    cells.stack(cells.len()).unwrap()
+}
+
 #[derive(serde::Deserialize)]
 struct Golden {
+    cells: String,
     tokens: usize,
     hidden: usize,
-    layers: usize,
     steps: usize,
     batch: usize,
     inputs: Vec<u16>,
@@ -46,61 +52,62 @@ struct Golden {
     gradient: Vec<f64>,
 }
 
-/// `tests/golden/gru_gradients.py` made the numbers.
+/// `tests/golden/gradients.py` made the numbers.
 #[test]
 fn loss_states_and_gradients_are_those_of_pytorch() {
-    let golden: Golden =
-        serde_json::from_str(include_str!("../../tests/golden/gru_gradients.json")).unwrap();
-    let Golden {
-        tokens,
-        hidden,
-        layers,
-        ..
-    } = golden;
-    let shape = Shape {
-        cell: Kind::Gru,
-        tokens,
-        hidden,
-        layers,
-    };
-    assert_eq!(shape.parameters(), golden.parameters.len());
-    let mut model = Model::new(shape, golden.steps, golden.batch, 0.0);
-    model.set_state(&golden.state);
-    let loss = model.train(
-        &golden.parameters,
-        &golden.inputs,
-        &golden.targets,
-        &mut no_dropout(),
-    );
-    assert!(
-        (loss - golden.loss).abs() < 1e-5,
-        "{loss}, expected {}",
-        golden.loss
-    );
-    close(&model.state(), &golden.last_state, 1e-6, "state");
-    close(model.gradient(), &golden.gradient, 2e-6, "gradient");
+    let golden: Vec<Golden> =
+        serde_json::from_str(include_str!("../../tests/golden/gradients.json")).unwrap();
+    for golden in golden {
+        let (cells, expected) = (&golden.cells, golden.loss);
+        let shape = Shape {
+            tokens: golden.tokens,
+            hidden: golden.hidden,
+            layers: stack(cells),
+        };
+        assert_eq!(shape.parameters(), golden.parameters.len(), "{cells}");
+        let mut model = Model::new(shape, golden.steps, golden.batch, 0.0);
+        model.set_state(&golden.state);
+        let loss = model.train(
+            &golden.parameters,
+            &golden.inputs,
+            &golden.targets,
+            &mut no_dropout(),
+        );
+        assert!(
+            (loss - expected).abs() < 1e-5,
+            "{cells}: {loss}, expected {expected}"
+        );
+        let what = |what| format!("{cells}, {what}");
+        close(&model.state(), &golden.last_state, 1e-6, &what("state"));
+        close(model.gradient(), &golden.gradient, 2e-6, &what("gradient"));
+    }
 }
 
 /// Sizes with and without remainders of vectors, 1 to 3 layers, and dropout, whose masks the same stream repeats.
 #[test]
 fn gradients_are_those_of_finite_differences() {
-    for (v, hidden, layers, steps, batch, dropout) in [
-        (5, 7, 1, 5, 3, 0.0),
-        (1, 3, 2, 4, 1, 0.0),
-        (9, 16, 2, 3, 17, 0.0),
-        (4, 5, 3, 4, 2, 0.5),
-        (17, 3, 1, 2, 16, 0.3),
+    for (v, hidden, cells, steps, batch, dropout) in [
+        (5, 7, "gru", 5, 3, 0.0),
+        (1, 3, "gru,gru", 4, 1, 0.0),
+        (9, 16, "gru,gru", 3, 17, 0.0),
+        (4, 5, "gru,gru,gru", 4, 2, 0.5),
+        (17, 3, "gru", 2, 16, 0.3),
+        (5, 7, "lstm", 5, 3, 0.0),
+        (9, 16, "lstm,lstm", 3, 17, 0.0),
+        (17, 3, "lstm", 2, 16, 0.3),
+        (5, 7, "rnn", 5, 3, 0.0),
+        (9, 16, "rnn,rnn", 3, 17, 0.0),
+        (4, 5, "rnn,lstm,gru", 4, 2, 0.5),
     ] {
         let shape = Shape {
-            cell: Kind::Gru,
             tokens: v,
             hidden,
-            layers,
+            layers: stack(cells),
         };
         let mut parameters = values(shape.parameters(), 1.0);
         let (inputs, targets) = (tokens(steps * batch, v, 1), tokens(steps * batch, v, 2));
         let mut model = Model::new(shape, steps, batch, dropout);
-        let state = values(layers * hidden * batch, 5.0);
+        let state = values(model.state().len(), 5.0);
         let mut loss = |parameters: &[f32]| {
             model.set_state(&state);
             let loss = model.train(parameters, &inputs, &targets, &mut no_dropout());
@@ -125,7 +132,7 @@ fn gradients_are_those_of_finite_differences() {
         }
         assert!(
             worst < 1e-3,
-            "V {v}, H {hidden}, {layers} layers, dropout {dropout}: {worst}"
+            "V {v}, H {hidden}, {cells}, dropout {dropout}: {worst}"
         );
     }
 }
@@ -133,56 +140,55 @@ fn gradients_are_those_of_finite_differences() {
 /// The independent reading of the equations, one row at a time.
 #[test]
 fn the_batched_loss_is_that_of_the_plain_step() {
-    let (v, hidden, layers, steps, batch) = (6, 9, 2, 11, 5);
-    let shape = Shape {
-        cell: Kind::Gru,
-        tokens: v,
-        hidden,
-        layers,
-    };
-    let parameters = values(shape.parameters(), 3.0);
-    let vocabulary = Vocabulary::of_characters("abcdef").unwrap();
-    let network = shape.network(&parameters, &vocabulary, Provenance::default());
-    let (inputs, targets) = (tokens(steps * batch, v, 0), tokens(steps * batch, v, 4));
-    let mut model = Model::new(shape, steps, batch, 0.0);
-    let loss = model.train(&parameters, &inputs, &targets, &mut no_dropout());
-    // The second sequence goes on from the first one's states.
-    let second = model.train(&parameters, &inputs, &targets, &mut no_dropout());
-    let mut expected = [0.0; 2];
-    for row in 0..batch {
-        let mut state = network.state();
-        for expected in &mut expected {
-            for t in 0..steps {
-                network.step(&mut state, inputs[t * batch + row]);
-                *expected += nats(&network.logits(&state), targets[t * batch + row]);
+    let (v, hidden, steps, batch) = (6, 9, 11, 5);
+    for cells in ["gru,gru", "lstm,lstm", "rnn,rnn", "gru,rnn,lstm"] {
+        let shape = Shape {
+            tokens: v,
+            hidden,
+            layers: stack(cells),
+        };
+        let parameters = values(shape.parameters(), 3.0);
+        let vocabulary = Vocabulary::of_characters("abcdef").unwrap();
+        let network = shape.network(&parameters, &vocabulary, Provenance::default());
+        let (inputs, targets) = (tokens(steps * batch, v, 0), tokens(steps * batch, v, 4));
+        let mut model = Model::new(shape, steps, batch, 0.0);
+        // The second sequence goes on from the first one's states.
+        let losses =
+            [(); 2].map(|()| model.train(&parameters, &inputs, &targets, &mut no_dropout()));
+        let mut expected = [0.0; 2];
+        for row in 0..batch {
+            let mut state = network.state();
+            for expected in &mut expected {
+                for t in 0..steps {
+                    network.step(&mut state, inputs[t * batch + row]);
+                    *expected += nats(&network.logits(&state), targets[t * batch + row]);
+                }
             }
         }
+        for (loss, expected) in losses.iter().zip(expected) {
+            assert!(
+                (loss - expected).abs() < 1e-4,
+                "{cells}: {loss}, expected {expected}"
+            );
+        }
+        assert!(
+            (losses[0] - losses[1]).abs() > 1e-2,
+            "{cells}: the state makes a difference"
+        );
     }
-    assert!(
-        (loss - expected[0]).abs() < 1e-4,
-        "{loss}, expected {}",
-        expected[0]
-    );
-    assert!(
-        (second - expected[1]).abs() < 1e-4,
-        "{second}, expected {}",
-        expected[1]
-    );
-    assert!((loss - second).abs() > 1e-2, "the state makes a difference");
 }
 
 #[test]
 fn dropout_is_on_outputs_only_and_leaves_the_states() {
     let shape = Shape {
-        cell: Kind::Gru,
         tokens: 4,
         hidden: 8,
-        layers: 1,
+        layers: vec![Kind::Gru],
     };
     let parameters = values(shape.parameters(), 2.0);
     let (inputs, targets) = (tokens(12, 4, 0), tokens(12, 4, 1));
     let run = |dropout| {
-        let mut model = Model::new(shape, 4, 3, dropout);
+        let mut model = Model::new(shape.clone(), 4, 3, dropout);
         let loss = model.train(&parameters, &inputs, &targets, &mut no_dropout());
         (loss, model.state())
     };

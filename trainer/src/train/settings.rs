@@ -1,14 +1,14 @@
 //! Every setting of a training, with defaults that need no thought.
 
 use super::model::Shape;
-use crate::cell::Kind;
+use crate::cell::{Cells, Kind};
 
 /// The settings that decide a training's result: with the same text on the same machine they give the same bytes.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainSettings {
-    /// The recurrent cell.
-    pub cell: Kind,
+    /// The recurrent cell: one for all layers, or one for each.
+    pub cell: Cells,
     /// Units of each layer.
     pub hidden: usize,
     /// Number of recurrent layers.
@@ -74,7 +74,7 @@ impl TrainSettings {
         let (batch, sequence) = (32, 64);
         let epoch = characters as f64 / (batch * sequence) as f64;
         Self {
-            cell: Kind::Gru,
+            cell: Kind::Gru.into(),
             hidden,
             layers: 1,
             dropout,
@@ -95,12 +95,14 @@ impl TrainSettings {
     }
 
     /// The network's shape on so many tokens.
+    ///
+    /// # Panics
+    /// If there are not as many cells as layers, which [`check`](Self::check) refuses.
     pub fn shape(&self, tokens: usize) -> Shape {
         Shape {
-            cell: self.cell,
             tokens,
             hidden: self.hidden,
-            layers: self.layers,
+            layers: self.cell.stack(self.layers).expect("checked settings"),
         }
     }
 
@@ -130,6 +132,12 @@ impl TrainSettings {
         };
         whole("hidden", self.hidden, 4096, "1 to 4096")?;
         whole("layers", self.layers, 8, "1 to 8")?;
+        check(
+            "cell",
+            self.cell.to_string(),
+            self.cell.stack(self.layers).is_some(),
+            "one cell for all layers, or as many as there are layers",
+        )?;
         whole("batch", self.batch, 4096, "1 to 4096")?;
         whole("sequence", self.sequence, 4096, "1 to 4096")?;
         whole("threads", self.threads, 1024, "1 to 1024")?;
@@ -186,10 +194,14 @@ impl TrainSettings {
     }
 
     /// Memory that a training needs, bytes, about: activations of `predictions` characters at once, and the weights' moments.
+    ///
+    /// # Panics
+    /// As [`shape`](Self::shape).
     pub fn memory(&self, tokens: usize, predictions: usize) -> u64 {
+        let weights = self.shape(tokens).parameters() as u64;
         let (hidden, layers, tokens) = (self.hidden as u64, self.layers as u64, tokens as u64);
+        // Values that a GRU keeps for a unit and a step; an LSTM keeps about as many, an RNN fewer.
         let activations = predictions as u64 * (15 * hidden * layers + 2 * hidden + tokens);
-        let weights = layers * 6 * hidden * hidden + 4 * hidden * tokens;
         4 * (activations + (5 + self.threads as u64) * weights)
     }
 

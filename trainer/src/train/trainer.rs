@@ -101,7 +101,12 @@ impl Trainer {
             let rows = share(thread)..share(thread + 1);
             Worker {
                 thread: thread as u64,
-                model: Model::new(shape, batches.sequence(), rows.len(), settings.dropout),
+                model: Model::new(
+                    shape.clone(),
+                    batches.sequence(),
+                    rows.len(),
+                    settings.dropout,
+                ),
                 rows,
                 inputs: Vec::new(),
                 targets: Vec::new(),
@@ -138,8 +143,8 @@ impl Trainer {
     }
 
     /// What the parameters are.
-    pub fn shape(&self) -> Shape {
-        self.shape
+    pub fn shape(&self) -> &Shape {
+        &self.shape
     }
 
     /// Steps done.

@@ -1,6 +1,6 @@
 //! The command line: arguments only.
 
-use crate::command::{eval, export, flash, generate, inspect, run, train};
+use crate::command::{baseline, eval, export, flash, generate, inspect, run, train};
 use clap::{Parser, Subcommand};
 
 /// Trains a small recurrent network on a text and makes a microcontroller speak it.
@@ -22,6 +22,7 @@ enum Command {
     Generate(generate::GenerateArgs),
     Eval(eval::EvalArgs),
     Run(run::RunArgs),
+    Baseline(baseline::BaselineArgs),
     Inspect(inspect::InspectArgs),
 }
 
@@ -38,6 +39,7 @@ impl Cli {
             Command::Generate(args) => generate::run(args),
             Command::Eval(args) => eval::run(args),
             Command::Run(args) => run::run(args),
+            Command::Baseline(args) => baseline::run(args),
             Command::Inspect(args) => inspect::run(args),
         }
     }

@@ -1,5 +1,6 @@
 //! How well a model predicts a text: the mean surprise over its characters, read as one stream.
 
+use crate::model::Model;
 use crate::network::{Network, nats};
 use pipsqueak::{Image, State, WorkspaceError};
 use std::time::Instant;
@@ -32,6 +33,24 @@ impl Evaluation {
             skipped: 0,
             characters_per_second: characters as f64 / begun.elapsed().as_secs_f64().max(1e-9),
         }
+    }
+}
+
+/// Evaluates a model of either kind from a zero state; `seen` is told of each character.
+///
+/// # Errors
+/// As [`integer`].
+///
+/// # Panics
+/// If a token is not in the vocabulary.
+pub fn model(
+    model: &Model,
+    tokens: &[u16],
+    seen: impl FnMut(),
+) -> Result<Evaluation, WorkspaceError> {
+    match model {
+        Model::Float(network) => Ok(float(network, tokens, seen)),
+        Model::Integer(bytes) => integer(&bytes.image(), tokens, seen),
     }
 }
 

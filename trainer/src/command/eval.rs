@@ -29,12 +29,7 @@ pub fn run(args: EvalArgs) -> anyhow::Result<()> {
     let model = Model::open(&args.model)?;
     let encoded = args.text.encode(&model.vocabulary()?)?;
     let progress = progress::bar(encoded.tokens.len() as u64, "reading");
-    let mut evaluation = match &model {
-        Model::Float(network) => evaluate::float(network, &encoded.tokens, || progress.inc(1)),
-        Model::Integer(bytes) => {
-            evaluate::integer(&bytes.image(), &encoded.tokens, || progress.inc(1))?
-        }
-    };
+    let mut evaluation = evaluate::model(&model, &encoded.tokens, || progress.inc(1))?;
     progress.finish_and_clear();
     evaluation.skipped = encoded.skipped;
     if args.json {

@@ -6,6 +6,7 @@ use anyhow::bail;
 use clap::Args;
 use std::path::PathBuf;
 
+pub mod baseline;
 pub mod eval;
 pub mod export;
 pub mod flash;

@@ -60,9 +60,35 @@ impl Series {
     }
 
     /// One slot of every feature: `[features][batch]`.
+    pub fn slot(&self, slot: usize) -> MatrixRef<'_> {
+        let data = &self.data[slot * self.batch..];
+        MatrixRef::strided(data, self.features, self.batch, self.stride())
+    }
+
+    /// One slot of every feature: `[features][batch]`.
     pub fn slot_mut(&mut self, slot: usize) -> MatrixMut<'_> {
         let (features, batch, stride) = (self.features, self.batch, self.stride());
         MatrixMut::strided(&mut self.data[slot * batch..], features, batch, stride)
+    }
+
+    /// One slot of different features: `[batch]` each.
+    ///
+    /// # Panics
+    /// If a feature stands twice.
+    #[inline(always)]
+    pub fn at_each_mut<const N: usize>(
+        &mut self,
+        features: [usize; N],
+        slot: usize,
+    ) -> [&mut [f32]; N] {
+        let (stride, batch) = (self.stride(), self.batch);
+        let ranges = features.map(|feature| {
+            let start = feature * stride + slot * batch;
+            start..start + batch
+        });
+        self.data
+            .get_disjoint_mut(ranges)
+            .expect("different features")
     }
 
     /// All steps: `[features][steps * batch]`.

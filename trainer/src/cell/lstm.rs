@@ -16,16 +16,15 @@ use crate::series::Series;
 
 /// H units over I inputs, T steps, B rows of the batch.
 pub struct Lstm {
-    inputs: usize,    // I
-    units: usize,     // H
-    steps: usize,     // T
-    batch: usize,     // B
-    state: Vec<f32>,  // [2H][B]: h, c
-    carry: Vec<f32>,  // [2H][B]: gradient by h and c, on its way back in time
-    d_sums: Vec<f32>, // [4H][B]: gradient by the gates' sums of one step, for the next product
-    sums: Series,     // [4H]: forward the gates' sums, biases apart, backward the gradient by them
-    gates: Vec<f32>,  // [T][H][6][B]: i, o, f, g, c, tanh(c'), in the order that both passes walk
-    h: Series,        // [H], slot 0: the state before
+    inputs: usize,   // I
+    units: usize,    // H
+    steps: usize,    // T
+    batch: usize,    // B
+    state: Vec<f32>, // [2H][B]: h, c
+    carry: Vec<f32>, // [2H][B]: gradient by h and c, on its way back in time
+    sums: Series,    // [4H]: forward the gates' sums, biases apart, backward the gradient by them
+    gates: Vec<f32>, // [T][H][6][B]: i, o, f, g, c, tanh(c'), in the order that both passes walk
+    h: Series,       // [H], slot 0: the state before
 }
 
 struct Weights<'a> {
@@ -81,7 +80,6 @@ impl Lstm {
             batch,
             state: vec![0.0; 2 * units * batch],
             carry: vec![0.0; 2 * units * batch],
-            d_sums: vec![0.0; 4 * units * batch],
             sums: Series::new(4 * units, steps, batch),
             gates: vec![0.0; steps * units * 6 * batch],
             h: Series::new(units, steps, batch),
@@ -124,17 +122,8 @@ impl Lstm {
                 for (j, kept) in (0..units).zip(kept) {
                     let row = j * batch..(j + 1) * batch;
                     let rows = [j, units + j, 2 * units + j, 3 * units + j];
-                    let ranges = rows.map(|row| row * batch..(row + 1) * batch);
-                    let d = self
-                        .d_sums
-                        .get_disjoint_mut(ranges)
-                        .expect("four different rows");
+                    let d = self.sums.at_each_mut(rows, slot);
                     gates_backward(kept, above.at(j, slot), &dh[row.clone()], &mut dc[row], d);
-                    for row in rows {
-                        self.sums
-                            .at_mut(row, slot)
-                            .copy_from_slice(&self.d_sums[row * batch..][..batch]);
-                    }
                 }
             },
         );
@@ -243,7 +232,7 @@ impl Cell for Lstm {
                 MatrixMut::new(&mut self.carry, units, batch),
                 Target::Replace,
                 u,
-                MatrixRef::new(&self.d_sums, 4 * units, batch),
+                self.sums.slot(slot),
             );
         }
         let (dw, rest) = gradient.split_at_mut(4 * units * inputs);

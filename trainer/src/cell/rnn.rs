@@ -16,7 +16,6 @@ pub struct Rnn {
     batch: usize,    // B
     state: Vec<f32>, // [H][B]
     carry: Vec<f32>, // [H][B]: gradient by the state, on its way back in time
-    d_sum: Vec<f32>, // [H][B]: gradient by the sum of one step, for the next product
     h: Series,       // [H], slot 0: the state before; each step's sum until the step is done
     d_sums: Series,  // [H]: gradient by the sums
 }
@@ -91,7 +90,6 @@ impl Rnn {
             batch,
             state: values(),
             carry: values(),
-            d_sum: values(),
             h: series(),
             d_sums: series(),
         }
@@ -117,15 +115,12 @@ impl Rnn {
         vectorized(
             #[inline(always)]
             || {
-                let rows = self.carry.chunks_exact(self.batch);
-                let rows = rows.zip(self.d_sum.chunks_exact_mut(self.batch));
-                for (j, (carry, d_sum)) in rows.enumerate() {
+                for (j, carry) in self.carry.chunks_exact(self.batch).enumerate() {
                     let gradients = carry.iter().zip(above.at(j, slot));
-                    let values = d_sum.iter_mut().zip(self.h.at(j, slot));
-                    for ((d, h), (carry, above)) in values.zip(gradients) {
+                    let sums = self.d_sums.at_mut(j, slot).iter_mut();
+                    for ((d, h), (carry, above)) in sums.zip(self.h.at(j, slot)).zip(gradients) {
                         *d = (carry + above) * (1.0 - h * h);
                     }
-                    self.d_sums.at_mut(j, slot).copy_from_slice(d_sum);
                 }
             },
         );
@@ -174,7 +169,7 @@ impl Cell for Rnn {
                 MatrixMut::new(&mut self.carry, units, batch),
                 Target::Replace,
                 u,
-                MatrixRef::new(&self.d_sum, units, batch),
+                self.d_sums.slot(slot),
             );
         }
         let (dw, rest) = gradient.split_at_mut(units * inputs);

@@ -196,3 +196,40 @@ fn dropout_is_on_outputs_only_and_leaves_the_states() {
     assert_ne!(plain.0, dropped.0);
     assert_eq!(plain.1, dropped.1, "the recurrence itself is not dropped");
 }
+
+#[test]
+fn first_weights_are_those_of_each_cell() {
+    let (v, hidden) = (3, 70);
+    let first = |cells: &str| {
+        let shape = Shape {
+            tokens: v,
+            hidden,
+            layers: stack(cells),
+        };
+        let vocabulary = Vocabulary::of_characters("abc").unwrap();
+        shape.network(&shape.initial(7), &vocabulary, Provenance::default())
+    };
+    let bound = 1.0 / (hidden as f32).sqrt();
+    let within = |values: &[f32]| values.iter().all(|value| value.abs() <= bound);
+    let network = first("gru,lstm,rnn");
+    let [gru, lstm, rnn] = [0, 1, 2].map(|layer| network.layers[layer].weights());
+    assert!(within(&gru.0.data) && within(&gru.1.data) && within(gru.2) && within(gru.3));
+    // i, o, f, c
+    assert!(within(&lstm.0.data) && within(&lstm.1.data));
+    assert!(within(&lstm.2[..2 * hidden]) && within(&lstm.2[3 * hidden..]));
+    assert_eq!(lstm.2[2 * hidden..3 * hidden], [1.0; 70]);
+    assert!(within(&rnn.0.data) && within(rnn.2));
+    for i in 0..hidden {
+        for j in 0..=i {
+            let dot: f32 = rnn
+                .1
+                .row(i)
+                .iter()
+                .zip(rnn.1.row(j))
+                .map(|(a, b)| a * b)
+                .sum();
+            let expected = f32::from(i == j);
+            assert!((dot - expected).abs() < 1e-5, "rows {i} and {j}: {dot}");
+        }
+    }
+}

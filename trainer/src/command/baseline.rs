@@ -8,12 +8,13 @@ use crate::model::Model;
 use anyhow::bail;
 use clap::Args;
 use std::fmt::{self, Display};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Measures Markov chains on a text: what a table that needs no training predicts, and how many bytes it takes.
 ///
-/// The chains count the first part of the text and predict its last one, smoothed by interpolated Kneser-Ney. A chain of order k
-/// sees the k tokens before; its bytes are those of a compact tree of all n-grams up to k+1 tokens, and the tokens' texts.
+/// The chains count the first part of the text and predict its last one, smoothed by interpolated Kneser-Ney. As in training,
+/// the tokens of both parts are known. A chain of order k sees the k tokens before; its bytes are those of a compact tree
+/// of all n-grams up to k+1 tokens, and the tokens' texts.
 #[derive(Debug, Args)]
 pub struct BaselineArgs {
     /// The text, UTF-8
@@ -21,13 +22,13 @@ pub struct BaselineArgs {
     /// The last part of the text, which is predicted and not counted
     #[arg(long, value_name = "FRACTION", default_value_t = crate::train::settings::VALIDATION, value_parser = fraction)]
     pub last: f64,
-    /// What a token is
+    /// What a token is; losses are by the character either way
     #[arg(long, value_enum, default_value_t)]
     pub level: Level,
     /// The highest order
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=16))]
     pub order: u8,
-    /// Show this model, .onnx or .pip, beside them
+    /// Show this model beside them: a .pip by its bytes, an .onnx by 4 bytes a weight
     #[arg(long, value_name = "FILE")]
     pub model: Option<PathBuf>,
     /// Print JSON
@@ -134,7 +135,7 @@ pub fn run(args: BaselineArgs) -> anyhow::Result<()> {
 }
 
 /// The model's loss on the same characters.
-fn model_line(path: &std::path::Path, text: &str) -> anyhow::Result<Line> {
+fn model_line(path: &Path, text: &str) -> anyhow::Result<Line> {
     let model = Model::open(path)?;
     let tokens = model.vocabulary()?.encode(text, false)?.tokens;
     let evaluation = evaluate::model(&model, &tokens, || ())?;

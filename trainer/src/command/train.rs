@@ -31,7 +31,7 @@ pub struct TrainArgs {
     /// Folder for model.onnx, train.toml (all settings), loss.csv and checkpoint.bin
     #[arg(long, value_name = "FOLDER")]
     pub out: PathBuf,
-    /// Recurrent cell: gru, lstm or rnn; or one for each layer, the first below, such as lstm,gru
+    /// Recurrent cell: gru (the default), lstm or rnn; or one for each layer, the lowest first, such as lstm,gru
     #[arg(long, value_name = "CELLS")]
     pub cell: Option<Cells>,
     /// Units of a layer: more learn more, and take flash, time on the board and training. 128 make an image of about 87 KB, 256 of about 269 KB

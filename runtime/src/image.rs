@@ -282,55 +282,54 @@ impl<'a> Image<'a> {
         Ok(image)
     }
 
-    /// The range certificate of every row, and that the sections end where the image does.
+    /// That the layers and the head end where the image does, and the range certificate of every row.
     fn check_rows(&self) -> Result<(), ImageError> {
-        let mut refused = None;
-        let rest = self.panels(&mut |panel| {
-            let range = |lane| ImageError::Range {
+        let layers: usize = self.shapes().map(|gru| gru.words()).sum();
+        let (quads, units) = self.head_shape();
+        let needed = layers + head_words(quads, units);
+        if self.rows().len() != needed || !self.bytes.len().is_multiple_of(4) {
+            let before = padded(self.input + self.input_len());
+            return Err(ImageError::Length {
+                expected: (needed as u32)
+                    .saturating_mul(4)
+                    .saturating_add(before as u32),
+                found: self.bytes.len() as u32,
+            });
+        }
+        let mut refused = Ok(());
+        self.panels(&mut |panel| {
+            refused = certificate::check(panel).map_err(|lane| ImageError::Range {
                 layer: panel.layer,
                 row: panel.row + lane,
-            };
-            refused = certificate::check(panel).map_err(range).err();
-            refused.is_none()
-        })?;
-        match refused {
-            Some(error) => Err(error),
-            None if !rest.rest.is_empty() => Err(ImageError::Length {
-                expected: rest.taken as u32,
-                found: self.bytes.len() as u32,
-            }),
-            None => Ok(()),
-        }
+            });
+            refused.is_ok()
+        });
+        refused
     }
 
-    /// Visits the panels of rows in the order of the image until `visit` is false; gives back what comes after the last.
-    ///
-    /// # Errors
-    /// The image is too short, which it is not once it is parsed.
-    pub(crate) fn panels(
-        &self,
-        visit: &mut dyn FnMut(&PanelWords) -> bool,
-    ) -> Result<Sections<'a>, ImageError> {
-        let mut sections = self.layer_sections()?;
+    /// Visits the panels of rows in the order of the image, until `visit` is false.
+    pub(crate) fn panels(&self, visit: &mut dyn FnMut(&PanelWords) -> bool) {
+        let mut words = self.rows();
         let mut go_on = true;
-        let mut take = |layer: usize, row: &mut u32, panel: &Panel, columns: usize| {
-            let words = PanelWords {
-                layer: layer as u8,
-                row: *row,
-                gates: panel.gates,
-                records: sections.take(panel.record_words())?,
-                weights: sections.take(columns.saturating_mul(panel.gates.len()))?,
-            };
-            *row += (ROWS * panel.gates.len()) as u32;
-            go_on = go_on && visit(&words);
-            Ok(())
+        let mut take = |layer: usize, row: u32, panel: &Panel, columns: usize| {
+            let records = words.split_off(..panel.record_words());
+            let weights = words.split_off(..columns * panel.gates.len());
+            go_on = go_on
+                && visit(&PanelWords {
+                    layer: layer as u8,
+                    row,
+                    gates: panel.gates,
+                    records: records.unwrap_or_default(),
+                    weights: weights.unwrap_or_default(),
+                });
+            row + (ROWS * panel.gates.len()) as u32
         };
         for (layer, gru) in self.shapes().enumerate() {
             let mut row = 0;
             for run in gru.runs() {
                 for _ in 0..gru.units / ROWS {
                     for panel in *run {
-                        take(layer, &mut row, panel, gru.columns(panel.over))?;
+                        row = take(layer, row, panel, gru.columns(panel.over));
                     }
                 }
             }
@@ -339,10 +338,9 @@ impl<'a> Image<'a> {
         let mut row = 0;
         while quads > 0 {
             let panel = dense_panel(quads.min(DENSE_QUADS));
-            take(self.layers.len(), &mut row, &panel, units)?;
+            row = take(self.layers.len(), row, &panel, units);
             quads -= panel.gates.len();
         }
-        Ok(sections)
     }
 
     /// Runs of four rows of the head, and its columns.
@@ -392,23 +390,19 @@ impl<'a> Image<'a> {
         })
     }
 
-    /// The sections from the first layer on; never an error once the image is parsed.
-    pub(crate) fn layer_sections(&self) -> Result<Sections<'a>, ImageError> {
-        let mut sections = Sections {
-            rest: self.bytes.get(self.input..).unwrap_or_default(),
-            taken: self.input,
-        };
-        sections.take::<i8>(self.input_len())?;
-        Ok(sections)
+    /// The words of the layers, and then of the head.
+    pub(crate) fn rows(&self) -> &'a [u32] {
+        let start = padded(self.input + self.input_len());
+        let rows = self.bytes.get(start..).unwrap_or_default();
+        bytemuck::try_cast_slice(rows).unwrap_or_default()
     }
 
-    /// The head's words, with which the image ends, and its columns.
+    /// The head's words, and its columns.
     pub(crate) fn head(&self) -> (&'a [u32], usize) {
         let (quads, units) = self.head_shape();
-        let length = 4 * head_words(quads, units);
-        let words = self.bytes.get(self.bytes.len().saturating_sub(length)..);
-        let words = words.and_then(|words| bytemuck::try_cast_slice(words).ok());
-        (words.unwrap_or_default(), units)
+        let rows = self.rows();
+        let start = rows.len().saturating_sub(head_words(quads, units));
+        (rows.get(start..).unwrap_or_default(), units)
     }
 
     /// Bytes of the image.

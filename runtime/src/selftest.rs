@@ -109,8 +109,7 @@ pub fn kernel(state: &mut State, extent: Extent) -> Result<usize, Mismatch> {
     });
     let mut compared = 0;
     let mut different = None;
-    // No error: the image is parsed.
-    let _ = image.panels(&mut |panel| {
+    image.panels(&mut |panel| {
         if extent == Extent::All || panel.row == 0 {
             match compare(panel, memory, extent) {
                 Ok(weights) => compared += weights,

@@ -115,15 +115,10 @@ impl<'i, 'w> State<'i, 'w> {
                 *to = i16::from(from) << 8;
             }
         }
-        let Ok(mut sections) = self.image.layer_sections() else {
-            return;
-        };
+        let mut rows = self.image.rows();
         let mut start = 0;
         for gru in self.image.shapes() {
-            // Parse has taken every section before.
-            let Ok(words) = sections.take(gru.words()) else {
-                return;
-            };
+            let words = rows.split_off(..gru.words()).unwrap_or_default();
             let end = start + gru.inputs + gru.units;
             if let Some(joint) = states.get_mut(start..end) {
                 gru.step(words, row, joint, scratch);

@@ -152,10 +152,17 @@ impl Weights {
     /// [`kernel::walk`] along `logits`, which begin at token `first`.
     #[inline(always)]
     fn walk(&self, first: usize, logits: &[i16], rest: u32) -> (usize, u32) {
-        let ties = self.ties_end.saturating_sub(first);
-        let Some((before, after)) = logits.split_at_checked(ties) else {
+        if first + logits.len() <= self.ties_end {
             return kernel::walk(&self.weight, logits, self.end, rest);
-        };
+        }
+        self.walk_ties(first, logits, rest)
+    }
+
+    /// The same where the ties end among `logits` or before them.
+    #[inline(never)]
+    fn walk_ties(&self, first: usize, logits: &[i16], rest: u32) -> (usize, u32) {
+        let ties = self.ties_end.saturating_sub(first);
+        let (before, after) = logits.split_at_checked(ties).unwrap_or_default();
         let (passed, rest) = kernel::walk(&self.weight, before, self.end, rest);
         if passed < before.len() {
             return (passed, rest);

@@ -51,17 +51,6 @@ pub(super) fn parameters(inputs: usize, units: usize) -> (usize, usize) {
     (4 * units * (inputs + units), 4 * units)
 }
 
-/// First bias of the forget gate: it starts open, at `sigmoid(1) = 0.73`, so that what `c` holds, and the gradient by it, live
-/// for some steps and the cell can find out what is worth keeping; at 0 they halve with each step. (F. Gers et al.,
-/// "Learning to forget", 2000; R. Jozefowicz et al., "An empirical exploration of recurrent network architectures", 2015.)
-/// A text that needs little memory is learned faster from a lower one.
-const FORGET_BIAS: f32 = 1.0;
-
-pub(super) fn initialize(weights: &mut [f32], inputs: usize, units: usize) {
-    let biases = 4 * units * (inputs + units);
-    weights[biases + 2 * units..][..units].fill(FORGET_BIAS);
-}
-
 pub(super) fn layer(weights: &[f32], inputs: usize, units: usize) -> network::Lstm {
     let Weights { w, u, b } = Weights::split(weights, inputs, units);
     network::Lstm {

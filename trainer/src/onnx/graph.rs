@@ -315,6 +315,7 @@ impl<'m, 'a> Walk<'m, 'a> {
         }
         match op {
             "Cast" if self.keeps(&first, cast_to(node)?) => one(first),
+            "Cast" => one(self.as_tokens(&first, cast_to(node)?)?),
             "Add" | "Sub" | "Mul" | "Div" | "Min" | "Max" => one(self.pointwise(node, &present)?),
             "Neg" => {
                 let minus = known(Tensor::Float(Array {
@@ -886,6 +887,39 @@ impl<'m, 'a> Walk<'m, 'a> {
             shape: elements.shape.clone(),
             data,
         })))
+    }
+
+    /// Floats that come in and are used as whole numbers, as Keras has tokens where nothing else is said.
+    fn as_tokens(&mut self, value: &Value, to: DataType) -> Result<Value, Fault> {
+        let refused = || {
+            let found = format!(
+                "a cast of {} to {}",
+                value.describe(),
+                to.as_str_name().to_lowercase()
+            );
+            Fault::new(found, "a cast of tokens as they come in", MASK)
+        };
+        let Value::Data(elements) = value else {
+            return Err(refused());
+        };
+        if !matches!(to, DataType::Int32 | DataType::Int64) {
+            return Err(refused());
+        }
+        let mut data = Vec::with_capacity(elements.data.len());
+        for element in &elements.data {
+            let &Formula::Input { port, batch, .. } = self.symbols.node(element.node) else {
+                return Err(refused());
+            };
+            let position = element.index;
+            let node = self.symbols.intern(Formula::Token {
+                port,
+                batch,
+                position,
+            })?;
+            data.push(Element { node, index: 0 });
+        }
+        let shape = elements.shape.clone();
+        Ok(Value::Ids(Rc::new(Ids::new(Array { shape, data }))))
     }
 
     /// Whether a cast changes nothing: to float, or of a one-hot, which is 0 and 1 in every type.

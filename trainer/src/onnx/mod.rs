@@ -35,6 +35,7 @@ mod symbol;
 mod tensor;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod write;
 
 pub use limits::MAX_FILE_BYTES;

@@ -3,11 +3,12 @@
 use super::array::{Array, View};
 use super::assemble::{Output, assemble};
 use super::fault::{AGAIN, Fault, show};
-use super::graph::{Ids, Scopes, Value, Walk, define, known, lookup};
+use super::graph::{Scopes, Value, Walk, define, known, lookup};
 use super::interface::{Declared, Size, declared_shape, readings};
 use super::limits::{MAX_FILE_BYTES, check_fields};
 use super::symbol::{Element, Node as Formula, Symbols};
 use super::tensor::{Source, Tensor};
+use super::tokens::Ids;
 use super::{PROVENANCE_KEY, VOCABULARY_KEY};
 use crate::network::{Dim, ElementType, Input, Network, Provenance, Values};
 use crate::vocab::Vocabulary;

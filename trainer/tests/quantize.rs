@@ -3,7 +3,9 @@
 use pipsqueak::encode::{Input, bytes, encode};
 use pipsqueak::{Image, Pcg32, State};
 use rand_core::Rng;
-use trainer::network::{Activations, Dense, Gru, Layer, Matrix, Network, Provenance};
+use trainer::network::{
+    Activation, Activations, Dense, Gru, Layer, Lstm, Matrix, Network, Provenance, Reads,
+};
 use trainer::quantize::{QuantizeError, quantize};
 use trainer::vocab::Vocabulary;
 
@@ -171,4 +173,41 @@ fn what_integers_cannot_hold_is_refused_by_name() {
             .to_string()
             .starts_with("row 1 of layer 0 gate z has values as large as 1000000")
     );
+}
+
+#[test]
+fn what_the_runtime_lacks_is_refused_by_name() {
+    let said = |change: fn(&mut Network)| {
+        let mut network = network(9, 4, 0, &[(8, true)]);
+        change(&mut network);
+        quantize(&network).unwrap_err().to_string()
+    };
+    let lstm = said(|network| {
+        let matrix = |columns| Matrix::new(32, columns, vec![0.0; 32 * columns]);
+        network.layers[0] = Layer::Lstm(Lstm {
+            w: matrix(4),
+            r: matrix(8),
+            wb: vec![0.0; 32],
+            rb: vec![0.0; 32],
+            activations: Activations::default(),
+        });
+    });
+    assert!(lstm.contains("layer 0 is an LSTM"), "{lstm}");
+    let hard = said(|network| {
+        first(network).activations.gate = Activation::HardSigmoid {
+            alpha: 0.2,
+            beta: 0.5,
+        };
+    });
+    assert!(
+        hard.contains("layer 0 is a GRU with") && hard.contains("HardSigmoid"),
+        "{hard}"
+    );
+    let classifier = said(|network| network.head.reads = Reads::LastStep);
+    assert!(
+        classifier.contains("a head that reads LastStep"),
+        "{classifier}"
+    );
+    let unnamed = said(|network| network.vocabulary = None);
+    assert!(unnamed.contains("no vocabulary"), "{unnamed}");
 }

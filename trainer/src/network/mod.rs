@@ -5,7 +5,7 @@
 //! decoder that holds its [encoder](Network::encoder). How a file names all of this is in its [`Interface`].
 //!
 //! Every matrix is row-major, `[outputs][inputs]`. Gates stand in ONNX order: `z, r, h` for a GRU, `i, o, f, c` for an LSTM.
-//! [`cells`] has the plain reading of the equations, [`forward`] runs whole networks: the float reference of everything else.
+//! `cells` has the plain reading of the equations, `forward` runs whole networks: the float reference of everything else.
 
 use crate::vocab::Vocabulary;
 

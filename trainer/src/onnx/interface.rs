@@ -225,7 +225,9 @@ impl Way {
             .any(|(_, element, _)| *element != ElementType::Float);
         for i in order {
             let (name, element, dims) = &inputs[i];
-            let float = *element == ElementType::Float;
+            // Floats without a fixed number of features are tokens.
+            let features = !matches!(dims.last(), Some(Dim::Open(_)));
+            let float = *element == ElementType::Float && features;
             let rank = dims.len();
             // The last dimension of floats are the features.
             let leading = if float { rank.saturating_sub(1) } else { rank };
@@ -236,6 +238,8 @@ impl Way {
             let time = match (&open[..], self.swapped) {
                 ([], _) => None,
                 ([one], _) if batch.is_some() && (!float || rank == 3) => Some(*one),
+                // Vectors without a batch, [T, width].
+                ([one], true) if float && rank == 2 && !has_tokens => Some(*one),
                 // A state [layers, batch, units], or [batch, units].
                 ([_], _) if float && (rank < 3 || has_tokens) => None,
                 ([one], _) if float && rank == 3 => match &dims[1 - one] {

@@ -1,10 +1,10 @@
 //! ONNX files of others to the canonical network, and the network to one plain file. This is the only place that knows tract.
 //!
 //! There is one way in, for what other frameworks export as for what is written here. A graph is executed on what is not yet
-//! known: constants are folded, arrays of what comes in are carried through every operator that moves elements ([`array`],
-//! [`layout`]), and what is computed of them becomes formulas in a normal form ([`symbol`]), among which cells are recognized
-//! ([`cell`]), also in loops and in unrolled graphs ([`recurrent`]). The outputs' formulas are then traced back to the inputs
-//! ([`assemble`]). What is accepted is proved for every input; whatever is not understood is refused by name.
+//! known: constants are folded, arrays of what comes in are carried through every operator that moves elements (`array`,
+//! `layout`), and what is computed of them becomes formulas in a normal form (`symbol`), among which cells are recognized
+//! (`cell`), also in loops and in unrolled graphs (`recurrent`). The outputs' formulas are then traced back to the inputs
+//! (`assemble`). What is accepted is proved for every input; whatever is not understood is refused by name.
 //!
 //! What is written is one plain graph (opset 17, batch 1). For a language model:
 //!
@@ -35,6 +35,7 @@ mod symbol;
 mod tensor;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod write;
 
 pub use limits::MAX_FILE_BYTES;

@@ -3,11 +3,12 @@
 use super::array::{Array, View};
 use super::assemble::{Output, assemble};
 use super::fault::{AGAIN, Fault, show};
-use super::graph::{Ids, Scopes, Value, Walk, define, known, lookup};
+use super::graph::{Scopes, Value, Walk, define, known, lookup};
 use super::interface::{Declared, Size, declared_shape, readings};
 use super::limits::{MAX_FILE_BYTES, check_fields};
 use super::symbol::{Element, Node as Formula, Symbols};
 use super::tensor::{Source, Tensor};
+use super::tokens::Ids;
 use super::{PROVENANCE_KEY, VOCABULARY_KEY};
 use crate::network::{Dim, ElementType, Input, Network, Provenance, Values};
 use crate::vocab::Vocabulary;
@@ -90,17 +91,21 @@ pub fn read_beside(bytes: &[u8], folder: Option<&Path>) -> Result<Network, ReadE
         .as_ref()
         .ok_or_else(|| ReadError::NotOnnx("it has no graph".into()))?;
     let source = Source { folder };
+    let readings = readings(graph)?;
     let mut first_error = None;
     let mut network = None;
-    for reading in readings(graph)? {
-        match understand(graph, opset, &source, &reading) {
-            Ok(found) => {
-                judge(&found, graph, opset, &source, &reading)?;
-                network = Some(found);
+    // A batch is one where its sequences are proved not to know of each other. Only where no reading has that, a dimension
+    // that looks like a batch is taken for one sequence and no more.
+    for batched in [true, false] {
+        for reading in &readings {
+            if network.is_some() {
                 break;
             }
-            Err(error) => {
-                first_error.get_or_insert(error);
+            match understand(graph, opset, &source, reading, batched) {
+                Ok(found) => network = found,
+                Err(error) => {
+                    first_error.get_or_insert(error);
+                }
             }
         }
     }
@@ -127,16 +132,37 @@ pub fn read_beside(bytes: &[u8], folder: Option<&Path>) -> Result<Network, ReadE
 }
 
 /// The network of a graph whose dimensions are read in one way: the same for two lengths of every open dimension.
+///
+/// None where an open batch is asked for (`batched`) and its sequences depend on each other.
 fn understand(
     graph: &GraphProto,
     opset: i64,
     source: &Source,
     reading: &[Declared],
-) -> Result<Network, ReadError> {
-    let (mut network, axes) = walk(graph, opset, source, reading, 0)?;
-    let lengths = || reading.iter().flat_map(|input| &input.sizes);
-    let again = if lengths().any(|size| matches!(size, Size::Time(_))) {
-        Some(walk(graph, opset, source, reading, 1)?.0)
+    batched: bool,
+) -> Result<Option<Network>, ReadError> {
+    let (mut network, mut axes) = walk(graph, opset, source, reading, 0)?;
+    let has = |wanted: fn(&Size) -> bool| reading.iter().flat_map(|input| &input.sizes).any(wanted);
+    let mut reading = reading.to_vec();
+    if has(|size| *size == Size::Batch(1)) {
+        let batch = if batched {
+            Size::Batch(2)
+        } else {
+            Size::Fixed(1)
+        };
+        let sizes = reading.iter_mut().flat_map(|input| &mut input.sizes);
+        sizes
+            .filter(|size| **size == Size::Batch(1))
+            .for_each(|size| *size = batch);
+        if batched {
+            axes = match walk(graph, opset, source, &reading, 0) {
+                Ok((two, axes)) if same_network(two.clone(), &network) => axes,
+                _ => return Ok(None),
+            };
+        }
+    }
+    let again = if has(|size| matches!(size, Size::Time(_))) {
+        Some(walk(graph, opset, source, &reading, 1)?.0)
     } else {
         None
     };
@@ -148,7 +174,7 @@ fn understand(
             "the training has diverged: train again with a lower learning rate",
         ));
     }
-    name_shapes(&mut network, again.as_ref(), graph, reading, &axes);
+    name_shapes(&mut network, again.as_ref(), &reading, &axes);
     declared_as_found(&network, graph)?;
     if let Some(again) = again
         && !same_network(again, &network)
@@ -160,7 +186,17 @@ fn understand(
             "export the model with the length that it is used with, as a fixed size",
         ));
     }
-    Ok(network)
+    judge(&network, graph, opset, source, &reading)?;
+    Ok(Some(network))
+}
+
+/// Whether two networks are the same but for the shapes of their arrays.
+fn same_network(mut a: Network, b: &Network) -> bool {
+    a.interface = b.interface.clone();
+    if let (Some(a), Some(b)) = (&mut a.encoder, &b.encoder) {
+        a.interface = b.interface.clone();
+    }
+    a == *b
 }
 
 /// Evaluates the graph itself, number by number and without any formula, and compares what comes out with the network. The
@@ -246,15 +282,6 @@ fn judge(
 
 /// Of the larger of 1 and a value: what rounding may change in a few steps.
 const TOLERANCE: f32 = 1e-4;
-
-/// Whether two networks are the same but for the shapes of their arrays.
-fn same_network(mut a: Network, b: &Network) -> bool {
-    a.interface = b.interface.clone();
-    if let (Some(a), Some(b)) = (&mut a.encoder, &b.encoder) {
-        a.interface = b.interface.clone();
-    }
-    a == *b
-}
 
 /// Executes a graph with the lengths of one pass. Gives the network, and which dimension of each output is the batch, where
 /// there is more than one sequence.
@@ -439,12 +466,11 @@ fn incoming(
     })
 }
 
-/// Writes batch and length into the ports' shapes: a size that changes from pass to pass is a length. Of outputs of one
-/// sequence the batch is the first size of 1 that is declared otherwise.
+/// Writes batch and length into the ports' shapes: a size that changes from pass to pass is a length, and `axes` are the
+/// batches of the outputs.
 fn name_shapes(
     network: &mut Network,
     again: Option<&Network>,
-    graph: &GraphProto,
     reading: &[Declared],
     axes: &[(String, usize)],
 ) {
@@ -453,9 +479,6 @@ fn name_shapes(
         .flat_map(|network| network.outputs())
         .map(|port| (&*port.name, &*port.shape))
         .collect();
-    let open = reading
-        .iter()
-        .any(|input| input.sizes.contains(&Size::Batch(1)));
     let encoder = network
         .encoder
         .as_mut()
@@ -475,30 +498,14 @@ fn name_shapes(
             }
         }
         for port in &mut interface.outputs {
-            for (dim, other) in port
-                .shape
-                .iter_mut()
-                .zip(other.get(&*port.name).copied().unwrap_or_default())
-            {
+            let other = other.get(&*port.name).copied().unwrap_or_default();
+            for (dim, other) in port.shape.iter_mut().zip(other) {
                 if dim != other {
                     *dim = Dim::Steps;
                 }
             }
-            let declared = graph
-                .output
-                .iter()
-                .find(|output| output.name == port.name)
-                .and_then(declared_shape);
-            let declared = declared.filter(|declared| open && declared.len() == port.shape.len());
-            let batch = match axes.iter().find(|(name, _)| *name == port.name) {
-                Some((_, axis)) => Some(*axis),
-                None => declared.and_then(|declared| {
-                    let mut dims = port.shape.iter().zip(declared);
-                    dims.position(|(dim, size)| *dim == Dim::Fixed(1) && size != Some(1))
-                }),
-            };
-            if let Some(batch) = batch {
-                port.shape[batch] = Dim::Batch;
+            if let Some((_, axis)) = axes.iter().find(|(name, _)| *name == port.name) {
+                port.shape[*axis] = Dim::Batch;
             }
         }
     }

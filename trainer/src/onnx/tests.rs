@@ -390,7 +390,7 @@ const CHANGES: &[(&[&str], Change)] = &[
     (
         &[
             "gru_0",
-            "an initial state of shape [1, 1, 1], expected [1, 1, 3]",
+            "an initial state of shape [1, 1, 13], expected [1, 1, 3]",
         ],
         |m| {
             *dim(&mut m.graph.as_mut().unwrap().input[1], 2) = None;

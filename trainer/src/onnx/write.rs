@@ -289,10 +289,11 @@ impl Builder {
             {
                 let flat: Vec<String> = ids
                     .iter()
-                    .map(|id| {
+                    .enumerate()
+                    .map(|(place, id)| {
                         self.reshape(
                             &last[id],
-                            &name(self, &format!("flat_{index}_{}_{}", id.layer, id.cell)),
+                            &name(self, &format!("flat_{index}_{place}")),
                             &[-1],
                         )
                     })

@@ -27,7 +27,7 @@ pub struct Weight {
 
 impl Weight {
     /// Takes the weights of logits at distances below `end` from `rest` until one is larger: how many logits it passed,
-    /// and what is left.
+    /// and what is left. Below `end` no exponent may reach 2^21.
     ///
     /// This is the specification of [`kernel::walk`].
     #[inline(always)]

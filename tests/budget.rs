@@ -1,4 +1,4 @@
-//! Sizes that are promised. They are exact, so a change that costs more fails here.
+//! Sizes that are promised, as upper bounds; `counts.rs` and `cost.rs` hold the exact ones.
 
 mod common;
 

@@ -1,5 +1,6 @@
-//! The predictions against counts on emulated cores: characters of shapes that nothing was fitted to, one of them a shipped
-//! model. Where what a character costs has changed: `cargo run --release -p pipsqueak-boards --bin measure -- --fit`.
+//! The predictions against counts on emulated cores: characters of the shapes that they were fitted to and of others, one of
+//! them a shipped model. Where what a character costs has changed: `make firmware bench-programs`, then
+//! `cargo run --release -p pipsqueak-boards --bin measure -- --fit`.
 
 mod common;
 
@@ -35,7 +36,7 @@ fn predictions_hold() {
     }
     assert!(
         failures.is_empty(),
-        "fit the predictions anew (measure -- --fit):\n{}",
+        "fit the predictions anew (make firmware bench-programs, then measure -- --fit):\n{}",
         failures.join("\n")
     );
     // Every core was tried on shapes that it was not fitted to.

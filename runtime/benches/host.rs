@@ -1,4 +1,5 @@
-//! What a token costs on this machine, item by item: the same items as `firmware/bench` counts on emulated cores.
+//! What a token costs on this machine, item by item: what `firmware/bench` counts on emulated cores, and a
+//! character of 256 units.
 //!
 //! `make bench` turns the times into rows of `target/bench.json`.
 

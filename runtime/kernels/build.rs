@@ -19,7 +19,11 @@ fn main() {
         }
         "thumbv6m" | "thumbv7m" | "thumbv8m.base" => "cortex_m0",
         // Other instructions than M's are not used.
-        name if name.starts_with("riscv32") && features.split(',').any(|name| name == "m") => {
+        name if name.starts_with("riscv32")
+            // E has half of the registers.
+            && !name.starts_with("riscv32e")
+            && features.split(',').any(|name| name == "m") =>
+        {
             "riscv32"
         }
         _ => return,

@@ -19,8 +19,8 @@
 //! # Ok::<(), pipsqueak::ImageError>(())
 //! ```
 //!
-//! After [`Image::parse`] accepts an image, nothing that runs it can fail or panic. What it computes is specified bit by bit:
-//! `fixed` (rounding), `activation` (tables), `kernel` (products), `cell` (steps), `sampler` (draws).
+//! After [`Image::parse`] accepts an image, nothing that runs it can fail or panic. What it computes is specified bit by bit
+//! in `pipsqueak_kernels`: `fixed` (rounding), `activation` (tables), `kernel` (products), `rows`, `cell` (steps), `draw`.
 #![no_std]
 #![cfg_attr(not(test), warn(clippy::float_arithmetic))]
 

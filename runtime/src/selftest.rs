@@ -21,6 +21,12 @@ use crate::say::{Part, Say, display};
 use crate::state::State;
 use pipsqueak_kernels::kernel::{Operand, ROWS};
 use pipsqueak_kernels::rows::MOST_GATES;
+#[cfg(feature = "thorough")]
+use pipsqueak_kernels::{
+    cell::{RECORDS, gates_portable},
+    draw::{Weight, largest_portable},
+    kernel::{gates, largest, walk},
+};
 
 /// Steps of the sequence that [`digest`] runs over.
 pub const STEPS: u32 = 32;
@@ -58,7 +64,7 @@ pub enum Extent {
 /// The first row whose product differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mismatch {
-    /// The layer, from 0; the number of layers for the head.
+    /// The layer, from 0; the number of layers for the head, and one more for a draw.
     pub layer: u32,
     /// The row in it, counted through its matrices in the order of the image's sections.
     pub row: u32,
@@ -94,7 +100,8 @@ const COLUMNS: usize = 64;
 
 /// Compares the kernel of this core, [`crate::kernel`], with the portable one: the weights of each layer and of the head,
 /// panel by panel as a step takes them, times the same pseudo-random activations of the whole range of i16. Gives back how
-/// many weights it compared. Leaves the state at zero.
+/// many weights it compared. With the feature `thorough` it also compares what the core has of its own for gates and draws.
+/// Leaves the state at zero.
 ///
 /// # Errors
 /// The first row that differs.
@@ -118,8 +125,47 @@ pub fn kernel(state: &mut State, extent: Extent) -> Result<usize, Mismatch> {
         }
         different.is_none()
     });
+    #[cfg(feature = "thorough")]
+    if different.is_none() && extent == Extent::All {
+        different = compare_draw(memory, image.layers().len() as u32 + 1).err();
+    }
     state.reset();
     different.map_or(Ok(compared), Err)
+}
+
+#[cfg(feature = "thorough")]
+/// Compares what a draw asks of the core, over pseudo-random logits. The row of a mismatch is how many there were.
+fn compare_draw(logits: &[i16], layer: u32) -> Result<(), Mismatch> {
+    let (fours, _) = logits.as_chunks();
+    let max = largest_portable(fours);
+    // No distance of two i16 leaves the exponents' range of 2^21.
+    let weight = Weight {
+        max,
+        coefficient: 40_000,
+        shift: 11,
+        down: 1,
+    };
+    let end = 1 << 16;
+    let (_, expected) = weight.walk_portable(logits, end, u32::MAX);
+    let (_, found) = walk(&weight, logits, end, u32::MAX);
+    let row = logits.len() as u32;
+    for (expected, found) in [(max as u32, largest(fours) as u32), (expected, found)] {
+        differs(layer, row, expected, found)?;
+    }
+    Ok(())
+}
+
+/// An error if the two differ.
+fn differs(layer: u32, row: u32, expected: u32, found: u32) -> Result<(), Mismatch> {
+    match expected == found {
+        true => Ok(()),
+        false => Err(Mismatch {
+            layer,
+            row,
+            expected,
+            found,
+        }),
+    }
 }
 
 /// Compares the products of one panel.
@@ -136,13 +182,32 @@ fn compare(panel: &PanelWords, x: &[i16], extent: Extent) -> Result<usize, Misma
     operand.products_portable(weights, expected.get_mut(..gates).unwrap_or_default());
     operand.products(weights, found.get_mut(..gates).unwrap_or_default());
     let lanes = expected.as_flattened().iter().zip(found.as_flattened());
-    match lanes.zip(panel.row..).find(|((a, b), _)| a != b) {
-        None => Ok(weights.len() * ROWS),
-        Some(((&expected, &found), row)) => Err(Mismatch {
-            layer: panel.layer.into(),
-            row,
-            expected: expected as u32,
-            found: found as u32,
-        }),
+    for ((&expected, &found), row) in lanes.zip(panel.row..) {
+        differs(panel.layer.into(), row, expected as u32, found as u32)?;
     }
+    #[cfg(feature = "thorough")]
+    if let (Ok(records), [products @ .., _]) = (panel.records.try_into(), &expected) {
+        compare_gates(panel, records, products, x)?;
+    }
+    Ok(weights.len() * ROWS)
+}
+
+#[cfg(feature = "thorough")]
+/// Compares the gates of a panel that has a GRU's.
+fn compare_gates(
+    panel: &PanelWords,
+    records: &[u32; RECORDS],
+    products: &[[i32; ROWS]; 3],
+    x: &[i16],
+) -> Result<(), Mismatch> {
+    let (Some(old), Some(token)) = (x.first_chunk(), bytemuck::cast_slice(x).first_chunk()) else {
+        return Ok(());
+    };
+    let (mut expected, mut found) = ([0; ROWS], [0; ROWS]);
+    gates_portable(records, token, products, old, &mut expected);
+    gates(records, token, products, old, &mut found);
+    for ((expected, found), row) in expected.into_iter().zip(found).zip(panel.row..) {
+        differs(panel.layer.into(), row, expected as u32, found as u32)?;
+    }
+    Ok(())
 }

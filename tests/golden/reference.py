@@ -4,7 +4,8 @@
     python3 tests/golden/reference.py tests/golden/*.pip
 
 For each image it writes a text file beside it: the hidden states and logits after each of some tokens, the tokens
-drawn after them at several settings, and the digest. It refuses an image whose CRC or recorded digest is another. `tests/golden.rs` holds the Rust runtime against these files.
+drawn after them at several settings, and the digest. It refuses an image whose CRC or recorded digest is another.
+`tests/golden.rs` holds the Rust runtime against these files.
 Needs nothing but Python 3.
 """
 

@@ -12,6 +12,8 @@ use std::fmt::{self, Display};
 pub struct ImageReport {
     /// Bytes of the image: flash.
     pub bytes: usize,
+    /// The kernel that runs it on this machine.
+    pub kernel: &'static str,
     /// The digest of its outputs, as a board's `selftest` prints it.
     pub digest: String,
     /// Tokens, V.
@@ -100,6 +102,7 @@ impl ImageReport {
         let nats = |thousandths: Option<u16>| thousandths.map(|n| f64::from(n) / 1000.0);
         Self {
             bytes: image.len(),
+            kernel: pipsqueak::kernel(),
             digest: format!("{:08X}", image.digest()),
             tokens: image.vocabulary().len(),
             embedding: image.embedding(),
@@ -177,6 +180,7 @@ impl Display for ImageReport {
             self.bytes as f64 / 1024.0
         )?;
         writeln!(f, "digest       {}", self.digest)?;
+        writeln!(f, "kernel       {} on this machine", self.kernel)?;
         let ram = &self.ram;
         writeln!(
             f,

@@ -30,7 +30,7 @@ pub struct Count {
     pub value: u64,
     /// `instructions`, `cycles`, `bytes` or `tokens_per_second`: how many tokens the item allows, done once for each.
     pub unit: &'static str,
-    /// The best peer's name and how it was measured, where there is one.
+    /// The best peer's name where there is one; [`crate::PEERS_METHOD`] is how it was measured.
     pub peer: Option<&'static str>,
     /// The peer's number.
     pub peer_value: Option<u64>,
@@ -389,6 +389,7 @@ fn code_and_tables(path: &Path) -> Result<u64, CountError> {
             "pipsqueak::selftest::",
             "pipsqueak_kernels::kernel::Operand::products_portable",
             "compiler_builtins::mem::",
+            "core::str::<impl str>::strip_prefix",
             "__aeabi_mem",
         ];
         // The program's items and its start have plain names.

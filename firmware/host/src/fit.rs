@@ -140,7 +140,7 @@ const FITTED_MIDDLE: &str = "];
 pub(crate) static FOOTPRINTS: &[Footprint] = &[
 ";
 
-/// The deepest stack of a board that has done all that its console can do.
+/// The deepest stack of a board that has written, told and tested itself.
 fn peak_stack(board: &'static Board, repository: &Path) -> Result<usize, SessionError> {
     let model = repository.join("models/shakespeare/model.pip");
     let (mut session, _) = Session::start(board, &board.firmware(repository), Some(&model))?;

@@ -6,15 +6,15 @@ use crate::{cost::Quantities, fit::Footprint};
 /// Cycles that each of the quantities costs, by core.
 #[rustfmt::skip]
 pub(crate) static CYCLES: &[(&str, Quantities)] = &[
-    ("Cortex-M0", [3.880, 443.721, 26.957, -1104.380, 346.048, 657.210, 174.809, 2449.819]),
-    ("Cortex-M0+", [3.864, 413.306, 26.657, -1025.990, 321.569, 622.893, 164.474, 2293.656]),
-    ("Cortex-M4F", [1.215, 239.738, 2.066, -551.867, 184.485, 373.609, 75.442, 1398.905]),
+    ("Cortex-M0", [3.882, 494.298, 27.114, -1258.154, 378.005, 764.350, 177.207, 2296.415]),
+    ("Cortex-M0+", [3.867, 462.403, 26.810, -1175.248, 352.533, 727.014, 166.889, 2138.545]),
+    ("Cortex-M4F", [1.216, 243.067, 2.113, -562.317, 186.719, 344.367, 74.817, 1366.240]),
 ];
 
 /// What each board's firmware takes.
 #[rustfmt::skip]
 pub(crate) static FOOTPRINTS: &[Footprint] = &[
-    Footprint { board: "microbit", flash: 24408, stack: 1684 },
-    Footprint { board: "pico", flash: 31520, stack: 1812 },
-    Footprint { board: "stm32f405", flash: 27932, stack: 1548 },
+    Footprint { board: "microbit", flash: 24224, stack: 1588 },
+    Footprint { board: "pico", flash: 32616, stack: 1860 },
+    Footprint { board: "stm32f405", flash: 28856, stack: 1604 },
 ];

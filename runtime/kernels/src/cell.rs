@@ -138,7 +138,7 @@ fn after_table(words: &[u32], token: &[i8], state: &[i16], next: &mut [i16]) {
     }
 }
 
-/// Words of the records of [`gates`].
+/// Words of the records of [`gates_portable`].
 pub const RECORDS: usize = 2 * Record::Token.words() + Record::Candidate.words();
 
 /// The new state of four units of a GRU over a token table that resets after, from their products: z, r, h.

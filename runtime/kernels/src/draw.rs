@@ -27,9 +27,10 @@ pub struct Weight {
 
 impl Weight {
     /// Takes the weights of logits at distances below `end` from `rest` until one is larger: how many logits it passed,
-    /// and what is left.
+    /// and what is left. Below `end` no exponent may reach 2^21.
     ///
     /// This is the specification of [`kernel::walk`].
+    #[inline(always)]
     pub fn walk_portable(&self, logits: &[i16], end: u32, mut rest: u32) -> (usize, u32) {
         for (place, &logit) in logits.iter().enumerate() {
             let distance = (self.max - i32::from(logit)) as u32;
@@ -178,11 +179,13 @@ fn largest(logits: &[i16]) -> i32 {
     rest.iter().fold(kernel::largest(fours), larger)
 }
 
+#[inline(always)]
 fn larger(a: i32, b: &i16) -> i32 {
     a.max(i32::from(*b))
 }
 
 /// The specification of [`kernel::largest`]: the largest of all.
+#[inline(always)]
 pub fn largest_portable(fours: &[[i16; 4]]) -> i32 {
     let least = i32::from(i16::MIN);
     fours

@@ -9,7 +9,7 @@
 //!
 //! | core | kernel |
 //! |---|---|
-//! | Cortex-M4, M7, M33 with the DSP extension | `cortex_m4`: SMLAD |
+//! | Cortex-M4, M7, M33, which must have the DSP extension | `cortex_m4`: SMLAD |
 //! | Cortex-M0, M0+, M3, M23 | `cortex_m0`: ARMv6-M |
 //! | RV32 with M | `riscv32` |
 //! | x86-64 | `x86_64`: AVX2, else SSE2, chosen when it runs |
@@ -116,7 +116,10 @@ impl<'a> Operand<'a> {
 
     fn fits(&self, weights: &[u32], accumulators: &[[i32; ROWS]]) -> bool {
         let columns = 2 * self.pairs.len();
-        columns > 0 && columns.is_multiple_of(PAD) && weights.len() == columns * accumulators.len()
+        // A product that wraps must not pass: the kernels in assembly rest on this.
+        columns > 0
+            && columns.is_multiple_of(PAD)
+            && columns.checked_mul(accumulators.len()) == Some(weights.len())
     }
 }
 

@@ -1,7 +1,7 @@
 //! The arithmetic of `pipsqueak`: what runs for every token.
 //!
-//! It is a crate of its own so that a firmware can compile it for speed and all else for size.
-//! `pipsqueak` is its only user, and the interface may change with it.
+//! It is a crate of its own so that a firmware can compile it otherwise than the rest, which runs once.
+//! `pipsqueak` and its benchmarks are its only users, and the interface may change with it.
 #![no_std]
 #![cfg_attr(not(test), warn(clippy::float_arithmetic))]
 

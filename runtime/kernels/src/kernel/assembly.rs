@@ -68,7 +68,7 @@ pub fn walk(weight: &Weight, logits: &[i16], end: u32, rest: u32) -> (usize, u32
 /// [`crate::draw::largest_portable`].
 #[cfg(assembly = "cortex_m4")]
 pub fn largest(fours: &[[i16; 4]]) -> i32 {
-    // SAFETY: the kernel reads those logits.
+    // SAFETY: the kernel reads those logits, in words: at multiples of 2, which these cores can unless a firmware forbids it.
     let both = unsafe { largest_kernel(fours.as_ptr(), fours.len()) };
     (both >> 16).max(i32::from(both as i16))
 }

@@ -5,7 +5,6 @@ use super::ROWS;
 pub use super::portable::{largest, walk};
 use crate::activation::TANH;
 use crate::cell::{GATES, RECORDS, gates_portable};
-use crate::fixed::{CANDIDATE_BITS, PRE_ACTIVATION_BITS};
 use core::arch::x86_64::*;
 
 cpufeatures::new!(avx2_here, "avx2");
@@ -179,13 +178,11 @@ fn gates_avx2(
     let h = output(2, 6, _mm_setzero_si128());
     let input = _mm_add_epi32(quad(8), added(2, 9));
     let sum = _mm_add_epi32(input, _mm_mullo_epi32(r, h));
-    let n = tanh(saturate(round::<
-        { (CANDIDATE_BITS - PRE_ACTIVATION_BITS) as i32 },
-    >(sum)));
+    let n = tanh(saturate(round(sum)));
     let z = sigmoid(output(0, 0, added(0, 2)));
     let [a, b, c, d] = old.map(i32::from);
     let difference = _mm_sub_epi32(_mm_set_epi32(d, c, b, a), n);
-    let state = _mm_add_epi32(n, round::<15>(_mm_mullo_epi32(z, difference)));
+    let state = _mm_add_epi32(n, round(_mm_mullo_epi32(z, difference)));
     // SAFETY: `new` is 8 bytes.
     unsafe { _mm_storel_epi64(new.as_mut_ptr().cast(), _mm_packs_epi32(state, state)) };
 }
@@ -198,14 +195,14 @@ fn requantize(accumulator: __m128i, scale: __m128i) -> __m128i {
     let (low, high) = (_mm_set1_epi32(-1 << 17), _mm_set1_epi32((1 << 17) - 1));
     let shifted = _mm_min_epi32(_mm_max_epi32(shifted, low), high);
     let multiplier = _mm_and_si128(scale, _mm_set1_epi32(0xffff));
-    saturate(round::<15>(_mm_mullo_epi32(shifted, multiplier)))
+    saturate(round(_mm_mullo_epi32(shifted, multiplier)))
 }
 
 /// Shifted right by 15, to nearest.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn round<const SHIFT: i32>(x: __m128i) -> __m128i {
-    _mm_srai_epi32::<SHIFT>(_mm_add_epi32(x, _mm_set1_epi32(1 << 14)))
+fn round(x: __m128i) -> __m128i {
+    _mm_srai_epi32::<15>(_mm_add_epi32(x, _mm_set1_epi32(1 << 14)))
 }
 
 #[inline]

@@ -133,8 +133,8 @@ pub fn kernel(state: &mut State, extent: Extent) -> Result<usize, Mismatch> {
     different.map_or(Ok(compared), Err)
 }
 
-#[cfg(feature = "thorough")]
 /// Compares what a draw asks of the core, over pseudo-random logits. The row of a mismatch is how many there were.
+#[cfg(feature = "thorough")]
 fn compare_draw(logits: &[i16], layer: u32) -> Result<(), Mismatch> {
     let (fours, _) = logits.as_chunks();
     let max = largest_portable(fours);
@@ -192,8 +192,8 @@ fn compare(panel: &PanelWords, x: &[i16], extent: Extent) -> Result<usize, Misma
     Ok(weights.len() * ROWS)
 }
 
-#[cfg(feature = "thorough")]
 /// Compares the gates of a panel that has a GRU's.
+#[cfg(feature = "thorough")]
 fn compare_gates(
     panel: &PanelWords,
     records: &[u32; RECORDS],

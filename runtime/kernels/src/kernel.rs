@@ -115,7 +115,7 @@ impl<'a> Operand<'a> {
     }
 
     fn fits(&self, weights: &[u32], accumulators: &[[i32; ROWS]]) -> bool {
-        let columns = 2 * self.pairs.len();
+        let columns = self.columns();
         // A product that wraps must not pass: the kernels in assembly rest on this.
         columns > 0
             && columns.is_multiple_of(PAD)
@@ -140,7 +140,7 @@ mod portable {
     #[allow(unused_imports, reason = "another kernel may have its own")]
     pub use crate::{cell::gates_portable as gates, draw::largest_portable as largest};
 
-    /// [`Weight::walk_portable`]
+    /// [`Weight::walk_portable`] as a function of its own, which keeps the loop in registers.
     #[allow(dead_code, reason = "another kernel may have its own")]
     #[inline(never)]
     pub fn walk(weight: &Weight, logits: &[i16], end: u32, rest: u32) -> (usize, u32) {
@@ -187,6 +187,30 @@ mod portable {
         }
         let even = |s: i32, b: i32| s.wrapping_sub(b.wrapping_shl(8)).wrapping_sub(correction);
         [even(s0, b0), b0, even(s1, b1), b1]
+    }
+}
+
+/// Hands out blocks with their weights, `words` each, three at a time as a step asks for them, and what is left one by one:
+/// a kernel that spreads activations does so once for three blocks.
+#[cfg(any(
+    all(target_arch = "aarch64", target_feature = "neon"),
+    all(target_arch = "x86_64", target_feature = "sse2")
+))]
+#[inline(always)]
+fn in_threes(
+    weights: &[u32],
+    words: usize,
+    accumulators: &mut [[i32; ROWS]],
+    mut three: impl FnMut(&[u32], &mut [[i32; ROWS]; 3]),
+    mut one: impl FnMut(&[u32], &mut [[i32; ROWS]; 1]),
+) {
+    let (threes, ones) = accumulators.as_chunks_mut();
+    let (of_threes, of_ones) = weights.split_at(3 * words * threes.len());
+    for (weights, out) in of_threes.chunks_exact(3 * words).zip(threes) {
+        three(weights, out);
+    }
+    for (weights, out) in of_ones.chunks_exact(words).zip(ones.as_chunks_mut().0) {
+        one(weights, out);
     }
 }
 

@@ -1,8 +1,8 @@
 //! The kernels of x86-64: AVX2 where the processor has it, else SSE2, which each of them has.
 #![allow(unsafe_code)]
 
-use super::ROWS;
 pub use super::portable::{largest, walk};
+use super::{ROWS, in_threes};
 use crate::activation::TANH;
 use crate::cell::{GATES, RECORDS, gates_portable};
 use core::arch::x86_64::*;
@@ -35,20 +35,13 @@ pub(super) fn products(
 
 #[target_feature(enable = "avx2")]
 fn avx2(weights: &[u32], pairs: &[u32], correction: i32, accumulators: &mut [[i32; ROWS]]) {
-    // A step asks for three blocks at a time; the activations are spread once for all of them.
-    let (threes, ones) = accumulators.as_chunks_mut::<3>();
-    let words = 2 * pairs.len();
-    let mut rest = weights;
-    for out in threes {
-        let weights;
-        (weights, rest) = rest.split_at(3 * words);
-        blocks(weights, pairs, correction, out);
-    }
-    for out in ones.as_chunks_mut::<1>().0 {
-        let weights;
-        (weights, rest) = rest.split_at(words);
-        blocks(weights, pairs, correction, out);
-    }
+    in_threes(
+        weights,
+        2 * pairs.len(),
+        accumulators,
+        |weights, out| blocks(weights, pairs, correction, out),
+        |weights, out| blocks(weights, pairs, correction, out),
+    );
 }
 
 /// `N` blocks.

@@ -59,6 +59,14 @@ impl Series {
         &mut self.data[start..][..self.batch]
     }
 
+    /// Sets slot 0 to the first `features` rows of `state`, `[batch]` each.
+    pub fn start_from(&mut self, state: &[f32]) {
+        let rows = state.chunks_exact(self.batch).take(self.features);
+        for (feature, row) in rows.enumerate() {
+            self.at_mut(feature, 0).copy_from_slice(row);
+        }
+    }
+
     /// One slot of every feature: `[features][batch]`.
     pub fn slot(&self, slot: usize) -> MatrixRef<'_> {
         let data = &self.data[slot * self.batch..];

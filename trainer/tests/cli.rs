@@ -264,8 +264,8 @@ fn a_reader_that_goes_away_ends_the_text_quietly() {
 }
 
 /// A small case: its model, and a folder with its inputs as `run` takes them.
-fn arrays_of(case: &str) -> (std::path::PathBuf, tempfile::TempDir) {
-    let case = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+fn arrays_of(case: &str) -> (PathBuf, tempfile::TempDir) {
+    let case = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/cases")
         .join(case);
     let folder = tempfile::tempdir().unwrap();
@@ -282,27 +282,20 @@ fn arrays_of(case: &str) -> (std::path::PathBuf, tempfile::TempDir) {
     (case.join("model.onnx"), folder)
 }
 
+/// The exit code of `run`, and what it prints on standard error.
+fn run_arrays(model: &Path, inputs: &Path, outputs: &Path) -> (Option<i32>, String) {
+    let [model, inputs, outputs] = [model, inputs, outputs].map(|path| path.to_str().unwrap());
+    let output = trainer(&["run", model, "--inputs", inputs, "--outputs", outputs]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    (output.status.code(), said)
+}
+
 #[test]
 fn run_takes_and_gives_arrays_by_name() {
     use trainer::network::{Array, Values};
     let (model, folder) = arrays_of("lstm_embed_2_layers_states");
     let [inputs, outputs] = ["in.npz", "out.npz"].map(|name| folder.path().join(name));
-    let run = |model: &std::path::Path| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_trainer"));
-        let output = command
-            .arg("run")
-            .arg(model)
-            .arg("--inputs")
-            .arg(&inputs)
-            .arg("--outputs")
-            .arg(&outputs)
-            .output()
-            .unwrap();
-        (
-            output.status.code(),
-            String::from_utf8(output.stderr).unwrap(),
-        )
-    };
+    let run = |model: &Path| run_arrays(model, &inputs, &outputs);
     assert_eq!(run(&model), (Some(0), String::new()));
     let found = trainer::command::run::read(&outputs).unwrap();
     assert_eq!(found.keys().collect::<Vec<_>>(), ["cn", "hn", "logits"]);
@@ -360,22 +353,7 @@ fn run_takes_and_gives_arrays_by_name() {
 fn run_tells_a_refused_model_from_other_errors() {
     let (model, folder) = arrays_of("refused_layer_norm");
     let [inputs, outputs] = ["in.npz", "out.npz"].map(|name| folder.path().join(name));
-    let run = |model: &std::path::Path| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_trainer"));
-        let output = command
-            .arg("run")
-            .arg(model)
-            .arg("--inputs")
-            .arg(&inputs)
-            .arg("--outputs")
-            .arg(&outputs)
-            .output()
-            .unwrap();
-        (
-            output.status.code(),
-            String::from_utf8(output.stderr).unwrap(),
-        )
-    };
+    let run = |model: &Path| run_arrays(model, &inputs, &outputs);
     let (code, said) = run(&model);
     assert!(
         code == Some(2) && said.contains("LayerNormalization") && said.contains("node \""),

@@ -239,9 +239,7 @@ impl Cell for Gru {
         let (units, batch) = (self.units, self.batch);
         let Weights { w, u, wb, rbh } = Weights::split(weights, self.inputs, units);
         input.project(w, &mut self.projected);
-        for (j, state) in self.state.chunks_exact(batch).enumerate() {
-            self.h.at_mut(j, 0).copy_from_slice(state);
-        }
+        self.h.start_from(&self.state);
         let u = MatrixRef::new(u, 3 * units, units);
         for slot in 1..=self.steps {
             let recurrent = MatrixMut::new(&mut self.recurrent, 3 * units, batch);

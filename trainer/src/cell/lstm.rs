@@ -8,7 +8,7 @@
 //!
 //! Weights, flat: `W [4H][I]`, `U [4H][H]`, `b [4H]`. Recurrent biases would only add to `b`.
 
-use super::{Cell, Input, biases_backward};
+use super::{Cell, Input, sums_backward};
 use crate::gemm::{MatrixMut, MatrixRef, Target, multiply};
 use crate::math::{sigmoid, tanh, vectorized};
 use crate::network::{self, Matrix};
@@ -187,9 +187,7 @@ impl Cell for Lstm {
         let (units, batch) = (self.units, self.batch);
         let Weights { w, u, b } = Weights::split(weights, self.inputs, units);
         input.project(w, &mut self.sums);
-        for (j, h) in self.state.chunks_exact(batch).take(units).enumerate() {
-            self.h.at_mut(j, 0).copy_from_slice(h);
-        }
+        self.h.start_from(&self.state);
         let u = MatrixRef::new(u, 4 * units, units);
         for slot in 1..=self.steps {
             multiply(
@@ -227,20 +225,7 @@ impl Cell for Lstm {
                 self.sums.slot(slot),
             );
         }
-        let (dw, rest) = gradient.split_at_mut(4 * units * inputs);
-        let (du, db) = rest.split_at_mut(4 * units * units);
-        input.weights_backward(&self.sums, dw, inputs);
-        biases_backward(&self.sums, 0, db);
-        multiply(
-            MatrixMut::new(du, 4 * units, units),
-            Target::Add,
-            self.sums.steps(),
-            self.h.steps_before().transposed(),
-        );
-        if let Some(below) = below {
-            let w = MatrixRef::new(w, 4 * units, inputs).transposed();
-            multiply(below.steps_mut(), Target::Replace, w, self.sums.steps());
-        }
+        sums_backward(&self.sums, &self.h, w, input, gradient, below);
     }
 
     fn state(&self) -> &[f32] {

@@ -174,6 +174,34 @@ fn biases_backward(d: &Series, first: usize, db: &mut [f32]) {
     );
 }
 
+/// Backward from `d`, the gradient by the sums `w x + u h + b` of all steps, where `h` is the output: adds to `gradient`, laid
+/// out `w`, `u`, `b`, and sets `below`, the gradient by `x`.
+fn sums_backward(
+    d: &Series,
+    h: &Series,
+    w: &[f32],
+    input: Input,
+    gradient: &mut [f32],
+    below: Option<&mut Series>,
+) {
+    let (rows, units) = (d.features(), h.features());
+    let inputs = w.len() / rows;
+    let (dw, rest) = gradient.split_at_mut(rows * inputs);
+    let (du, db) = rest.split_at_mut(rows * units);
+    input.weights_backward(d, dw, inputs);
+    biases_backward(d, 0, db);
+    multiply(
+        MatrixMut::new(du, rows, units),
+        Target::Add,
+        d.steps(),
+        h.steps_before().transposed(),
+    );
+    if let Some(below) = below {
+        let w = MatrixRef::new(w, rows, inputs).transposed();
+        multiply(below.steps_mut(), Target::Replace, w, d.steps());
+    }
+}
+
 /// One recurrent layer over its part of the batch: its state and what the backward pass must remember.
 pub trait Cell: Send {
     /// Runs all steps from the current state, and leaves the last state there.
@@ -229,7 +257,7 @@ impl Kind {
 
     /// Makes good first weights of random ones, uniform within `1 / sqrt(H)`.
     ///
-    /// An LSTM keeps them: over text, a forget gate that starts open (a bias of 1) learns more slowly.
+    /// A GRU and an LSTM keep them.
     pub fn initialize(self, weights: &mut [f32], inputs: usize, units: usize) {
         match self {
             Kind::Gru | Kind::Lstm => {}

@@ -2,7 +2,7 @@
 //!
 //! Weights, flat: `W [H][I]`, `U [H][H]`, `b [H]`. A recurrent bias would only add to `b`.
 
-use super::{Cell, Input, biases_backward};
+use super::{Cell, Input, sums_backward};
 use crate::gemm::{MatrixMut, MatrixRef, Target, multiply};
 use crate::math::{tanh, vectorized};
 use crate::network::{self, Matrix};
@@ -133,9 +133,7 @@ impl Cell for Rnn {
         let (units, batch) = (self.units, self.batch);
         let Weights { w, u, b } = Weights::split(weights, self.inputs, units);
         input.project(w, &mut self.h);
-        for (j, state) in self.state.chunks_exact(batch).enumerate() {
-            self.h.at_mut(j, 0).copy_from_slice(state);
-        }
+        self.h.start_from(&self.state);
         let u = MatrixRef::new(u, units, units);
         for slot in 1..=self.steps {
             multiply(
@@ -173,20 +171,7 @@ impl Cell for Rnn {
                 self.d_sums.slot(slot),
             );
         }
-        let (dw, rest) = gradient.split_at_mut(units * inputs);
-        let (du, db) = rest.split_at_mut(units * units);
-        input.weights_backward(&self.d_sums, dw, inputs);
-        biases_backward(&self.d_sums, 0, db);
-        multiply(
-            MatrixMut::new(du, units, units),
-            Target::Add,
-            self.d_sums.steps(),
-            self.h.steps_before().transposed(),
-        );
-        if let Some(below) = below {
-            let w = MatrixRef::new(w, units, inputs).transposed();
-            multiply(below.steps_mut(), Target::Replace, w, self.d_sums.steps());
-        }
+        sums_backward(&self.d_sums, &self.h, w, input, gradient, below);
     }
 
     fn state(&self) -> &[f32] {

@@ -130,22 +130,12 @@ impl Lstm {
     pub fn hidden(&self) -> usize {
         self.r.columns
     }
-
-    /// Inputs, I.
-    pub fn inputs(&self) -> usize {
-        self.w.columns
-    }
 }
 
 impl Rnn {
     /// Units, H.
     pub fn hidden(&self) -> usize {
         self.r.columns
-    }
-
-    /// Inputs, I.
-    pub fn inputs(&self) -> usize {
-        self.w.columns
     }
 }
 

@@ -1,7 +1,7 @@
 //! Running a float network, a step at a time or a whole sequence.
 
 use super::cells::Signal;
-use super::{Dense, Input, Network, Normalization, Reads, Role, Start, StateId};
+use super::{Dense, Input, Network, Normalization, Reads, Start, StateId};
 
 /// The states of a [`Network`]'s layers.
 #[derive(Clone, Debug, PartialEq)]
@@ -219,15 +219,6 @@ impl Network {
             };
         }
         y
-    }
-
-    /// Whether an array of role `role` has a part for every step.
-    pub fn per_step(&self, role: &Role) -> bool {
-        match role {
-            Role::Tokens | Role::Vectors => true,
-            Role::Features | Role::States(_) => false,
-            Role::Head => self.head.reads == Reads::EveryStep,
-        }
     }
 }
 

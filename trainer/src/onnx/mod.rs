@@ -18,6 +18,7 @@
 //! The file's metadata holds the tokens' texts under [`VOCABULARY_KEY`] (a JSON list of strings, by id) and the
 //! model's origin under [`PROVENANCE_KEY`] (a JSON object with the fields of [`Provenance`](crate::network::Provenance)).
 
+mod arithmetic;
 mod array;
 mod assemble;
 mod cell;

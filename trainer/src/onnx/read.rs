@@ -10,7 +10,7 @@ use super::symbol::{Element, Node as Formula, Symbols};
 use super::tensor::{Source, Tensor};
 use super::tokens::Ids;
 use super::{PROVENANCE_KEY, VOCABULARY_KEY};
-use crate::network::{Dim, ElementType, Input, Network, Provenance, Values};
+use crate::network::{Dim, ElementType, Network, Provenance, Values};
 use crate::vocab::Vocabulary;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -113,10 +113,7 @@ pub fn read_beside(bytes: &[u8], folder: Option<&Path>) -> Result<Network, ReadE
         return Err(first_error.expect("there is a way to read every graph"));
     };
     if let Some(vocabulary) = vocabulary {
-        let tokens = match &network.input {
-            Input::Tokens { count, .. } => *count,
-            _ => 0,
-        };
+        let tokens = network.tokens();
         if vocabulary.len() != tokens {
             return Err(ReadError::refused(
                 format!("metadata {VOCABULARY_KEY}"),

@@ -71,7 +71,7 @@ pub struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// The tensor's values; floats are all finite.
+    /// The tensor's values; floats are all finite, but for a tensor of one, such as the open end of a Clip.
     pub fn tensor(&self, proto: &TensorProto) -> Result<Rc<Tensor>, ReadError> {
         let tensor = self
             .decode(proto)
@@ -79,7 +79,8 @@ impl Source<'_> {
         Ok(Rc::new(tensor))
     }
 
-    fn decode(&self, proto: &TensorProto) -> Result<Tensor, Fault> {
+    /// As [`tensor`](Self::tensor), for whoever names the place.
+    pub fn decode(&self, proto: &TensorProto) -> Result<Tensor, Fault> {
         let shape: Option<Vec<usize>> = proto
             .dims
             .iter()

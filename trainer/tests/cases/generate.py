@@ -4,9 +4,7 @@
     generate.py [FOLDER]
 
 Each case is a folder with model.onnx, io.npz (arrays `in::NAME` and `out::NAME`) and meta.json (`prototype`: `imports`, or
-`refused` for what no network here can be). Models made of a PyTorch module carry PyTorch's outputs; graphs written out by
-hand, as TensorFlow's converter writes loops, carry those of onnxruntime. Needs torch, onnx, onnxruntime
-and numpy.
+`refused` for what no network here can be). They carry PyTorch's outputs. Needs torch, onnx and numpy.
 """
 
 import json
@@ -16,9 +14,7 @@ import warnings
 
 import numpy
 import onnx
-import onnxruntime
 import torch
-from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 warnings.filterwarnings("ignore")
@@ -34,7 +30,7 @@ def save(name, model, inputs, outputs, verdict):
     arrays = {f"in::{key}": value for key, value in inputs.items()}
     arrays |= {f"out::{key}": value for key, value in outputs.items()}
     numpy.savez(folder / "io.npz", **arrays)
-    meta = {"framework": f"torch {torch.__version__}" if "loop" not in name else "onnx.helper", "prototype": verdict}
+    meta = {"framework": f"torch {torch.__version__}", "prototype": verdict}
     (folder / "meta.json").write_text(json.dumps(meta) + "\n")
 
 
@@ -223,100 +219,5 @@ def pytorch():
     export("refused_maximum", largest, {"x": tokens}, ["logits"], time, "refused")
 
 
-def loop(name, cell, masked=False):
-    """A graph as TensorFlow's converter writes a Keras layer that ONNX has no operator for."""
-    random = numpy.random.default_rng(2)
-    weights = {}
-
-    def weight(key, *shape):
-        weights[key] = random.normal(0, 0.5, shape).astype(numpy.float32)
-        return key
-
-    gates = 1 if cell == "rnn" else 3
-    table, kernel, recurrent = weight("table", V, E), weight("kernel", E, gates * H), weight("recurrent", H, gates * H)
-    bias = weight("bias", 2, gates * H) if cell == "gru_after" else weight("bias", gates * H)
-    weight("dense", H, V), weight("dense_bias", V)
-    node = helper.make_node
-    ints = lambda key, values: numpy_helper.from_array(numpy.array(values, numpy.int64), key)
-    nodes = [node("Gather", ["sequence", "i"], ["x_t"], axis=0), node("MatMul", ["x_t", "w"], ["wx"])]
-    inside = [ints("one", 1), numpy_helper.from_array(numpy.float32(1), "unit")]
-    if cell == "rnn":
-        nodes += [node("Add", ["wx", "b"], ["wxb"]), node("MatMul", ["h", "r"], ["rh"]), node("Add", ["wxb", "rh"], ["sum"]),
-                  node("Tanh", ["sum"], ["new"])]
-    elif cell == "gru_after":
-        inside += [ints("axis", [0])]
-        nodes += [node("Split", ["b"], ["b0", "b1"], axis=0), node("Squeeze", ["b0", "axis"], ["b0_"]),
-                  node("Squeeze", ["b1", "axis"], ["b1_"]), node("MatMul", ["h", "r"], ["rh"]), node("Add", ["wx", "b0_"], ["wxb"]),
-                  node("Add", ["rh", "b1_"], ["rhb"]), node("Split", ["wxb"], ["xz", "xr", "xn"], axis=-1),
-                  node("Split", ["rhb"], ["hz", "hr", "hn"], axis=-1), node("Add", ["xz", "hz"], ["z_"]),
-                  node("Sigmoid", ["z_"], ["z"]), node("Add", ["xr", "hr"], ["r_"]), node("Sigmoid", ["r_"], ["reset"]),
-                  node("Mul", ["reset", "hn"], ["rn"]), node("Add", ["xn", "rn"], ["n_"]), node("Tanh", ["n_"], ["n"])]
-    else:
-        inside += [ints("two_one", [2 * H, H]), ints("split", [H, H])]
-        nodes += [node("Add", ["wx", "b"], ["wxb"]), node("Split", ["wxb"], ["xz", "xr", "xn"], axis=-1),
-                  node("Split", ["r", "two_one"], ["r_zr", "r_n"], axis=1), node("MatMul", ["h", "r_zr"], ["hzr"]),
-                  node("Split", ["hzr", "split"], ["hz", "hr"], axis=-1), node("Add", ["xz", "hz"], ["z_"]),
-                  node("Sigmoid", ["z_"], ["z"]), node("Add", ["xr", "hr"], ["r_"]), node("Sigmoid", ["r_"], ["reset"]),
-                  node("Mul", ["reset", "h"], ["rh"]), node("Gemm", ["rh", "r_n", "xn"], ["n_"]), node("Tanh", ["n_"], ["n"])]
-    if cell != "rnn":
-        nodes += [node("Sub", ["unit", "z"], ["keep"]), node("Mul", ["keep", "n"], ["kn"]), node("Mul", ["z", "h"], ["zh"]),
-                  node("Add", ["zh", "kn"], ["new"])]
-    result = "new"
-    if masked:
-        nodes += [node("Gather", ["mask", "i"], ["m"], axis=0), node("Not", ["m"], ["not_m"]), node("Cast", ["m"], ["mf"], to=1),
-                  node("Cast", ["not_m"], ["nf"], to=1), node("Mul", ["mf", "new"], ["mn"]), node("Mul", ["nf", "h"], ["nh"]),
-                  node("Add", ["mn", "nh"], ["kept"])]
-        result = "kept"
-    nodes += [node("Add", ["i", "one"], ["next"]), node("Cast", ["next"], ["nextf"], to=1), node("Cast", ["n_steps"], ["stepsf"], to=1),
-              node("Less", ["nextf", "stepsf"], ["go_on"]), node("Identity", [result], ["carry"])]
-    info = helper.make_tensor_value_info
-    of = lambda key, kind, shape: info(key, kind, shape)
-    body = helper.make_graph(
-        nodes, "body",
-        [of("turn", TensorProto.INT64, []), of("before", TensorProto.BOOL, []), of("i", TensorProto.INT64, []),
-         of("h", TensorProto.FLOAT, [1, H]), of("n_steps", TensorProto.INT64, []), of("w", TensorProto.FLOAT, None),
-         of("r", TensorProto.FLOAT, None), of("b", TensorProto.FLOAT, None)],
-        [of("go_on", TensorProto.BOOL, []), of("next", TensorProto.INT64, []), of("carry", TensorProto.FLOAT, [1, H]),
-         of("n_steps", TensorProto.INT64, []), of("w", TensorProto.FLOAT, None), of("r", TensorProto.FLOAT, None),
-         of("b", TensorProto.FLOAT, None), of(result, TensorProto.FLOAT, [1, H])], inside)
-    # Keras wraps negative indices before it looks a token up.
-    outer = [node("Add", ["x", "count"], ["wrapped"]), node("Less", ["x", "zero"], ["below"]), node("Cast", ["below"], ["b32"], to=6),
-             node("Not", ["below"], ["above"]), node("Cast", ["above"], ["a32"], to=6), node("Mul", ["b32", "wrapped"], ["p"]),
-             node("Mul", ["a32", "x"], ["q"]), node("Add", ["p", "q"], ["ids"]), node("Gather", ["table", "ids"], ["e"], axis=0),
-             node("Transpose", ["e"], ["sequence"], perm=[1, 0, 2]), node("Shape", ["sequence"], ["shape"]),
-             node("Gather", ["shape", "first"], ["steps"], axis=0),
-             node("Loop", ["", "yes", "first", "h_zero", "steps", "kernel", "recurrent", "bias"],
-                  ["", "last", "", "", "", "", "all"], body=body),
-             node("Transpose", ["all"], ["y"], perm=[1, 0, 2]), node("Reshape", ["y", "flat"], ["lines"]),
-             node("MatMul", ["lines", "dense"], ["product"]), node("Gather", ["shape", "first"], ["t"], axis=0),
-             node("Unsqueeze", ["t", "axis0"], ["t1"]), node("Concat", ["unit1", "t1", "wide"], ["back"], axis=0),
-             node("Reshape", ["product", "back"], ["unbiased"]), node("Add", ["unbiased", "dense_bias"], ["y_logits"]),
-             node("Softmax", ["y_logits"], ["probabilities"], axis=-1)]
-    if masked:
-        outer.insert(9, node("Not", ["is_pad"], ["mask_"]))
-        outer.insert(9, node("Equal", ["x", "zero"], ["is_pad"]))
-        outer.insert(11, node("Transpose", ["mask_"], ["mask2"], perm=[1, 0]))
-        outer.insert(12, node("Unsqueeze", ["mask2", "last_axis"], ["mask"]))
-    constants = [numpy_helper.from_array(value, key) for key, value in weights.items()]
-    constants += [ints("first", 0), ints("flat", [-1, H]), ints("unit1", [1]), ints("wide", [V]), ints("axis0", [0]), ints("last_axis", [2]),
-                  numpy_helper.from_array(numpy.int32(V), "count"), numpy_helper.from_array(numpy.int32(0), "zero"),
-                  numpy_helper.from_array(numpy.array(True), "yes"),
-                  numpy_helper.from_array(numpy.zeros((1, H), numpy.float32), "h_zero")]
-    graph = helper.make_graph(outer, name, [of("x", TensorProto.INT32, ["unk_1", "unk_2"])],
-                              [of("probabilities", TensorProto.FLOAT, ["unk_3", "unk_4", V]),
-                               of("last", TensorProto.FLOAT, ["unk_5", H])], constants)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8)
-    onnx.checker.check_model(model)
-    x = random.integers(0, V, (1, T)).astype(numpy.int32)
-    # Its optimizer crashes on weights that a loop carries.
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    results = onnxruntime.InferenceSession(model.SerializeToString(), options).run(None, {"x": x})
-    save(name, model, {"x": x}, dict(zip(["probabilities", "last"], results)), "refused" if masked else "imports")
-
-
 if __name__ == "__main__":
     pytorch()
-    for kind in ["rnn", "gru_after", "gru_before"]:
-        loop(f"loop_{kind}", kind)
-    loop("refused_loop_masked", "gru_after", True)

@@ -37,6 +37,7 @@ mod certificate;
 pub mod encode;
 mod generate;
 pub mod image;
+mod level;
 mod sampler;
 mod say;
 mod score;
@@ -46,6 +47,7 @@ mod vocabulary;
 
 pub use generate::{Generator, Settings, UnknownCharacter};
 pub use image::{Cell, Image, ImageError, Layer, Provenance};
+pub use level::Level;
 pub use pipsqueak_kernels::kernel::name as kernel;
 pub use pipsqueak_kernels::{activation, fixed};
 pub use rand_pcg::Pcg32;

@@ -1,14 +1,17 @@
 //! Writes images; for the host, behind the feature `encode`.
 
 use crate::image::{
-    Cell, HEADER_LEN, Image, ImageError, Layer, MAGIC, Metadata, Provenance, VERSION, checksum,
+    Activation, Cell, Dense, HEADER_LEN, Image, ImageError, Input, Layer, MAGIC, Metadata, Network,
+    Normalization, Provenance, Reads, Recurrent, Specials, Start, StartFrom, VERSION,
+    VocabularyShape, checksum,
 };
+use crate::level::Level;
 use crate::selftest;
 use crate::state::State;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
-use pipsqueak_kernels::cell::Gru;
+use pipsqueak_kernels::cell::Shape;
 use pipsqueak_kernels::fixed::Scale;
 use pipsqueak_kernels::kernel::{ROWS, pack, padded};
 use pipsqueak_kernels::rows::{DENSE_QUADS, Panel, Record};
@@ -28,25 +31,60 @@ pub struct Rows {
     pub scale: Vec<Scale>,
 }
 
-/// A GRU layer's values; gates in the order z, r, h.
+/// A dense layer's values.
 #[derive(Clone, Debug, PartialEq)]
-pub struct GruParts {
+pub struct DenseParts {
+    /// Rows `[outputs][inputs]`; before tanh and sigmoid their outputs are Q4.11.
+    pub rows: Rows,
+    /// What they go through.
+    pub activation: Activation,
+    /// Fraction bits of the outputs: 15 after tanh and sigmoid.
+    pub bits: u8,
+}
+
+/// Where a state begins.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum StartParts {
+    /// At zero, or at what the caller sets.
+    #[default]
+    Zero,
+    /// At these numbers, `[H]`: a hidden state with 15 less its shift fraction bits, a cell state in Q8.23.
+    Constant(Vec<i32>),
+    /// At what dense layers, at least one, make of the feature vector.
+    Features(Vec<DenseParts>),
+    /// At a state of the encoder, through dense layers if there are any.
+    Encoder {
+        /// The encoder's layer.
+        layer: usize,
+        /// Whether it is the cell state, which enters dense layers as Q5.10.
+        cell: bool,
+        /// On the way.
+        dense: Vec<DenseParts>,
+    },
+}
+
+/// A recurrent layer's values. Gates stand in the order `z, r, h` of a GRU and `i, o, f, c` of an LSTM.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerParts {
     /// Cell and units.
     pub layer: Layer,
-    /// Rows `[H][joint columns]` of each gate; the candidate's over the state alone when the reset gate comes after.
-    pub gates: [Rows; 3],
-    /// Over a token table, its factors, `[3][H]`.
+    /// The hidden state has 15 less this many fraction bits.
+    pub shift: u8,
+    /// Rows `[H][joint columns]` of each gate; the candidate's of a GRU whose reset gate comes after over the state alone,
+    /// and then, over a vector, the candidate's input rows, `[H][inputs]`, as one gate more.
+    pub gates: Vec<Rows>,
+    /// Over a token table, its factors, `[gates][H]`.
     pub factors: Vec<i32>,
     /// The candidate's input bias, `[H]` in Q5.26: over a token table with the reset gate after.
     pub candidate_bias: Vec<i32>,
-    /// The candidate's input rows, `[H][inputs]`: over a vector with the reset gate after.
-    pub candidate: Rows,
+    /// Where the hidden state begins, and the cell state.
+    pub starts: [StartParts; 2],
 }
 
-/// What a token feeds to the first layer.
+/// What a network is fed.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Input {
-    /// `[V][3][H]`: what it adds to each gate, over the layer's factors.
+pub enum InputParts {
+    /// `[V][gates][H]`: what a token adds to each gate, over the layer's factors.
     Table(Vec<i8>),
     /// `[V][E]`
     Embedding {
@@ -55,23 +93,65 @@ pub enum Input {
         /// In 1/128 of each column's scale.
         values: Vec<i8>,
     },
+    /// A token's row of the last dense layer of the head, which has V of them.
+    Tied {
+        /// The smallest shift of such a row.
+        shift: u8,
+    },
+    /// A vector; an element is below 2^channel.
+    Vectors(Vec<i8>),
+    /// The feature vector after the dense layers, at each of so many steps.
+    Features {
+        /// T
+        steps: u16,
+    },
+}
+
+/// A network's values.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NetworkParts {
+    /// What it is fed.
+    pub input: InputParts,
+    /// Tokens, V, or elements of a vector.
+    pub count: usize,
+    /// The channels of the feature vector; empty where there is none.
+    pub features: Vec<i8>,
+    /// What an input vector goes through.
+    pub dense: Vec<DenseParts>,
+    /// The recurrent layers, from the input on.
+    pub layers: Vec<LayerParts>,
+    /// The head: none where the last hidden state itself is the output.
+    pub head: Vec<DenseParts>,
+    /// At which steps it is read.
+    pub reads: Reads,
+    /// What its outputs go through afterwards.
+    pub normalization: Normalization,
+}
+
+/// A vocabulary's values.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct VocabularyParts {
+    /// What the tokens are.
+    pub level: Level,
+    /// Their texts, and names of special ones. None where there is no vocabulary; at [`Level::Bytes`] they count alone.
+    pub tokens: Vec<String>,
+    /// The token that a text without a prompt begins after.
+    pub start: u16,
+    /// Tokens that stand for no text.
+    pub specials: Specials,
 }
 
 /// All that an image holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parts<'a> {
-    /// The tokens' texts.
-    pub tokens: Vec<String>,
-    /// The token that a text without a prompt begins after.
-    pub start: u16,
-    /// What a token feeds to the first layer.
-    pub input: Input,
-    /// The layers, from the input on.
-    pub layers: Vec<GruParts>,
-    /// Rows `[V][H]`.
-    pub head: Rows,
-    /// Fraction bits of a logit.
-    pub logit_bits: u8,
+    /// Of what goes in, where that is something else than what comes out; and of what comes out.
+    pub vocabularies: [VocabularyParts; 2],
+    /// The most tokens of a text; 0: no limit.
+    pub limit: u16,
+    /// The network, or an encoder and its decoder.
+    pub networks: Vec<NetworkParts>,
+    /// Names of the graph's arrays, for the host.
+    pub interface: Vec<u8>,
     /// Where the network comes from.
     pub provenance: Provenance<'a>,
 }
@@ -105,61 +185,75 @@ impl Parts<'static> {
             }
         };
         let mut inputs = embedding;
-        let layers: Vec<GruParts> = layers
+        let layers: Vec<LayerParts> = layers
             .iter()
             .map(|&layer| {
                 let units = usize::from(layer.hidden);
                 let after = layer.cell == Cell::GruResetAfter;
-                let joint = if inputs == 0 {
+                let table = inputs == 0;
+                let joint = if table {
                     vec![units]
                 } else {
                     vec![inputs, units]
                 };
-                let own = if after { vec![units] } else { joint.clone() };
-                let gates = [rows(units, &joint), rows(units, &joint), rows(units, &own)];
-                let candidate = if after && inputs > 0 {
-                    rows(units, &[inputs])
-                } else {
-                    Rows::default()
-                };
-                let table = inputs == 0;
+                let count = layer.cell.gates();
+                let mut gates: Vec<Rows> = (0..count)
+                    .map(|gate| match gate {
+                        2 if after => rows(units, &[units]),
+                        _ => rows(units, &joint),
+                    })
+                    .collect();
+                if after && !table {
+                    gates.push(rows(units, &[inputs]));
+                }
                 inputs = units;
-                GruParts {
+                LayerParts {
                     layer,
+                    shift: 0,
                     gates,
-                    factors: if table {
-                        vec![1 << 16; 3 * units]
-                    } else {
-                        Vec::new()
-                    },
-                    candidate_bias: if table && after {
-                        vec![1 << 20; units]
-                    } else {
-                        Vec::new()
-                    },
-                    candidate,
+                    factors: vec![1 << 16; if table { count * units } else { 0 }],
+                    candidate_bias: vec![1 << 20; if table && after { units } else { 0 }],
+                    starts: Default::default(),
                 }
             })
             .collect();
-        let head = rows(tokens, &[inputs]);
+        let head = DenseParts {
+            rows: rows(tokens, &[inputs]),
+            activation: Activation::Linear,
+            bits: 9,
+        };
         let mut values = |count: usize| (0..count).map(|_| below(127) as i8).collect();
         let input = match (embedding, layers.first()) {
-            (0, Some(first)) => Input::Table(values(tokens * 3 * usize::from(first.layer.hidden))),
-            (columns, _) => Input::Embedding {
+            (0, Some(first)) => {
+                let rows = first.layer.cell.gates() * usize::from(first.layer.hidden);
+                InputParts::Table(values(tokens * rows))
+            }
+            (columns, _) => InputParts::Embedding {
                 columns,
                 values: values(tokens * columns),
             },
         };
-        Self {
+        let vocabulary = VocabularyParts {
             tokens: (0..tokens as u32)
                 .filter_map(character)
                 .map(String::from)
                 .collect(),
-            start: 0,
-            input,
-            layers,
-            head,
-            logit_bits: 9,
+            ..VocabularyParts::default()
+        };
+        Self {
+            vocabularies: [VocabularyParts::default(), vocabulary],
+            limit: 0,
+            networks: vec![NetworkParts {
+                input,
+                count: tokens,
+                features: Vec::new(),
+                dense: Vec::new(),
+                layers,
+                head: vec![head],
+                reads: Reads::EveryStep,
+                normalization: Normalization::None,
+            }],
+            interface: Vec::new(),
             provenance: Provenance {
                 corpus: "none",
                 split: "untrained",
@@ -201,100 +295,126 @@ impl core::error::Error for EncodeError {}
 /// If the parts do not fit together or do not fit an image.
 ///
 /// # Panics
-/// If a token table, embedding or matrix does not have the length that its shape says.
+/// If a layer has too few gates, or a token table, embedding or matrix does not have the length that its shape says.
 pub fn encode(parts: &Parts) -> Result<Vec<u32>, EncodeError> {
-    let text: String = parts.tokens.concat();
-    let mut layers = heapless::Vec::new();
-    for gru in &parts.layers {
-        layers.push(gru.layer).map_err(|_| EncodeError::Metadata)?;
-    }
-    let metadata = Metadata {
-        tokens: u16::try_from(parts.tokens.len()).map_err(|_| EncodeError::Metadata)?,
-        text_len: text.len() as u32,
-        start: parts.start,
-        embedding: match parts.input {
-            Input::Table(_) => 0,
-            Input::Embedding { columns, .. } => u16::try_from(columns).unwrap_or(u16::MAX),
-        },
-        layers,
-        logit_bits: parts.logit_bits,
-    };
+    let metadata = metadata(parts)?;
     let mut buffer = [0; 1024];
-    let metadata = postcard::to_slice(&(metadata, parts.provenance), &mut buffer)
-        .map_err(|_| EncodeError::Metadata)?;
+    let mut bytes: Vec<u8> = Vec::new();
+    for number in metadata.numbers() {
+        let number = postcard::to_slice(&number, &mut buffer).map_err(|_| EncodeError::Metadata)?;
+        bytes.extend_from_slice(number);
+    }
+    let provenance = postcard::to_slice(&parts.provenance, &mut buffer);
+    bytes.extend_from_slice(provenance.map_err(|_| EncodeError::Metadata)?);
+    let metadata_len = u16::try_from(bytes.len()).map_err(|_| EncodeError::Metadata)?;
 
     let mut out = Writer(vec![0; HEADER_LEN]);
-    out.section(metadata);
-    let mut offset = 0;
-    let ends = parts.tokens.iter().map(|token| {
-        offset += token.len() as u32;
-        offset
-    });
-    out.words(core::iter::once(0u32).chain(ends));
-    let mut sorted: Vec<u16> = (0..parts.tokens.len() as u16).collect();
-    sorted.sort_by_key(|&id| parts.tokens[usize::from(id)].as_bytes());
-    out.section(bytemuck::cast_slice(&sorted));
-    out.section(text.as_bytes());
-    match &parts.input {
-        Input::Table(values) => {
-            let units = parts
-                .layers
-                .first()
-                .map_or(1, |gru| gru.layer.hidden.into());
-            for token in values.chunks_exact(3 * units) {
-                out.section(bytemuck::cast_slice(&interleaved(token, units)));
-            }
-        }
-        Input::Embedding { columns, values } => {
-            for token in values.chunks_exact(*columns) {
-                out.section(bytemuck::cast_slice(token));
-            }
-        }
+    out.section(&bytes);
+    for vocabulary in &parts.vocabularies {
+        out.vocabulary(vocabulary);
     }
-    for gru in &parts.layers {
-        let [z, r, h] = &gru.gates;
-        let gates = [z, r, h, &gru.candidate].map(|rows| rows.quads());
-        let shape = Gru {
-            reset_after: gru.layer.cell == Cell::GruResetAfter,
-            // Whether there is an input vector is all that the panels depend on.
-            inputs: usize::from(gru.factors.is_empty()),
-            units: gru.layer.hidden.into(),
-        };
-        let mut first = 0;
-        for run in shape.runs() {
-            let mut after = first;
-            for block in 0..gates[0].len() {
-                after = first;
-                for panel in *run {
-                    let end = after + panel.gates.len();
-                    out.panel(panel, &gates[after..end], gru, after, block);
-                    after = end;
-                }
-            }
-            first = after;
-        }
+    for network in &parts.networks {
+        out.network(network);
     }
-    for panel in parts.head.quads().chunks(DENSE_QUADS) {
-        for quad in panel {
-            out.words(quad.record);
-        }
-        for quad in panel {
-            out.words(quad.weights.iter().copied());
-        }
-    }
+    out.section(&parts.interface);
 
     let Writer(mut image) = out;
     let length = image.len() as u32;
     image[0..4].copy_from_slice(&MAGIC);
     image[8..10].copy_from_slice(&VERSION.to_le_bytes());
-    image[10..12].copy_from_slice(&(metadata.len() as u16).to_le_bytes());
+    image[10..12].copy_from_slice(&metadata_len.to_le_bytes());
     image[12..16].copy_from_slice(&length.to_le_bytes());
     seal(&mut image);
     let mut words = aligned(&image);
-    let digest = digest(bytes(&words)).map_err(EncodeError::Refused)?;
+    let digest = digest(self::bytes(&words)).map_err(EncodeError::Refused)?;
     words[DIGEST_WORD] = digest.to_le();
     seal(bytemuck::cast_slice_mut(&mut words));
     Ok(words)
+}
+
+/// The metadata of `parts`.
+fn metadata(parts: &Parts) -> Result<Metadata, EncodeError> {
+    let half = |n: usize| u16::try_from(n).map_err(|_| EncodeError::Metadata);
+    let byte = |n: usize| u8::try_from(n).map_err(|_| EncodeError::Metadata);
+    let mut metadata = Metadata {
+        limit: parts.limit,
+        interface_len: parts.interface.len() as u32,
+        ..Metadata::default()
+    };
+    for (shape, from) in metadata.vocabularies.iter_mut().zip(&parts.vocabularies) {
+        let text = |token: &String| token.len() as u32;
+        *shape = VocabularyShape {
+            level: from.level,
+            tokens: half(from.tokens.len())?,
+            text_len: match from.level {
+                Level::Bytes => 0,
+                _ => from.tokens.iter().map(text).sum(),
+            },
+            start: from.start,
+            specials: from.specials,
+        };
+    }
+    let dense_of = |metadata: &mut Metadata, list: &[DenseParts]| -> Result<u8, EncodeError> {
+        for dense in list {
+            let dense = Dense {
+                outputs: half(dense.rows.bias.len())?,
+                activation: dense.activation,
+                bits: dense.bits,
+            };
+            let pushed = metadata.dense.push(dense);
+            pushed.map_err(|_| EncodeError::Metadata)?;
+        }
+        byte(list.len())
+    };
+    for from in &parts.networks {
+        let input = match &from.input {
+            InputParts::Table(_) => Input::Table,
+            InputParts::Embedding { columns, .. } => {
+                Input::Embedding(u16::try_from(*columns).unwrap_or(u16::MAX))
+            }
+            InputParts::Tied { shift } => Input::Tied { shift: *shift },
+            InputParts::Vectors(_) => Input::Vectors,
+            InputParts::Features { steps } => Input::Features { steps: *steps },
+        };
+        let mut network = Network {
+            input,
+            count: half(from.count)?,
+            features: half(from.features.len())?,
+            dense: dense_of(&mut metadata, &from.dense)?,
+            layers: byte(from.layers.len())?,
+            head: 0,
+            reads: from.reads,
+            normalization: from.normalization,
+        };
+        for layer in &from.layers {
+            let mut starts = [Start::default(); 2];
+            for (start, from) in starts.iter_mut().zip(&layer.starts) {
+                *start = match from {
+                    StartParts::Zero => Start::default(),
+                    StartParts::Constant(_) => Start::new(StartFrom::Constant, 0),
+                    StartParts::Features(dense) => {
+                        Start::new(StartFrom::Features, dense_of(&mut metadata, dense)?)
+                    }
+                    StartParts::Encoder { layer, cell, dense } => {
+                        let (layer, cell) = (*layer, *cell);
+                        let from = StartFrom::Encoder { layer, cell };
+                        Start::new(from, dense_of(&mut metadata, dense)?)
+                    }
+                };
+            }
+            let recurrent = Recurrent {
+                layer: layer.layer,
+                shift: layer.shift,
+                starts,
+            };
+            let pushed = metadata.layers.push(recurrent);
+            pushed.map_err(|_| EncodeError::Metadata)?;
+        }
+        network.head = dense_of(&mut metadata, &from.head)?;
+        let pushed = metadata.networks.push(network);
+        pushed.map_err(|_| EncodeError::Metadata)?;
+    }
+    Ok(metadata)
 }
 
 /// The word of the header with the digest.
@@ -342,24 +462,132 @@ impl Writer {
         self.0.extend(words.flat_map(u32::to_le_bytes));
     }
 
+    fn vocabulary(&mut self, vocabulary: &VocabularyParts) {
+        let VocabularyParts {
+            level,
+            tokens,
+            specials,
+            ..
+        } = vocabulary;
+        if tokens.is_empty() || *level == Level::Bytes {
+            return;
+        }
+        let mut offset = 0;
+        let ends = tokens.iter().map(|token| {
+            offset += token.len() as u32;
+            offset
+        });
+        self.words(core::iter::once(0u32).chain(ends));
+        let ids = 0..tokens.len() as u16;
+        let mut sorted: Vec<u16> = ids.filter(|&id| !specials.is(id)).collect();
+        sorted.sort_by_key(|&id| tokens[usize::from(id)].as_bytes());
+        self.section(bytemuck::cast_slice(&sorted));
+        self.section(tokens.concat().as_bytes());
+    }
+
+    fn network(&mut self, network: &NetworkParts) {
+        match &network.input {
+            InputParts::Table(values) => {
+                let first = network.layers.first().map(|first| first.layer);
+                let units = first.map_or(1, |layer| usize::from(layer.hidden));
+                let rows = first.map_or(1, |layer| layer.cell.gates() * units);
+                for token in values.chunks_exact(rows) {
+                    self.section(bytemuck::cast_slice(&interleaved(token, units)));
+                }
+            }
+            InputParts::Embedding { columns, values } => {
+                for token in values.chunks_exact(*columns) {
+                    self.section(bytemuck::cast_slice(token));
+                }
+            }
+            InputParts::Vectors(channels) => self.section(bytemuck::cast_slice(channels)),
+            InputParts::Tied { .. } | InputParts::Features { .. } => {}
+        }
+        self.section(bytemuck::cast_slice(&network.features));
+        self.dense(&network.dense);
+        let vector = !matches!(network.input, InputParts::Table(_));
+        for (index, layer) in network.layers.iter().enumerate() {
+            self.layer(layer, vector || index > 0);
+        }
+        for layer in &network.layers {
+            let units = padded(layer.layer.hidden.into());
+            for (index, start) in layer.starts.iter().enumerate() {
+                match start {
+                    StartParts::Zero => {}
+                    StartParts::Constant(values) => {
+                        let mut values = values.clone();
+                        values.resize(units, 0);
+                        if index == 0 {
+                            let halves: Vec<i16> = values.iter().map(|&v| v as i16).collect();
+                            self.section(bytemuck::cast_slice(&halves));
+                        } else {
+                            self.section(bytemuck::cast_slice(&values));
+                        }
+                    }
+                    StartParts::Features(dense) | StartParts::Encoder { dense, .. } => {
+                        self.dense(dense);
+                    }
+                }
+            }
+        }
+        self.dense(&network.head);
+    }
+
+    fn dense(&mut self, list: &[DenseParts]) {
+        for dense in list {
+            for panel in dense.rows.quads().chunks(DENSE_QUADS) {
+                for quad in panel {
+                    self.words(quad.record);
+                }
+                for quad in panel {
+                    self.words(quad.weights.iter().copied());
+                }
+            }
+        }
+    }
+
+    fn layer(&mut self, layer: &LayerParts, vector: bool) {
+        let gates: Vec<Vec<Quad>> = layer.gates.iter().map(Rows::quads).collect();
+        let shape = Shape {
+            cell: layer.layer.cell,
+            // Whether there is an input vector is all that the panels depend on.
+            inputs: usize::from(vector),
+            units: layer.layer.hidden.into(),
+            shift: 0,
+        };
+        let mut first = 0;
+        for run in shape.runs() {
+            let mut after = first;
+            for block in 0..gates[0].len() {
+                after = first;
+                for panel in *run {
+                    let end = after + panel.gates.len();
+                    self.panel(panel, &gates[after..end], layer, after, block);
+                    after = end;
+                }
+            }
+            first = after;
+        }
+    }
+
     /// The records of a block's panel, then its weights.
     /// `gates` are its own, of which the first is the layer's gate `first`.
     fn panel(
         &mut self,
         panel: &Panel,
         gates: &[Vec<Quad>],
-        gru: &GruParts,
+        from: &LayerParts,
         first: usize,
         block: usize,
     ) {
-        let units = usize::from(gru.layer.hidden);
+        let units = usize::from(from.layer.hidden);
         for (index, (quads, &record)) in gates.iter().zip(panel.gates).enumerate() {
             self.words(quads[block].record);
             if record == Record::Candidate {
-                self.words(quad(&gru.candidate_bias, block));
+                self.words(quad(&from.candidate_bias, block));
             }
             if record != Record::Plain {
-                let factors = &gru.factors[(first + index) * units..][..units];
+                let factors = &from.factors[(first + index) * units..][..units];
                 self.words(quad(factors, block));
             }
         }

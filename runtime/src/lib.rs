@@ -14,8 +14,8 @@
 //! let mut workspace = [0; 64];
 //! let mut generator = Generator::new(&image, &mut workspace, Settings::default()).unwrap();
 //! generator.prompt("ab").unwrap();
-//! let text: String = generator.take(20).collect();
-//! assert_eq!(text.chars().count(), 20);
+//! let text: Vec<u8> = generator.take(20).flatten().copied().collect();
+//! assert_eq!(text.len(), 20);
 //! # Ok::<(), pipsqueak::ImageError>(())
 //! ```
 //!
@@ -54,7 +54,7 @@ pub use rand_pcg::Pcg32;
 pub use sampler::{Sampler, Temperature, TemperatureError};
 pub use say::{Part, Say};
 pub use score::surprise;
-pub use state::{State, WorkspaceError};
+pub use state::{Feed, State, WorkspaceError};
 pub use vocabulary::Vocabulary;
 
 /// Bytes of RAM of a parsed [`Image`] on a 32-bit board.

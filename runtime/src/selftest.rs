@@ -16,9 +16,9 @@
 //! # Ok::<(), pipsqueak::ImageError>(())
 //! ```
 
-use crate::image::{PanelWords, crc};
+use crate::image::{Input, PanelWords, crc};
 use crate::say::{Part, Say, display};
-use crate::state::State;
+use crate::state::{Feed, State};
 use pipsqueak_kernels::kernel::{Operand, ROWS};
 use pipsqueak_kernels::rows::MOST_GATES;
 #[cfg(feature = "thorough")]
@@ -38,19 +38,56 @@ pub const STRIDE: u32 = 7919;
 /// rotates it left by one bit and adds, bit by bit modulo 2, the CRC-32 (ISO-HDLC) of all logits in the order of the
 /// tokens, as little-endian i16.
 ///
+/// An encoder first reads its own such sequence; vectors that go in are pseudo-random numbers of the whole range of i16.
+///
 /// It is [`Image::digest`](crate::Image::digest) wherever the image is the exported one and the core computes as the
 /// exporting one did. Of a token table or an embedding only the rows of these tokens take part, and a change that rounding
 /// hides is not seen. Leaves the state at zero.
 pub fn digest(state: &mut State) -> u32 {
     state.reset();
-    let tokens = (state.image().vocabulary().len() as u32).max(1);
-    let digest = (0..STEPS).fold(0u32, |digest, i| {
-        state.step((i * STRIDE % tokens) as u16);
-        digest.rotate_left(1) ^ crc(bytemuck::cast_slice(state.logits()))
-    });
+    let image = state.image();
+    let mut vector = [0; VECTOR];
+    // A linear congruential generator, as in `kernel`.
+    let mut random = 0u32;
+    let mut fill = |vector: &mut [i16]| {
+        vector.fill_with(|| {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (random >> 16) as i16
+        });
+    };
+    fill(&mut vector);
+    state.features(&vector);
+    let mut digest = 0u32;
+    for index in 0..image.networks() {
+        let last = index == image.main();
+        if last {
+            state.hand_over();
+        }
+        let tokens = image
+            .network(index)
+            .map_or(1, |n| u32::from(n.count))
+            .max(1);
+        for i in 0..STEPS {
+            match image.network(index).map(|network| network.input) {
+                Some(Input::Vectors) => {
+                    fill(&mut vector);
+                    state.feed(index, Feed::Vector(&vector));
+                }
+                Some(Input::Features { .. }) => state.feed(index, Feed::Again),
+                _ => state.feed(index, Feed::Token((i * STRIDE % tokens) as u16)),
+            }
+            if last {
+                let outputs = crc(bytemuck::cast_slice(state.logits()));
+                digest = digest.rotate_left(1) ^ outputs;
+            }
+        }
+    }
     state.reset();
     digest
 }
+
+/// Elements that [`digest`] fills of a vector that goes in; the rest is zero.
+const VECTOR: usize = 64;
 
 /// How much [`kernel`] compares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,9 +151,10 @@ pub fn kernel(state: &mut State, extent: Extent) -> Result<usize, Mismatch> {
         random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (random >> 16) as i16
     });
-    let mut compared = 0;
+    let (mut compared, mut last) = (0, 0);
     let mut different = None;
     image.panels(&mut |panel| {
+        last = panel.layer;
         if extent == Extent::All || panel.row == 0 {
             match compare(panel, memory, extent) {
                 Ok(weights) => compared += weights,
@@ -127,7 +165,7 @@ pub fn kernel(state: &mut State, extent: Extent) -> Result<usize, Mismatch> {
     });
     #[cfg(feature = "thorough")]
     if different.is_none() && extent == Extent::All {
-        different = compare_draw(memory, image.layers().len() as u32 + 1).err();
+        different = compare_draw(memory, u32::from(last) + 1).err();
     }
     state.reset();
     different.map_or(Ok(compared), Err)

@@ -1,32 +1,71 @@
-//! The hidden state and the step of a whole network.
+//! The states of networks, and the step.
 
-use crate::image::Image;
+use crate::image::{CELL_SHIFT, Dense, Image, Input, Reads, Recurrent, Start, StartFrom};
 use crate::say::{Part, Say, display};
-use pipsqueak_kernels::kernel::padded;
-use pipsqueak_kernels::rows::dense;
+use pipsqueak_kernels::fixed::Scale;
+use pipsqueak_kernels::fixed::saturate;
+use pipsqueak_kernels::kernel::{ROWS, each_weight, padded};
+use pipsqueak_kernels::rows::{DENSE_QUADS, Record, dense, dense_words};
 
-/// Where things stand in a workspace, in i16 elements: `[embedded token][state of each layer][scratch]`.
+/// Where things stand in a workspace, in i16 elements.
 ///
-/// A layer's input stands right before its state, so the two are one vector.
+/// Each network in turn has `[what comes in][hidden state of each layer][cell states][sum of the top]`, the last two in i32;
+/// then comes scratch for all. A layer's input stands right before its state, so the two are one vector.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
-    /// End of the states.
-    scratch: usize,
-    /// End of the scratch, which serves the steps in turn and then the logits.
-    pub len: usize,
+    /// Where each network ends, the last one before the scratch.
+    ends: [usize; 2],
+    /// Where each network's cell states begin.
+    cells: [usize; 2],
+    /// End of the scratch, which serves the steps in turn and then the outputs.
+    len: usize,
 }
 
 impl Plan {
     pub(crate) fn new(image: &Image) -> Self {
-        let mut scratch = padded(image.embedding());
-        let mut largest = padded(image.vocabulary().len());
-        for gru in image.shapes() {
-            scratch += gru.units;
-            largest = largest.max(gru.scratch());
+        let mut plan = Self {
+            ends: [0; 2],
+            cells: [0; 2],
+            len: 0,
+        };
+        let (mut end, mut scratch) = (0, 0);
+        for index in 0..image.networks() {
+            let mut width = image.width(index);
+            end += width;
+            let (mut top, mut cells) = (width, 0);
+            for recurrent in image.layers(index) {
+                let shape = recurrent.shape(width);
+                scratch = scratch.max(shape.scratch());
+                (width, top) = (shape.units, shape.units);
+                end += shape.units;
+                cells += shape.cell_state();
+            }
+            let network = image.network(index);
+            // A chain of dense layers keeps all that comes out of them, and what goes into the first.
+            let outputs = |dense: &[Dense]| -> usize {
+                dense.iter().map(|dense| padded(dense.outputs.into())).sum()
+            };
+            let features = network.map_or(0, |network| padded(network.features.into()));
+            let longest = image.raw_width(index).max(features).max(top);
+            scratch = scratch.max(longest + outputs(image.dense(index)));
+            if network.is_some_and(|network| network.reads == Reads::Mean) {
+                cells += top;
+            }
+            let (Some(start), Some(ended)) = (plan.cells.get_mut(index), plan.ends.get_mut(index))
+            else {
+                break;
+            };
+            *start = end;
+            end += 2 * cells;
+            *ended = end;
         }
-        Self {
-            scratch,
-            len: scratch + largest,
-        }
+        plan.len = end + scratch;
+        plan
+    }
+
+    /// 32-bit words of all.
+    pub(crate) fn words(&self) -> usize {
+        self.len.div_ceil(2)
     }
 }
 
@@ -58,30 +97,56 @@ impl core::fmt::Display for WorkspaceError {
 
 impl core::error::Error for WorkspaceError {}
 
-/// The hidden states of a network that runs: zero at the start.
+/// Fraction bits of a cell state.
+const CELL_BITS: u32 = 23;
+
+/// What a network is fed at a step.
+#[derive(Clone, Copy, Debug)]
+pub enum Feed<'x> {
+    /// A token; token 0 in place of one that is not there.
+    Token(u16),
+    /// A vector in Q15 of its [channels](Image::channels); zeros in place of what is missing.
+    Vector(&'x [i16]),
+    /// What was made of the feature vector at the start.
+    Again,
+}
+
+/// One network's part of a workspace.
+struct Memory<'w> {
+    /// What comes in, and the hidden states.
+    hidden: &'w mut [i16],
+    /// Cell states, and the sum of the top.
+    cells: &'w mut [i32],
+    scratch: &'w mut [i16],
+}
+
+/// The states of an image's networks as they run: at their starts in the beginning.
 #[derive(Debug)]
 pub struct State<'i, 'w> {
     image: &'i Image<'i>,
-    /// As [`Plan`] lays it out.
     memory: &'w mut [i16],
-    scratch: usize,
+    plan: Plan,
+    /// Steps of the network whose head reads their mean.
+    steps: u32,
 }
 
 impl<'i, 'w> State<'i, 'w> {
-    /// A state of zeros in `workspace`, of which it uses the first [`Image::workspace_len`] words.
+    /// A state in `workspace`, of which it uses the first [`Image::workspace_len`] words.
     ///
     /// # Errors
     /// If there are fewer.
     pub fn new(image: &'i Image<'i>, workspace: &'w mut [u32]) -> Result<Self, WorkspaceError> {
+        let plan = Plan::new(image);
         let error = WorkspaceError {
-            needed: image.workspace_len(),
+            needed: plan.words(),
             found: workspace.len(),
         };
         let memory = workspace.get_mut(..error.needed).ok_or(error)?;
         let mut state = Self {
             image,
             memory: bytemuck::cast_slice_mut(memory),
-            scratch: Plan::new(image).scratch,
+            plan,
+            steps: 0,
         };
         state.reset();
         Ok(state)
@@ -97,67 +162,495 @@ impl<'i, 'w> State<'i, 'w> {
         self.memory
     }
 
-    /// Sets every state to zero.
+    fn part(&mut self, index: usize) -> Memory<'_> {
+        let plan = self.plan;
+        let of = |all: [usize; 2], index: usize| all.get(index).copied().unwrap_or_default();
+        let start = index
+            .checked_sub(1)
+            .map_or(0, |before| of(plan.ends, before));
+        let last = of(plan.ends, self.image.main());
+        let (states, scratch) = self.memory.split_at_mut_checked(last).unwrap_or_default();
+        let states = states
+            .get_mut(start..of(plan.ends, index))
+            .unwrap_or_default();
+        let hidden = of(plan.cells, index).saturating_sub(start);
+        let (hidden, cells) = states.split_at_mut_checked(hidden).unwrap_or_default();
+        let cells = bytemuck::try_cast_slice_mut(cells).unwrap_or_default();
+        Memory {
+            hidden,
+            cells,
+            scratch,
+        }
+    }
+
+    /// Sets every state to its start: zero, or what the image says. What is made of features or of an encoder is zero.
     pub fn reset(&mut self) {
         self.memory.fill(0);
+        self.steps = 0;
+        for index in 0..self.image.networks() {
+            self.start(index, StartFrom::Constant);
+        }
     }
 
-    /// Feeds `token` to every layer; token 0 in place of one that is not in the vocabulary.
+    /// Sets the starts that are made of the feature vector, and the input that is: Q15 of its
+    /// [channels](Image::feature_channels), zeros in place of what is missing. [`reset`](Self::reset) comes before.
+    pub fn features(&mut self, features: &[i16]) {
+        for index in 0..self.image.networks() {
+            let width = self.image.feature_channels(index).len();
+            let part = self.part(index);
+            let raw = part.scratch.get_mut(..padded(width)).unwrap_or_default();
+            raw.fill(0);
+            copy(
+                features
+                    .get(..features.len().min(width))
+                    .unwrap_or_default(),
+                raw,
+            );
+            self.start(index, StartFrom::Features);
+            self.input_of_features(index);
+        }
+    }
+
+    /// Sets the starts of the last network that are made of the encoder's states.
+    pub fn hand_over(&mut self) {
+        self.start(
+            self.image.main(),
+            StartFrom::Encoder {
+                layer: 0,
+                cell: false,
+            },
+        );
+    }
+
+    /// Feeds the last network `token`.
     pub fn step(&mut self, token: u16) {
-        let row = self.image.token_row(token);
-        let (states, scratch) = self
-            .memory
-            .split_at_mut_checked(self.scratch)
-            .unwrap_or_default();
-        if self.image.embedding() > 0 {
-            // Full scale in 1/128 of a column's scale: Q15.
-            for (to, &from) in states.iter_mut().zip(row) {
-                *to = i16::from(from) << 8;
-            }
-        }
-        let mut rows = self.image.rows();
-        let mut start = 0;
-        for gru in self.image.shapes() {
-            let words = rows.split_off(..gru.words()).unwrap_or_default();
-            let end = start + gru.inputs + gru.units;
-            if let Some(joint) = states.get_mut(start..end) {
-                gru.step(words, row, joint, scratch);
-            }
-            start += gru.inputs;
-        }
+        self.feed(self.image.main(), Feed::Token(token));
     }
 
-    /// The state of layer `layer`, Q15; nothing for one that is not there.
-    pub fn hidden(&self, layer: usize) -> &[i16] {
-        let before = |n: usize| -> usize {
-            self.image
-                .layers()
-                .iter()
-                .take(n)
-                .map(|l| padded(l.hidden.into()))
-                .sum()
+    /// Feeds network `index`: all its layers step.
+    pub fn feed(&mut self, index: usize, feed: Feed) {
+        let image = self.image;
+        let Some(network) = image.network(index) else {
+            return;
         };
-        let start = padded(self.image.embedding()) + before(layer);
-        let units = self
-            .image
-            .layers()
-            .get(layer)
-            .map_or(0, |l| usize::from(l.hidden));
-        self.memory.get(start..start + units).unwrap_or_default()
+        let width = image.width(index);
+        let Memory {
+            hidden,
+            cells,
+            scratch,
+        } = self.part(index);
+        let x = hidden.get_mut(..width).unwrap_or_default();
+        let mut rows = image.rows(index);
+        let mut row: &[i8] = &[];
+        match (network.input, feed) {
+            (Input::Table, Feed::Token(token)) => row = image.token_row(index, token),
+            (Input::Embedding(_), Feed::Token(token)) => {
+                // Full scale in 1/128 of a column's scale: Q15.
+                for (to, &from) in x.iter_mut().zip(image.token_row(index, token)) {
+                    *to = i16::from(from) << 8;
+                }
+            }
+            (Input::Tied { shift }, Feed::Token(token)) => tied(image, index, token, shift, x),
+            (Input::Vectors, Feed::Vector(vector)) => {
+                let (raw, free) = scratch
+                    .split_at_mut_checked(image.raw_width(index))
+                    .unwrap_or_default();
+                raw.fill(0);
+                let known = vector.len().min(network.count.into());
+                copy(vector.get(..known).unwrap_or_default(), raw);
+                let dense = image.dense(index).get(..network.dense.into());
+                copy(chain(dense.unwrap_or_default(), &mut rows, raw, free), x);
+            }
+            _ => {}
+        }
+        if !matches!(network.input, Input::Vectors) {
+            let dense = image.dense(index).get(..network.dense.into());
+            skip(dense.unwrap_or_default(), image.raw_width(index), &mut rows);
+        }
+        let mut inputs = width;
+        let (mut start, mut cells) = (0, cells);
+        for recurrent in image.layers(index) {
+            let shape = recurrent.shape(inputs);
+            let words = rows.split_off(..shape.words()).unwrap_or_default();
+            let (cell, others) = cells
+                .split_at_mut_checked(shape.cell_state())
+                .unwrap_or_default();
+            let end = start + shape.inputs + shape.units;
+            if let Some(joint) = hidden.get_mut(start..end) {
+                shape.step(words, row, joint, cell, scratch);
+            }
+            start += shape.inputs;
+            inputs = shape.units;
+            cells = others;
+        }
+        if network.reads == Reads::Mean {
+            let top = hidden.get(hidden.len().saturating_sub(inputs)..);
+            for (sum, &top) in cells.iter_mut().zip(top.unwrap_or_default()) {
+                *sum = sum.saturating_add(top.into());
+            }
+            self.steps = self.steps.saturating_add(1);
+        }
     }
 
-    /// Computes the logits of the last layer's state: V values with [`Image::logit_bits`] fraction bits.
-    /// They stand in the workspace until the next step.
-    pub fn logits(&mut self) -> &[i16] {
-        let (states, scratch) = self
-            .memory
-            .split_at_mut_checked(self.scratch)
-            .unwrap_or_default();
-        let tokens = self.image.vocabulary().len();
-        let (words, units) = self.image.head();
-        let top = states.get(states.len().saturating_sub(units)..);
-        let logits = scratch.get_mut(..padded(tokens)).unwrap_or_default();
-        dense(words, top.unwrap_or_default(), logits);
-        logits.get(..tokens).unwrap_or_default()
+    /// Where the hidden state and the cell state of a layer are in memory; both empty for a layer that is not there.
+    fn places(&self, index: usize, layer: usize) -> [core::ops::Range<usize>; 2] {
+        let base = index
+            .checked_sub(1)
+            .and_then(|before| self.plan.ends.get(before));
+        let mut hidden = base.copied().unwrap_or(0) + self.image.width(index);
+        let mut cell = self.plan.cells.get(index).copied().unwrap_or(0);
+        for (place, recurrent) in self.image.layers(index).iter().enumerate() {
+            let (units, cells) = (recurrent.units(), 2 * recurrent.shape(0).cell_state());
+            if place == layer {
+                return [hidden..hidden + units, cell..cell + cells];
+            }
+            (hidden, cell) = (hidden + units, cell + cells);
+        }
+        [0..0, 0..0]
     }
+
+    fn units(&self, index: usize, layer: usize) -> usize {
+        let layer = self.image.layers(index).get(layer);
+        layer.map_or(0, |l| l.layer.hidden.into())
+    }
+
+    /// The hidden state of layer `layer` of network `index`, with 15 less its shift fraction bits; nothing for one that is
+    /// not there.
+    pub fn hidden_of(&self, index: usize, layer: usize) -> &[i16] {
+        let [hidden, _] = self.places(index, layer);
+        let values = self.memory.get(hidden).unwrap_or_default();
+        values.get(..self.units(index, layer)).unwrap_or_default()
+    }
+
+    /// The cell state of layer `layer` of network `index`, Q8.23; nothing for one that has none.
+    pub fn cell_of(&self, index: usize, layer: usize) -> &[i32] {
+        let [_, cell] = self.places(index, layer);
+        let memory = self.memory.get(cell).unwrap_or_default();
+        let values: &[i32] = bytemuck::try_cast_slice(memory).unwrap_or_default();
+        values.get(..self.units(index, layer)).unwrap_or_default()
+    }
+
+    /// The state of layer `layer` of the last network.
+    pub fn hidden(&self, layer: usize) -> &[i16] {
+        self.hidden_of(self.image.main(), layer)
+    }
+
+    /// Sets the hidden state of layer `layer` of network `index`, in the format of [`hidden_of`](Self::hidden_of).
+    pub fn set_hidden(&mut self, index: usize, layer: usize, values: &[i16]) {
+        let [hidden, _] = self.places(index, layer);
+        copy(values, self.memory.get_mut(hidden).unwrap_or_default());
+    }
+
+    /// Sets the cell state of layer `layer` of network `index`, Q8.23.
+    pub fn set_cell(&mut self, index: usize, layer: usize, values: &[i32]) {
+        let [_, cell] = self.places(index, layer);
+        let values: &[i16] = bytemuck::cast_slice(values);
+        copy(values, self.memory.get_mut(cell).unwrap_or_default());
+    }
+
+    /// Computes what the head of the last network makes of the last step, or of all: [`Image::outputs`] values with
+    /// [`Image::logit_bits`] fraction bits. They stand in the workspace until the next step.
+    pub fn logits(&mut self) -> &mut [i16] {
+        self.outputs_of(self.image.main())
+    }
+
+    /// The same of network `index`.
+    pub fn outputs_of(&mut self, index: usize) -> &mut [i16] {
+        let image = self.image;
+        let (outputs, steps) = (image.outputs_of(index), self.steps);
+        let Some(network) = image.network(index) else {
+            return &mut [];
+        };
+        let units = image
+            .layers(index)
+            .last()
+            .map_or(image.width(index), Recurrent::units);
+        let Memory {
+            hidden,
+            cells,
+            scratch,
+        } = self.part(index);
+        let (_, top) = hidden
+            .split_at_mut_checked(hidden.len().saturating_sub(units))
+            .unwrap_or_default();
+        let (mean, free) = if network.reads == Reads::Mean {
+            let (mean, free) = scratch.split_at_mut_checked(units).unwrap_or_default();
+            let sums = cells
+                .get(cells.len().saturating_sub(units)..)
+                .unwrap_or_default();
+            for (mean, &sum) in mean.iter_mut().zip(sums) {
+                // Rounded to nearest, as far as an i32 goes.
+                let steps = steps.max(1) as i32;
+                let half = if sum < 0 { -(steps / 2) } else { steps / 2 };
+                *mean = saturate(sum.saturating_add(half) / steps);
+            }
+            (mean, free)
+        } else {
+            (top, scratch)
+        };
+        let list = image.dense(index);
+        let head = list
+            .get(list.len().saturating_sub(network.head.into())..)
+            .unwrap_or_default();
+        let mut words = image.head(index);
+        let made = match head.is_empty() {
+            true => mean,
+            false => chain(head, &mut words, mean, free),
+        };
+        made.get_mut(..outputs).unwrap_or_default()
+    }
+
+    /// Sets the starts of network `index` that are from where `from` is, whatever state of an encoder it names.
+    /// The feature vector stands at the beginning of the scratch.
+    fn start(&mut self, index: usize, from: StartFrom) {
+        let image = self.image;
+        let layers = image.layers(index);
+        let Some(network) = image.network(index) else {
+            return;
+        };
+        // The starts' words come after the layers'.
+        let mut rows = image.rows(index);
+        let (input, mut list) = image
+            .dense(index)
+            .split_at_checked(network.dense.into())
+            .unwrap_or_default();
+        skip(input, image.raw_width(index), &mut rows);
+        let mut inputs = image.width(index);
+        for recurrent in layers {
+            let shape = recurrent.shape(inputs);
+            rows = rows.get(shape.words()..).unwrap_or_default();
+            inputs = shape.units;
+        }
+        for (layer, recurrent) in layers.iter().enumerate() {
+            for (cell, start) in [(false, recurrent.starts[0]), (true, recurrent.starts[1])] {
+                let dense = list
+                    .split_off(..usize::from(start.dense))
+                    .unwrap_or_default();
+                let same = core::mem::discriminant(&start.from()) == core::mem::discriminant(&from);
+                match start.from() {
+                    StartFrom::Zero => {}
+                    StartFrom::Constant => {
+                        let units = recurrent.units();
+                        let words = if cell { units } else { units / 2 };
+                        let words = rows.split_off(..words).unwrap_or_default();
+                        match (same, cell) {
+                            (true, true) => {
+                                self.set_cell(index, layer, bytemuck::cast_slice(words))
+                            }
+                            (true, false) => {
+                                self.set_hidden(index, layer, bytemuck::cast_slice(words))
+                            }
+                            _ => {}
+                        }
+                    }
+                    StartFrom::Features | StartFrom::Encoder { .. } => {
+                        let width = self.start_width(index, start);
+                        let words = rows;
+                        skip(dense, width, &mut rows);
+                        if same {
+                            self.start_through(index, layer, cell, start, dense, words);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Elements, padded, of what a start is made of.
+    fn start_width(&self, index: usize, start: Start) -> usize {
+        match start.from() {
+            StartFrom::Encoder { layer, .. } => {
+                let encoder = self.image.layers(index.saturating_sub(1));
+                encoder.get(layer).map_or(0, Recurrent::units)
+            }
+            _ => padded(self.image.feature_channels(index).len()),
+        }
+    }
+
+    /// Sets one state to what dense layers make of the feature vector or of an encoder's state.
+    fn start_through(
+        &mut self,
+        index: usize,
+        layer: usize,
+        cell: bool,
+        start: Start,
+        list: &[Dense],
+        mut words: &[u32],
+    ) {
+        let image = self.image;
+        let shift = |index, layer| {
+            let recurrent: Option<&Recurrent> = image.layers(index).get(layer);
+            recurrent.map_or(0, |recurrent| u32::from(recurrent.shift))
+        };
+        let [hidden_place, cell_place] = self.places(index, layer);
+        let width = self.start_width(index, start);
+        let mut from_place = None;
+        // Fraction bits of what comes in.
+        let mut bits = 15;
+        if let StartFrom::Encoder {
+            layer: from,
+            cell: from_cell,
+        } = start.from()
+        {
+            let encoder = index.saturating_sub(1);
+            let [hidden, from_cells] = self.places(encoder, from);
+            if from_cell && cell && list.is_empty() {
+                if from_cells.len() == cell_place.len() {
+                    self.memory.copy_within(from_cells, cell_place.start);
+                }
+                return;
+            }
+            bits -= if from_cell {
+                CELL_SHIFT
+            } else {
+                shift(encoder, from)
+            };
+            from_place = Some(if from_cell { from_cells } else { hidden });
+        }
+        let last = self.plan.ends.get(image.main()).copied().unwrap_or(0);
+        let (states, scratch) = self.memory.split_at_mut_checked(last).unwrap_or_default();
+        let (raw, free) = scratch.split_at_mut_checked(width).unwrap_or_default();
+        if let Some(place) = from_place {
+            let from = states.get(place).unwrap_or_default();
+            if from.len() == raw.len() {
+                copy(from, raw);
+            } else {
+                let cells: &[i32] = bytemuck::try_cast_slice(from).unwrap_or_default();
+                for (to, from) in raw.iter_mut().zip(cells) {
+                    *to = rescale(*from, CELL_BITS, bits);
+                }
+            }
+        }
+        let made = chain(list, &mut words, raw, free);
+        if let Some(last) = list.last() {
+            bits = last.bits.into();
+        }
+        if cell {
+            let cells = states.get_mut(cell_place).unwrap_or_default();
+            let cells: &mut [i32] = bytemuck::try_cast_slice_mut(cells).unwrap_or_default();
+            for (to, from) in cells.iter_mut().zip(made) {
+                *to = i32::from(*from) << (CELL_BITS - bits);
+            }
+        } else {
+            let hidden = states.get_mut(hidden_place).unwrap_or_default();
+            let wanted = 15 - shift(index, layer);
+            for (to, from) in hidden.iter_mut().zip(made) {
+                *to = rescale((*from).into(), bits, wanted);
+            }
+        }
+    }
+
+    /// Sets what network `index` is fed at every step to what its dense layers make of the feature vector.
+    fn input_of_features(&mut self, index: usize) {
+        let image = self.image;
+        let Some(network) = image.network(index) else {
+            return;
+        };
+        if !matches!(network.input, Input::Features { .. }) {
+            return;
+        }
+        let width = image.width(index);
+        let mut rows = image.rows(index);
+        let raw = image.raw_width(index);
+        let Memory {
+            hidden, scratch, ..
+        } = self.part(index);
+        let (raw, free) = scratch.split_at_mut_checked(raw).unwrap_or_default();
+        let dense = image
+            .dense(index)
+            .get(..network.dense.into())
+            .unwrap_or_default();
+        let made = chain(dense, &mut rows, raw, free);
+        copy(made, hidden.get_mut(..width).unwrap_or_default());
+    }
+}
+
+/// As many values as there are on both sides.
+fn copy(from: &[i16], to: &mut [i16]) {
+    to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+}
+
+/// `value` from `bits` to `wanted` fraction bits, rounded to nearest and saturated.
+fn rescale(value: i32, bits: u32, wanted: u32) -> i16 {
+    match bits.checked_sub(wanted) {
+        Some(right) => saturate(value.saturating_add(1 << right >> 1) >> right),
+        None => saturate(value << (wanted - bits)),
+    }
+}
+
+/// Leaves out the words of dense layers over `columns`.
+fn skip(list: &[Dense], mut columns: usize, words: &mut &[u32]) {
+    for dense in list {
+        let rows = padded(dense.outputs.into());
+        *words = words
+            .get(dense_words(rows / ROWS, columns)..)
+            .unwrap_or_default();
+        columns = rows;
+    }
+}
+
+/// What dense layers make of `x`, each after the other at the beginning of `free`; `x` itself if there is none.
+#[inline(never)]
+fn chain<'s>(
+    list: &[Dense],
+    words: &mut &[u32],
+    x: &'s mut [i16],
+    free: &'s mut [i16],
+) -> &'s mut [i16] {
+    let (mut x, mut free) = (x, free);
+    for layer in list {
+        let rows = padded(layer.outputs.into());
+        let (out, rest) = free.split_at_mut_checked(rows).unwrap_or_default();
+        let own = words
+            .split_off(..dense_words(rows / ROWS, x.len()))
+            .unwrap_or_default();
+        dense(own, x, layer.activation, out);
+        (x, free) = (out, rest);
+    }
+    x
+}
+
+/// The row of `token` of the last dense layer of the head, as what comes in: weights times the row's multiplier.
+fn tied(image: &Image, index: usize, token: u16, least: u8, x: &mut [i16]) {
+    let mut words = image.head(index);
+    let list = image.dense(index);
+    let head = image
+        .network(index)
+        .map_or(0, |network| usize::from(network.head));
+    let (before, last) = match list.get(list.len().saturating_sub(head)..) {
+        Some([before @ .., last]) => (before, last),
+        _ => return,
+    };
+    let units = image.layers(index).last().map_or(0, Recurrent::units);
+    skip(before, units, &mut words);
+    let token = if token < last.outputs {
+        usize::from(token)
+    } else {
+        0
+    };
+    let (quads, quad, lane) = (
+        padded(last.outputs.into()) / ROWS,
+        token / ROWS,
+        token % ROWS,
+    );
+    let (panel, quad) = (quad / DENSE_QUADS, quad % DENSE_QUADS);
+    let (record, columns) = (Record::Plain.words(), x.len());
+    let start = panel * DENSE_QUADS * (record + columns);
+    let in_panel = quads.saturating_sub(panel * DENSE_QUADS).min(DENSE_QUADS);
+    let scale = words
+        .get(start + quad * record + ROWS + lane)
+        .copied()
+        .unwrap_or(0);
+    let scale = Scale(scale);
+    let weights = start + in_panel * record + quad * columns;
+    let weights = words.get(weights..weights + columns).unwrap_or_default();
+    // A multiplier has 14 bits and a weight 7: 6 bits less than their product leave 15.
+    let shift = (6 + scale.shift().saturating_sub(least.into())).min(31);
+    let mut x = x.iter_mut();
+    each_weight(weights, lane, |weight| {
+        if let Some(x) = x.next() {
+            let product = i32::from(weight) * (scale.multiplier() & 0x3fff) as i32;
+            *x = saturate((product + (1 << shift >> 1)) >> shift);
+        }
+    });
 }

@@ -1,95 +1,203 @@
 //! Tokens and their texts, read in place.
 
-use crate::image::{ImageError, Sections};
+use crate::image::{ImageError, Sections, Specials, VocabularyShape};
+use crate::level::Level;
 
-/// The V tokens of an image: V + 1 offsets into their texts, and the ids sorted by text.
+/// The V tokens of an image: V + 1 offsets into their texts, and the ids that stand for a text sorted by it.
 #[derive(Clone, Copy, Debug)]
 pub struct Vocabulary<'a> {
-    /// Start of each token's text, and the end of the last: `[V + 1]`.
+    /// Start of each token's text, and the end of the last: `[V + 1]`. Empty at [`Level::Bytes`].
     offsets: &'a [u32],
-    /// Ids in the order of their texts' bytes: `[V]`.
+    /// Ids but those of special tokens, in the order of their texts' bytes.
     sorted: &'a [u16],
     /// All texts, one after another.
-    text: &'a str,
+    texts: &'a [u8],
+    tokens: u16,
+    start: u16,
+    level: Level,
+    specials: Specials,
 }
+
+/// The texts of [`Level::Bytes`].
+static BYTES: [u8; 256] = {
+    let mut bytes = [0; 256];
+    let mut i = 0;
+    while i < 256 {
+        bytes[i] = i as u8;
+        i += 1;
+    }
+    bytes
+};
 
 impl<'a> Vocabulary<'a> {
     /// Reads the section and checks it: UTF-8, offsets that rise at character boundaries, a permutation that sorts.
     pub(crate) fn take(
         sections: &mut Sections<'a>,
-        tokens: usize,
-        bytes: usize,
+        shape: &VocabularyShape,
     ) -> Result<Self, ImageError> {
-        let offsets: &[u32] = sections.take(tokens + 1)?;
-        let sorted: &[u16] = sections.take(tokens)?;
-        let bytes: &[u8] = sections.take(bytes)?;
+        let mut vocabulary = Self {
+            offsets: &[],
+            sorted: &[],
+            texts: &[],
+            tokens: shape.tokens,
+            start: shape.start,
+            level: shape.level,
+            specials: shape.specials,
+        };
+        let tokens = usize::from(shape.tokens);
         let refused = |token: usize| ImageError::Vocabulary {
             token: token as u32,
         };
-        let text = core::str::from_utf8(bytes).map_err(|_| refused(0))?;
-        let vocabulary = Self {
-            offsets,
-            sorted,
-            text,
-        };
+        if tokens == 0 {
+            return Ok(vocabulary);
+        }
+        if shape.level == Level::Bytes {
+            return match tokens >= BYTES.len() && shape.text_len == 0 {
+                true => Ok(vocabulary),
+                false => Err(refused(tokens)),
+            };
+        }
+        let special = |id: usize| shape.specials.is(id as u16);
+        let specials = (0..tokens).filter(|&id| special(id)).count();
+        vocabulary.offsets = sections.take(tokens + 1)?;
+        vocabulary.sorted = sections.take(tokens - specials)?;
+        vocabulary.texts = sections.take(shape.text_len as usize)?;
+        let text = core::str::from_utf8(vocabulary.texts).map_err(|_| refused(0))?;
         for token in 0..tokens {
-            if vocabulary.get(token).is_none_or(str::is_empty) {
+            let range = vocabulary.range(token);
+            if range.is_none_or(|(start, end)| text.get(start..end).is_none_or(str::is_empty)) {
                 return Err(refused(token));
             }
         }
-        let covered = offsets.first() == Some(&0)
-            && offsets.last().map(|&end| end as usize) == Some(bytes.len());
+        let covered = vocabulary.offsets.first() == Some(&0)
+            && vocabulary.offsets.last() == Some(&shape.text_len);
         // Ids in strictly rising order of their texts are all different, so they are all there.
         let rising = |pair: &[u16]| match pair {
-            [a, b] => vocabulary.get((*a).into()) < vocabulary.get((*b).into()),
+            [a, b] => vocabulary.text(*a) < vocabulary.text(*b),
             _ => false,
         };
-        let known = |id: &u16| usize::from(*id) < tokens;
+        let known = |id: &u16| usize::from(*id) < tokens && !special(usize::from(*id));
+        let sorted = vocabulary.sorted;
         if !covered || !sorted.iter().all(known) || !sorted.windows(2).all(rising) {
             return Err(refused(tokens));
         }
         Ok(vocabulary)
     }
 
-    /// Number of tokens, V, at least 1.
-    #[allow(clippy::len_without_is_empty, reason = "it is never empty")]
+    /// Number of tokens, V; 0 where their texts are not known.
     pub fn len(&self) -> usize {
-        self.sorted.len()
+        self.tokens.into()
     }
 
-    /// The text of token `id`; nothing when `id` is not below [`len`](Self::len).
-    pub fn text(&self, id: u16) -> &'a str {
-        self.get(id.into()).unwrap_or_default()
+    /// Whether there is no token.
+    pub fn is_empty(&self) -> bool {
+        self.tokens == 0
+    }
+
+    /// What the tokens are.
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
+    /// The tokens that stand for no text.
+    pub fn specials(&self) -> Specials {
+        self.specials
+    }
+
+    /// The token that a text without a prompt begins after.
+    pub fn start(&self) -> u16 {
+        self.start
+    }
+
+    /// The text of token `id`, UTF-8 but at [`Level::Bytes`]; nothing when `id` is not below [`len`](Self::len).
+    /// A special token has a name.
+    pub fn text(&self, id: u16) -> &'a [u8] {
+        let id = usize::from(id);
+        if self.level == Level::Bytes {
+            return BYTES
+                .get(id..=id)
+                .filter(|_| id < self.len())
+                .unwrap_or_default();
+        }
+        let range = self.range(id);
+        range
+            .and_then(|(start, end)| self.texts.get(start..end))
+            .unwrap_or_default()
     }
 
     #[inline(never)]
-    fn get(&self, id: usize) -> Option<&'a str> {
+    fn range(&self, id: usize) -> Option<(usize, usize)> {
         let (start, end) = (*self.offsets.get(id)?, *self.offsets.get(id + 1)?);
-        self.text.get(start as usize..end as usize)
+        Some((start as usize, end as usize))
+    }
+
+    /// The first token of `text`, and how many bytes it takes, dropped white space among them: the longest token that
+    /// the text begins with, or its first word. What is unknown is [`Specials::unk`], where there is one.
+    ///
+    /// # Errors
+    /// The bytes of the first character or word if it is unknown and may not be.
+    pub fn first(&self, text: &str) -> Result<(u16, usize), usize> {
+        let unknown = |length| match self.specials.unk {
+            Some(unk) => Ok((unk, length)),
+            None => Err(length),
+        };
+        match self.level {
+            Level::Bytes => {
+                let first = text.bytes().next();
+                first.map_or(Err(0), |byte| Ok((byte.into(), 1)))
+            }
+            Level::Pieces => {
+                let length = text.chars().next().map_or(0, char::len_utf8);
+                self.longest_match(text).map_or_else(|| unknown(length), Ok)
+            }
+            level => {
+                let (dropped, length) = level.first_word(text);
+                let end = dropped + length;
+                let word = text.as_bytes().get(dropped..end).unwrap_or_default();
+                let small = level == Level::SpacedLower;
+                let order = |id: &u16| {
+                    let of = |byte: &u8| {
+                        if small {
+                            byte.to_ascii_lowercase()
+                        } else {
+                            *byte
+                        }
+                    };
+                    self.text(*id).iter().copied().cmp(word.iter().map(of))
+                };
+                match self.sorted.binary_search_by(order) {
+                    Ok(place) => Ok((self.sorted.get(place).copied().unwrap_or(0), end)),
+                    Err(_) => unknown(end),
+                }
+            }
+        }
     }
 
     /// The longest token that `text` begins with, and its length in bytes.
     pub fn longest_match(&self, text: &str) -> Option<(u16, usize)> {
-        let mut text = text;
+        let mut text = text.as_bytes();
         loop {
             // A token that `text` begins with is not after it in the order; nor is a longer one before a shorter one.
             let after = self.sorted.partition_point(|&id| self.text(id) <= text);
             let id = *self.sorted.get(after.checked_sub(1)?)?;
             let token = self.text(id);
-            let common = token
-                .bytes()
-                .zip(text.bytes())
-                .take_while(|(a, b)| a == b)
-                .count();
+            let common = token.iter().zip(text).take_while(|(a, b)| a == b).count();
             if common == token.len() {
                 return Some((id, common));
             }
-            // Every shorter candidate is a beginning of what they share.
-            text = text.get(..text.floor_char_boundary(common))?;
+            // Every shorter candidate is a beginning of what they share. Tokens are whole characters, so it is too.
+            text = text.get(..common)?;
             if text.is_empty() {
                 return None;
             }
         }
+    }
+}
+
+impl Specials {
+    /// Whether `id` is one of them.
+    pub fn is(&self, id: u16) -> bool {
+        self.all().contains(&Some(id))
     }
 }
 
@@ -111,13 +219,13 @@ mod tests {
                 hidden: 1,
             }],
         );
-        parts.tokens = tokens.iter().map(|t| t.to_string()).collect();
+        parts.vocabularies[1].tokens = tokens.iter().map(|t| t.to_string()).collect();
         let words = encode(&parts).unwrap();
         let image = Image::parse(bytes(&words)).unwrap();
         let (vocabulary, mut rest, mut pieces) = (image.vocabulary(), text, Vec::new());
         while !rest.is_empty() {
             let (id, length) = vocabulary.longest_match(rest)?;
-            assert_eq!(vocabulary.text(id), &rest[..length]);
+            assert_eq!(vocabulary.text(id), rest[..length].as_bytes());
             pieces.push(rest[..length].to_string());
             rest = &rest[length..];
         }

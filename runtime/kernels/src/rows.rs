@@ -7,6 +7,7 @@
 //! | a [`Record`] per gate | 4 biases, 4 scales and more |
 //! | gates x columns | weights, as [`crate::kernel`] orders them |
 
+use crate::cell::small;
 use crate::fixed::{Scale, requantize};
 use crate::kernel::{Operand, ROWS};
 
@@ -116,8 +117,31 @@ pub fn dense_panel(quads: usize) -> Panel {
     }
 }
 
+/// What the outputs of a dense layer go through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// Nothing.
+    Linear,
+    /// Nothing below 0.
+    Relu,
+    /// From Q4.11 to Q15.
+    Tanh,
+    /// From Q4.11 to Q15.
+    Sigmoid,
+}
+
+impl Activation {
+    /// All of them, in the order of the numbers that stand for them in an image.
+    pub const ALL: [Self; 4] = [Self::Linear, Self::Relu, Self::Tanh, Self::Sigmoid];
+}
+
+/// Words of a dense layer of `quads` runs of four rows.
+pub fn dense_words(quads: usize, columns: usize) -> usize {
+    (columns + Record::Plain.words()).saturating_mul(quads)
+}
+
 /// A dense layer: `words` has a panel over `x` for each 16 of `out`, and one for what is left.
-pub fn dense(mut words: &[u32], x: &[i16], out: &mut [i16]) {
+pub fn dense(mut words: &[u32], x: &[i16], activation: Activation, out: &mut [i16]) {
     let x = Operand::new(x);
     let mut values = [[0; ROWS]; DENSE_QUADS];
     for out in out.chunks_mut(ROWS * DENSE_QUADS) {
@@ -125,6 +149,15 @@ pub fn dense(mut words: &[u32], x: &[i16], out: &mut [i16]) {
         outputs(&mut words, x, &[], values);
         for (out, value) in out.iter_mut().zip(values.as_flattened()) {
             *out = *value as i16;
+        }
+    }
+    if activation != Activation::Linear {
+        for out in out {
+            *out = match activation {
+                Activation::Tanh => small::tanh((*out).into()),
+                Activation::Sigmoid => small::sigmoid((*out).into()),
+                _ => (*out).max(0),
+            };
         }
     }
 }

@@ -241,18 +241,13 @@ impl<'i, 'w, R: Rng> Generator<'i, 'w, R> {
     pub fn next_token(&mut self) -> u16 {
         self.catch_up();
         let image = self.image();
-        let specials = image.vocabulary().specials();
+        let vocabulary = image.vocabulary();
         let logits = self.state.logits();
-        let token = if specials == Specials::default() {
-            self.sampler.draw(logits, image.logit_bits(), &mut self.rng)
+        let (sampler, bits) = (&self.sampler, image.logit_bits());
+        let token = if vocabulary.has_specials() {
+            draw_allowed(sampler, logits, vocabulary.specials(), bits, &mut self.rng)
         } else {
-            draw_allowed(
-                &self.sampler,
-                logits,
-                specials,
-                image.logit_bits(),
-                &mut self.rng,
-            )
+            sampler.draw(logits, bits, &mut self.rng)
         };
         self.pending = Some(token);
         self.drawn = self.drawn.saturating_add(1);

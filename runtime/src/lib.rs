@@ -58,9 +58,9 @@ pub use state::{Feed, State, WorkspaceError};
 pub use vocabulary::Vocabulary;
 
 /// Bytes of RAM of a parsed [`Image`] on a 32-bit board.
-pub const IMAGE_RAM: usize = 80;
+pub const IMAGE_RAM: usize = 256;
 /// Bytes of RAM of a [`Generator`] on a 32-bit board, its workspace apart.
-pub const GENERATOR_RAM: usize = 48;
+pub const GENERATOR_RAM: usize = 72;
 
 #[cfg(target_pointer_width = "32")]
 const _: () = assert!(size_of::<Image>() == IMAGE_RAM && size_of::<Generator>() == GENERATOR_RAM);

@@ -2,21 +2,25 @@
 
 use crate::image::{ImageError, Sections, Specials, VocabularyShape};
 use crate::level::Level;
+use pipsqueak_kernels::kernel::padded;
 
 /// The V tokens of an image: V + 1 offsets into their texts, and the ids that stand for a text sorted by it.
 #[derive(Clone, Copy, Debug)]
 pub struct Vocabulary<'a> {
-    /// Start of each token's text, and the end of the last: `[V + 1]`. Empty at [`Level::Bytes`].
-    offsets: &'a [u32],
-    /// Ids but those of special tokens, in the order of their texts' bytes.
-    sorted: &'a [u16],
-    /// All texts, one after another.
-    texts: &'a [u8],
+    /// Start of each token's text, and the end of the last, u32 `[V + 1]`; ids but those of special tokens, in the order of
+    /// their texts' bytes, u16; all texts, one after another. Empty at [`Level::Bytes`].
+    section: &'a [u8],
     tokens: u16,
+    /// Ids that are sorted.
+    sorted: u16,
     start: u16,
+    /// As in [`Specials::all`]; [`NONE`] for none.
+    specials: [u16; 4],
     level: Level,
-    specials: Specials,
 }
+
+/// No token: there are at most 65,535.
+const NONE: u16 = u16::MAX;
 
 /// The texts of [`Level::Bytes`].
 static BYTES: [u8; 256] = {
@@ -36,15 +40,14 @@ impl<'a> Vocabulary<'a> {
         shape: &VocabularyShape,
     ) -> Result<Self, ImageError> {
         let mut vocabulary = Self {
-            offsets: &[],
-            sorted: &[],
-            texts: &[],
+            section: &[],
             tokens: shape.tokens,
+            sorted: 0,
             start: shape.start,
+            specials: shape.specials.all().map(|id| id.unwrap_or(NONE)),
             level: shape.level,
-            specials: shape.specials,
         };
-        let tokens = usize::from(shape.tokens);
+        let tokens = vocabulary.len();
         let refused = |token: usize| ImageError::Vocabulary {
             token: token as u32,
         };
@@ -57,31 +60,45 @@ impl<'a> Vocabulary<'a> {
                 false => Err(refused(tokens)),
             };
         }
-        let special = |id: usize| shape.specials.is(id as u16);
-        let specials = (0..tokens).filter(|&id| special(id)).count();
-        vocabulary.offsets = sections.take(tokens + 1)?;
-        vocabulary.sorted = sections.take(tokens - specials)?;
-        vocabulary.texts = sections.take(shape.text_len as usize)?;
-        let text = core::str::from_utf8(vocabulary.texts).map_err(|_| refused(0))?;
+        let special = |id: &u16| vocabulary.specials.contains(id);
+        vocabulary.sorted = (0..shape.tokens).filter(|id| !special(id)).count() as u16;
+        let length = vocabulary
+            .texts_at()
+            .saturating_add(shape.text_len as usize);
+        vocabulary.section = sections.take(length)?;
+        let texts = vocabulary.section.get(vocabulary.texts_at()..);
+        let text = core::str::from_utf8(texts.unwrap_or_default()).map_err(|_| refused(0))?;
         for token in 0..tokens {
             let range = vocabulary.range(token);
             if range.is_none_or(|(start, end)| text.get(start..end).is_none_or(str::is_empty)) {
                 return Err(refused(token));
             }
         }
-        let covered = vocabulary.offsets.first() == Some(&0)
-            && vocabulary.offsets.last() == Some(&shape.text_len);
+        let ends = (vocabulary.range(0), vocabulary.range(tokens - 1));
+        let covered = matches!(ends, (Some((0, _)), Some((_, end))) if end == text.len());
         // Ids in strictly rising order of their texts are all different, so they are all there.
         let rising = |pair: &[u16]| match pair {
             [a, b] => vocabulary.text(*a) < vocabulary.text(*b),
             _ => false,
         };
-        let known = |id: &u16| usize::from(*id) < tokens && !special(usize::from(*id));
-        let sorted = vocabulary.sorted;
+        let known = |id: &u16| *id < shape.tokens && !vocabulary.specials.contains(id);
+        let sorted = vocabulary.sorted();
         if !covered || !sorted.iter().all(known) || !sorted.windows(2).all(rising) {
             return Err(refused(tokens));
         }
         Ok(vocabulary)
+    }
+
+    /// Where the texts begin in the section.
+    fn texts_at(&self) -> usize {
+        4 * (self.len() + 1) + padded(2 * usize::from(self.sorted))
+    }
+
+    fn sorted(&self) -> &'a [u16] {
+        let start = 4 * (self.len() + 1);
+        let end = start + 2 * usize::from(self.sorted);
+        let sorted = self.section.get(start..end).unwrap_or_default();
+        bytemuck::try_cast_slice(sorted).unwrap_or_default()
     }
 
     /// Number of tokens, V; 0 where their texts are not known.
@@ -101,7 +118,18 @@ impl<'a> Vocabulary<'a> {
 
     /// The tokens that stand for no text.
     pub fn specials(&self) -> Specials {
-        self.specials
+        let [start, eos, pad, unk] = self.specials.map(|id| Some(id).filter(|&id| id != NONE));
+        Specials {
+            start,
+            eos,
+            pad,
+            unk,
+        }
+    }
+
+    /// Whether there are any.
+    pub(crate) fn has_specials(&self) -> bool {
+        self.specials != [NONE; 4]
     }
 
     /// The token that a text without a prompt begins after.
@@ -119,16 +147,22 @@ impl<'a> Vocabulary<'a> {
                 .filter(|_| id < self.len())
                 .unwrap_or_default();
         }
+        let texts = self.section.get(self.texts_at()..).unwrap_or_default();
         let range = self.range(id);
         range
-            .and_then(|(start, end)| self.texts.get(start..end))
+            .and_then(|(start, end)| texts.get(start..end))
             .unwrap_or_default()
     }
 
     #[inline(never)]
     fn range(&self, id: usize) -> Option<(usize, usize)> {
-        let (start, end) = (*self.offsets.get(id)?, *self.offsets.get(id + 1)?);
-        Some((start as usize, end as usize))
+        if id >= self.len() {
+            return None;
+        }
+        let words = self.section.get(4 * id..)?.first_chunk::<8>()?;
+        let [a, b, c, d, e, f, g, h] = *words;
+        let offset = |bytes| u32::from_le_bytes(bytes) as usize;
+        Some((offset([a, b, c, d]), offset([e, f, g, h])))
     }
 
     /// The first token of `text`, and how many bytes it takes, dropped white space among them: the longest token that
@@ -137,7 +171,7 @@ impl<'a> Vocabulary<'a> {
     /// # Errors
     /// The bytes of the first character or word if it is unknown and may not be.
     pub fn first(&self, text: &str) -> Result<(u16, usize), usize> {
-        let unknown = |length| match self.specials.unk {
+        let unknown = |length| match self.specials().unk {
             Some(unk) => Ok((unk, length)),
             None => Err(length),
         };
@@ -165,8 +199,9 @@ impl<'a> Vocabulary<'a> {
                     };
                     self.text(*id).iter().copied().cmp(word.iter().map(of))
                 };
-                match self.sorted.binary_search_by(order) {
-                    Ok(place) => Ok((self.sorted.get(place).copied().unwrap_or(0), end)),
+                let sorted = self.sorted();
+                match sorted.binary_search_by(order) {
+                    Ok(place) => Ok((sorted.get(place).copied().unwrap_or(0), end)),
                     Err(_) => unknown(end),
                 }
             }
@@ -175,11 +210,11 @@ impl<'a> Vocabulary<'a> {
 
     /// The longest token that `text` begins with, and its length in bytes.
     pub fn longest_match(&self, text: &str) -> Option<(u16, usize)> {
-        let mut text = text.as_bytes();
+        let (mut text, sorted) = (text.as_bytes(), self.sorted());
         loop {
             // A token that `text` begins with is not after it in the order; nor is a longer one before a shorter one.
-            let after = self.sorted.partition_point(|&id| self.text(id) <= text);
-            let id = *self.sorted.get(after.checked_sub(1)?)?;
+            let after = sorted.partition_point(|&id| self.text(id) <= text);
+            let id = *sorted.get(after.checked_sub(1)?)?;
             let token = self.text(id);
             let common = token.iter().zip(text).take_while(|(a, b)| a == b).count();
             if common == token.len() {

@@ -1,5 +1,6 @@
 //! Prompt in, text out.
 
+use crate::features::{self, FeatureError};
 use crate::image::{Image, Specials};
 use crate::level::Level;
 use crate::sampler::{Sampler, Temperature};
@@ -169,6 +170,19 @@ impl<'i, 'w, R: Rng> Generator<'i, 'w, R> {
     pub fn features(&mut self, features: &[i16]) {
         self.clear();
         self.state.features(features);
+    }
+
+    /// The same, as text: `length=0.5, a` sets the channels `length` to 0.5 and `a` to 1, and all others to 0.
+    ///
+    /// # Errors
+    /// If a channel is unknown or a value is no number. Then nothing has changed.
+    pub fn describe(&mut self, text: &str) -> Result<(), FeatureError> {
+        let image = self.image();
+        features::check(image, text)?;
+        self.clear();
+        self.state
+            .features_by(|index, channel| features::value(image, text, index, channel));
+        Ok(())
     }
 
     /// Reads `text` by a network that has one output for the whole of it, and gives the outputs: a classifier's scores.

@@ -35,6 +35,7 @@ compile_error!("images are little-endian and read in place: a big-endian target 
 mod certificate;
 #[cfg(any(test, feature = "encode"))]
 pub mod encode;
+mod features;
 mod generate;
 pub mod image;
 mod level;
@@ -45,8 +46,9 @@ pub mod selftest;
 mod state;
 mod vocabulary;
 
+pub use features::FeatureError;
 pub use generate::{Generator, Settings, UnknownCharacter};
-pub use image::{Cell, Image, ImageError, Layer, Provenance};
+pub use image::{Cell, Image, ImageError, Layer, Provenance, Task};
 pub use level::Level;
 pub use pipsqueak_kernels::kernel::name as kernel;
 pub use pipsqueak_kernels::{activation, fixed};

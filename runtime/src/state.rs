@@ -40,15 +40,34 @@ impl Plan {
                 end += shape.units;
                 cells += shape.cell_state();
             }
-            let network = image.network(index);
+            let Some(network) = image.network(index) else {
+                break;
+            };
             // A chain of dense layers keeps all that comes out of them, and what goes into the first.
             let outputs = |dense: &[Dense]| -> usize {
                 dense.iter().map(|dense| padded(dense.outputs.into())).sum()
             };
-            let features = network.map_or(0, |network| padded(network.features.into()));
-            let longest = image.raw_width(index).max(features).max(top);
-            scratch = scratch.max(longest + outputs(image.dense(index)));
-            if network.is_some_and(|network| network.reads == Reads::Mean) {
+            let mean = network.reads == Reads::Mean;
+            let dense = image.dense(index);
+            let (before, head) = dense
+                .split_at_checked(dense.len().saturating_sub(network.head.into()))
+                .unwrap_or_default();
+            // An input's, then a start's of the widest that there is.
+            let widest = image.layers(0).iter().map(Recurrent::units).max();
+            let vector = if network.reads_tokens() {
+                0
+            } else {
+                image.raw_width(index)
+            };
+            let raw = vector.max(padded(network.features.into()));
+            let raw = if index > 0 {
+                raw.max(widest.unwrap_or(0))
+            } else {
+                raw
+            };
+            scratch = scratch.max(raw + outputs(before));
+            scratch = scratch.max(if mean { top } else { 0 } + outputs(head));
+            if mean {
                 cells += top;
             }
             let (Some(start), Some(ended)) = (plan.cells.get_mut(index), plan.ends.get_mut(index))
@@ -195,17 +214,20 @@ impl<'i, 'w> State<'i, 'w> {
     /// Sets the starts that are made of the feature vector, and the input that is: Q15 of its
     /// [channels](Image::feature_channels), zeros in place of what is missing. [`reset`](Self::reset) comes before.
     pub fn features(&mut self, features: &[i16]) {
+        self.features_by(|index, _| features.get(index).copied().unwrap_or(0));
+    }
+
+    /// The same, each element by its index and its channel.
+    pub(crate) fn features_by(&mut self, mut value: impl FnMut(usize, i8) -> i16) {
         for index in 0..self.image.networks() {
-            let width = self.image.feature_channels(index).len();
+            let channels = self.image.feature_channels(index);
             let part = self.part(index);
-            let raw = part.scratch.get_mut(..padded(width)).unwrap_or_default();
+            let raw = part.scratch.get_mut(..padded(channels.len()));
+            let raw = raw.unwrap_or_default();
             raw.fill(0);
-            copy(
-                features
-                    .get(..features.len().min(width))
-                    .unwrap_or_default(),
-                raw,
-            );
+            for (place, (to, channel)) in raw.iter_mut().zip(channels).enumerate() {
+                *to = value(place, *channel);
+            }
             self.start(index, StartFrom::Features);
             self.input_of_features(index);
         }

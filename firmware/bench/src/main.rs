@@ -8,10 +8,10 @@ mod start;
 use core::hint::black_box;
 use pipsqueak::selftest::{self, Extent};
 use pipsqueak::{Generator, Image, ImageError, Pcg32, Sampler, Settings, State};
-use pipsqueak_kernels::cell::{RECORDS, gates_portable};
+use pipsqueak_kernels::cell::{LSTM_RECORDS, RECORDS, gates_portable, lstm_gates_portable};
 use pipsqueak_kernels::draw::{Weight, largest_portable};
 use pipsqueak_kernels::fixed::Scale;
-use pipsqueak_kernels::kernel::{Operand, ROWS, gates, largest, walk};
+use pipsqueak_kernels::kernel::{Operand, ROWS, gates, largest, lstm_gates, walk};
 
 #[repr(align(4))]
 struct Aligned<T: ?Sized>(T);
@@ -179,6 +179,7 @@ extern "C" fn main() -> ! {
 
     products_are_exact();
     gates_are_exact();
+    lstm_gates_are_exact();
     walks_are_exact();
     matvec_384x128(
         black_box(&VECTOR.0[..128]),
@@ -276,6 +277,39 @@ fn gates_are_exact() {
         gates(&records, &token, &products, &old, &mut found);
         gates_portable(&records, &token, &products, &old, &mut expected);
         assert!(found == expected);
+    }
+}
+
+/// The same for an LSTM's.
+#[inline(never)]
+fn lstm_gates_are_exact() {
+    let mut random = Random(3);
+    for round in 0..400 {
+        let bits = 20 + round % 11;
+        let mut records = [0; LSTM_RECORDS];
+        for (index, word) in records.iter_mut().enumerate() {
+            *word = match index / ROWS % 3 {
+                0 => random.bits(bits) as u32,
+                1 => {
+                    let multiplier = random.bits(14).unsigned_abs() as u16;
+                    Scale::new(multiplier, (round / 11 % 20) as u8).0
+                }
+                _ => random.bits(14) as u32,
+            };
+        }
+        let token = core::array::from_fn(|_| random.bits(8) as i8);
+        let products = core::array::from_fn(|_| core::array::from_fn(|_| random.bits(bits)));
+        // Now and then at an end, where the addition saturates.
+        let cell = core::array::from_fn(|lane| match (round + lane as u32) % 9 {
+            0 => i32::MAX,
+            1 => i32::MIN,
+            n => random.bits(32) >> n,
+        });
+        let ([mut found_cell, mut expected_cell], [mut found, mut expected]) =
+            ([cell; 2], [[0; ROWS]; 2]);
+        lstm_gates(&records, &token, &products, &mut found_cell, &mut found);
+        lstm_gates_portable(&records, &token, &products, &mut expected_cell, &mut expected);
+        assert!(found == expected && found_cell == expected_cell);
     }
 }
 

@@ -78,6 +78,21 @@ pub struct Provenance<'a> {
     pub validation_loss: Option<u16>,
 }
 
+/// What an image does with a line of text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// A language model: it goes on with it.
+    Continue,
+    /// An encoder and a decoder: they make another text of it.
+    Translate,
+    /// A network with one output for all of it: it names its class.
+    Classify,
+    /// A network that makes a text of a feature vector: the line is that, `name=value` by `name=value`.
+    Describe,
+    /// Nothing: it takes or gives numbers, or its tokens' texts are not known.
+    Numbers,
+}
+
 /// A checked image. It borrows the bytes and holds no copy of them.
 #[derive(Clone, Debug)]
 pub struct Image<'a> {
@@ -287,6 +302,21 @@ impl<'a> Image<'a> {
             return misfit("other tokens in than out");
         }
         Ok(())
+    }
+
+    /// What it does with a line of text.
+    pub fn task(&self) -> Task {
+        let [source, target] = [self.source(), self.vocabulary()].map(|v| !v.is_empty());
+        let main = self.network(self.main());
+        let features = main.is_some_and(|network| network.features > 0);
+        let tokens = main.is_some_and(Network::reads_tokens);
+        match (self.generates() && target, source) {
+            (true, true) if features => Task::Describe,
+            (true, true) => Task::Translate,
+            (true, false) if !features && self.networks.len() == 1 => Task::Continue,
+            (false, true) if target && tokens && !features => Task::Classify,
+            _ => Task::Numbers,
+        }
     }
 
     /// Whether the outputs are tokens that are fed back: a language model, or what makes a text of a source or of features.

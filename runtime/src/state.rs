@@ -517,8 +517,12 @@ impl<'i, 'w> State<'i, 'w> {
             let encoder = index.saturating_sub(1);
             let [hidden, from_cells] = self.places(encoder, from);
             if from_cell && cell && list.is_empty() {
-                if from_cells.len() == cell_place.len() {
-                    self.memory.copy_within(from_cells, cell_place.start);
+                // An element at a time: a move of memory would be half a kilobyte of flash, and more.
+                for (from, to) in from_cells.zip(cell_place) {
+                    let value = self.memory.get(from).copied().unwrap_or_default();
+                    if let Some(to) = self.memory.get_mut(to) {
+                        *to = value;
+                    }
                 }
                 return;
             }

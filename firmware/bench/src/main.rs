@@ -308,7 +308,13 @@ fn lstm_gates_are_exact() {
         let ([mut found_cell, mut expected_cell], [mut found, mut expected]) =
             ([cell; 2], [[0; ROWS]; 2]);
         lstm_gates(&records, &token, &products, &mut found_cell, &mut found);
-        lstm_gates_portable(&records, &token, &products, &mut expected_cell, &mut expected);
+        lstm_gates_portable(
+            &records,
+            &token,
+            &products,
+            &mut expected_cell,
+            &mut expected,
+        );
         assert!(found == expected && found_cell == expected_cell);
     }
 }

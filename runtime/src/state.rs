@@ -46,7 +46,9 @@ impl Plan {
                 dense.iter().map(|dense| padded(dense.outputs.into())).sum()
             };
             let features = network.map_or(0, |network| padded(network.features.into()));
-            let longest = image.raw_width(index).max(features).max(top);
+            let encoder = index.checked_sub(1).map(|encoder| image.layers(encoder));
+            let states = encoder.unwrap_or_default().iter().map(Recurrent::units);
+            let longest = states.fold(image.raw_width(index).max(features).max(top), usize::max);
             scratch = scratch.max(longest + outputs(image.dense(index)));
             if network.is_some_and(|network| network.reads == Reads::Mean) {
                 cells += top;

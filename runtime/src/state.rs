@@ -531,7 +531,8 @@ impl<'i, 'w> State<'i, 'w> {
             let cells = states.get_mut(cell_place).unwrap_or_default();
             let cells: &mut [i32] = bytemuck::try_cast_slice_mut(cells).unwrap_or_default();
             for (to, from) in cells.iter_mut().zip(made) {
-                *to = i32::from(*from) << (CELL_BITS - bits);
+                // With less than 7 bits it may be beyond a cell state's range.
+                *to = i32::from(*from).saturating_mul(1 << (CELL_BITS - bits));
             }
         } else {
             let hidden = states.get_mut(hidden_place).unwrap_or_default();

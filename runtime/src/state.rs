@@ -624,8 +624,9 @@ fn tied(image: &Image, index: usize, token: u16, least: u8, x: &mut [i16]) {
         Some([before @ .., last]) => (before, last),
         _ => return,
     };
-    let units = image.layers(index).last().map_or(0, Recurrent::units);
-    skip(before, units, &mut words);
+    let top = image.layers(index).last();
+    let top = top.map_or(image.width(index), Recurrent::units);
+    skip(before, top, &mut words);
     let token = if token < last.outputs {
         usize::from(token)
     } else {

@@ -102,7 +102,7 @@ impl core::error::Error for WorkspaceError {}
 /// Fraction bits of a cell state.
 const CELL_BITS: u32 = 23;
 
-/// What a network is fed at a step.
+/// What a network is fed at a step. What is not of its kind is token 0 or a vector of zeros to it.
 #[derive(Clone, Copy, Debug)]
 pub enum Feed<'x> {
     /// A token; token 0 in place of one that is not there.
@@ -242,33 +242,36 @@ impl<'i, 'w> State<'i, 'w> {
             scratch,
         } = self.part(index);
         let x = hidden.get_mut(..width).unwrap_or_default();
+        let list = image.dense(index).get(..network.dense.into());
+        let (list, raw_width) = (list.unwrap_or_default(), image.raw_width(index));
         let mut rows = image.rows(index);
         let mut row: &[i8] = &[];
-        match (network.input, feed) {
-            (Input::Table, Feed::Token(token)) => row = image.token_row(index, token),
-            (Input::Embedding(_), Feed::Token(token)) => {
+        let token = if let Feed::Token(token) = feed {
+            token
+        } else {
+            0
+        };
+        match network.input {
+            Input::Table => row = image.token_row(index, token),
+            Input::Embedding(_) => {
                 // Full scale in 1/128 of a column's scale: Q15.
                 for (to, &from) in x.iter_mut().zip(image.token_row(index, token)) {
                     *to = i16::from(from) << 8;
                 }
             }
-            (Input::Tied { shift }, Feed::Token(token)) => tied(image, index, token, shift, x),
-            (Input::Vectors, Feed::Vector(vector)) => {
-                let (raw, free) = scratch
-                    .split_at_mut_checked(image.raw_width(index))
-                    .unwrap_or_default();
+            Input::Tied { shift } => tied(image, index, token, shift, x),
+            Input::Vectors => {
+                let (raw, free) = scratch.split_at_mut_checked(raw_width).unwrap_or_default();
                 raw.fill(0);
-                let known = vector.len().min(network.count.into());
-                copy(vector.get(..known).unwrap_or_default(), raw);
-                let dense = image.dense(index).get(..network.dense.into());
-                copy(chain(dense.unwrap_or_default(), &mut rows, raw, free), x);
+                if let Feed::Vector(vector) = feed {
+                    let known = vector.len().min(network.count.into());
+                    copy(vector.get(..known).unwrap_or_default(), raw);
+                }
+                copy(chain(list, &mut rows.clone(), raw, free), x);
             }
-            _ => {}
+            Input::Features { .. } => {}
         }
-        if !matches!(network.input, Input::Vectors) {
-            let dense = image.dense(index).get(..network.dense.into());
-            skip(dense.unwrap_or_default(), image.raw_width(index), &mut rows);
-        }
+        skip(list, raw_width, &mut rows);
         let mut inputs = width;
         let (mut start, mut cells) = (0, cells);
         for recurrent in image.layers(index) {

@@ -267,7 +267,8 @@ impl<'i, 'w> State<'i, 'w> {
                     let known = vector.len().min(network.count.into());
                     copy(vector.get(..known).unwrap_or_default(), raw);
                 }
-                copy(chain(list, &mut rows.clone(), raw, free), x);
+                let mut words = rows;
+                copy(chain(list, &mut words, raw, free), x);
             }
             Input::Features { .. } => {}
         }

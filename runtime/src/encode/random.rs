@@ -400,7 +400,7 @@ pub fn shapes() -> Vec<(&'static str, Metadata)> {
                 }],
                 &[starting(Cell::Lstm, 10, [features, features])],
                 &[
-                    dense(7, Activation::Relu),
+                    dense(7, Activation::Tanh),
                     dense(10, Activation::Tanh),
                     linear(10),
                     linear(6),

@@ -192,13 +192,8 @@ impl core::error::Error for EncodeError {}
 /// # Panics
 /// If a layer has too few gates, or a token table, embedding or matrix does not have the length that its shape says.
 pub fn encode(parts: &Parts) -> Result<Vec<u32>, EncodeError> {
-    let metadata = metadata(parts)?;
+    let mut bytes = numbers(&metadata(parts)?);
     let mut buffer = [0; 1024];
-    let mut bytes: Vec<u8> = Vec::new();
-    for number in metadata.numbers() {
-        let number = postcard::to_slice(&number, &mut buffer).map_err(|_| EncodeError::Metadata)?;
-        bytes.extend_from_slice(number);
-    }
     let provenance = postcard::to_slice(&parts.provenance, &mut buffer);
     bytes.extend_from_slice(provenance.map_err(|_| EncodeError::Metadata)?);
     let metadata_len = u16::try_from(bytes.len()).map_err(|_| EncodeError::Metadata)?;
@@ -313,6 +308,33 @@ pub fn metadata(parts: &Parts) -> Result<Metadata, EncodeError> {
         pushed.map_err(|_| EncodeError::Metadata)?;
     }
     Ok(metadata)
+}
+
+/// A copy of `image` with other metadata, sealed; the sections and the provenance stay. For tests of what is refused.
+///
+/// # Panics
+/// If `image` is none.
+pub fn with_metadata(image: &[u8], metadata: &Metadata) -> Vec<u8> {
+    let length = usize::from(u16::from_le_bytes([image[10], image[11]]));
+    let (_, provenance) = Metadata::decode(&image[HEADER_LEN..][..length]).expect("an image");
+    let sections = &image[padded(HEADER_LEN + length)..];
+    let found = [&numbers(metadata)[..], provenance].concat();
+    let mut out = Writer(image[..HEADER_LEN].to_vec());
+    out.section(&found);
+    out.section(sections);
+    let Writer(mut changed) = out;
+    changed[10..12].copy_from_slice(&(found.len() as u16).to_le_bytes());
+    let length = changed.len() as u32;
+    changed[12..16].copy_from_slice(&length.to_le_bytes());
+    seal(&mut changed);
+    changed
+}
+
+/// What postcard makes of metadata.
+fn numbers(metadata: &Metadata) -> Vec<u8> {
+    let number =
+        |number| postcard::to_slice(&number, &mut [0; 8]).map_or(Vec::new(), |n| n.to_vec());
+    metadata.numbers().into_iter().flat_map(number).collect()
 }
 
 /// The word of the header with the digest.

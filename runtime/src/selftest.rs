@@ -38,7 +38,8 @@ pub const STRIDE: u32 = 7919;
 /// rotates it left by one bit and adds, bit by bit modulo 2, the CRC-32 (ISO-HDLC) of all logits in the order of the
 /// tokens, as little-endian i16.
 ///
-/// An encoder first reads its own such sequence; vectors that go in are pseudo-random numbers of the whole range of i16.
+/// An encoder first reads its own such sequence, and its outputs take part too; vectors that go in are pseudo-random numbers
+/// of the whole range of i16.
 ///
 /// It is [`Image::digest`](crate::Image::digest) wherever the image is the exported one and the core computes as the
 /// exporting one did. Of a token table or an embedding only the rows of these tokens take part, and a change that rounding
@@ -59,8 +60,7 @@ pub fn digest(state: &mut State) -> u32 {
     state.features(&vector);
     let mut digest = 0u32;
     for index in 0..image.networks() {
-        let last = index == image.main();
-        if last {
+        if index == image.main() {
             state.hand_over();
         }
         let tokens = image
@@ -76,10 +76,8 @@ pub fn digest(state: &mut State) -> u32 {
                 Some(Input::Features { .. }) => state.feed(index, Feed::Again),
                 _ => state.feed(index, Feed::Token((i * STRIDE % tokens) as u16)),
             }
-            if last {
-                let outputs = crc(bytemuck::cast_slice(state.logits()));
-                digest = digest.rotate_left(1) ^ outputs;
-            }
+            let outputs = crc(bytemuck::cast_slice(state.outputs_of(index)));
+            digest = digest.rotate_left(1) ^ outputs;
         }
     }
     state.reset();

@@ -52,20 +52,15 @@ impl Plan {
             let (before, head) = dense
                 .split_at_checked(dense.len().saturating_sub(network.head.into()))
                 .unwrap_or_default();
-            // An input's, then a start's of the widest that there is.
-            let widest = image.layers(0).iter().map(Recurrent::units).max();
-            let vector = if network.reads_tokens() {
-                0
-            } else {
-                image.raw_width(index)
+            let vector = match network.reads_tokens() {
+                true => 0,
+                false => image.raw_width(index),
             };
-            let raw = vector.max(padded(network.features.into()));
-            let raw = if index > 0 {
-                raw.max(widest.unwrap_or(0))
-            } else {
-                raw
-            };
-            scratch = scratch.max(raw + outputs(before));
+            let features = padded(network.features.into());
+            let encoder = index.checked_sub(1).map(|encoder| image.layers(encoder));
+            let states = encoder.unwrap_or_default().iter().map(Recurrent::units);
+            let longest = states.fold(vector.max(features), usize::max);
+            scratch = scratch.max(longest + outputs(before));
             scratch = scratch.max(if mean { top } else { 0 } + outputs(head));
             if mean {
                 cells += top;
@@ -119,7 +114,7 @@ impl core::error::Error for WorkspaceError {}
 /// Fraction bits of a cell state.
 const CELL_BITS: u32 = 23;
 
-/// What a network is fed at a step.
+/// What a network is fed at a step. What is not of its kind is token 0 or a vector of zeros to it.
 #[derive(Clone, Copy, Debug)]
 pub enum Feed<'x> {
     /// A token; token 0 in place of one that is not there.
@@ -262,33 +257,37 @@ impl<'i, 'w> State<'i, 'w> {
             scratch,
         } = self.part(index);
         let x = hidden.get_mut(..width).unwrap_or_default();
+        let list = image.dense(index).get(..network.dense.into());
+        let (list, raw_width) = (list.unwrap_or_default(), image.raw_width(index));
         let mut rows = image.rows(index);
         let mut row: &[i8] = &[];
-        match (network.input, feed) {
-            (Input::Table, Feed::Token(token)) => row = image.token_row(index, token),
-            (Input::Embedding(_), Feed::Token(token)) => {
+        let token = if let Feed::Token(token) = feed {
+            token
+        } else {
+            0
+        };
+        match network.input {
+            Input::Table => row = image.token_row(index, token),
+            Input::Embedding(_) => {
                 // Full scale in 1/128 of a column's scale: Q15.
                 for (to, &from) in x.iter_mut().zip(image.token_row(index, token)) {
                     *to = i16::from(from) << 8;
                 }
             }
-            (Input::Tied { shift }, Feed::Token(token)) => tied(image, index, token, shift, x),
-            (Input::Vectors, Feed::Vector(vector)) => {
-                let (raw, free) = scratch
-                    .split_at_mut_checked(image.raw_width(index))
-                    .unwrap_or_default();
+            Input::Tied { shift } => tied(image, index, token, shift, x),
+            Input::Vectors => {
+                let (raw, free) = scratch.split_at_mut_checked(raw_width).unwrap_or_default();
                 raw.fill(0);
-                let known = vector.len().min(network.count.into());
-                copy(vector.get(..known).unwrap_or_default(), raw);
-                let dense = image.dense(index).get(..network.dense.into());
-                copy(chain(dense.unwrap_or_default(), &mut rows, raw, free), x);
+                if let Feed::Vector(vector) = feed {
+                    let known = vector.len().min(network.count.into());
+                    copy(vector.get(..known).unwrap_or_default(), raw);
+                }
+                let mut words = rows;
+                copy(chain(list, &mut words, raw, free), x);
             }
-            _ => {}
+            Input::Features { .. } => {}
         }
-        if !matches!(network.input, Input::Vectors) {
-            let dense = image.dense(index).get(..network.dense.into());
-            skip(dense.unwrap_or_default(), image.raw_width(index), &mut rows);
-        }
+        skip(list, raw_width, &mut rows);
         let mut inputs = width;
         let (mut start, mut cells) = (0, cells);
         for recurrent in image.layers(index) {
@@ -555,7 +554,8 @@ impl<'i, 'w> State<'i, 'w> {
             let cells = states.get_mut(cell_place).unwrap_or_default();
             let cells: &mut [i32] = bytemuck::try_cast_slice_mut(cells).unwrap_or_default();
             for (to, from) in cells.iter_mut().zip(made) {
-                *to = i32::from(*from) << (CELL_BITS - bits);
+                // With less than 7 bits it may be beyond a cell state's range.
+                *to = i32::from(*from).saturating_mul(1 << (CELL_BITS - bits));
             }
         } else {
             let hidden = states.get_mut(hidden_place).unwrap_or_default();
@@ -647,8 +647,9 @@ fn tied(image: &Image, index: usize, token: u16, least: u8, x: &mut [i16]) {
         Some([before @ .., last]) => (before, last),
         _ => return,
     };
-    let units = image.layers(index).last().map_or(0, Recurrent::units);
-    skip(before, units, &mut words);
+    let top = image.layers(index).last();
+    let top = top.map_or(image.width(index), Recurrent::units);
+    skip(before, top, &mut words);
     let token = if token < last.outputs {
         usize::from(token)
     } else {

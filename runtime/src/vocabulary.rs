@@ -83,7 +83,9 @@ impl<'a> Vocabulary<'a> {
         };
         let known = |id: &u16| *id < shape.tokens && !vocabulary.specials.contains(id);
         let sorted = vocabulary.sorted();
-        if !covered || !sorted.iter().all(known) || !sorted.windows(2).all(rising) {
+        // Where no token has a text, none could be drawn.
+        let texts = covered && !sorted.is_empty();
+        if !texts || !sorted.iter().all(known) || !sorted.windows(2).all(rising) {
             return Err(refused(tokens));
         }
         Ok(vocabulary)
@@ -238,26 +240,47 @@ impl Specials {
 
 #[cfg(test)]
 mod tests {
-    use crate::encode::{Parts, bytes, encode};
-    use crate::{Cell, Image, Layer};
+    use crate::encode::{EncodeError, Parts, bytes, encode};
+    use crate::image::Specials;
+    use crate::{Cell, Image, ImageError, Layer, Level, Vocabulary};
     use alloc::string::{String, ToString};
     use alloc::vec::Vec;
 
+    fn encoded(level: Level, tokens: &[&str], specials: Specials) -> Result<Vec<u32>, EncodeError> {
+        let layers = [Layer {
+            cell: Cell::GruResetAfter,
+            hidden: 1,
+        }];
+        let mut parts = Parts::random(1, tokens.len(), 0, &layers);
+        let vocabulary = &mut parts.vocabularies[1];
+        vocabulary.level = level;
+        vocabulary.tokens = tokens.iter().map(|t| t.to_string()).collect();
+        vocabulary.specials = specials;
+        encode(&parts)
+    }
+
+    fn vocabulary(level: Level, tokens: &[&str], specials: Specials) -> Vocabulary<'static> {
+        let words = encoded(level, tokens, specials).unwrap();
+        let image = Image::parse(bytes(words.leak())).unwrap();
+        image.vocabulary()
+    }
+
+    /// The tokens of `text`, or the part of it that is unknown.
+    fn tokens(vocabulary: Vocabulary, text: &str) -> Result<Vec<u16>, String> {
+        let (mut rest, mut found) = (text, Vec::new());
+        while !rest.is_empty() {
+            let known = vocabulary.first(rest);
+            let (id, length) = known.map_err(|length| rest[..length].to_string())?;
+            found.push(id);
+            rest = &rest[length..];
+        }
+        Ok(found)
+    }
+
     /// The pieces that longest match makes of `text`.
     fn pieces(tokens: &[&str], text: &str) -> Option<Vec<String>> {
-        let mut parts = Parts::random(
-            1,
-            tokens.len(),
-            0,
-            &[Layer {
-                cell: Cell::GruResetAfter,
-                hidden: 1,
-            }],
-        );
-        parts.vocabularies[1].tokens = tokens.iter().map(|t| t.to_string()).collect();
-        let words = encode(&parts).unwrap();
-        let image = Image::parse(bytes(&words)).unwrap();
-        let (vocabulary, mut rest, mut pieces) = (image.vocabulary(), text, Vec::new());
+        let vocabulary = vocabulary(Level::Pieces, tokens, Specials::default());
+        let (mut rest, mut pieces) = (text, Vec::new());
         while !rest.is_empty() {
             let (id, length) = vocabulary.longest_match(rest)?;
             assert_eq!(vocabulary.text(id), rest[..length].as_bytes());
@@ -265,6 +288,156 @@ mod tests {
             rest = &rest[length..];
         }
         Some(pieces)
+    }
+
+    #[test]
+    fn words_are_cut_and_found() {
+        let words = [
+            "don't", "I", " don't", ".", " ", "i", "\n", "th\u{e9}", "<unk>",
+        ];
+        let unk = Specials {
+            unk: Some(8),
+            ..Specials::default()
+        };
+        for (specials, level, text, expected) in [
+            (
+                unk,
+                Level::Words,
+                "I don't.\n th\u{e9}",
+                Ok(&[1, 2, 3, 6, 8][..]),
+            ),
+            (unk, Level::Words, "I  don't,I", Ok(&[1, 4, 2, 8, 1])),
+            (
+                unk,
+                Level::Spaced,
+                "I  don't.\n  th\u{e9}x th\u{e9}",
+                Ok(&[1, 0, 3, 8, 7]),
+            ),
+            (
+                unk,
+                Level::SpacedLower,
+                "I DON'T. TH\u{e9}",
+                Ok(&[5, 0, 3, 7]),
+            ),
+            (Specials::default(), Level::Words, "I dont", Err(" dont")),
+            (
+                Specials::default(),
+                Level::Spaced,
+                "I   dont",
+                Err("   dont"),
+            ),
+            (
+                Specials::default(),
+                Level::SpacedLower,
+                "I dOnT",
+                Err(" dOnT"),
+            ),
+            // Its name is a token like any other as long as it is not special.
+            (Specials::default(), Level::Pieces, "<unk>I", Ok(&[8, 1])),
+        ] {
+            let found = tokens(vocabulary(level, &words, specials), text);
+            let expected = expected.map(<[u16]>::to_vec).map_err(str::to_string);
+            assert_eq!(found, expected, "{level:?}, {text:?}");
+        }
+    }
+
+    #[test]
+    fn special_tokens_are_never_found() {
+        let names = ["a", "<s>", "</s>", "<", "s", "b"];
+        for level in [
+            Level::Pieces,
+            Level::Words,
+            Level::Spaced,
+            Level::SpacedLower,
+        ] {
+            for special in 0..6 {
+                for unk in [None, Some(5)] {
+                    let specials = Specials {
+                        start: Some(1),
+                        eos: Some(2),
+                        pad: Some(special),
+                        unk,
+                    };
+                    let vocabulary = vocabulary(level, &names, specials);
+                    for text in ["a", "<s>", "</s>", "<", "s", "b", "a</s>b<s>"] {
+                        let found = tokens(vocabulary, text).unwrap_or_default();
+                        let none = |id: &u16| !specials.is(*id) || unk == Some(*id);
+                        assert!(
+                            found.iter().all(none),
+                            "{level:?} {special} {text}: {found:?}"
+                        );
+                    }
+                    // They still have a name.
+                    assert_eq!(
+                        vocabulary.text(special),
+                        names[usize::from(special)].as_bytes()
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_are_their_own_tokens() {
+        let names = alloc::vec!["x"; 258];
+        let specials = Specials {
+            eos: Some(257),
+            ..Specials::default()
+        };
+        let vocabulary = vocabulary(Level::Bytes, &names, specials);
+        for byte in 0..=255u8 {
+            assert_eq!(vocabulary.text(byte.into()), [byte]);
+        }
+        assert_eq!(
+            (vocabulary.text(256), vocabulary.text(257)),
+            (&[][..], &[][..])
+        );
+        assert_eq!(vocabulary.len(), 258);
+        let text = "a\n\u{1f42d}";
+        for (place, byte) in text.bytes().enumerate().take(3) {
+            let found = vocabulary.first(&text[place..]);
+            assert_eq!(found, Ok((byte.into(), 1)));
+        }
+        assert_eq!(vocabulary.first(""), Err(0));
+    }
+
+    #[test]
+    fn malformed_lists_are_refused_with_the_token() {
+        let refused = |level, names: &[&str], specials| {
+            let error = encoded(level, names, specials).unwrap_err();
+            let EncodeError::Refused(ImageError::Vocabulary { token }) = error else {
+                panic!("{error}");
+            };
+            token
+        };
+        let none = Specials::default();
+        assert_eq!(refused(Level::Pieces, &["a", "", "b"], none), 1);
+        assert_eq!(
+            refused(Level::Pieces, &["a", "b", "a"], none),
+            3,
+            "twice the same text"
+        );
+        assert_eq!(
+            refused(Level::Bytes, &["a", "b"], none),
+            2,
+            "fewer tokens than bytes"
+        );
+        // A special token may have a text that another has.
+        let pad = Specials {
+            pad: Some(2),
+            ..none
+        };
+        assert!(encoded(Level::Pieces, &["a", "b", "a"], pad).is_ok());
+        let all = Specials {
+            eos: Some(1),
+            pad: Some(0),
+            ..none
+        };
+        assert_eq!(
+            refused(Level::Pieces, &["a", "b"], all),
+            2,
+            "no token has a text"
+        );
     }
 
     #[test]

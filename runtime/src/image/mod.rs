@@ -358,6 +358,7 @@ impl<'a> Image<'a> {
             for (is_cell, start) in [(false, recurrent.starts[0]), (true, recurrent.starts[1])] {
                 let from = match start.from() {
                     StartFrom::Zero => continue,
+                    _ if is_cell && !cell => return misfit("a cell state that is not there"),
                     StartFrom::Constant if is_cell => {
                         visit(Group::Constant(units))?;
                         continue;
@@ -371,12 +372,13 @@ impl<'a> Image<'a> {
                     StartFrom::Encoder { layer, cell } => self.encoder_units(index, layer, cell),
                 };
                 let made = chain(&mut dense, start.dense, from, false, visit)?;
-                if made != units || (is_cell && !cell) {
+                if made != units {
                     return misfit("a start of another size than the state");
                 }
             }
         }
-        if chain(&mut dense, network.head, width, true, visit)? == 0 {
+        chain(&mut dense, network.head, width, true, visit)?;
+        if network.head == 0 && layers.is_empty() {
             return misfit("no outputs");
         }
         match (network.input, self.dense(index).last()) {

@@ -87,10 +87,10 @@ pub fn integer(
     let mut state = State::new(image, &mut workspace)?;
     let one = f32::from(1u16 << image.logit_bits());
     let mut total = 0.0;
-    let mut logits = vec![0.0; image.vocabulary().len()];
+    let mut logits = vec![0.0; image.outputs()];
     for pair in tokens.windows(2) {
         state.step(pair[0]);
-        for (float, &fixed) in logits.iter_mut().zip(state.logits()) {
+        for (float, &fixed) in logits.iter_mut().zip(&*state.logits()) {
             *float = f32::from(fixed) / one;
         }
         total += nats(&logits, pair[1]);

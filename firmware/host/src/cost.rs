@@ -49,9 +49,13 @@ impl Shape {
     #[must_use]
     pub fn of(image: &Image) -> Self {
         Self {
-            tokens: image.vocabulary().len(),
+            tokens: image.outputs(),
             embedding: image.embedding(),
-            layers: image.layers().to_vec(),
+            layers: image
+                .layers(image.main())
+                .iter()
+                .map(|recurrent| recurrent.layer)
+                .collect(),
         }
     }
 
@@ -64,13 +68,14 @@ impl Shape {
             let hidden = padded(layer.hidden.into());
             let joint = inputs + hidden;
             // The candidate's rows over the input and those over the state, apart or together.
-            macs += 3.0 * hidden * joint;
+            let gates = layer.cell.gates() as f64;
+            macs += gates * hidden * joint;
             rows += match layer.cell {
                 Cell::GruResetAfter if inputs > 0.0 => 4.0 * hidden,
-                _ => 3.0 * hidden,
+                _ => gates * hidden,
             };
             if inputs == 0.0 {
-                table += 3.0 * hidden;
+                table += gates * hidden;
             }
             units += hidden;
             if layer.cell == Cell::GruResetBefore {

@@ -1,6 +1,6 @@
 //! `trainer generate`
 
-use super::print_out;
+use super::{print_bytes, print_out};
 use crate::generate::FloatGenerator;
 use crate::model::Model;
 use clap::Args;
@@ -54,7 +54,7 @@ pub fn run(args: GenerateArgs) -> anyhow::Result<()> {
     print_out(&text)?;
     match &model {
         Model::Float(network) => stream(
-            FloatGenerator::new(network, &prompt.tokens, settings),
+            FloatGenerator::new(network, &prompt.tokens, settings).map(str::as_bytes),
             args.length,
         ),
         Model::Integer(bytes) => {
@@ -68,15 +68,16 @@ pub fn run(args: GenerateArgs) -> anyhow::Result<()> {
 }
 
 /// Prints `length` characters as they come.
-fn stream<'t>(pieces: impl Iterator<Item = &'t str>, length: usize) -> anyhow::Result<()> {
+fn stream<'t>(pieces: impl Iterator<Item = &'t [u8]>, length: usize) -> anyhow::Result<()> {
     let begun = Instant::now();
     let mut written = 0;
     for piece in pieces {
         if written >= length {
             break;
         }
-        written += piece.chars().count();
-        print_out(piece)?;
+        // Each character has one byte that does not go on with another.
+        written += piece.iter().filter(|byte| **byte & 0xc0 != 0x80).count();
+        print_bytes(piece)?;
     }
     let seconds = begun.elapsed().as_secs_f64();
     print_out("\n")?;

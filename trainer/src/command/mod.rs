@@ -62,8 +62,13 @@ fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
 
 /// Prints to standard output; a reader that went away is an error that `main` knows.
 fn print_out(text: &str) -> anyhow::Result<()> {
+    print_bytes(text.as_bytes())
+}
+
+/// The same of bytes, which may be parts of characters.
+fn print_bytes(bytes: &[u8]) -> anyhow::Result<()> {
     use std::io::Write;
     let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())?;
+    out.write_all(bytes)?;
     Ok(out.flush()?)
 }

@@ -9,10 +9,12 @@ use rand_core::Rng;
 
 /// Samples that are drawn where none are given.
 pub const SAMPLES: usize = 256;
+/// No normal number that is drawn is larger: one in 16,000 would be.
+pub(super) const NORMAL_END: f64 = 4.0;
 /// Steps of such a sample, where the graph leaves them open.
 const STEPS: usize = 16;
 
-/// The largest numbers that were seen, by magnitude.
+/// The largest numbers that were seen, by magnitude, and room above them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seen {
     /// Of each element of the input vectors.
@@ -63,8 +65,8 @@ pub(super) fn feature_width(network: &Network) -> usize {
     }
 }
 
-/// Random samples: tokens from all over the vocabulary, and standard normal numbers.
-pub(super) fn samples(network: &Network) -> Vec<Feeds> {
+/// Random sequences: tokens from all over the vocabulary, and standard normal numbers.
+fn random_samples(network: &Network) -> Vec<Feeds> {
     let mut random = Pcg32::new(1, 1);
     (0..SAMPLES).map(|_| sample(network, &mut random)).collect()
 }
@@ -116,21 +118,30 @@ fn steps(network: &Network) -> usize {
     elements.map_or(STEPS, |elements| (elements / width.max(1)).max(1))
 }
 
-/// Standard normal numbers, by Box and Muller.
+/// Standard normal numbers, by Box and Muller, but none beyond [`NORMAL_END`].
 fn normal(random: &mut Pcg32, count: usize) -> Vec<f32> {
     let mut unit = || (f64::from(random.next_u32()) + 0.5) / f64::from(u32::MAX) / 1.000_001;
     let one = |_| {
         let (radius, angle) = ((-2.0 * unit().ln()).sqrt(), std::f64::consts::TAU * unit());
-        (radius * angle.cos()) as f32
+        (radius * angle.cos()).clamp(-NORMAL_END, NORMAL_END) as f32
     };
     (0..count).map(one).collect()
 }
 
-/// Runs `network` on samples.
+/// Runs `network` on the samples, or on random ones.
 ///
 /// # Errors
 /// If a number that it computes is not finite.
-pub(super) fn measure(network: &Network, samples: &[Feeds]) -> Result<Seen, QuantizeError> {
+pub(super) fn measure(network: &Network, samples: Option<&[Feeds]>) -> Result<Seen, QuantizeError> {
+    let random;
+    let random_inputs = samples.is_none();
+    let samples = match samples {
+        Some(samples) => samples,
+        None => {
+            random = random_samples(network);
+            &random
+        }
+    };
     // Without heads, what is read is what comes into them.
     let bare = |network: &Network| {
         let reads = network.head.reads;
@@ -149,10 +160,12 @@ pub(super) fn measure(network: &Network, samples: &[Feeds]) -> Result<Seen, Quan
     for feeds in samples {
         seen.take(network, feeds, &headless.run(feeds));
     }
-    match seen.is_finite() {
-        true => Ok(seen),
-        false => Err(QuantizeError::NotFinite),
+    if !seen.is_finite() {
+        return Err(QuantizeError::NotFinite);
     }
+    // Where nothing is known of the inputs, they are what they were taken to be; else the next may be larger.
+    seen.widen(if random_inputs { NORMAL_END } else { 0.0 });
+    Ok(seen)
 }
 
 impl Seen {
@@ -224,6 +237,20 @@ impl Seen {
             && let (Some(feeds), Some(results)) = (&feeds.encoder, &results.encoder)
         {
             seen.take(encoder, feeds, results);
+        }
+    }
+
+    /// Leaves room above what was seen: twice the largest. Inputs have the range `inputs`, if it is not 0.
+    fn widen(&mut self, inputs: f64) {
+        let twice = |value: &mut f64| *value *= 2.0;
+        let starts = self.starts.iter_mut().flatten().flatten();
+        self.input.iter_mut().chain(&mut self.head).chain(starts).for_each(twice);
+        let outside = [&mut self.vectors, &mut self.features, &mut self.given];
+        for value in outside.into_iter().flatten() {
+            *value = if inputs > 0.0 { inputs } else { 2.0 * *value };
+        }
+        if let Some(encoder) = &mut self.encoder {
+            encoder.widen(inputs);
         }
     }
 

@@ -12,7 +12,7 @@ const NORM_COST: u8 = 3;
 
 /// Quantizes dense layers, each after the other, over `x`; gives what comes out of the last one.
 ///
-/// `seen` has the largest output of each, where the network was run on samples: it decides where the norms of the rows,
+/// `seen` has the range of each one's outputs, where the network was run on samples: it decides where the norms of the rows,
 /// which no input can exceed, would cost more than 3 bits.
 pub(super) fn quantize_chain(
     name: &str,
@@ -33,7 +33,7 @@ pub(super) fn quantize_chain(
             Activation::Tanh | Activation::Sigmoid => (PRE_ACTIVATION_BITS as u8, 15),
             Activation::Linear | Activation::Relu => {
                 let by_norm = fraction_bits(norms.iter().fold(1e-6, |a, &b| a.max(b)));
-                let by_sight = seen.map(|seen| fraction_bits((2.0 * seen[index]).max(1e-6)));
+                let by_sight = seen.map(|seen| fraction_bits(seen[index].max(1e-6)));
                 let bits = by_sight.filter(|&bits| bits > by_norm + NORM_COST);
                 let bits = bits.unwrap_or(by_norm);
                 (bits, bits)

@@ -11,7 +11,7 @@
 //!
 //! A vector's element is Q15 of a scale of its own ([`Vector`]); the rows that read it hold that scale in their weights.
 
-use crate::network::{Feeds, Input, Interface, Matrix, Network, Normalization, Reads, Start};
+use crate::network::{Feeds, Input, Interface, Layer, Matrix, Network, Normalization, Reads, Start};
 use pipsqueak::Provenance;
 use pipsqueak::encode::{InputParts, LayerParts, NetworkParts, Parts, VocabularyParts};
 use pipsqueak::image::{self, MAX_DENSE, MAX_LAYERS, MAX_UNITS};
@@ -26,7 +26,7 @@ mod start;
 pub use calibrate::SAMPLES;
 pub use input::{TokenBytes, TokenForm};
 
-use calibrate::{Seen, feature_width, is_fed_numbers};
+use calibrate::{NORMAL_END, Seen, feature_width, is_fed_numbers};
 use input::{Source, TokenTable};
 
 /// A network in integers, and what became of each tensor.
@@ -161,8 +161,8 @@ impl Vector {
 
 /// Quantizes `network`.
 ///
-/// Sizes that nothing bounds, those of float inputs and of states that are given in another framework's file, are taken from
-/// [`SAMPLES`] random sequences: twice the largest number that is seen.
+/// Float inputs, and states that are given in another framework's file, are taken to be standard normal numbers. What nothing
+/// bounds is measured on [`SAMPLES`] random sequences: twice the largest number that is seen.
 ///
 /// # Errors
 /// If the integer runtime lacks a part of the network, or it is larger than an image can be, or its values are.
@@ -170,7 +170,7 @@ pub fn quantize(network: &Network) -> Result<Quantized<'_>, QuantizeError> {
     quantize_by(network, None)
 }
 
-/// The same with the sizes that are seen on `samples`.
+/// The same with all ranges from `samples`: twice the largest number that is seen.
 ///
 /// # Errors
 /// As [`quantize`].
@@ -196,28 +196,17 @@ fn quantize_by<'n>(
         assumed: Vec::new(),
     };
     let seen = if quantizer.is_measured || makes_states(network) {
-        let random;
-        let samples = match samples {
-            Some(samples) => samples,
-            None => {
-                random = calibrate::samples(network);
-                &random
-            }
-        };
         Some(calibrate::measure(network, samples)?)
     } else {
         None
     };
     if quantizer.is_measured {
-        let from = match samples {
+        quantizer.assumed.push(match samples {
             None => format!(
-                "{SAMPLES} random sequences: standard normal numbers, tokens from all over the vocabulary"
+                "inputs are standard normal numbers within {NORMAL_END}, measured on {SAMPLES} random sequences: give typical ones with --calibrate"
             ),
-            Some(samples) => format!("{} sequences given", samples.len()),
-        };
-        quantizer
-            .assumed
-            .push(format!("ranges     twice the largest of {from}"));
+            Some(samples) => format!("ranges are twice the largest of {} sequences", samples.len()),
+        });
     }
     let mut networks = Vec::new();
     let mut interfaces = Vec::new();
@@ -364,27 +353,6 @@ impl Quantizer {
         self.assume(&format!("{name}inputs"), &vectors);
 
         let layer_name = |index: usize| format!("{name}layer {index}");
-        let mut starts = Vec::new();
-        for index in 0..network.layers.len() {
-            let start = start::quantize_starts(
-                &layer_name(index),
-                network,
-                index,
-                encoder,
-                &Vector::of_channels(&features),
-                seen,
-                &mut self.tensors,
-            )?;
-            if start.shift > 0 {
-                self.assumed.push(format!(
-                    "state      {} below {}",
-                    layer_name(index),
-                    1u32 << start.shift
-                ));
-            }
-            starts.push(start);
-        }
-
         // Dense layers before nothing are the head's.
         let moved = network.layers.is_empty() && network.head.reads != Reads::Mean;
         let raw = match &network.input {
@@ -416,6 +384,27 @@ impl Quantizer {
                 (dense, source) = (made, Some(x));
             }
             input_parts = Some(parts);
+        }
+
+        let mut starts = Vec::new();
+        let mut below = source.clone();
+        for (index, layer) in network.layers.iter().enumerate() {
+            let least = match &below {
+                Some(x) if self.is_measured => balance(layer, x),
+                _ => 0,
+            };
+            let start = start::quantize_starts(
+                &layer_name(index),
+                network,
+                index,
+                encoder,
+                &Vector::of_channels(&features),
+                least,
+                seen,
+                &mut self.tensors,
+            )?;
+            below = Some(Vector::uniform(layer.hidden(), start.shift.into()));
+            starts.push(start);
         }
 
         let top_shift = starts.last().map(|start| start.shift);
@@ -535,14 +524,27 @@ impl Quantizer {
     }
 }
 
-/// The channels of elements that were seen as large as this: twice as large ones fit.
-fn channels(largest: &[f64]) -> Vec<i8> {
-    let channel = |largest: &f64| match 2.0 * largest {
+/// The channels of elements of these ranges.
+fn channels(ranges: &[f64]) -> Vec<i8> {
+    let channel = |&range: &f64| match range {
         range if range > 0.0 => range.log2().ceil().clamp(-15.0, 15.0) as i8,
         _ => 0,
     };
-    largest.iter().map(channel).collect()
+    ranges.iter().map(channel).collect()
 }
+
+/// The shift of a state that brings its weights to the size of those of `x`, of at most [`BALANCE`] bits: they share a scale
+/// in each row.
+fn balance(layer: &Layer, x: &Vector) -> u8 {
+    let (w, r, _, _) = layer.weights();
+    let largest = |values: &[f32]| values.iter().fold(0.0, |a, v| v.abs().max(a));
+    let input = (0..w.rows).map(|row| largest(&x.fold(w.row(row)))).fold(0.0, f32::max);
+    let ratio = input / largest(&r.data).max(1e-6);
+    ratio.max(1.0).log2().round().min(BALANCE) as u8
+}
+
+/// A state with so many bits less is as exact as weights of 8 bits need it.
+const BALANCE: f32 = 3.0;
 
 /// Whether the rows of the head's last dense layer are the embedding, bit for bit.
 fn is_tied(embedding: &Matrix, head: &[crate::network::Dense]) -> bool {

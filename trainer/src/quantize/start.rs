@@ -16,13 +16,15 @@ pub(super) struct Starts {
     pub shift: u8,
 }
 
-/// Quantizes the starts of layer `layer`. `encoder` are the layers of the encoder, `features` is the feature vector.
+/// Quantizes the starts of layer `layer`. `encoder` are the layers of the encoder, `features` is the feature
+/// vector, and the shift is not below `least`.
 pub(super) fn quantize_starts(
     name: &str,
     network: &Network,
     layer: usize,
     encoder: &[LayerParts],
     features: &Vector,
+    least: u8,
     seen: Option<&Seen>,
     tensors: &mut Vec<TensorReport>,
 ) -> Result<Starts, QuantizeError> {
@@ -42,7 +44,7 @@ pub(super) fn quantize_starts(
             Start::Zero => StartParts::Zero,
             Start::Given => {
                 if !cell && any_state(network, layer) {
-                    bound = 2.0 * seen.map_or(0.0, |seen| seen.given[layer]);
+                    bound = seen.map_or(0.0, |seen| seen.given[layer]);
                 }
                 StartParts::Zero
             }
@@ -53,7 +55,7 @@ pub(super) fn quantize_starts(
                 let bits = if cell {
                     CELL_BITS
                 } else {
-                    15 - shift_of(bound)
+                    u32::from(15 - shift_of(bound).max(least))
                 };
                 let (low, high) = if cell {
                     (i32::MIN, i32::MAX)
@@ -80,7 +82,7 @@ pub(super) fn quantize_starts(
                 };
                 bound = state.bound();
                 if from.cell && dense.is_empty() {
-                    bound = largest.map_or(bound, |l| bound.min(2.0 * l[0]));
+                    bound = largest.map_or(bound, |l| bound.min(l[0]));
                 }
                 let (dense, made) = through(dense, state)?;
                 if !dense.is_empty() {
@@ -94,10 +96,9 @@ pub(super) fn quantize_starts(
             }
         };
         if !cell {
-            shift = shift_of(bound);
+            shift = shift_of(bound).max(least);
         }
     }
-    let shift = shift as u8;
     Ok(Starts { parts, shift })
 }
 
@@ -110,6 +111,6 @@ fn from_units(network: &Network, layer: usize) -> usize {
 }
 
 /// The shift of a state below `bound`.
-fn shift_of(bound: f64) -> u32 {
-    (bound.log2().ceil().max(0.0) as u32).min(MAX_STATE_SHIFT)
+fn shift_of(bound: f64) -> u8 {
+    (bound.log2().ceil().max(0.0) as u8).min(MAX_STATE_SHIFT as u8)
 }

@@ -8,6 +8,7 @@ pub mod evaluate;
 pub mod flash;
 pub mod gemm;
 pub mod generate;
+pub mod integer;
 pub mod markov;
 pub mod math;
 pub mod model;

@@ -145,7 +145,7 @@ impl Model {
                 let vocabulary = image.vocabulary();
                 Vocabulary::new(
                     (0..vocabulary.len())
-                        .map(|id| vocabulary.text(id as u16).into())
+                        .map(|id| String::from_utf8_lossy(vocabulary.text(id as u16)).into())
                         .collect(),
                 )
                 .map_err(Into::into)

@@ -104,14 +104,14 @@ impl ImageReport {
             bytes: image.len(),
             kernel: pipsqueak::kernel(),
             digest: format!("{:08X}", image.digest()),
-            tokens: image.vocabulary().len(),
+            tokens: image.outputs(),
             embedding: image.embedding(),
             layers: image
-                .layers()
+                .layers(image.main())
                 .iter()
-                .map(|layer| LayerReport {
-                    cell: format!("{:?}", layer.cell),
-                    hidden: layer.hidden,
+                .map(|recurrent| LayerReport {
+                    cell: format!("{:?}", recurrent.layer.cell),
+                    hidden: recurrent.layer.hidden,
                 })
                 .collect(),
             ram: RamReport {

@@ -4,23 +4,85 @@
 //! Runs over the files in `cases/`, which `cases/generate.py` made, and, where `PIPSQUEAK_DATA` names a folder with more of
 //! them, over those too.
 
+use pipsqueak::{Image, encode};
 use std::collections::BTreeMap;
 use std::ops::RangeBounds;
 use std::path::{Path, PathBuf};
 use trainer::command::run;
+use trainer::integer::IntegerNetwork;
 use trainer::model::{Model, ModelError};
-use trainer::network::{Array, Network, Values};
+use trainer::network::{Array, Network, Role, Values, run_arrays};
+use trainer::quantize::quantize;
 
 /// The largest difference to the framework's own outputs.
 const TOLERANCE: f32 = 2e-5;
 
+/// The largest difference of integers, as a part of the output's range.
+const INTEGER_TOLERANCE: f32 = 0.01;
+
 /// What became of a case.
 #[derive(Debug)]
 enum Outcome {
-    /// With the largest difference.
-    Imported(f32),
+    /// With the largest difference, and what became of it in integers.
+    Imported(f32, Integers),
     /// With the reason.
     Refused(String),
+}
+
+/// What became of a case in integers.
+#[derive(Debug)]
+enum Integers {
+    /// The largest difference as a part of its output's range, in how many steps the largest output is the same one, and of
+    /// how many; and bytes of the image.
+    Run {
+        error: f32,
+        same: [usize; 2],
+        bytes: usize,
+    },
+    /// With the reason.
+    Refused(String),
+}
+
+/// Exports `network` and runs the image.
+fn integers(
+    network: &Network,
+    inputs: &BTreeMap<String, Array>,
+    expected: &BTreeMap<String, Array>,
+) -> Integers {
+    let quantized = match quantize(network) {
+        Ok(quantized) => quantized,
+        Err(error) => return Integers::Refused(error.to_string()),
+    };
+    let words = encode::encode(&quantized.parts).unwrap();
+    let image = Image::parse(encode::bytes(&words)).unwrap();
+    let runs = IntegerNetwork::new(&image).unwrap();
+    let (mut error, mut same) = (0f32, [0, 0]);
+    for (name, found) in run_arrays(&runs, inputs).unwrap() {
+        let expected = &expected[&name];
+        assert_eq!(found.shape, expected.shape, "shape of {name}");
+        let (found, expected) = (floats(&found), floats(expected));
+        let fold = |f: fn(f32, f32) -> f32| expected.iter().copied().reduce(f).unwrap();
+        let span = (fold(f32::max) - fold(f32::min)).max(1e-6);
+        let pairs = found.iter().zip(expected);
+        error = pairs.fold(error, |error, (a, b)| error.max((a - b).abs() / span));
+        let head = network
+            .interface
+            .outputs
+            .iter()
+            .any(|port| port.name == name && port.role == Role::Head);
+        if let (true, Some(last)) = (head, network.head.dense.last()) {
+            let largest = |values: &[f32]| {
+                let order = |a: &usize, b: &usize| values[*a].total_cmp(&values[*b]);
+                (0..values.len()).max_by(order)
+            };
+            for (found, expected) in found.chunks(last.w.rows).zip(expected.chunks(last.w.rows)) {
+                same[0] += usize::from(largest(found) == largest(expected));
+                same[1] += 1;
+            }
+        }
+    }
+    let bytes = image.len();
+    Integers::Run { error, same, bytes }
 }
 
 fn floats(array: &Array) -> &[f32] {
@@ -82,7 +144,8 @@ fn outcome(folder: &Path) -> Outcome {
                     && names.iter().all(|name| expected.contains_key(name)),
                 "{names:?}"
             );
-            Outcome::Imported(difference(&network, &inputs, &expected))
+            let integers = integers(&network, &inputs, &expected);
+            Outcome::Imported(difference(&network, &inputs, &expected), integers)
         }
     }
 }
@@ -118,12 +181,31 @@ fn check(root: &Path, others: impl RangeBounds<usize>) {
         let name = folder.file_name().unwrap().to_string_lossy().into_owned();
         let outcome = outcome(&folder);
         println!("{name} ({verdict}): {outcome:?}");
+        match &outcome {
+            Outcome::Imported(_, Integers::Run { error, same, .. }) => {
+                let trained = name.starts_with("trained_");
+                let same = !trained || same[0] * 100 >= same[1] * 99;
+                if *error > INTEGER_TOLERANCE || !same {
+                    wrong.push(format!("{name} in integers: {outcome:?}"));
+                }
+            }
+            Outcome::Imported(_, Integers::Refused(reason)) => {
+                let named = ["layer ", "dense layer "]
+                    .iter()
+                    .any(|named| reason.contains(named));
+                let lacks = reason.contains("Relu") || reason.contains("HardSigmoid");
+                if !named || !lacks {
+                    wrong.push(format!("{name} in integers: {reason}"));
+                }
+            }
+            Outcome::Refused(_) => {}
+        }
         match (&outcome, &*verdict) {
-            (Outcome::Imported(difference), _) if *difference > TOLERANCE => {
+            (Outcome::Imported(difference, _), _) if *difference > TOLERANCE => {
                 wrong.push(format!("{name}: {outcome:?}"))
             }
-            (Outcome::Imported(_), "imports") => imported += 1,
-            (Outcome::Imported(_), _) => extra += 1,
+            (Outcome::Imported(..), "imports") => imported += 1,
+            (Outcome::Imported(..), _) => extra += 1,
             (Outcome::Refused(_), "imports") => wrong.push(format!("{name}: {outcome:?}")),
             (Outcome::Refused(reason), _) => {
                 let named = ["node \"", "node of \""]

@@ -1,7 +1,8 @@
 //! `trainer run`
 
+use crate::integer::{IntegerNetwork, NoInterface};
 use crate::model::{Model, ModelError};
-use crate::network::{Array, Values};
+use crate::network::{Array, Values, run_arrays};
 use crate::output::write_atomically;
 use anyhow::{Context, bail};
 use clap::Args;
@@ -22,7 +23,7 @@ const MAX_BYTES: u64 = 256 << 20;
 /// are left out are zero. The exit code is 0 when the network ran, 2 when the model is refused, 1 for anything else.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// The model, .onnx in float
+    /// The model: .onnx in float, .pip in integers as on a board
     pub model: PathBuf,
     /// Arrays by the names of the graph's inputs
     #[arg(long, value_name = "FILE.npz")]
@@ -34,8 +35,19 @@ pub struct RunArgs {
 
 /// The model was refused: what the exit code tells from other errors.
 #[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub struct Refused(ModelError);
+pub enum Refused {
+    /// The file is no model that can be run.
+    #[error(transparent)]
+    Model(ModelError),
+    /// An image that does not say what its arrays are.
+    #[error("{}: {cause}", path.display())]
+    Interface {
+        /// The image.
+        path: PathBuf,
+        /// What is missing.
+        cause: NoInterface,
+    },
+}
 
 /// Runs the command.
 ///
@@ -44,19 +56,22 @@ pub struct Refused(ModelError);
 pub fn run(args: RunArgs) -> anyhow::Result<()> {
     let model = Model::open(&args.model).map_err(|error| match error {
         error @ ModelError::Io { .. } => anyhow::Error::from(error),
-        error => Refused(error).into(),
+        error => Refused::Model(error).into(),
     })?;
-    let network = match model {
-        Model::Float(network) => network,
-        Model::Integer(_) => bail!(
-            "{} is an image: images cannot be run on arrays yet; run the ONNX file that it came from",
-            args.model.display()
-        ),
+    let inputs = read(&args.inputs);
+    let outputs = match &model {
+        Model::Float(network) => run_arrays(&**network, &inputs?),
+        Model::Integer(bytes) => {
+            let image = bytes.image();
+            let refused = |cause| Refused::Interface {
+                path: args.model.clone(),
+                cause,
+            };
+            let network = IntegerNetwork::new(&image).map_err(refused)?;
+            run_arrays(&network, &inputs?)
+        }
     };
-    let inputs = read(&args.inputs)?;
-    let outputs = network
-        .run_arrays(&inputs)
-        .with_context(|| args.inputs.display().to_string())?;
+    let outputs = outputs.with_context(|| args.inputs.display().to_string())?;
     write_atomically(&args.outputs, &encode(&outputs)?)?;
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Running a network on named arrays, as its graph names them.
 
-use super::{Dim, ElementType, Feeds, Input, Network, Port, Results, Role};
+use super::{Dim, ElementType, Feeds, Input, Interface, Network, Port, Results, Role};
 use pipsqueak::Pcg32;
 use rand_core::Rng;
 use std::collections::BTreeMap;
@@ -93,66 +93,195 @@ struct Open {
     steps: [Option<usize>; 2],
 }
 
+/// One network of those that run a sequence, as its arrays see it.
+#[derive(Clone, Debug)]
+pub struct Side<'n> {
+    /// Names, types, shapes and roles of its arrays.
+    pub interface: &'n Interface,
+    /// Tokens that may come in.
+    pub tokens: usize,
+    /// Units of each layer.
+    pub units: Vec<usize>,
+    /// Steps of a sequence, where the input does not say them.
+    pub steps: Option<usize>,
+}
+
+/// What runs one sequence at a time: a network in float, or an image in integers.
+pub trait Sequences {
+    /// The network itself and then its encoder, if it has one.
+    fn sides(&self) -> Vec<Side<'_>>;
+
+    /// Runs one sequence from its start, with feeds of the sizes that [`sides`](Self::sides) tell.
+    fn run_sequence(&self, feeds: &Feeds) -> Results;
+}
+
+impl Sequences for Network {
+    fn sides(&self) -> Vec<Side<'_>> {
+        let all = std::iter::once(self).chain(self.encoder.as_deref());
+        all.map(|network| Side {
+            interface: &network.interface,
+            tokens: network.tokens(),
+            units: network.layers.iter().map(|layer| layer.hidden()).collect(),
+            steps: match &network.input {
+                Input::Features { steps, .. } => Some(*steps),
+                Input::Tokens { .. } | Input::Vectors { .. } => None,
+            },
+        })
+        .collect()
+    }
+
+    fn run_sequence(&self, feeds: &Feeds) -> Results {
+        self.run(feeds)
+    }
+}
+
+/// Runs a network on arrays by the names of the graph's inputs; gives those of its outputs. States that are missing are
+/// zero. Where the graph has a batch dimension, each sequence of it is run by itself.
+///
+/// # Errors
+/// If a name is unknown, an array missing or of another type or shape, or a token out of range.
+pub fn run_arrays(
+    network: &impl Sequences,
+    arrays: &BTreeMap<String, Array>,
+) -> Result<Vec<(String, Array)>, RunError> {
+    let sides = network.sides();
+    let (feeds, open) = cut_sequences(&sides, arrays)?;
+    let results: Vec<Results> = feeds
+        .iter()
+        .map(|feeds| network.run_sequence(feeds))
+        .collect();
+    let mut outputs = Vec::new();
+    for (index, side) in sides.iter().enumerate().rev() {
+        for port in &side.interface.outputs {
+            let parts = results.iter().map(|results| {
+                let own = match (index, results.encoder.as_deref()) {
+                    (0, _) => results,
+                    (_, encoder) => encoder.expect("an encoder gives results"),
+                };
+                output(port, own)
+            });
+            let steps = side.steps.or(open.steps[index]).unwrap_or(1);
+            let array = join(port, parts.collect(), results.len(), steps);
+            outputs.push((port.name.clone(), array));
+        }
+    }
+    Ok(outputs)
+}
+
+/// The sequences that arrays hold, by the names of the graph's inputs.
+///
+/// # Errors
+/// As [`run_arrays`].
+pub fn sequences(
+    network: &impl Sequences,
+    arrays: &BTreeMap<String, Array>,
+) -> Result<Vec<Feeds>, RunError> {
+    cut_sequences(&network.sides(), arrays).map(|(feeds, _)| feeds)
+}
+
+fn cut_sequences(
+    sides: &[Side],
+    arrays: &BTreeMap<String, Array>,
+) -> Result<(Vec<Feeds>, Open), RunError> {
+    // As the graph has them: the encoder's first.
+    let ports = || sides.iter().rev().flat_map(|side| &side.interface.inputs);
+    if let Some(found) = arrays
+        .keys()
+        .find(|name| ports().all(|port| port.name != **name))
+    {
+        return Err(RunError::Unknown {
+            found: found.clone(),
+            inputs: ports().map(|port| port.name.clone()).collect(),
+        });
+    }
+    let mut open = Open::default();
+    for (index, side) in sides.iter().enumerate() {
+        for port in &side.interface.inputs {
+            match arrays.get(&port.name) {
+                Some(array) => check(port, array, index, &mut open)?,
+                None if matches!(port.role, Role::States(_)) => {}
+                None => return Err(RunError::Missing(port.name.clone())),
+            }
+        }
+    }
+    let one = |sequence| feeds(sides, arrays, sequence);
+    let feeds: Result<_, _> = (0..open.batch.unwrap_or(1)).map(one).collect();
+    Ok((feeds?, open))
+}
+
+/// What one sequence of the batch is.
+fn feeds(
+    sides: &[Side],
+    arrays: &BTreeMap<String, Array>,
+    sequence: usize,
+) -> Result<Feeds, RunError> {
+    let mut feeds = Feeds::default();
+    let Some((side, encoder)) = sides.split_first() else {
+        return Ok(feeds);
+    };
+    for port in &side.interface.inputs {
+        let Some(array) = arrays.get(&port.name) else {
+            continue;
+        };
+        match (&port.role, &array.values) {
+            (Role::Tokens, values) => {
+                let ids: Vec<i64> = match values {
+                    Values::Float(v) => cut(port, &array.shape, v, sequence)
+                        .iter()
+                        .map(|&x| x as i64)
+                        .collect(),
+                    Values::Int32(v) => cut(port, &array.shape, v, sequence)
+                        .iter()
+                        .map(|&x| x.into())
+                        .collect(),
+                    Values::Int64(v) => cut(port, &array.shape, v, sequence),
+                };
+                let count = side.tokens;
+                if let Some(&token) = ids.iter().find(|&&id| id < 0 || id >= count as i64) {
+                    return Err(RunError::Token {
+                        name: port.name.clone(),
+                        token,
+                        count,
+                    });
+                }
+                feeds.tokens = ids.iter().map(|&id| id as usize).collect();
+            }
+            (role, Values::Float(v)) => {
+                let mut values = cut(port, &array.shape, v, sequence);
+                match role {
+                    Role::Vectors => feeds.vectors = values,
+                    Role::Features => feeds.features = values,
+                    Role::States(ids) => {
+                        for id in ids {
+                            let rest = values.split_off(side.units[id.layer]);
+                            feeds.states.push((*id, values));
+                            values = rest;
+                        }
+                    }
+                    Role::Tokens | Role::Head => {
+                        unreachable!("tokens are above, and the head is no input")
+                    }
+                }
+            }
+            _ => unreachable!("the type was checked"),
+        }
+    }
+    if !encoder.is_empty() {
+        feeds.encoder = Some(Box::new(self::feeds(encoder, arrays, sequence)?));
+    }
+    Ok(feeds)
+}
+
 impl Network {
-    /// Runs the network on arrays by the names of the graph's inputs; gives those of its outputs. States that are missing are
-    /// zero. Where the graph has a batch dimension, each sequence of it is run by itself.
+    /// [`run_arrays`] of the network in float.
     ///
     /// # Errors
-    /// If a name is unknown, an array missing or of another type or shape, or a token out of range.
+    /// As [`run_arrays`].
     pub fn run_arrays(
         &self,
         arrays: &BTreeMap<String, Array>,
     ) -> Result<Vec<(String, Array)>, RunError> {
-        let names = || self.inputs().map(|port| port.name.clone()).collect();
-        if let Some(found) = arrays
-            .keys()
-            .find(|name| self.inputs().all(|port| port.name != **name))
-        {
-            return Err(RunError::Unknown {
-                found: found.clone(),
-                inputs: names(),
-            });
-        }
-        let mut open = Open::default();
-        let sides: Vec<&Network> = std::iter::once(self)
-            .chain(self.encoder.as_deref())
-            .collect();
-        for (side, network) in sides.iter().enumerate() {
-            for port in &network.interface.inputs {
-                match arrays.get(&port.name) {
-                    Some(array) => check(port, array, side, &mut open)?,
-                    None if matches!(port.role, Role::States(_)) => {}
-                    None => return Err(RunError::Missing(port.name.clone())),
-                }
-            }
-        }
-        let batch = open.batch.unwrap_or(1);
-        let mut results = Vec::with_capacity(batch);
-        for sequence in 0..batch {
-            results.push(self.run(&self.feeds(arrays, sequence)?));
-        }
-        let mut outputs = Vec::new();
-        for (side, network) in sides.iter().enumerate().rev() {
-            for port in &network.interface.outputs {
-                let parts = results.iter().map(|results| {
-                    let own = if side == 0 {
-                        results
-                    } else {
-                        results
-                            .encoder
-                            .as_deref()
-                            .expect("an encoder gives results")
-                    };
-                    output(port, own)
-                });
-                let steps = match (open.steps[side], &network.input) {
-                    (_, Input::Features { steps, .. }) => *steps,
-                    (steps, _) => steps.unwrap_or(1),
-                };
-                outputs.push((port.name.clone(), join(port, parts.collect(), batch, steps)));
-            }
-        }
-        Ok(outputs)
+        run_arrays(self, arrays)
     }
 
     /// An array for the input `name`: tokens from all over the vocabulary, or floats between -1 and 1.
@@ -182,62 +311,6 @@ impl Network {
         };
         let shape = shape.to_vec();
         Array { shape, values }
-    }
-
-    /// What one sequence of the batch is.
-    fn feeds(&self, arrays: &BTreeMap<String, Array>, sequence: usize) -> Result<Feeds, RunError> {
-        let mut feeds = Feeds::default();
-        for port in &self.interface.inputs {
-            let Some(array) = arrays.get(&port.name) else {
-                continue;
-            };
-            match (&port.role, &array.values) {
-                (Role::Tokens, values) => {
-                    let ids: Vec<i64> = match values {
-                        Values::Float(v) => cut(port, &array.shape, v, sequence)
-                            .iter()
-                            .map(|&x| x as i64)
-                            .collect(),
-                        Values::Int32(v) => cut(port, &array.shape, v, sequence)
-                            .iter()
-                            .map(|&x| x.into())
-                            .collect(),
-                        Values::Int64(v) => cut(port, &array.shape, v, sequence),
-                    };
-                    let count = self.tokens();
-                    if let Some(&token) = ids.iter().find(|&&id| id < 0 || id >= count as i64) {
-                        return Err(RunError::Token {
-                            name: port.name.clone(),
-                            token,
-                            count,
-                        });
-                    }
-                    feeds.tokens = ids.iter().map(|&id| id as usize).collect();
-                }
-                (role, Values::Float(v)) => {
-                    let mut values = cut(port, &array.shape, v, sequence);
-                    match role {
-                        Role::Vectors => feeds.vectors = values,
-                        Role::Features => feeds.features = values,
-                        Role::States(ids) => {
-                            for id in ids {
-                                let rest = values.split_off(self.layers[id.layer].hidden());
-                                feeds.states.push((*id, values));
-                                values = rest;
-                            }
-                        }
-                        Role::Tokens | Role::Head => {
-                            unreachable!("tokens are above, and the head is no input")
-                        }
-                    }
-                }
-                _ => unreachable!("the type was checked"),
-            }
-        }
-        if let Some(encoder) = &self.encoder {
-            feeds.encoder = Some(Box::new(encoder.feeds(arrays, sequence)?));
-        }
-        Ok(feeds)
     }
 }
 

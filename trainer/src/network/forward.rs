@@ -207,23 +207,28 @@ impl Network {
     /// The head with its normalization.
     fn finish(&self, x: &[f32]) -> Vec<f32> {
         let mut y = through(&self.head.dense, x);
-        if self.head.normalization == Normalization::None {
-            return y;
-        }
-        let max = y.iter().fold(f32::MIN, |a, &b| a.max(b));
-        let sum = y.iter().map(|y| (y - max).exp()).sum::<f32>();
-        for y in &mut y {
-            *y = match self.head.normalization {
-                Normalization::Softmax => (*y - max).exp() / sum,
-                _ => *y - max - sum.ln(),
-            };
-        }
+        normalize(self.head.normalization, &mut y);
         y
     }
 }
 
+/// `y` after `normalization`.
+pub(crate) fn normalize(normalization: Normalization, y: &mut [f32]) {
+    if normalization == Normalization::None {
+        return;
+    }
+    let max = y.iter().fold(f32::MIN, |a, &b| a.max(b));
+    let sum = y.iter().map(|y| (y - max).exp()).sum::<f32>();
+    for y in y {
+        *y = match normalization {
+            Normalization::Softmax => (*y - max).exp() / sum,
+            _ => *y - max - sum.ln(),
+        };
+    }
+}
+
 /// `x` after the dense layers.
-fn through(dense: &[Dense], x: &[f32]) -> Vec<f32> {
+pub(crate) fn through(dense: &[Dense], x: &[f32]) -> Vec<f32> {
     dense
         .iter()
         .fold(x.to_vec(), |x, Dense { w, b, activation }| {

@@ -1,9 +1,10 @@
 //! How a network's file names what goes in and what comes out.
 
 use super::{Layer, Network};
+use serde::{Deserialize, Serialize};
 
 /// One of a layer's states.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct StateId {
     /// The layer, from the first at 0.
     pub layer: usize,
@@ -12,7 +13,7 @@ pub struct StateId {
 }
 
 /// What an array of a graph is to the network. Arrays hold their values in this order, whatever their shape.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Role {
     /// In: a token's id for every step.
     Tokens,
@@ -27,7 +28,7 @@ pub enum Role {
 }
 
 /// A size of an array.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Dim {
     /// This number.
     Fixed(usize),
@@ -38,7 +39,7 @@ pub enum Dim {
 }
 
 /// The type of an array's elements.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ElementType {
     /// 32-bit float.
     Float,
@@ -49,7 +50,7 @@ pub enum ElementType {
 }
 
 /// A named array.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Port {
     /// As in the graph.
     pub name: String,
@@ -62,7 +63,7 @@ pub struct Port {
 }
 
 /// The arrays that go in and come out, in the graph's order.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Interface {
     /// What goes in. Those of an encoder are in the encoder.
     pub inputs: Vec<Port>,
@@ -71,6 +72,19 @@ pub struct Interface {
 }
 
 impl Interface {
+    /// The interfaces of an image's networks as it holds them, the encoder's first.
+    ///
+    /// # Panics
+    /// Never: memory alone sets a limit.
+    pub fn to_bytes(all: &[&Self]) -> Vec<u8> {
+        postcard::to_stdvec(all).expect("plain data")
+    }
+
+    /// What [`to_bytes`](Self::to_bytes) made bytes of.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Vec<Self>> {
+        postcard::from_bytes(bytes).ok()
+    }
+
     /// `tokens`, `h0_K` and `c0_K` in; `logits`, `hn_K` and `cn_K` out, for every layer K.
     pub fn language_model(tokens: usize, layers: &[Layer]) -> Self {
         let port = |name: String, element, shape, role| Port {

@@ -15,10 +15,11 @@ mod forward;
 mod interface;
 mod matrix;
 
-pub use arrays::{Array, RunError, Values};
+pub use arrays::{Array, RunError, Sequences, Side, Values, run_arrays, sequences};
 pub(crate) use cells::Signal;
 pub use cells::{Activation, Activations, Gru, Layer, Lstm, Rnn};
 pub use forward::{Feeds, FloatState, Results, nats};
+pub(crate) use forward::{normalize, through};
 pub use interface::{Dim, ElementType, Interface, Port, Role, StateId};
 pub use matrix::Matrix;
 

@@ -9,9 +9,9 @@ use super::limits::{MAX_FILE_BYTES, check_fields};
 use super::symbol::{Element, Node as Formula, Symbols};
 use super::tensor::{Source, Tensor};
 use super::tokens::Ids;
-use super::{PROVENANCE_KEY, VOCABULARY_KEY};
+use super::{LEVEL_KEY, PROVENANCE_KEY, VOCABULARY_KEY};
 use crate::network::{Dim, ElementType, Network, Provenance, Values};
-use crate::vocab::Vocabulary;
+use crate::vocab::{LEVELS, TokenKind, Vocabulary};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::rc::Rc;
@@ -620,7 +620,21 @@ fn vocabulary(model: &ModelProto) -> Result<Option<Vocabulary>, ReadError> {
     let texts: Vec<String> = serde_json::from_str(json).map_err(|error| {
         ReadError::refused(place(), format!("other text ({error})"), expected, advice)
     })?;
-    Vocabulary::new(texts)
+    let kind = match metadata(model, LEVEL_KEY)? {
+        None => TokenKind::default(),
+        Some(json) => serde_json::from_str(json).map_err(|error| {
+            ReadError::refused(
+                format!("metadata {LEVEL_KEY}"),
+                format!("other text ({error})"),
+                format!(
+                    "a JSON object with level ({}) and the ids start, eos, pad, unk, as far as there are any",
+                    LEVELS.join(", ")
+                ),
+                "correct or remove the key, or export the model again",
+            )
+        })?,
+    };
+    kind.vocabulary(texts)
         .map(Some)
         .map_err(|error| ReadError::refused(place(), error.to_string(), expected, advice))
 }

@@ -1,10 +1,11 @@
 //! Canonical network -> ONNX bytes.
 
-use super::{OPSET, PROVENANCE_KEY, VOCABULARY_KEY};
+use super::{LEVEL_KEY, OPSET, PROVENANCE_KEY, VOCABULARY_KEY};
 use crate::network::{
     Activation, Activations, Dense, Dim, ElementType, Input, Layer, Network, Normalization, Port,
     Reads, Role, Start, StateId,
 };
+use crate::vocab::TokenKind;
 use std::collections::{HashMap, HashSet};
 use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::tensor_proto::DataType;
@@ -576,6 +577,11 @@ impl Builder {
         if let Some(vocabulary) = &network.vocabulary {
             let texts = serde_json::to_string(vocabulary.texts()).expect(json);
             properties.push(metadata(VOCABULARY_KEY, texts));
+            let tokens = TokenKind::of(vocabulary);
+            if tokens != TokenKind::default() {
+                let tokens = serde_json::to_string(&tokens).expect(json);
+                properties.push(metadata(LEVEL_KEY, tokens));
+            }
         }
         properties.push(metadata(
             PROVENANCE_KEY,

@@ -11,17 +11,20 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::corpus::{self, Corpus};
+use crate::corpus::Corpus;
 use crate::evaluate;
 use crate::network::{Network, Provenance};
 use crate::output;
-use crate::vocab::Vocabulary;
+use crate::vocab::{Encoded, Vocabulary};
 use batches::Batches;
 use checkpoint::Checkpoint;
 use settings::TrainSettings;
 use trainer::Trainer;
 
-/// Characters of the validation text that are read while training; at the end it is read whole.
+/// Logits of the validation text that are computed at a look at it while training; at the end it is read whole.
+const GLANCE_LOGITS: usize = 1 << 23;
+
+/// The most characters that such a look is at.
 pub const VALIDATION_GLANCE: usize = 32_768;
 
 /// Lines that `loss.csv` gets in a whole training, about.
@@ -49,12 +52,14 @@ pub struct Request<'a> {
 pub struct Row {
     /// Steps done.
     pub step: u64,
-    /// Characters trained on so far.
+    /// Tokens trained on so far; characters, where these are the tokens.
     pub characters: u64,
-    /// Smoothed training loss, with dropout, nats per character.
+    /// Smoothed training loss, with dropout, nats per token.
     pub train_loss: f64,
-    /// Loss on the first [`VALIDATION_GLANCE`] characters of the validation text, where it was measured.
+    /// Loss on the first part of the validation text, at most [`VALIDATION_GLANCE`] tokens, where it was measured.
     pub validation_loss: Option<f64>,
+    /// The same in bits per character, unknown words spelled out.
+    pub validation_bits: Option<f64>,
     /// Learning rate of the last step.
     pub learning_rate: f64,
 }
@@ -64,15 +69,17 @@ pub struct Row {
 pub struct Plan {
     /// Weights of the network.
     pub parameters: usize,
-    /// Different characters.
+    /// What a token is.
+    pub level: crate::vocab::Kind,
+    /// Different tokens.
     pub tokens: usize,
-    /// Characters to train on.
-    pub train_characters: usize,
-    /// Characters kept for validation.
-    pub validation_characters: usize,
-    /// Characters of one step.
-    pub step_characters: usize,
-    /// Rows of the batch and characters of a sequence, where the text is too short for those of the settings.
+    /// Tokens to train on.
+    pub train_tokens: usize,
+    /// Tokens kept for validation.
+    pub validation_tokens: usize,
+    /// Tokens of one step.
+    pub step_tokens: usize,
+    /// Rows of the batch and tokens of a sequence, where the text is too short for those of the settings.
     pub shrunk: Option<(usize, usize)>,
     /// Steps done before.
     pub done: u64,
@@ -130,11 +137,11 @@ pub struct CorpusRecord {
     pub characters: usize,
     /// Characters, from the first, that were trained on.
     pub train_characters: usize,
-    /// Different characters.
+    /// Different tokens.
     pub tokens: usize,
 }
 
-/// What came of a training. Losses are in nats per character.
+/// What came of a training. Losses are in nats per token.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct ResultRecord {
     /// Steps done.
@@ -145,6 +152,9 @@ pub struct ResultRecord {
     pub train_loss: f64,
     /// Loss on the whole validation text, as one stream from a state of zeros.
     pub validation_loss: Option<f64>,
+    /// The same in bits per character, unknown words spelled out.
+    #[serde(default)]
+    pub validation_bits: Option<f64>,
     /// Seconds of training.
     pub seconds: f64,
 }
@@ -220,26 +230,34 @@ const MAX_PARAMETERS: usize = (crate::onnx::MAX_FILE_BYTES - (2 << 20)) / 4;
 /// A text, encoded and divided.
 struct Texts {
     vocabulary: Vocabulary,
-    tokens: Vec<u16>,
-    train: usize,
+    train: Vec<u16>,
+    validation: Encoded,
+    /// Characters for training.
+    characters: usize,
 }
 
 impl Texts {
     fn new(corpus: &Corpus, settings: &TrainSettings) -> Result<Self, TrainError> {
         settings.check()?;
-        let vocabulary = Vocabulary::of_characters(&corpus.text)?;
-        let tokens = vocabulary.encode(&corpus.text, false)?.tokens;
-        let train = corpus::training_part(tokens.len(), settings.validation);
-        if train < 2 {
-            let (name, characters) = (corpus.name.clone(), tokens.len());
-            return Err(TrainError::TooShort {
-                name,
-                characters,
-                train,
-                validation: settings.validation,
-            });
+        let (first, last) = corpus.parts(settings.validation, settings.lines);
+        let characters = first.chars().count();
+        let too_short = |train| TrainError::TooShort {
+            name: corpus.name.clone(),
+            characters: corpus.text.chars().count(),
+            train,
+            validation: settings.validation,
+        };
+        if characters < 2 {
+            return Err(too_short(characters));
         }
-        let batches = Batches::new(train, settings.batch, settings.sequence, settings.seed);
+        let &TrainSettings { level, lines, .. } = settings;
+        let vocabulary = level.vocabulary(&corpus.text, first, settings.vocabulary, lines)?;
+        let train = vocabulary.encode_stream(first, false)?.tokens;
+        let validation = vocabulary.encode_stream(last, false)?;
+        if train.len() < 2 {
+            return Err(too_short(train.len()));
+        }
+        let batches = Batches::new(train.len(), settings.batch, settings.sequence, settings.seed);
         let needed = settings.memory(vocabulary.len(), batches.rows() * batches.sequence()) >> 30;
         if needed > MAX_MEMORY_GB {
             return Err(TrainError::Memory { needed });
@@ -250,17 +268,10 @@ impl Texts {
         }
         Ok(Self {
             vocabulary,
-            tokens,
             train,
+            validation,
+            characters,
         })
-    }
-
-    fn train(&self) -> &[u16] {
-        &self.tokens[..self.train]
-    }
-
-    fn validation(&self) -> &[u16] {
-        &self.tokens[self.train..]
     }
 }
 
@@ -274,14 +285,14 @@ pub fn steps_within(
     time: Duration,
 ) -> Result<u64, TrainError> {
     let texts = Texts::new(corpus, settings)?;
-    let mut trainer = Trainer::new(settings, texts.vocabulary.len(), texts.train);
+    let mut trainer = Trainer::new(settings, texts.vocabulary.len(), texts.train.len());
     // The first step touches fresh memory.
-    trainer.step(texts.train())?;
+    trainer.step(&texts.train)?;
     let begun = Instant::now();
     let sample = (time / 20).min(Duration::from_secs(5));
     let mut steps = 0;
     while steps == 0 || begun.elapsed() < sample {
-        trainer.step(texts.train())?;
+        trainer.step(&texts.train)?;
         steps += 1;
         if trainer.steps_done() >= settings.steps {
             break;
@@ -313,7 +324,7 @@ pub fn run(
         checkpoint_every,
     } = request;
     let texts = Texts::new(corpus, settings)?;
-    let mut trainer = Trainer::new(settings, texts.vocabulary.len(), texts.train);
+    let mut trainer = Trainer::new(settings, texts.vocabulary.len(), texts.train.len());
     let checkpoint_path = out.join("checkpoint.bin");
     let (mut rows, seconds_before) = match resume {
         None => (Vec::new(), 0.0),
@@ -334,20 +345,21 @@ pub fn run(
     })?;
 
     let batches = *trainer.batches();
-    let step_characters = batches.rows() * batches.sequence();
+    let step_tokens = batches.rows() * batches.sequence();
     let shrunk = (batches.rows(), batches.sequence()) != (settings.batch, settings.sequence);
     watch.begins(&Plan {
         parameters: trainer.shape().parameters(),
+        level: settings.level,
         tokens: texts.vocabulary.len(),
-        train_characters: texts.train,
-        validation_characters: texts.validation().len(),
-        step_characters,
+        train_tokens: texts.train.len(),
+        validation_tokens: texts.validation.tokens.len(),
+        step_tokens,
         shrunk: shrunk.then_some((batches.rows(), batches.sequence())),
         done: trainer.steps_done(),
         steps: settings.steps,
     });
 
-    let network = |trainer: &Trainer, validation: &[u16]| {
+    let network = |trainer: &Trainer, tokens: usize| {
         let provenance = Provenance {
             corpus: corpus.name.clone(),
             split: split(settings.validation),
@@ -359,11 +371,17 @@ pub fn run(
         let mut network = trainer
             .shape()
             .network(trainer.model(), &texts.vocabulary, provenance);
-        let loss = (validation.len() > 1)
-            .then(|| evaluate::float(&network, validation, || ()).nats_per_char);
-        network.provenance.validation_loss = loss.map(|loss| loss as f32);
+        let validation = &texts.validation.tokens[..tokens];
+        let loss = (tokens > 1).then(|| {
+            let measure = texts.vocabulary.measure(&texts.validation, 1..tokens);
+            evaluate::float(&network, validation, || ()).by_character(measure)
+        });
+        network.provenance.validation_loss = loss.map(|loss| loss.nats_per_token as f32);
         (network, loss)
     };
+    let glance = (GLANCE_LOGITS / texts.vocabulary.len())
+        .min(VALIDATION_GLANCE)
+        .min(texts.validation.tokens.len());
     let begun = Instant::now();
     let seconds = || seconds_before + begun.elapsed().as_secs_f64();
     let save = |trainer: &Trainer, rows: &[Row]| {
@@ -381,7 +399,7 @@ pub fn run(
     let mut saved = Instant::now();
 
     while trainer.steps_done() < settings.steps && !stop.load(Ordering::Relaxed) {
-        let step = trainer.step(texts.train())?;
+        let step = trainer.step(&texts.train)?;
         let done = trainer.steps_done();
         watch.steps(done, trainer.smoothed_loss());
         let last = done == settings.steps;
@@ -389,15 +407,16 @@ pub fn run(
         if reports || done.is_multiple_of(settings.steps.div_ceil(ROWS)) {
             let mut row = Row {
                 step: done,
-                characters: done * step_characters as u64,
+                characters: done * step_tokens as u64,
                 train_loss: trainer.smoothed_loss(),
                 validation_loss: None,
+                validation_bits: None,
                 learning_rate: step.rate,
             };
             if reports {
-                let glance = texts.validation().len().min(VALIDATION_GLANCE);
-                let (network, loss) = network(&trainer, &texts.validation()[..glance]);
-                row.validation_loss = loss;
+                let (network, loss) = network(&trainer, glance);
+                row.validation_loss = loss.map(|loss| loss.nats_per_token);
+                row.validation_bits = loss.map(|loss| loss.bits_per_char);
                 watch.reports(&row, &network);
             }
             rows.push(row);
@@ -411,21 +430,21 @@ pub fn run(
     save(&trainer, &rows)?;
     let finished = trainer.steps_done() == settings.steps;
     // Someone who stops a training does not want to wait.
-    let validation = texts.validation();
-    let validation = if finished {
-        validation
-    } else {
-        &validation[..validation.len().min(VALIDATION_GLANCE)]
+    let tokens = match finished {
+        true => texts.validation.tokens.len(),
+        false => glance,
     };
-    let (mut network, loss) = network(&trainer, validation);
+    let (mut network, loss) = network(&trainer, tokens);
     if !finished {
         network.provenance.validation_loss = None;
     }
+    let loss = loss.filter(|_| finished);
     let result = ResultRecord {
         steps: trainer.steps_done(),
         parameters: network.parameters(),
         train_loss: trainer.smoothed_loss(),
-        validation_loss: loss.filter(|_| finished),
+        validation_loss: loss.map(|loss| loss.nats_per_token),
+        validation_bits: loss.map(|loss| loss.bits_per_char),
         seconds: seconds().round(),
     };
     let record = Record {
@@ -433,8 +452,8 @@ pub fn run(
         corpus: CorpusRecord {
             name: corpus.name.clone(),
             sha256: corpus.sha256.clone(),
-            characters: texts.tokens.len(),
-            train_characters: texts.train,
+            characters: corpus.text.chars().count(),
+            train_characters: texts.characters,
             tokens: texts.vocabulary.len(),
         },
         result: result.clone(),
@@ -491,6 +510,7 @@ fn csv(rows: &[Row]) -> String {
         train_loss,
         validation_loss,
         learning_rate,
+        ..
     } in rows
     {
         let validation = validation_loss

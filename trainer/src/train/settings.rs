@@ -2,13 +2,29 @@
 
 use super::model::Shape;
 use crate::cell::{Cells, Kind};
+use crate::vocab;
 
 /// The settings that decide a training's result: with the same text on the same machine they give the same bytes.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainSettings {
+    /// What a token is.
+    #[serde(default)]
+    pub level: vocab::Kind,
+    /// Words or subwords of the vocabulary; 0 where all characters or bytes are.
+    #[serde(default)]
+    pub vocabulary: usize,
+    /// Whether each line is a text of its own, which ends in `<eos>`.
+    #[serde(default)]
+    pub lines: bool,
     /// The recurrent cell: one for all layers, or one for each.
     pub cell: Cells,
+    /// Columns of the embedding. 0: none, the first layer has a column of weights for each token.
+    #[serde(default)]
+    pub embedding: usize,
+    /// Whether the embedding is the head's weights too; it then has as many columns as there are units.
+    #[serde(default)]
+    pub tied: bool,
     /// Units of each layer.
     pub hidden: usize,
     /// Number of recurrent layers.
@@ -74,7 +90,12 @@ impl TrainSettings {
         let (batch, sequence) = (32, 64);
         let epoch = characters as f64 / (batch * sequence) as f64;
         Self {
+            level: vocab::Kind::Char,
+            vocabulary: 0,
+            lines: false,
             cell: Kind::Gru.into(),
+            embedding: 0,
+            tied: false,
             hidden,
             layers: 1,
             dropout,
@@ -94,6 +115,32 @@ impl TrainSettings {
         }
     }
 
+    /// Good settings for a kind of tokens, so many units, and a text of so many characters for training.
+    pub fn for_level(level: vocab::Kind, hidden: usize, characters: usize) -> Self {
+        if !level.is_sized() {
+            return Self {
+                level,
+                ..Self::for_units(hidden, characters)
+            };
+        }
+        // About as many as there are in English.
+        let tokens = characters / 4;
+        let (batch, sequence) = (32, 32);
+        let epoch = tokens as f64 / (batch * sequence) as f64;
+        Self {
+            level,
+            vocabulary: 4_000,
+            embedding: hidden,
+            tied: true,
+            dropout: 0.3,
+            steps: ((12.0 * epoch) as u64).clamp(1_000, 40_000),
+            batch,
+            sequence,
+            learning_rate: 4e-3,
+            ..Self::for_units(hidden, characters)
+        }
+    }
+
     /// The network's shape on so many tokens.
     ///
     /// # Panics
@@ -101,6 +148,8 @@ impl TrainSettings {
     pub fn shape(&self, tokens: usize) -> Shape {
         Shape {
             tokens,
+            embedding: (self.embedding > 0).then_some(self.embedding),
+            tied: self.tied,
             hidden: self.hidden,
             layers: self.cell.stack(self.layers).expect("checked settings"),
         }
@@ -130,8 +179,32 @@ impl TrainSettings {
                 expected,
             )
         };
+        check(
+            "vocabulary",
+            format!("{} with level {:?}", self.vocabulary, self.level),
+            match self.level.is_sized() {
+                true => (2..vocab::MAX_TOKENS - 1).contains(&self.vocabulary),
+                false => self.vocabulary == 0,
+            },
+            "2 to 65533 of words or subwords, 0 of characters or bytes",
+        )?;
         whole("hidden", self.hidden, 4096, "1 to 4096")?;
         whole("layers", self.layers, 8, "1 to 8")?;
+        check(
+            "embedding",
+            self.embedding.to_string(),
+            self.embedding <= 4096,
+            "0 (none) to 4096",
+        )?;
+        check(
+            "tied",
+            format!(
+                "{} with embedding {} and hidden {}",
+                self.tied, self.embedding, self.hidden
+            ),
+            !self.tied || self.embedding == self.hidden,
+            "false, or an embedding with as many columns as there are hidden units",
+        )?;
         check(
             "cell",
             self.cell.to_string(),
@@ -201,7 +274,9 @@ impl TrainSettings {
         let weights = self.shape(tokens).parameters() as u64;
         let (hidden, layers, tokens) = (self.hidden as u64, self.layers as u64, tokens as u64);
         // Values that a GRU keeps for a unit and a step; an LSTM keeps about as many, an RNN fewer.
-        let activations = predictions as u64 * (15 * hidden * layers + 2 * hidden + tokens);
+        let embedding = 2 * self.embedding as u64;
+        let activations =
+            predictions as u64 * (15 * hidden * layers + 2 * hidden + embedding + tokens);
         4 * (activations + (5 + self.threads as u64) * weights)
     }
 

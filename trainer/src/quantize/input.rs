@@ -1,0 +1,190 @@
+//! What a network is fed, in integers.
+
+use super::rows::span;
+use super::{QuantizeError, TensorReport, Vector, padded};
+use crate::network::{Activations, Layer, Matrix};
+use pipsqueak::Cell;
+
+/// Where the first layer's input comes from.
+pub(super) enum Source {
+    /// A token's row of the table.
+    Table(TokenTable),
+    /// A vector.
+    Vector(Vector),
+}
+
+/// How tokens come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenForm {
+    /// What each token adds to each gate of the first layer.
+    Table,
+    /// An embedding, and the first layer's weights on it.
+    Embedding,
+    /// The rows of the head's last dense layer as the embedding.
+    Tied,
+}
+
+/// The bytes that a form of the tokens takes, the first layer's input weights included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct TokenBytes {
+    /// The form.
+    pub form: TokenForm,
+    /// Table and factors, or embedding and input weights.
+    pub bytes: usize,
+}
+
+/// The bytes of each form that tokens can have, the smallest first.
+///
+/// `embedding` is `[V][E]`, or none where tokens are one-hot; `tied` says whether the head has the same numbers.
+pub(super) fn forms(
+    first: Option<&Layer>,
+    count: usize,
+    embedding: Option<&Matrix>,
+    tied: bool,
+) -> Vec<TokenBytes> {
+    let rows = first.map_or(0, |layer| {
+        layer.weights().1.rows / layer.hidden() * padded(layer.hidden())
+    });
+    let mut forms = Vec::new();
+    let mut push = |form, bytes| forms.push(TokenBytes { form, bytes });
+    if first.is_some() {
+        push(TokenForm::Table, rows * (count + 4));
+    }
+    if let Some(embedding) = embedding {
+        let columns = padded(embedding.columns);
+        if tied && first.is_some() {
+            push(TokenForm::Tied, columns * rows);
+        }
+        push(TokenForm::Embedding, columns * (count + rows));
+    }
+    // Where two are as small, the one named first.
+    forms.sort_by_key(|form| form.bytes);
+    forms
+}
+
+/// The cell of `layer` number `index`, if integers have it.
+pub(super) fn cell(index: usize, layer: &Layer) -> Result<Cell, QuantizeError> {
+    let refused = |found| {
+        Err(QuantizeError::Cell {
+            layer: index,
+            found,
+        })
+    };
+    match layer {
+        _ if layer.is_usual() => {}
+        Layer::Gru(gru) => return refused(format!("a GRU with {}", named(&gru.activations))),
+        Layer::Lstm(lstm) => return refused(format!("an LSTM with {}", named(&lstm.activations))),
+        Layer::Rnn(rnn) => return refused(format!("an RNN with {:?}", rnn.activation)),
+    }
+    Ok(match layer {
+        Layer::Gru(gru) if gru.linear_before_reset => Cell::GruResetAfter,
+        Layer::Gru(_) => Cell::GruResetBefore,
+        Layer::Lstm(_) => Cell::Lstm,
+        Layer::Rnn(_) => Cell::Rnn,
+    })
+}
+
+fn named(activations: &Activations) -> String {
+    format!("{:?} and {:?}", activations.gate, activations.candidate)
+}
+
+/// What each token adds to each gate row, in i8 around the middle of the row's range.
+pub(super) struct TokenTable {
+    units: usize,
+    /// `[V][gates x H]`
+    pub values: Vec<i8>,
+    /// What one step is worth: `[gates x H]`.
+    pub steps: Vec<f64>,
+    /// The middle of the range: `[gates x H]`; goes into the row's bias.
+    pub middles: Vec<f64>,
+    /// Sum of squared errors and of squared values.
+    squares: [f64; 2],
+}
+
+impl TokenTable {
+    /// The products `W e(token)` without biases; a one-hot token picks a column of `W`.
+    pub fn new(layer: &Layer, embedding: Option<&Matrix>, tokens: usize) -> Self {
+        let (w, _, biases, _) = layer.weights();
+        let rows = w.rows;
+        let product = |row: usize, token: usize| -> f64 {
+            match embedding {
+                None => w.row(row)[token].into(),
+                Some(e) => {
+                    let pairs = e.row(token).iter().zip(w.row(row));
+                    pairs.map(|(e, w)| f64::from(*e) * f64::from(*w)).sum()
+                }
+            }
+        };
+        let mut table = Self {
+            units: layer.hidden(),
+            values: vec![0; tokens * rows],
+            steps: vec![],
+            middles: vec![],
+            squares: [0.0; 2],
+        };
+        for row in 0..rows {
+            // A pre-activation ends at 16; so may what a token adds to it, with its bias.
+            let bias = f64::from(biases[row]);
+            let column: Vec<f64> = (0..tokens)
+                .map(|t| (product(row, t) + bias).clamp(-15.5, 15.5) - bias)
+                .collect();
+            let (low, high) = column
+                .iter()
+                .fold((f64::MAX, f64::MIN), |(l, h), &x| (l.min(x), h.max(x)));
+            let middle = (low + high) / 2.0;
+            let step = ((high - low) / 2.0 / 127.0).max(1e-9);
+            for (token, x) in column.iter().enumerate() {
+                let value = ((x - middle) / step).round().clamp(-127.0, 127.0);
+                table.values[token * rows + row] = value as i8;
+                table.squares[0] += (value * step + middle - x).powi(2);
+                table.squares[1] += x * x;
+            }
+            table.steps.push(step);
+            table.middles.push(middle);
+        }
+        table
+    }
+
+    pub fn report(&self, name: String) -> TensorReport {
+        let rows = self.steps.len();
+        let tokens = self.values.len() / rows;
+        TensorReport {
+            name,
+            shape: [tokens, rows],
+            bytes: tokens * rows / self.units * padded(self.units),
+            scale: span(&self.steps),
+            relative_error: (self.squares[0] / self.squares[1].max(1e-30)).sqrt(),
+        }
+    }
+}
+
+/// i8 values `[V][E]` in 1/128 of a scale per column, and the vector that they give.
+pub(super) fn quantize_embedding(
+    name: String,
+    embedding: &Matrix,
+) -> (Vec<i8>, Vector, TensorReport) {
+    let column = |c: usize| (0..embedding.rows).map(move |r| f64::from(embedding.row(r)[c]));
+    let largest = |c: usize| column(c).map(f64::abs).fold(1e-9, f64::max);
+    let scales: Vec<f64> = (0..embedding.columns)
+        .map(|c| largest(c) * 128.0 / 127.0)
+        .collect();
+    let mut squares = [0.0, 0.0];
+    let values = (0..embedding.rows * embedding.columns)
+        .map(|i| {
+            let (x, scale) = (f64::from(embedding.data[i]), scales[i % embedding.columns]);
+            let value = (x / scale * 128.0).round().clamp(-127.0, 127.0);
+            squares[0] += (value * scale / 128.0 - x).powi(2);
+            squares[1] += x * x;
+            value as i8
+        })
+        .collect();
+    let report = TensorReport {
+        name,
+        shape: [embedding.rows, embedding.columns],
+        bytes: embedding.rows * padded(embedding.columns),
+        scale: span(&scales.iter().map(|s| s / 128.0).collect::<Vec<_>>()),
+        relative_error: (squares[0] / f64::max(squares[1], 1e-30)).sqrt(),
+    };
+    (values, Vector::scaled(scales), report)
+}

@@ -1,0 +1,104 @@
+//! The recurrent cells in integers.
+
+use super::input::{Source, cell};
+use super::rows::RowsBuilder;
+use super::{QuantizeError, TensorReport};
+use crate::network::Layer;
+use pipsqueak::encode::{LayerParts, Rows, StartParts};
+use pipsqueak::fixed::{CANDIDATE_BITS, PRE_ACTIVATION_BITS};
+
+/// Quantizes `layer`, number `index` of its network, whose hidden state has 15 - `shift` fraction bits. `name` is its
+/// tensors' beginning.
+pub(super) fn quantize_layer(
+    name: &str,
+    index: usize,
+    layer: &Layer,
+    source: &Source,
+    shift: u8,
+    starts: [StartParts; 2],
+    tensors: &mut Vec<TensorReport>,
+) -> Result<LayerParts, QuantizeError> {
+    let (w, r, wb, rb) = layer.weights();
+    let units = layer.hidden();
+    let (letters, after) = match layer {
+        Layer::Gru(gru) => (&["z", "r", "h"][..], gru.linear_before_reset),
+        Layer::Lstm(_) => (&["i", "o", "f", "c"][..], false),
+        Layer::Rnn(_) => (&["h"][..], false),
+    };
+    let inputs = match source {
+        Source::Table(_) => vec![],
+        Source::Vector(x) => vec![x.scales.len()],
+    };
+    let input_weights = |row: usize| -> Vec<f32> {
+        match source {
+            Source::Table(_) => vec![],
+            Source::Vector(x) => x.fold(w.row(row)),
+        }
+    };
+    let one = f32::from(1u16 << shift);
+    let recurrent = |row: usize| -> Vec<f32> { r.row(row).iter().map(|r| r * one).collect() };
+    // What a token table has in the row's place: the middle of its range and one step.
+    let token = |row: usize| match source {
+        Source::Table(table) => (table.middles[row], table.steps[row]),
+        Source::Vector(_) => (0.0, 0.0),
+    };
+    let mut gates: Vec<Rows> = Vec::new();
+    let mut factors = Vec::new();
+    for (gate, letter) in letters.iter().enumerate() {
+        // The candidate's two products stay apart where the reset gate stands between them.
+        let alone = gate == 2 && after;
+        let name = format!("{name} gate {letter}");
+        let columns = if alone {
+            vec![units]
+        } else {
+            [&inputs[..], &[units]].concat()
+        };
+        let mut builder = RowsBuilder::new(name, columns, PRE_ACTIVATION_BITS);
+        for row in gate * units..(gate + 1) * units {
+            let recurrent_bias = f64::from(rb[row]);
+            if alone {
+                builder.push(&recurrent(row), recurrent_bias, 0.0)?;
+            } else {
+                let (middle, step) = token(row);
+                let weights = [input_weights(row), recurrent(row)].concat();
+                let bias = recurrent_bias + f64::from(wb[row]) + middle;
+                factors.push(builder.push(&weights, bias, step)?);
+            }
+        }
+        gates.push(builder.finish(tensors));
+    }
+    let mut candidate_bias = Vec::new();
+    match source {
+        Source::Table(_) if after => {
+            let one = f64::from(1 << CANDIDATE_BITS);
+            for row in 2 * units..3 * units {
+                let (middle, step) = token(row);
+                factors.push((step * one).round() as i32);
+                candidate_bias.push(((f64::from(wb[row]) + middle) * one).round() as i32);
+            }
+        }
+        Source::Table(_) => {}
+        Source::Vector(_) => {
+            factors.clear();
+            if after {
+                let name = format!("{name} candidate input");
+                let mut builder = RowsBuilder::new(name, inputs, PRE_ACTIVATION_BITS);
+                for row in 2 * units..3 * units {
+                    builder.push(&input_weights(row), wb[row].into(), 0.0)?;
+                }
+                gates.push(builder.finish(tensors));
+            }
+        }
+    }
+    Ok(LayerParts {
+        layer: pipsqueak::Layer {
+            cell: cell(index, layer)?,
+            hidden: units as u16,
+        },
+        shift,
+        gates,
+        factors,
+        candidate_bias,
+        starts,
+    })
+}

@@ -1,0 +1,601 @@
+//! The float network in integers: int8 weights with a scale per row, and the range certificate.
+//!
+//! | file | what |
+//! |---|---|
+//! | `rows` | rows of weights |
+//! | `input` | tokens as a table, as an embedding or by the head |
+//! | `layer` | recurrent cells |
+//! | `start` | where states begin |
+//! | `dense` | dense layers |
+//! | `calibrate` | how large numbers get that no bound says |
+//!
+//! A vector's element is Q15 of a scale of its own ([`Vector`]); the rows that read it hold that scale in their weights.
+
+use crate::network::{Feeds, Input, Interface, Layer, Matrix, Network, Normalization, Reads, Start};
+use pipsqueak::Provenance;
+use pipsqueak::encode::{InputParts, LayerParts, NetworkParts, Parts, VocabularyParts};
+use pipsqueak::image::{self, MAX_DENSE, MAX_LAYERS, MAX_UNITS};
+
+mod calibrate;
+mod dense;
+mod input;
+mod layer;
+mod rows;
+mod start;
+
+pub use calibrate::SAMPLES;
+pub use input::{TokenBytes, TokenForm};
+
+use calibrate::{NORMAL_END, Seen, feature_width, is_fed_numbers};
+use input::{Source, TokenTable};
+
+/// A network in integers, and what became of each tensor.
+#[derive(Debug)]
+pub struct Quantized<'a> {
+    /// What [`pipsqueak::encode::encode`] takes.
+    pub parts: Parts<'a>,
+    /// One entry per tensor, from the input on, an encoder's first.
+    pub tensors: Vec<TensorReport>,
+    /// The forms that tokens could have, the one that was taken first; of the encoder and then of the network itself.
+    pub forms: Vec<Vec<TokenBytes>>,
+    /// What was assumed about numbers whose sizes the network does not tell.
+    pub assumed: Vec<String>,
+}
+
+/// What became of a tensor.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct TensorReport {
+    /// Layer and gate.
+    pub name: String,
+    /// Rows and columns, not padded.
+    pub shape: [usize; 2],
+    /// Bytes in the image, padding, biases and scales included.
+    pub bytes: usize,
+    /// Smallest and largest scale of a row: what one step of a weight is worth.
+    pub scale: [f64; 2],
+    /// Root of the mean squared rounding error over that of the values.
+    pub relative_error: f64,
+}
+
+/// A network that integers cannot hold.
+#[derive(Clone, Debug, thiserror::Error, PartialEq)]
+pub enum QuantizeError {
+    /// A shape that the integer runtime does not run.
+    #[error(
+        "the integer runtime cannot run {found}: expected {expected}; `trainer run` runs it in float"
+    )]
+    Shape {
+        /// What it is.
+        found: &'static str,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// A cell, or an activation in it, that the integer runtime lacks.
+    #[error(
+        "layer {layer} is {found}: the integer runtime has no such cell, only GRU and LSTM with sigmoid and tanh, and RNN with tanh; `trainer run` runs it in float"
+    )]
+    Cell {
+        /// The layer.
+        layer: usize,
+        /// What it is.
+        found: String,
+    },
+    /// An activation of a dense layer that the integer runtime lacks.
+    #[error(
+        "the dense layer {dense:?} has the activation {found}: the integer runtime has none, relu, tanh and sigmoid; `trainer run` runs it in float"
+    )]
+    Activation {
+        /// The dense layer.
+        dense: String,
+        /// What it has.
+        found: String,
+    },
+    /// More than an image can hold.
+    #[error("the network has {found} {what}, but an image holds at most {limit}")]
+    TooLarge {
+        /// What there is too much of.
+        what: &'static str,
+        /// How much there is.
+        found: usize,
+        /// How much there may be.
+        limit: usize,
+    },
+    /// A weight or bias that no unit of a row reaches.
+    #[error(
+        "row {row} of {tensor} has values as large as {value}: expected weights below 256 and biases below 65,536; larger ones come from a training that diverged"
+    )]
+    Value {
+        /// The tensor.
+        tensor: String,
+        /// The row.
+        row: usize,
+        /// The largest value.
+        value: f64,
+    },
+    /// The float network computes no numbers.
+    #[error(
+        "the float network computes numbers that are not finite on the samples that it was calibrated with: give typical inputs with --calibrate"
+    )]
+    NotFinite,
+}
+
+/// A vector in integers: element c is Q15 of `scales[c]`.
+#[derive(Clone, Debug, Default)]
+struct Vector {
+    scales: Vec<f64>,
+    /// What no element's magnitude exceeds.
+    bounds: Vec<f64>,
+}
+
+impl Vector {
+    /// Elements anywhere in their scales.
+    fn scaled(scales: Vec<f64>) -> Self {
+        let bounds = scales.clone();
+        Self { scales, bounds }
+    }
+
+    /// `count` elements below 2^`shift`.
+    fn uniform(count: usize, shift: u32) -> Self {
+        Self::scaled(vec![f64::from(1u32 << shift); count])
+    }
+
+    /// Elements below 2 to the power of their channels.
+    fn of_channels(channels: &[i8]) -> Self {
+        let power = |channel: &i8| 2f64.powi((*channel).into());
+        Self::scaled(channels.iter().map(power).collect())
+    }
+
+    /// A row of weights on the real vector, as weights on its Q15.
+    fn fold(&self, row: &[f32]) -> Vec<f32> {
+        let pairs = row.iter().zip(&self.scales);
+        pairs
+            .map(|(w, scale)| (f64::from(*w) * scale) as f32)
+            .collect()
+    }
+
+    /// What no element exceeds.
+    fn bound(&self) -> f64 {
+        self.bounds.iter().fold(0.0, |a, &b| a.max(b))
+    }
+}
+
+/// Quantizes `network`.
+///
+/// Float inputs, and states that are given in another framework's file, are taken to be standard normal numbers. What nothing
+/// bounds is measured on [`SAMPLES`] random sequences: twice the largest number that is seen.
+///
+/// # Errors
+/// If the integer runtime lacks a part of the network, or it is larger than an image can be, or its values are.
+pub fn quantize(network: &Network) -> Result<Quantized<'_>, QuantizeError> {
+    quantize_by(network, None)
+}
+
+/// The same with all ranges from `samples`: twice the largest number that is seen.
+///
+/// # Errors
+/// As [`quantize`].
+///
+/// # Panics
+/// If a sample does not fit the network.
+pub fn quantize_calibrated<'n>(
+    network: &'n Network,
+    samples: &[Feeds],
+) -> Result<Quantized<'n>, QuantizeError> {
+    quantize_by(network, Some(samples))
+}
+
+fn quantize_by<'n>(
+    network: &'n Network,
+    samples: Option<&[Feeds]>,
+) -> Result<Quantized<'n>, QuantizeError> {
+    check(network)?;
+    let mut quantizer = Quantizer {
+        is_measured: samples.is_some() || is_fed_numbers(network),
+        tensors: Vec::new(),
+        forms: Vec::new(),
+        assumed: Vec::new(),
+    };
+    let seen = if quantizer.is_measured || makes_states(network) {
+        Some(calibrate::measure(network, samples)?)
+    } else {
+        None
+    };
+    if quantizer.is_measured {
+        quantizer.assumed.push(match samples {
+            None => format!(
+                "inputs are standard normal numbers within {NORMAL_END}, measured on {SAMPLES} random sequences: give typical ones with --calibrate"
+            ),
+            Some(samples) => format!("ranges are twice the largest of {} sequences", samples.len()),
+        });
+    }
+    let mut networks = Vec::new();
+    let mut interfaces = Vec::new();
+    if let Some(encoder) = &network.encoder {
+        let seen = seen.as_ref().and_then(|seen| seen.encoder.as_deref());
+        networks.push(quantizer.network("encoder ", encoder, &[], seen)?);
+        interfaces.push(&encoder.interface);
+    }
+    let encoder = networks
+        .first()
+        .map_or(&[][..], |n: &NetworkParts| &n.layers[..]);
+    let main = quantizer.network("", network, encoder, seen.as_ref())?;
+    networks.push(main);
+    interfaces.push(&network.interface);
+    let parts = Parts {
+        vocabularies: vocabularies(network),
+        limit: 0,
+        networks,
+        interface: Interface::to_bytes(&interfaces),
+        provenance: provenance(network),
+    };
+    let Quantizer {
+        tensors,
+        forms,
+        assumed,
+        ..
+    } = quantizer;
+    Ok(Quantized {
+        parts,
+        tensors,
+        forms,
+        assumed,
+    })
+}
+
+/// Whether states are made by dense layers or from a cell state.
+fn makes_states(network: &Network) -> bool {
+    let mut starts = network.starts.iter().flat_map(|s| [&s.hidden, &s.cell]);
+    starts.any(|start| matches!(start, Start::Features(_) | Start::Encoder(..)))
+}
+
+/// Of what goes in, where it is something else than what comes out; and of what comes out.
+fn vocabularies(network: &Network) -> [VocabularyParts; 2] {
+    let of = |network: &Network| match &network.vocabulary {
+        None => VocabularyParts::default(),
+        Some(vocabulary) => VocabularyParts {
+            tokens: vocabulary.texts().to_vec(),
+            start: vocabulary.start(),
+            ..VocabularyParts::default()
+        },
+    };
+    match &network.encoder {
+        Some(encoder) => [of(encoder), of(network)],
+        None if network.as_language_model().is_ok() => [VocabularyParts::default(), of(network)],
+        None => [of(network), VocabularyParts::default()],
+    }
+}
+
+/// That an image holds as many layers and as large ones, and has such cells.
+fn check(network: &Network) -> Result<(), QuantizeError> {
+    let limit = |what, found, limit| match found {
+        n if n > limit => Err(QuantizeError::TooLarge { what, found, limit }),
+        _ => Ok(()),
+    };
+    let (mut layers, mut dense) = (0, 0);
+    for network in network.encoder.as_deref().into_iter().chain([network]) {
+        for (index, layer) in network.layers.iter().enumerate() {
+            input::cell(index, layer)?;
+            limit("units in a layer", layer.hidden(), MAX_UNITS.into())?;
+        }
+        let starts = network.starts.iter().flat_map(|s| [&s.hidden, &s.cell]);
+        dense += network.head.dense.len();
+        dense += starts
+            .map(|start| match start {
+                Start::Features(dense) | Start::Encoder(_, dense) => dense.len(),
+                Start::Zero | Start::Given | Start::Constant(_) => 0,
+            })
+            .sum::<usize>();
+        layers += network.layers.len();
+        match &network.input {
+            Input::Tokens { count, embedding } => {
+                let columns = embedding.as_ref().map_or(0, |e| e.columns);
+                limit("tokens", *count, u16::MAX.into())?;
+                limit("elements in the embedding", columns, MAX_UNITS.into())?;
+            }
+            Input::Vectors { width, dense: list } => {
+                limit("elements in an input vector", *width, MAX_UNITS.into())?;
+                dense += list.len();
+            }
+            Input::Features {
+                width,
+                dense: list,
+                steps,
+            } => {
+                limit("elements in the feature vector", *width, MAX_UNITS.into())?;
+                limit("steps", *steps, u16::MAX.into())?;
+                dense += list.len();
+            }
+        }
+    }
+    limit("layers", layers, MAX_LAYERS)?;
+    limit("dense layers", dense, MAX_DENSE)?;
+    if let Some(encoder) = &network.encoder {
+        let both = |what: fn(&Network) -> bool| what(network) && what(encoder);
+        if both(|network| feature_width(network) > 0) {
+            return shape(
+                "a feature vector for the encoder and one for the decoder",
+                "one of them",
+            );
+        }
+        if both(|network| network.head.reads == Reads::Mean) {
+            return shape("two heads that read the mean over steps", "one of them");
+        }
+    }
+    Ok(())
+}
+
+fn shape<T>(found: &'static str, expected: &'static str) -> Result<T, QuantizeError> {
+    Err(QuantizeError::Shape { found, expected })
+}
+
+/// What is gathered on the way.
+struct Quantizer {
+    /// Whether numbers from outside were measured, and heads too.
+    is_measured: bool,
+    tensors: Vec<TensorReport>,
+    forms: Vec<Vec<TokenBytes>>,
+    assumed: Vec<String>,
+}
+
+impl Quantizer {
+    /// `name` begins the names of its tensors. `encoder` are the encoder's layers.
+    fn network(
+        &mut self,
+        name: &str,
+        network: &Network,
+        encoder: &[LayerParts],
+        seen: Option<&Seen>,
+    ) -> Result<NetworkParts, QuantizeError> {
+        let none = [][..].into();
+        let features = channels(seen.map_or(none, |seen| &seen.features));
+        let vectors = channels(seen.map_or(none, |seen| &seen.vectors));
+        self.assume(&format!("{name}features"), &features);
+        self.assume(&format!("{name}inputs"), &vectors);
+
+        let layer_name = |index: usize| format!("{name}layer {index}");
+        // Dense layers before nothing are the head's.
+        let moved = network.layers.is_empty() && network.head.reads != Reads::Mean;
+        let raw = match &network.input {
+            Input::Vectors { dense, .. } => {
+                Some((dense, InputParts::Vectors(vectors.clone()), &vectors))
+            }
+            Input::Features { dense, steps, .. } => {
+                let steps = *steps as u16;
+                Some((dense, InputParts::Features { steps }, &features))
+            }
+            Input::Tokens { .. } => None,
+        };
+        let mut head_dense = network.head.dense.clone();
+        let mut head_seen = seen.map(|seen| seen.head.clone());
+        let (mut dense, mut source) = (Vec::new(), None);
+        let mut input_parts = None;
+        if let Some((list, parts, channels)) = raw {
+            let x = Vector::of_channels(channels);
+            let largest = seen.map(|seen| &seen.input[..]);
+            if moved {
+                head_dense.splice(..0, list.iter().cloned());
+                if let (Some(head), Some(seen)) = (&mut head_seen, seen) {
+                    head.splice(..0, seen.input.iter().copied());
+                }
+                source = Some(x);
+            } else {
+                let name = format!("{name}input");
+                let (made, x) = dense::quantize_chain(&name, list, x, largest, &mut self.tensors)?;
+                (dense, source) = (made, Some(x));
+            }
+            input_parts = Some(parts);
+        }
+
+        let mut starts = Vec::new();
+        let mut below = source.clone();
+        for (index, layer) in network.layers.iter().enumerate() {
+            let least = match &below {
+                Some(x) if self.is_measured => balance(layer, x),
+                _ => 0,
+            };
+            let start = start::quantize_starts(
+                &layer_name(index),
+                network,
+                index,
+                encoder,
+                &Vector::of_channels(&features),
+                least,
+                seen,
+                &mut self.tensors,
+            )?;
+            below = Some(Vector::uniform(layer.hidden(), start.shift.into()));
+            starts.push(start);
+        }
+
+        let top_shift = starts.last().map(|start| start.shift);
+        // The embedding may be the head's rows, which are known only then: the head comes before the layers.
+        let mut head_tensors = Vec::new();
+        let mut head_of = |x: Vector| {
+            let largest = head_seen.as_deref().filter(|_| self.is_measured);
+            let name = format!("{name}head");
+            let made = dense::quantize_chain(&name, &head_dense, x, largest, &mut head_tensors);
+            made.map(|(parts, _)| parts)
+        };
+        let top = |shift: u8| {
+            let units = network.layers.last().map_or(0, |top| top.hidden());
+            Vector::uniform(units, shift.into())
+        };
+        let mut head = top_shift.map(|shift| head_of(top(shift))).transpose()?;
+
+        let mut table = None;
+        if let Input::Tokens { count, embedding } = &network.input {
+            let tied = embedding.as_ref().is_some_and(|e| is_tied(e, &head_dense));
+            let forms = input::forms(network.layers.first(), *count, embedding.as_ref(), tied);
+            let form = forms.first().map(|form| form.form);
+            self.forms.push(forms);
+            let (parts, x) = match (form, embedding, network.layers.first()) {
+                (Some(TokenForm::Table), _, Some(first)) => {
+                    let folded = if embedding.is_some() {
+                        " (embedding folded)"
+                    } else {
+                        ""
+                    };
+                    let values = TokenTable::new(first, embedding.as_ref(), *count);
+                    self.tensors
+                        .push(values.report(format!("{name}token table{folded}")));
+                    let parts = InputParts::Table(values.values.clone());
+                    table = Some(values);
+                    (parts, None)
+                }
+                (Some(TokenForm::Tied), Some(_), _) => {
+                    let (parts, x) =
+                        tied_input(head.as_deref().unwrap_or_default(), &head_dense, top_shift);
+                    (parts, Some(x))
+                }
+                (Some(_), Some(embedding), _) => {
+                    let name = format!("{name}embedding");
+                    let (values, x, report) = input::quantize_embedding(name, embedding);
+                    self.tensors.push(report);
+                    let columns = embedding.columns;
+                    (InputParts::Embedding { columns, values }, Some(x))
+                }
+                _ => {
+                    return shape(
+                        "one-hot tokens without a recurrent layer",
+                        "an embedding, or a recurrent layer",
+                    );
+                }
+            };
+            (input_parts, source) = (Some(parts), x);
+        }
+
+        if head.is_none() {
+            if head_dense.is_empty() {
+                return shape(
+                    "a network without layers",
+                    "at least one dense layer in its head",
+                );
+            }
+            head = Some(head_of(source.clone().unwrap_or_default())?);
+        }
+        let mut layers = Vec::new();
+        let mut from = match (table, source) {
+            (Some(table), _) => Source::Table(table),
+            (None, x) => Source::Vector(x.unwrap_or_default()),
+        };
+        for (index, (layer, start)) in network.layers.iter().zip(starts).enumerate() {
+            let name = layer_name(index);
+            let (shift, parts) = (start.shift, start.parts);
+            let made =
+                layer::quantize_layer(&name, index, layer, &from, shift, parts, &mut self.tensors)?;
+            layers.push(made);
+            from = Source::Vector(Vector::uniform(layer.hidden(), shift.into()));
+        }
+        self.tensors.append(&mut head_tensors);
+        Ok(NetworkParts {
+            count: match &network.input {
+                Input::Tokens { count, .. } => *count,
+                Input::Vectors { width, .. } | Input::Features { width, .. } => *width,
+            },
+            input: input_parts.expect("every kind of input has its parts"),
+            features,
+            dense,
+            layers,
+            head: head.unwrap_or_default(),
+            reads: match network.head.reads {
+                Reads::EveryStep => image::Reads::EveryStep,
+                Reads::LastStep => image::Reads::LastStep,
+                Reads::Mean => image::Reads::Mean,
+            },
+            normalization: match network.head.normalization {
+                Normalization::None => image::Normalization::None,
+                Normalization::Softmax => image::Normalization::Softmax,
+                Normalization::LogSoftmax => image::Normalization::LogSoftmax,
+            },
+        })
+    }
+
+    fn assume(&mut self, name: &str, channels: &[i8]) {
+        if let (Some(least), Some(most)) = (channels.iter().min(), channels.iter().max()) {
+            let (least, most) = (2f64.powi((*least).into()), 2f64.powi((*most).into()));
+            self.assumed.push(match least < most {
+                true => format!(
+                    "{name:<10} below {least} to {most}, each of {}",
+                    channels.len()
+                ),
+                false => format!("{name:<10} below {most}"),
+            });
+        }
+    }
+}
+
+/// The channels of elements of these ranges.
+fn channels(ranges: &[f64]) -> Vec<i8> {
+    let channel = |&range: &f64| match range {
+        range if range > 0.0 => range.log2().ceil().clamp(-15.0, 15.0) as i8,
+        _ => 0,
+    };
+    ranges.iter().map(channel).collect()
+}
+
+/// The shift of a state that brings its weights to the size of those of `x`, of at most [`BALANCE`] bits: they share a scale
+/// in each row.
+fn balance(layer: &Layer, x: &Vector) -> u8 {
+    let (w, r, _, _) = layer.weights();
+    let largest = |values: &[f32]| values.iter().fold(0.0, |a, v| v.abs().max(a));
+    let input = (0..w.rows).map(|row| largest(&x.fold(w.row(row)))).fold(0.0, f32::max);
+    let ratio = input / largest(&r.data).max(1e-6);
+    ratio.max(1.0).log2().round().min(BALANCE) as u8
+}
+
+/// A state with so many bits less is as exact as weights of 8 bits need it.
+const BALANCE: f32 = 3.0;
+
+/// Whether the rows of the head's last dense layer are the embedding, bit for bit.
+fn is_tied(embedding: &Matrix, head: &[crate::network::Dense]) -> bool {
+    head.last().is_some_and(|last| last.w == *embedding)
+}
+
+/// The embedding by the rows of the last dense layer of `head`, whose float form is `dense`.
+fn tied_input(
+    head: &[pipsqueak::encode::DenseParts],
+    dense: &[crate::network::Dense],
+    top_shift: Option<u8>,
+) -> (InputParts, Vector) {
+    let last = head.last().expect("a tied head has a dense layer");
+    let shift = last
+        .rows
+        .scale
+        .iter()
+        .map(|scale| scale.shift())
+        .min()
+        .unwrap_or(0);
+    // The rows hold the scale of what they read.
+    let read = match head {
+        [.., before, _] => 2f64.powi(15 - i32::from(before.bits)),
+        _ => 2f64.powi(top_shift.unwrap_or(0).into()),
+    };
+    let scale = 2f64.powi(21 - shift as i32 - i32::from(last.bits)) / read;
+    let columns = dense.last().map_or(0, |last| last.w.columns);
+    let shift = shift as u8;
+    (
+        InputParts::Tied { shift },
+        Vector::scaled(vec![scale; columns]),
+    )
+}
+
+/// The image keeps names of at most 64 bytes.
+fn provenance(network: &Network) -> Provenance<'_> {
+    let cut = |text: &'_ str| text.floor_char_boundary(64);
+    let from = &network.provenance;
+    let thousandths =
+        |loss: Option<f32>| loss.map(|nats| (nats * 1000.0).round().clamp(0.0, 65535.0) as u16);
+    Provenance {
+        corpus: &from.corpus[..cut(&from.corpus)],
+        split: &from.split[..cut(&from.split)],
+        steps: from.steps.min(u32::MAX.into()) as u32,
+        seed: from.seed,
+        train_loss: thousandths(from.train_loss),
+        validation_loss: thousandths(from.validation_loss),
+    }
+}
+
+/// `n` as the image pads it.
+fn padded(n: usize) -> usize {
+    n.next_multiple_of(4)
+}

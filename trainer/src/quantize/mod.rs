@@ -11,7 +11,9 @@
 //!
 //! A vector's element is Q15 of a scale of its own ([`Vector`]); the rows that read it hold that scale in their weights.
 
-use crate::network::{Feeds, Input, Interface, Layer, Matrix, Network, Normalization, Reads, Start};
+use crate::network::{
+    Feeds, Input, Interface, Layer, Matrix, Network, Normalization, Reads, Start,
+};
 use pipsqueak::Provenance;
 use pipsqueak::encode::{InputParts, LayerParts, NetworkParts, Parts, VocabularyParts};
 use pipsqueak::image::{self, MAX_DENSE, MAX_LAYERS, MAX_UNITS};
@@ -538,7 +540,9 @@ fn channels(ranges: &[f64]) -> Vec<i8> {
 fn balance(layer: &Layer, x: &Vector) -> u8 {
     let (w, r, _, _) = layer.weights();
     let largest = |values: &[f32]| values.iter().fold(0.0, |a, v| v.abs().max(a));
-    let input = (0..w.rows).map(|row| largest(&x.fold(w.row(row)))).fold(0.0, f32::max);
+    let input = (0..w.rows)
+        .map(|row| largest(&x.fold(w.row(row))))
+        .fold(0.0, f32::max);
     let ratio = input / largest(&r.data).max(1e-6);
     ratio.max(1.0).log2().round().min(BALANCE) as u8
 }

@@ -620,6 +620,41 @@ mod tests {
     }
 
     #[test]
+    fn a_text_begins_at_what_features_make() {
+        let mut parts = named("features");
+        let network = &mut parts.networks[0];
+        // The same starts under a token table: a name of so many letters.
+        let model = Parts::random(3, 6, 0, &[network.layers[0].layer])
+            .networks
+            .remove(0);
+        let starts = core::mem::take(&mut network.layers[0].starts);
+        let features = network.features.clone();
+        *network = model;
+        network.layers[0].starts = starts;
+        network.features = features;
+        let image = image(&parts);
+        assert!(image.generates());
+        let vector = [9000, -20_000, 30_000, 1, -4];
+        let mut state = State::new(image, vec![0; image.workspace_len()].leak()).unwrap();
+        state.features(&vector);
+        state.step(image.start());
+        let logits = state.logits();
+        let most = logits.iter().max();
+        let expected = logits.iter().position(|logit| Some(logit) == most);
+        let greedy = Settings {
+            temperature: Temperature::GREEDY,
+            ..Settings::default()
+        };
+        let mut generator = generator(image, greedy);
+        generator.features(&[i16::MAX; 5]);
+        generator.next_token();
+        generator.features(&vector);
+        assert_eq!(Some(usize::from(generator.next_token())), expected);
+        assert_eq!(generator.state.cell_of(0, 0), state.cell_of(0, 0));
+        assert!(state.cell_of(0, 0).iter().any(|&c| c != 0));
+    }
+
+    #[test]
     fn a_score_is_the_surprise_of_each_token() {
         let image = image(&Parts::random(
             1,

@@ -244,7 +244,11 @@ impl Seen {
     fn widen(&mut self, inputs: f64) {
         let twice = |value: &mut f64| *value *= 2.0;
         let starts = self.starts.iter_mut().flatten().flatten();
-        self.input.iter_mut().chain(&mut self.head).chain(starts).for_each(twice);
+        self.input
+            .iter_mut()
+            .chain(&mut self.head)
+            .chain(starts)
+            .for_each(twice);
         let outside = [&mut self.vectors, &mut self.features, &mut self.given];
         for value in outside.into_iter().flatten() {
             *value = if inputs > 0.0 { inputs } else { 2.0 * *value };

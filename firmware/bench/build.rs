@@ -7,9 +7,9 @@ use std::{env, fs, path::PathBuf};
 const CHARACTERS: usize = 16;
 
 /// Shapes whose characters are counted, as the names of their functions say them: tokens, embedding (0 for a token table)
-/// and the units of each layer, its reset gate after or before. The prediction of what a character costs is fitted to the
+/// and the units of each layer, a GRU's by where its reset gate is. The prediction of what a character costs is fitted to the
 /// first ones and tried on the others.
-const SHAPES: [&str; 15] = [
+const SHAPES: [&str; 21] = [
     "fitted_v64_e0_after32",
     "fitted_v64_e0_after128",
     "fitted_v64_e0_after256",
@@ -21,6 +21,12 @@ const SHAPES: [&str; 15] = [
     "fitted_v128_e16_after64",
     "fitted_v64_e0_before128",
     "fitted_v64_e32_before64",
+    "fitted_v64_e0_lstm128",
+    "fitted_v64_e32_lstm64",
+    "fitted_v64_e0_rnn128",
+    "fitted_v64_e32_rnn64",
+    "unseen_v65_e0_lstm96_lstm64",
+    "unseen_v40_e0_lstm48_rnn80",
     "unseen_v65_e0_after200",
     "unseen_v65_e0_after96_after96",
     "unseen_v80_e24_before72_after72",
@@ -40,16 +46,21 @@ fn main() {
         let image = Image::parse(bytes).expect("an image of this format");
         let mut workspace = vec![0; image.workspace_len()];
         let generator = Generator::new(&image, &mut workspace, Settings::default());
-        let text: String = generator
+        let text: Vec<u8> = generator
             .expect("the workspace is large enough")
             .take(CHARACTERS)
+            .flatten()
+            .copied()
             .collect();
-        write(&format!("{name}.txt"), text.as_bytes());
+        write(&format!("{name}.txt"), &text);
     };
-    for hidden in [128, 256] {
-        let cell = Cell::GruResetAfter;
+    for (name, cell, hidden) in [
+        ("128", Cell::GruResetAfter, 128),
+        ("256", Cell::GruResetAfter, 256),
+        ("lstm", Cell::Lstm, 128),
+    ] {
         let words = random(u64::from(hidden), 64, 0, &[Layer { cell, hidden }]);
-        write_image(&hidden.to_string(), encode::bytes(&words));
+        write_image(name, encode::bytes(&words));
     }
     for name in SHAPES {
         if name == SHIPPED {
@@ -101,11 +112,15 @@ fn shape(name: &str) -> Vec<u32> {
         word.and_then(|digits| digits.parse().ok()).expect(name)
     };
     let (tokens, embedding) = (number('v'), number('e'));
+    let cells = [
+        ("after", Cell::GruResetAfter),
+        ("before", Cell::GruResetBefore),
+        ("lstm", Cell::Lstm),
+        ("rnn", Cell::Rnn),
+    ];
     let layer = |word: &str| {
-        let (cell, hidden) = match word.strip_prefix("after") {
-            Some(hidden) => (Cell::GruResetAfter, hidden),
-            None => (Cell::GruResetBefore, word.trim_start_matches("before")),
-        };
+        let known = |&(start, cell)| Some((word.strip_prefix(start)?, cell));
+        let (hidden, cell) = cells.iter().find_map(known).expect(name);
         let hidden = hidden.parse().expect(name);
         Layer { cell, hidden }
     };

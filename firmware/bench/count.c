@@ -50,7 +50,7 @@ static struct function {
     bool running;
     /* Where the caller goes on, and what the counters were. */
     uint64_t end, instructions_before, cycles_before;
-} functions[32];
+} functions[64];
 static int function_count;
 static bool cortex_m4;
 static uint64_t instructions, cycles;
@@ -148,7 +148,7 @@ int qemu_plugin_install(plugin_id id, const void *info, int count, char **argume
         struct function *function = &functions[function_count];
         const char *value = strchr(arguments[a], '=');
         size_t length = value ? (size_t)(value - arguments[a]) : 0;
-        if (!value || length >= sizeof function->name || function_count == 32)
+        if (!value || length >= sizeof function->name || function_count == 64)
             return -1;
         if (!strncmp(arguments[a], "m4", length)) {
             cortex_m4 = !strcmp(value, "=on");

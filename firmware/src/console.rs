@@ -1,9 +1,9 @@
 //! The console: lines in, texts out.
 
 use embedded_hal::{delay::DelayNs, digital::OutputPin};
-use embedded_io::{Read, ReadReady, Write};
+use embedded_io::{Read as ReadBytes, ReadReady, Write};
 use pipsqueak::{
-    Generator, UnknownCharacter,
+    FeatureError, Generator, Task, UnknownCharacter,
     selftest::{self, Extent},
 };
 
@@ -19,7 +19,8 @@ use crate::{
 const BELL: &str = "\x07";
 
 const HELP: &str = "\
-A line is a prompt: its text is continued. An empty line continues the last text. Ctrl-C stops a text.
+A line is a prompt: its text is continued, or translated, classified, or taken as features (name=value), as the model does.
+An empty line continues the last text. Ctrl-C stops a text.
   temperature T  how freely to draw: 0 is greedy, 1 as the model learned
   seed N         another seed, another text
   length N       characters per text
@@ -48,12 +49,12 @@ pub(crate) struct Console<'i, 'w, S, D, L> {
     /// No text has begun: an empty line begins one from nothing.
     pub at_start: bool,
     /// What is left of a token that the end of a text cut.
-    pub rest: &'i str,
+    pub rest: &'i [u8],
 }
 
 impl<S, D, L> Console<'_, '_, S, D, L>
 where
-    S: Read + ReadReady + Write,
+    S: ReadBytes + ReadReady + Write,
     D: DelayNs,
     L: OutputPin,
 {
@@ -120,8 +121,8 @@ where
             }
             Ok(Command::Set) => return self.print_settings(),
             Ok(Command::Reset) => {
-                self.settings = Settings::default();
-                self.rest = "";
+                self.settings = self.model.settings();
+                self.rest = &[];
                 self.at_start = true;
                 return self.print_settings();
             }
@@ -155,22 +156,23 @@ where
         if tested {
             // The test has taken the memory of the text.
             self.at_start = true;
-            self.rest = "";
+            self.rest = &[];
             test(generator, &mut self.terminal);
             return;
         }
         if anew {
-            self.rest = "";
+            self.rest = &[];
             self.at_start = false;
             generator.restart(self.settings.generator());
+            let task = generator.image().task();
             let _ = self.led.set_high();
             #[cfg(feature = "score")]
             let read = match scored {
-                true => generator.score(prompt).map(Some),
-                false => generator.prompt(prompt).map(|()| None),
+                true => generator.score(prompt).map(Read::Bits),
+                false => read(generator, prompt, task),
             };
             #[cfg(not(feature = "score"))]
-            let read = generator.prompt(prompt).map(|()| None::<f32>);
+            let read = read(generator, prompt, task);
             let _ = self.led.set_low();
             match read {
                 Err(UnknownCharacter { character, .. }) => {
@@ -184,7 +186,8 @@ where
                         .print(")");
                     return;
                 }
-                Ok(Some(bits)) => {
+                #[cfg(feature = "score")]
+                Ok(Read::Bits(bits)) => {
                     let hundredths = (bits * 100.0 + 0.5) as u64;
                     self.terminal.number(hundredths / 100, 10, 1).print(".");
                     self.terminal
@@ -192,7 +195,24 @@ where
                         .print(" bits per character");
                     return;
                 }
-                Ok(None) => self.terminal.print(prompt),
+                Ok(Read::Refused(error)) => {
+                    self.terminal.print(BELL).print("features, ").say(&error);
+                    return;
+                }
+                Ok(Read::Class(class)) => {
+                    let text = generator.image().vocabulary().text(class);
+                    self.terminal.print_bytes(text);
+                    return;
+                }
+                Ok(Read::Nothing) => {
+                    let refusal = "the model takes or gives numbers: it has no texts";
+                    self.terminal.print(BELL).print(refusal);
+                    return;
+                }
+                Ok(Read::Prompt) if task == Task::Continue => {
+                    self.terminal.print(prompt);
+                }
+                Ok(Read::Prompt) => {}
             };
         }
 
@@ -204,14 +224,26 @@ where
             }
             if self.rest.is_empty() {
                 let _ = self.led.set_high();
-                self.rest = generator.next().unwrap_or_default();
+                let next = generator.next();
                 let _ = self.led.set_low();
+                match next {
+                    Some(text) => self.rest = text,
+                    // The text has ended.
+                    None => return,
+                }
             }
             // A token may have several characters: they go out, and are counted, one by one.
-            let mut characters = self.rest.chars();
-            if let Some(character) = characters.next() {
-                self.rest = characters.as_str();
-                self.terminal.put(character);
+            let continues = |byte: &u8| byte & 0xc0 == 0x80;
+            let mut bytes = self.rest.iter().skip(1);
+            let end = bytes.position(|byte| !continues(byte)).map(|at| at + 1);
+            let (character, rest) = self
+                .rest
+                .split_at_checked(end.unwrap_or(self.rest.len()))
+                .unwrap_or_default();
+            self.rest = rest;
+            self.terminal.print_bytes(character);
+            // What goes on with a character counts with its beginning.
+            if !character.first().is_some_and(continues) {
                 self.delay.delay_ms(self.settings.pace_ms.into());
                 left -= 1;
             }
@@ -298,7 +330,7 @@ where
 }
 
 /// The core's kernel against the portable one on all weights, and the outputs against what export has recorded.
-fn test<S: Read + ReadReady + Write>(generator: &mut Generator, terminal: &mut Terminal<S>) {
+fn test<S: ReadBytes + ReadReady + Write>(generator: &mut Generator, terminal: &mut Terminal<S>) {
     let recorded = generator.image().digest();
     let kernel = selftest::kernel(generator.state(), Extent::All);
     let digest = selftest::digest(generator.state());
@@ -320,6 +352,45 @@ fn test<S: Read + ReadReady + Write>(generator: &mut Generator, terminal: &mut T
     terminal.print(" as exported");
 }
 
-fn print_kernel<S: Read + ReadReady + Write>(terminal: &mut Terminal<S>) {
+fn print_kernel<S: ReadBytes + ReadReady + Write>(terminal: &mut Terminal<S>) {
     terminal.print("kernel     ").print(pipsqueak::kernel());
+}
+
+/// What became of a line that is no command.
+enum Read {
+    /// A text comes.
+    Prompt,
+    /// It is of this class.
+    Class(u16),
+    /// It names no features.
+    Refused(FeatureError),
+    /// The model has nothing to do with lines.
+    Nothing,
+    /// Bits per character.
+    #[cfg(feature = "score")]
+    Bits(f32),
+}
+
+/// Gives `line` to the model.
+fn read(generator: &mut Generator, line: &str, task: Task) -> Result<Read, UnknownCharacter> {
+    match task {
+        Task::Continue => generator.prompt(line)?,
+        Task::Translate => generator.source(line)?,
+        Task::Describe => {
+            if let Err(error) = generator.describe(line) {
+                return Ok(Read::Refused(error));
+            }
+        }
+        Task::Classify => {
+            let scores = generator.classify(line)?;
+            let best = scores
+                .iter()
+                .enumerate()
+                .rev()
+                .max_by_key(|(_, score)| **score);
+            return Ok(Read::Class(best.map_or(0, |(class, _)| class as u16)));
+        }
+        Task::Numbers => return Ok(Read::Nothing),
+    }
+    Ok(Read::Prompt)
 }

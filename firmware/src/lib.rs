@@ -98,8 +98,8 @@ where
     } = board;
     let available = workspace.len();
     let image = Image::parse(slot);
-    let settings = Settings::default();
-    let model = Model::load(&image, workspace, settings.generator());
+    let model = Model::load(&image, workspace, Settings::default().generator());
+    let settings = model.settings();
     let mut console = Console {
         board: name,
         clock_hz,
@@ -111,7 +111,7 @@ where
         settings,
         line: Line::default(),
         at_start: true,
-        rest: "",
+        rest: &[],
     };
     console.greet();
     then(&mut console)

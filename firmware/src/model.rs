@@ -2,11 +2,11 @@
 
 use embedded_io::{Read, ReadReady, Write};
 use pipsqueak::{
-    Generator, Image, ImageError, WorkspaceError,
+    Generator, Image, ImageError, Task, Temperature, WorkspaceError,
     selftest::{self, Extent, Mismatch},
 };
 
-use crate::terminal::Terminal;
+use crate::{settings::Settings, terminal::Terminal};
 
 pub(crate) enum Model<'i, 'w> {
     Refused(&'i ImageError),
@@ -34,6 +34,17 @@ impl<'i, 'w> Model<'i, 'w> {
         }
     }
 
+    /// The settings that the console begins with: a translation is the likeliest one.
+    pub fn settings(&self) -> Settings {
+        let mut settings = Settings::default();
+        if let Self::Ready(generator) = self
+            && generator.image().task() == Task::Translate
+        {
+            settings.temperature = Temperature::GREEDY;
+        }
+        settings
+    }
+
     /// Prints one line: the model's sizes, or what is wrong with the slot.
     pub fn describe<S: Read + ReadReady + Write>(&self, terminal: &mut Terminal<S>) {
         match self {
@@ -47,15 +58,22 @@ impl<'i, 'w> Model<'i, 'w> {
             Self::Ready(generator) => {
                 let image = generator.image();
 
-                for (index, layer) in image.layers().iter().enumerate() {
-                    terminal.print(if index == 0 { "" } else { " + " });
-                    terminal.number(layer.hidden.into(), 10, 1);
+                for network in 0..image.networks() {
+                    for (index, layer) in image.layers(network).iter().enumerate() {
+                        let first = if network == 0 { "" } else { " to " };
+                        terminal.print(if index == 0 { first } else { " + " });
+                        terminal.number(layer.layer.hidden.into(), 10, 1);
+                    }
                 }
+                let outputs = match image.generates() {
+                    true => " tokens, ",
+                    false => " outputs, ",
+                };
                 terminal
                     .print(" units, ")
-                    .number(image.vocabulary().len() as u64, 10, 1);
+                    .number(image.outputs() as u64, 10, 1);
                 terminal
-                    .print(" tokens, ")
+                    .print(outputs)
                     .number(image.len() as u64, 10, 1)
                     .print(" bytes")
             }

@@ -38,7 +38,12 @@ impl<S: Read + ReadReady + Write> Terminal<S> {
 
     /// Prints `text`, its newlines as CRLF.
     pub fn print(&mut self, text: &str) -> &mut Self {
-        for byte in text.bytes() {
+        self.print_bytes(text.as_bytes())
+    }
+
+    /// Prints a text that need not be UTF-8.
+    pub fn print_bytes(&mut self, text: &[u8]) -> &mut Self {
+        for &byte in text {
             if byte == b'\n' {
                 self.send(b'\r');
             }

@@ -282,7 +282,7 @@ fn selftest_compares_kernel_and_digest() {
 #[test]
 fn selftest_refuses_a_changed_weight_behind_a_good_crc() {
     let mut parts = board::parts();
-    parts.head.weights[0] ^= 0x20;
+    parts.networks[0].head[0].rows.weights[0] ^= 0x20;
     let words = encode::encode(&parts).unwrap();
     let mut changed = encode::bytes(&words).to_vec();
     changed[16..20].copy_from_slice(&board::bytes()[16..20]);

@@ -1,7 +1,7 @@
 //! Writes images; for the host, behind the feature `encode`.
 
 use crate::image::{
-    Activation, Cell, Dense, HEADER_LEN, Image, ImageError, Input, Layer, MAGIC, Metadata, Network,
+    Activation, Dense, HEADER_LEN, Image, ImageError, Input, Layer, MAGIC, Metadata, Network,
     Normalization, Provenance, Reads, Recurrent, Specials, Start, StartFrom, VERSION,
     VocabularyShape, checksum,
 };
@@ -15,8 +15,10 @@ use pipsqueak_kernels::cell::Shape;
 use pipsqueak_kernels::fixed::Scale;
 use pipsqueak_kernels::kernel::{ROWS, pack, padded};
 use pipsqueak_kernels::rows::{DENSE_QUADS, Panel, Record};
-use rand_core::Rng;
-use rand_pcg::Pcg32;
+
+mod random;
+
+pub use random::shapes;
 
 /// Rows of a matrix, not padded.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -156,113 +158,6 @@ pub struct Parts<'a> {
     pub provenance: Provenance<'a>,
 }
 
-impl Parts<'static> {
-    /// An untrained network, for tests and measurements: random numbers of the size that trained ones have.
-    ///
-    /// Tokens are the letters from `a` on, and then characters from U+100 on. `embedding` 0 is a token table.
-    ///
-    /// # Panics
-    /// If a size is 0 or there are more than 60,000 tokens.
-    pub fn random(seed: u64, tokens: usize, embedding: usize, layers: &[Layer]) -> Self {
-        let mut rng = Pcg32::new(seed, 1);
-        let mut below = |end: i32| (rng.next_u32() % (2 * end as u32 + 1)) as i32 - end;
-        let character = |id: u32| char::from_u32(if id < 26 { 97 + id } else { 0x100 - 26 + id });
-        let mut rows = |rows: usize, columns: &[usize]| {
-            let width: usize = columns.iter().sum();
-            // Wide rows have small weights, for the range certificate.
-            let largest = (60_000 / width as u32).clamp(1, 127);
-            // Sums grow with the square root of the columns; 2^13 * 2^-(15 + shift) brings them to about 1 in Q11.
-            let shift = (2 + largest.ilog2() + width.ilog2() / 2) as u8;
-            Rows {
-                columns: columns.to_vec(),
-                weights: (0..rows * width)
-                    .map(|_| below(largest as i32) as i8)
-                    .collect(),
-                bias: (0..rows).map(|_| below(1 << 20)).collect(),
-                scale: (0..rows)
-                    .map(|_| Scale::new((12_000 + below(4000)) as u16, shift))
-                    .collect(),
-            }
-        };
-        let mut inputs = embedding;
-        let layers: Vec<LayerParts> = layers
-            .iter()
-            .map(|&layer| {
-                let units = usize::from(layer.hidden);
-                let after = layer.cell == Cell::GruResetAfter;
-                let table = inputs == 0;
-                let joint = if table {
-                    vec![units]
-                } else {
-                    vec![inputs, units]
-                };
-                let count = layer.cell.gates();
-                let mut gates: Vec<Rows> = (0..count)
-                    .map(|gate| match gate {
-                        2 if after => rows(units, &[units]),
-                        _ => rows(units, &joint),
-                    })
-                    .collect();
-                if after && !table {
-                    gates.push(rows(units, &[inputs]));
-                }
-                inputs = units;
-                LayerParts {
-                    layer,
-                    shift: 0,
-                    gates,
-                    factors: vec![1 << 16; if table { count * units } else { 0 }],
-                    candidate_bias: vec![1 << 20; if table && after { units } else { 0 }],
-                    starts: Default::default(),
-                }
-            })
-            .collect();
-        let head = DenseParts {
-            rows: rows(tokens, &[inputs]),
-            activation: Activation::Linear,
-            bits: 9,
-        };
-        let mut values = |count: usize| (0..count).map(|_| below(127) as i8).collect();
-        let input = match (embedding, layers.first()) {
-            (0, Some(first)) => {
-                let rows = first.layer.cell.gates() * usize::from(first.layer.hidden);
-                InputParts::Table(values(tokens * rows))
-            }
-            (columns, _) => InputParts::Embedding {
-                columns,
-                values: values(tokens * columns),
-            },
-        };
-        let vocabulary = VocabularyParts {
-            tokens: (0..tokens as u32)
-                .filter_map(character)
-                .map(String::from)
-                .collect(),
-            ..VocabularyParts::default()
-        };
-        Self {
-            vocabularies: [VocabularyParts::default(), vocabulary],
-            limit: 0,
-            networks: vec![NetworkParts {
-                input,
-                count: tokens,
-                features: Vec::new(),
-                dense: Vec::new(),
-                layers,
-                head: vec![head],
-                reads: Reads::EveryStep,
-                normalization: Normalization::None,
-            }],
-            interface: Vec::new(),
-            provenance: Provenance {
-                corpus: "none",
-                split: "untrained",
-                ..Provenance::default()
-            },
-        }
-    }
-}
-
 /// Why parts do not make an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EncodeError {
@@ -297,13 +192,8 @@ impl core::error::Error for EncodeError {}
 /// # Panics
 /// If a layer has too few gates, or a token table, embedding or matrix does not have the length that its shape says.
 pub fn encode(parts: &Parts) -> Result<Vec<u32>, EncodeError> {
-    let metadata = metadata(parts)?;
+    let mut bytes = numbers(&metadata(parts)?);
     let mut buffer = [0; 1024];
-    let mut bytes: Vec<u8> = Vec::new();
-    for number in metadata.numbers() {
-        let number = postcard::to_slice(&number, &mut buffer).map_err(|_| EncodeError::Metadata)?;
-        bytes.extend_from_slice(number);
-    }
     let provenance = postcard::to_slice(&parts.provenance, &mut buffer);
     bytes.extend_from_slice(provenance.map_err(|_| EncodeError::Metadata)?);
     let metadata_len = u16::try_from(bytes.len()).map_err(|_| EncodeError::Metadata)?;
@@ -332,8 +222,11 @@ pub fn encode(parts: &Parts) -> Result<Vec<u32>, EncodeError> {
     Ok(words)
 }
 
-/// The metadata of `parts`.
-fn metadata(parts: &Parts) -> Result<Metadata, EncodeError> {
+/// The metadata of `parts`: all that an image says of its shapes.
+///
+/// # Errors
+/// If they do not fit an image.
+pub fn metadata(parts: &Parts) -> Result<Metadata, EncodeError> {
     let half = |n: usize| u16::try_from(n).map_err(|_| EncodeError::Metadata);
     let byte = |n: usize| u8::try_from(n).map_err(|_| EncodeError::Metadata);
     let mut metadata = Metadata {
@@ -415,6 +308,33 @@ fn metadata(parts: &Parts) -> Result<Metadata, EncodeError> {
         pushed.map_err(|_| EncodeError::Metadata)?;
     }
     Ok(metadata)
+}
+
+/// A copy of `image` with other metadata, sealed; the sections and the provenance stay. For tests of what is refused.
+///
+/// # Panics
+/// If `image` is none.
+pub fn with_metadata(image: &[u8], metadata: &Metadata) -> Vec<u8> {
+    let length = usize::from(u16::from_le_bytes([image[10], image[11]]));
+    let (_, provenance) = Metadata::decode(&image[HEADER_LEN..][..length]).expect("an image");
+    let sections = &image[padded(HEADER_LEN + length)..];
+    let found = [&numbers(metadata)[..], provenance].concat();
+    let mut out = Writer(image[..HEADER_LEN].to_vec());
+    out.section(&found);
+    out.section(sections);
+    let Writer(mut changed) = out;
+    changed[10..12].copy_from_slice(&(found.len() as u16).to_le_bytes());
+    let length = changed.len() as u32;
+    changed[12..16].copy_from_slice(&length.to_le_bytes());
+    seal(&mut changed);
+    changed
+}
+
+/// What postcard makes of metadata.
+fn numbers(metadata: &Metadata) -> Vec<u8> {
+    let number =
+        |number| postcard::to_slice(&number, &mut [0; 8]).map_or(Vec::new(), |n| n.to_vec());
+    metadata.numbers().into_iter().flat_map(number).collect()
 }
 
 /// The word of the header with the digest.

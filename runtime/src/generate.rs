@@ -1,5 +1,6 @@
 //! Prompt in, text out.
 
+use crate::features::{self, FeatureError};
 use crate::image::{Image, Specials};
 use crate::level::Level;
 use crate::sampler::{Sampler, Temperature};
@@ -171,6 +172,19 @@ impl<'i, 'w, R: Rng> Generator<'i, 'w, R> {
         self.state.features(features);
     }
 
+    /// The same, as text: `length=0.5, a` sets the channels `length` to 0.5 and `a` to 1, and all others to 0.
+    ///
+    /// # Errors
+    /// If a channel is unknown or a value is no number. Then nothing has changed.
+    pub fn describe(&mut self, text: &str) -> Result<(), FeatureError> {
+        let image = self.image();
+        features::check(image, text)?;
+        self.clear();
+        self.state
+            .features_by(|index, channel| features::value(image, text, index, channel));
+        Ok(())
+    }
+
     /// Reads `text` by a network that has one output for the whole of it, and gives the outputs: a classifier's scores.
     ///
     /// # Errors
@@ -241,18 +255,13 @@ impl<'i, 'w, R: Rng> Generator<'i, 'w, R> {
     pub fn next_token(&mut self) -> u16 {
         self.catch_up();
         let image = self.image();
-        let specials = image.vocabulary().specials();
+        let vocabulary = image.vocabulary();
         let logits = self.state.logits();
-        let token = if specials == Specials::default() {
-            self.sampler.draw(logits, image.logit_bits(), &mut self.rng)
+        let (sampler, bits) = (&self.sampler, image.logit_bits());
+        let token = if vocabulary.has_specials() {
+            draw_allowed(sampler, logits, vocabulary.specials(), bits, &mut self.rng)
         } else {
-            draw_allowed(
-                &self.sampler,
-                logits,
-                specials,
-                image.logit_bits(),
-                &mut self.rng,
-            )
+            sampler.draw(logits, bits, &mut self.rng)
         };
         self.pending = Some(token);
         self.drawn = self.drawn.saturating_add(1);

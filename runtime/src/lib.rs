@@ -35,6 +35,7 @@ compile_error!("images are little-endian and read in place: a big-endian target 
 mod certificate;
 #[cfg(any(test, feature = "encode"))]
 pub mod encode;
+mod features;
 mod generate;
 pub mod image;
 mod level;
@@ -45,8 +46,9 @@ pub mod selftest;
 mod state;
 mod vocabulary;
 
+pub use features::FeatureError;
 pub use generate::{Generator, Settings, UnknownCharacter};
-pub use image::{Cell, Image, ImageError, Layer, Provenance};
+pub use image::{Cell, Image, ImageError, Layer, Provenance, Task};
 pub use level::Level;
 pub use pipsqueak_kernels::kernel::name as kernel;
 pub use pipsqueak_kernels::{activation, fixed};
@@ -58,9 +60,9 @@ pub use state::{Feed, State, WorkspaceError};
 pub use vocabulary::Vocabulary;
 
 /// Bytes of RAM of a parsed [`Image`] on a 32-bit board.
-pub const IMAGE_RAM: usize = 80;
+pub const IMAGE_RAM: usize = 256;
 /// Bytes of RAM of a [`Generator`] on a 32-bit board, its workspace apart.
-pub const GENERATOR_RAM: usize = 48;
+pub const GENERATOR_RAM: usize = 72;
 
 #[cfg(target_pointer_width = "32")]
 const _: () = assert!(size_of::<Image>() == IMAGE_RAM && size_of::<Generator>() == GENERATOR_RAM);

@@ -23,9 +23,9 @@ use pipsqueak_kernels::kernel::{Operand, ROWS};
 use pipsqueak_kernels::rows::MOST_GATES;
 #[cfg(feature = "thorough")]
 use pipsqueak_kernels::{
-    cell::{RECORDS, gates_portable},
+    cell::{LSTM_RECORDS, RECORDS, gates_portable, lstm_gates_portable},
     draw::{Weight, largest_portable},
-    kernel::{gates, largest, walk},
+    kernel::{OWN_LSTM_GATES, gates, largest, lstm_gates, walk},
 };
 
 /// Steps of the sequence that [`digest`] runs over.
@@ -38,7 +38,8 @@ pub const STRIDE: u32 = 7919;
 /// rotates it left by one bit and adds, bit by bit modulo 2, the CRC-32 (ISO-HDLC) of all logits in the order of the
 /// tokens, as little-endian i16.
 ///
-/// An encoder first reads its own such sequence; vectors that go in are pseudo-random numbers of the whole range of i16.
+/// An encoder first reads its own such sequence, and its outputs take part too; vectors that go in are pseudo-random numbers
+/// of the whole range of i16.
 ///
 /// It is [`Image::digest`](crate::Image::digest) wherever the image is the exported one and the core computes as the
 /// exporting one did. Of a token table or an embedding only the rows of these tokens take part, and a change that rounding
@@ -59,8 +60,7 @@ pub fn digest(state: &mut State) -> u32 {
     state.features(&vector);
     let mut digest = 0u32;
     for index in 0..image.networks() {
-        let last = index == image.main();
-        if last {
+        if index == image.main() {
             state.hand_over();
         }
         let tokens = image
@@ -76,10 +76,8 @@ pub fn digest(state: &mut State) -> u32 {
                 Some(Input::Features { .. }) => state.feed(index, Feed::Again),
                 _ => state.feed(index, Feed::Token((i * STRIDE % tokens) as u16)),
             }
-            if last {
-                let outputs = crc(bytemuck::cast_slice(state.logits()));
-                digest = digest.rotate_left(1) ^ outputs;
-            }
+            let outputs = crc(bytemuck::cast_slice(state.outputs_of(index)));
+            digest = digest.rotate_left(1) ^ outputs;
         }
     }
     state.reset();
@@ -227,7 +225,45 @@ fn compare(panel: &PanelWords, x: &[i16], extent: Extent) -> Result<usize, Misma
     if let (Ok(records), [products @ .., _]) = (panel.records.try_into(), &expected) {
         compare_gates(panel, records, products, x)?;
     }
+    #[cfg(feature = "thorough")]
+    if let (true, Ok(records)) = (OWN_LSTM_GATES, panel.records.try_into()) {
+        compare_lstm(panel, records, &expected, x)?;
+    }
     Ok(weights.len() * ROWS)
+}
+
+/// Compares the gates of a panel that has an LSTM's over a token table.
+#[cfg(feature = "thorough")]
+fn compare_lstm(
+    panel: &PanelWords,
+    records: &[u32; LSTM_RECORDS],
+    products: &[[i32; ROWS]; 4],
+    x: &[i16],
+) -> Result<(), Mismatch> {
+    let Some(token) = bytemuck::cast_slice(x).first_chunk() else {
+        return Ok(());
+    };
+    let Ok(&cell) = bytemuck::try_from_bytes::<[i32; ROWS]>(
+        bytemuck::cast_slice(x).get(..4 * ROWS).unwrap_or_default(),
+    ) else {
+        return Ok(());
+    };
+    let ([mut expected_cell, mut found_cell], [mut expected, mut found]) =
+        ([cell; 2], [[0; ROWS]; 2]);
+    lstm_gates_portable(records, token, products, &mut expected_cell, &mut expected);
+    lstm_gates(records, token, products, &mut found_cell, &mut found);
+    for lane in 0..ROWS {
+        let row = panel.row + lane as u32;
+        let layer = panel.layer.into();
+        differs(
+            layer,
+            row,
+            expected_cell[lane] as u32,
+            found_cell[lane] as u32,
+        )?;
+        differs(layer, row, expected[lane] as u32, found[lane] as u32)?;
+    }
+    Ok(())
 }
 
 /// Compares the gates of a panel that has a GRU's.

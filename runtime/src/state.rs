@@ -40,15 +40,29 @@ impl Plan {
                 end += shape.units;
                 cells += shape.cell_state();
             }
-            let network = image.network(index);
+            let Some(network) = image.network(index) else {
+                break;
+            };
             // A chain of dense layers keeps all that comes out of them, and what goes into the first.
             let outputs = |dense: &[Dense]| -> usize {
                 dense.iter().map(|dense| padded(dense.outputs.into())).sum()
             };
-            let features = network.map_or(0, |network| padded(network.features.into()));
-            let longest = image.raw_width(index).max(features).max(top);
-            scratch = scratch.max(longest + outputs(image.dense(index)));
-            if network.is_some_and(|network| network.reads == Reads::Mean) {
+            let mean = network.reads == Reads::Mean;
+            let dense = image.dense(index);
+            let (before, head) = dense
+                .split_at_checked(dense.len().saturating_sub(network.head.into()))
+                .unwrap_or_default();
+            let vector = match network.reads_tokens() {
+                true => 0,
+                false => image.raw_width(index),
+            };
+            let features = padded(network.features.into());
+            let encoder = index.checked_sub(1).map(|encoder| image.layers(encoder));
+            let states = encoder.unwrap_or_default().iter().map(Recurrent::units);
+            let longest = states.fold(vector.max(features), usize::max);
+            scratch = scratch.max(longest + outputs(before));
+            scratch = scratch.max(if mean { top } else { 0 } + outputs(head));
+            if mean {
                 cells += top;
             }
             let (Some(start), Some(ended)) = (plan.cells.get_mut(index), plan.ends.get_mut(index))
@@ -100,7 +114,7 @@ impl core::error::Error for WorkspaceError {}
 /// Fraction bits of a cell state.
 const CELL_BITS: u32 = 23;
 
-/// What a network is fed at a step.
+/// What a network is fed at a step. What is not of its kind is token 0 or a vector of zeros to it.
 #[derive(Clone, Copy, Debug)]
 pub enum Feed<'x> {
     /// A token; token 0 in place of one that is not there.
@@ -195,17 +209,20 @@ impl<'i, 'w> State<'i, 'w> {
     /// Sets the starts that are made of the feature vector, and the input that is: Q15 of its
     /// [channels](Image::feature_channels), zeros in place of what is missing. [`reset`](Self::reset) comes before.
     pub fn features(&mut self, features: &[i16]) {
+        self.features_by(|index, _| features.get(index).copied().unwrap_or(0));
+    }
+
+    /// The same, each element by its index and its channel.
+    pub(crate) fn features_by(&mut self, mut value: impl FnMut(usize, i8) -> i16) {
         for index in 0..self.image.networks() {
-            let width = self.image.feature_channels(index).len();
+            let channels = self.image.feature_channels(index);
             let part = self.part(index);
-            let raw = part.scratch.get_mut(..padded(width)).unwrap_or_default();
+            let raw = part.scratch.get_mut(..padded(channels.len()));
+            let raw = raw.unwrap_or_default();
             raw.fill(0);
-            copy(
-                features
-                    .get(..features.len().min(width))
-                    .unwrap_or_default(),
-                raw,
-            );
+            for (place, (to, channel)) in raw.iter_mut().zip(channels).enumerate() {
+                *to = value(place, *channel);
+            }
             self.start(index, StartFrom::Features);
             self.input_of_features(index);
         }
@@ -240,33 +257,37 @@ impl<'i, 'w> State<'i, 'w> {
             scratch,
         } = self.part(index);
         let x = hidden.get_mut(..width).unwrap_or_default();
+        let list = image.dense(index).get(..network.dense.into());
+        let (list, raw_width) = (list.unwrap_or_default(), image.raw_width(index));
         let mut rows = image.rows(index);
         let mut row: &[i8] = &[];
-        match (network.input, feed) {
-            (Input::Table, Feed::Token(token)) => row = image.token_row(index, token),
-            (Input::Embedding(_), Feed::Token(token)) => {
+        let token = if let Feed::Token(token) = feed {
+            token
+        } else {
+            0
+        };
+        match network.input {
+            Input::Table => row = image.token_row(index, token),
+            Input::Embedding(_) => {
                 // Full scale in 1/128 of a column's scale: Q15.
                 for (to, &from) in x.iter_mut().zip(image.token_row(index, token)) {
                     *to = i16::from(from) << 8;
                 }
             }
-            (Input::Tied { shift }, Feed::Token(token)) => tied(image, index, token, shift, x),
-            (Input::Vectors, Feed::Vector(vector)) => {
-                let (raw, free) = scratch
-                    .split_at_mut_checked(image.raw_width(index))
-                    .unwrap_or_default();
+            Input::Tied { shift } => tied(image, index, token, shift, x),
+            Input::Vectors => {
+                let (raw, free) = scratch.split_at_mut_checked(raw_width).unwrap_or_default();
                 raw.fill(0);
-                let known = vector.len().min(network.count.into());
-                copy(vector.get(..known).unwrap_or_default(), raw);
-                let dense = image.dense(index).get(..network.dense.into());
-                copy(chain(dense.unwrap_or_default(), &mut rows, raw, free), x);
+                if let Feed::Vector(vector) = feed {
+                    let known = vector.len().min(network.count.into());
+                    copy(vector.get(..known).unwrap_or_default(), raw);
+                }
+                let mut words = rows;
+                copy(chain(list, &mut words, raw, free), x);
             }
-            _ => {}
+            Input::Features { .. } => {}
         }
-        if !matches!(network.input, Input::Vectors) {
-            let dense = image.dense(index).get(..network.dense.into());
-            skip(dense.unwrap_or_default(), image.raw_width(index), &mut rows);
-        }
+        skip(list, raw_width, &mut rows);
         let mut inputs = width;
         let (mut start, mut cells) = (0, cells);
         for recurrent in image.layers(index) {
@@ -495,8 +516,12 @@ impl<'i, 'w> State<'i, 'w> {
             let encoder = index.saturating_sub(1);
             let [hidden, from_cells] = self.places(encoder, from);
             if from_cell && cell && list.is_empty() {
-                if from_cells.len() == cell_place.len() {
-                    self.memory.copy_within(from_cells, cell_place.start);
+                // An element at a time: a move of memory would be half a kilobyte of flash, and more.
+                for (from, to) in from_cells.zip(cell_place) {
+                    let value = self.memory.get(from).copied().unwrap_or_default();
+                    if let Some(to) = self.memory.get_mut(to) {
+                        *to = value;
+                    }
                 }
                 return;
             }
@@ -529,7 +554,8 @@ impl<'i, 'w> State<'i, 'w> {
             let cells = states.get_mut(cell_place).unwrap_or_default();
             let cells: &mut [i32] = bytemuck::try_cast_slice_mut(cells).unwrap_or_default();
             for (to, from) in cells.iter_mut().zip(made) {
-                *to = i32::from(*from) << (CELL_BITS - bits);
+                // With less than 7 bits it may be beyond a cell state's range.
+                *to = i32::from(*from).saturating_mul(1 << (CELL_BITS - bits));
             }
         } else {
             let hidden = states.get_mut(hidden_place).unwrap_or_default();
@@ -621,8 +647,9 @@ fn tied(image: &Image, index: usize, token: u16, least: u8, x: &mut [i16]) {
         Some([before @ .., last]) => (before, last),
         _ => return,
     };
-    let units = image.layers(index).last().map_or(0, Recurrent::units);
-    skip(before, units, &mut words);
+    let top = image.layers(index).last();
+    let top = top.map_or(image.width(index), Recurrent::units);
+    skip(before, top, &mut words);
     let token = if token < last.outputs {
         usize::from(token)
     } else {

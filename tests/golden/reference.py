@@ -3,8 +3,8 @@
 
     python3 tests/golden/reference.py tests/golden/*.pip
 
-For each image it writes a text file beside it: the hidden states and logits after each of some tokens, the tokens
-drawn after them at several settings, and the digest. It refuses an image whose CRC or recorded digest is another.
+For each image it writes a text file beside it: the states and outputs after each of some inputs, the texts drawn at
+several settings, and the digest. It refuses an image whose CRC or recorded digest is another.
 `tests/golden.rs` holds the Rust runtime against these files.
 Needs nothing but Python 3.
 """
@@ -97,50 +97,137 @@ def apart(values, count):
     return [[v for i, v in enumerate(values) if i // 4 % count == gate] for gate in range(count)]
 
 
+def rows(reader, count, columns):
+    """A dense layer: a panel for each 16 rows, and one for what is left."""
+    matrix = Gate()
+    while len(matrix.bias) < pad(count):
+        quads = min(4, (pad(count) - len(matrix.bias)) // 4)
+        panel(reader, [matrix] * quads, ["plain"] * quads, columns)
+    return matrix
+
+
+AFTER, BEFORE, LSTM, RNN = range(4)
+TABLE, EMBEDDING, TIED, VECTORS, FEATURES = range(5)
+BYTES, SPACED = 1, (3, 4)
+MEAN = 2
+
+
+class Layer:
+    def __init__(self, cell, hidden, shift, *starts):
+        self.cell, self.hidden, self.shift, self.units = cell, hidden, shift, pad(hidden)
+        self.kinds, self.starts = starts[::2], []
+        self.start_dense = starts[1::2]
+
+    def take(self, reader, inputs):
+        self.inputs = inputs
+        self.gates = [Gate() for _ in range({AFTER: 4, BEFORE: 3, LSTM: 4, RNN: 1}[self.cell])]
+        kind, joint = ("plain" if inputs else "token"), inputs + self.units
+        for _ in range(self.units // 4):
+            if self.cell in (LSTM, RNN):
+                panel(reader, self.gates, [kind] * len(self.gates), joint)
+                continue
+            z, r, h = self.gates[:3]
+            if self.cell == AFTER and not inputs:
+                panel(reader, [z, r, h], ["token", "token", "candidate"], joint)
+                continue
+            panel(reader, [z, r], [kind, kind], joint)
+            if self.cell == AFTER:
+                panel(reader, [h], ["plain"], self.units)
+                panel(reader, [self.gates[3]], ["plain"], inputs)
+        for _ in range(self.units // 4 if self.cell == BEFORE else 0):
+            panel(reader, [self.gates[2]], [kind], joint)
+
+
+class Vocabulary:
+    def __init__(self, reader):
+        self.level, self.tokens, self.text_len, self.start, *specials = (reader.varint() for _ in range(8))
+        self.begin, self.eos, self.pad, self.unk = self.specials = [s - 1 if s else None for s in specials]
+
+    def take(self, reader):
+        if self.level == BYTES or not self.tokens:
+            self.texts = [bytes([i]) for i in range(min(256, self.tokens))]
+            return
+        offsets = reader.section("I", self.tokens + 1)
+        reader.section("H", self.tokens - len(set(self.specials) - {None}))
+        text = bytes(reader.section("B", self.text_len))
+        self.texts = [text[a:b] for a, b in zip(offsets, offsets[1:])]
+
+
+class Network:
+    def __init__(self, reader):
+        fields = [reader.varint() for _ in range(9)]
+        self.input, self.size, self.count, self.features, self.dense, self.layers, self.head, self.reads, _ = fields
+
+    def take(self, reader, layers, dense, encoder):
+        """Takes its layers, dense layers and sections; the lists are what is left of the image's."""
+
+        def chain(count, columns):
+            made = []
+            for _ in range(count):
+                outputs, activation, bits = dense.pop(0)
+                made.append((rows(reader, outputs, columns), activation, bits, outputs))
+                columns = pad(outputs)
+            return made
+
+        self.layers = [layers.pop(0) for _ in range(self.layers)]
+        starts = sum(sum(layer.start_dense) for layer in self.layers)
+        top = self.layers[-1].hidden if self.layers else 0
+        if self.head > 1:
+            top = dense[self.dense + starts + self.head - 2][0]
+        width = pad({TABLE: 0, EMBEDDING: self.size, TIED: top, VECTORS: self.count, FEATURES: self.features}[self.input])
+        if self.input == TABLE:
+            row = [3, 3, 4, 1][self.layers[0].cell] * self.layers[0].units
+        else:
+            row = width
+        if self.input in (TABLE, EMBEDDING):
+            table = reader.section("b", self.count * row)
+            self.table = [table[i * row :][:row] for i in range(self.count)]
+        elif self.input == VECTORS:
+            reader.section("b", self.count)
+        reader.section("b", self.features)
+        self.dense = chain(self.dense, width)
+        width = pad(self.dense[-1][3]) if self.dense else width
+        self.width = width
+        for layer in self.layers:
+            layer.take(reader, width)
+            width = layer.units
+        for layer in self.layers:
+            for cell, (kind, count) in enumerate(zip(layer.kinds, layer.start_dense)):
+                if kind == 1:
+                    layer.starts.append(reader.section("i" if cell else "h", layer.units))
+                elif kind == 2:
+                    layer.starts.append(chain(count, pad(self.features)))
+                else:
+                    layer.starts.append(chain(count, encoder.layers[(kind - 3) // 2].units if kind else 0))
+        self.head = chain(self.head, width)
+        self.outputs = self.head[-1][3] if self.head else self.layers[-1].hidden
+        self.bits = self.head[-1][2] if self.head else 15 - self.layers[-1].shift
+
+
 class Image:
     def __init__(self, data):
         assert data[:4] == b"PIPS"
         crc, version, metadata, length, self.digest = struct.unpack_from("<IHHII", data, 4)
-        assert (version, length) == (2, len(data))
+        assert (version, length) == (3, len(data))
         assert crc == zlib.crc32(data[8:])
         reader = Reader(data, 20)
-        self.tokens, text_len, self.start, self.embedding = (reader.varint() for _ in range(4))
-        self.shapes = [(reader.varint(), reader.varint()) for _ in range(reader.varint())]
-        self.logit_bits = reader.byte()
+        vocabularies = [Vocabulary(reader), Vocabulary(reader)]
+        self.source, self.target = vocabularies
+        self.limit, interface = reader.varint(), reader.varint()
+        self.networks = [Network(reader) for _ in range(reader.varint())]
+        layers = [Layer(*(reader.varint() for _ in range(7))) for _ in range(reader.varint())]
+        dense = [[reader.varint() for _ in range(3)] for _ in range(reader.varint())]
         reader.text(), reader.text(), reader.varint(), reader.varint(), reader.option(), reader.option()
         assert reader.at == 20 + metadata
         reader.at = pad(reader.at)
-        offsets = reader.section("I", self.tokens + 1)
-        reader.section("H", self.tokens)
-        text = bytes(reader.section("B", text_len))
-        self.texts = [text[a:b].decode() for a, b in zip(offsets, offsets[1:])]
-        width = pad(self.embedding) if self.embedding else 3 * pad(self.shapes[0][1])
-        table = reader.section("b", self.tokens * width)
-        self.table = [table[i * width :][:width] for i in range(self.tokens)]
-        self.layers = []
-        inputs = pad(self.embedding)
-        for cell, hidden in self.shapes:
-            units, after, folded = pad(hidden), cell == 0, inputs == 0
-            z, r, h, candidate = gates = [Gate() for _ in range(4)]
-            for _ in range(units // 4):
-                if after and folded:
-                    panel(reader, [z, r, h], ["token", "token", "candidate"], units)
-                else:
-                    panel(reader, [z, r], ["token" if folded else "plain"] * 2, inputs + units)
-                if after and not folded:
-                    panel(reader, [h], ["plain"], units)
-                    panel(reader, [candidate], ["plain"], inputs)
-            if not after:
-                for _ in range(units // 4):
-                    panel(reader, [h], ["token" if folded else "plain"], inputs + units)
-            self.layers.append({"after": after, "units": units, "inputs": inputs, "folded": folded, "gates": gates})
-            inputs = units
-        self.head = Gate()
-        rows = pad(self.tokens)
-        while rows > len(self.head.bias):
-            quads = min(4, (rows - len(self.head.bias)) // 4)
-            panel(reader, [self.head] * quads, ["plain"] * quads, inputs)
-        assert reader.at == length
+        for vocabulary in vocabularies:
+            vocabulary.take(reader)
+        encoder = None
+        for network in self.networks:
+            network.take(reader, layers, dense, encoder)
+            encoder = network
+        reader.section("B", interface)
+        assert reader.at == length and not layers and not dense
 
 
 def clamp(x, low=-32768, high=32767):
@@ -185,29 +272,135 @@ def blend(z, h, n):
     return n + ((z * (h - n) + (1 << 14)) >> 15)
 
 
-def step(image, states, token):
-    x = [v << 8 for v in image.table[token]] if image.embedding else []
-    for index, layer in enumerate(image.layers):
-        h, units = states[index], layer["units"]
-        added = [None] * 3
-        if layer["folded"]:
-            row = apart(image.table[token], 3)
-            added = [[t * f for t, f in zip(values, gate.factors)] for values, gate in zip(row, layer["gates"])]
-        update, reset, new, candidate = layer["gates"]
-        z = [sigmoid(v) for v in products(update, x + h, added[0])]
-        r = [sigmoid(v) for v in products(reset, x + h, added[1])]
-        if layer["after"]:
-            recurrent = products(new, h)
-            if layer["folded"]:
-                own = [b + a for b, a in zip(new.input_bias, added[2])]
-            else:
-                own = [v << 15 for v in products(candidate, x)]
-            pre = [clamp((own[i] + r[i] * recurrent[i] + (1 << 14)) >> 15) for i in range(units)]
+def rescale(value, bits, wanted):
+    """From so many fraction bits to others, rounded to nearest and saturated."""
+    if bits >= wanted:
+        return clamp((value + (1 << (bits - wanted) >> 1)) >> (bits - wanted))
+    return clamp(value << (wanted - bits))
+
+
+def chain(layers, x):
+    for matrix, activation, _, _ in layers:
+        x = products(matrix, x)
+        if activation:
+            x = [[None, lambda v: max(v, 0), tanh, sigmoid][activation](v) for v in x]
+    return x
+
+
+class State:
+    """The states of all networks: each layer's hidden and cell state, what comes in, and the sum of the top."""
+
+    def __init__(self, image):
+        self.image = image
+        self.hidden = [[[0] * layer.units for layer in network.layers] for network in image.networks]
+        self.cell = [[[0] * layer.units for layer in network.layers] for network in image.networks]
+        self.x = [[0] * network.width for network in image.networks]
+        self.sums, self.steps = [0] * 65536, 0
+        self.start(lambda kind: kind == 1)
+
+    def start(self, wanted, features=None):
+        for index, network in enumerate(self.image.networks):
+            for at, layer in enumerate(network.layers):
+                for cell, (kind, how) in enumerate(zip(layer.kinds, layer.starts)):
+                    if kind and wanted(kind):
+                        (self.cell if cell else self.hidden)[index][at] = self.started(layer, cell, kind, how, features)
+
+    def started(self, layer, cell, kind, how, x):
+        if kind == 1:
+            return list(how)
+        bits = 15
+        if kind > 2:
+            at, from_cell = (kind - 3) // 2, kind % 2 == 0
+            if from_cell and cell and not how:
+                return list(self.cell[0][at])
+            x, bits = self.hidden[0][at], 15 - self.image.networks[0].layers[at].shift
+            if from_cell:
+                x, bits = [rescale(v, 23, 10) for v in self.cell[0][at]], 10
+        x = chain(how, x)
+        if how:
+            bits = how[-1][2]
+        if cell:
+            return [clamp(v << (23 - bits), -(2**31), 2**31 - 1) for v in x]
+        return [rescale(v, bits, 15 - layer.shift) for v in x]
+
+    def features(self, vector):
+        for index, network in enumerate(self.image.networks):
+            x = (vector + [0] * pad(network.features))[: network.features]
+            x += [0] * (pad(network.features) - network.features)
+            # No image here has an encoder of features.
+            if network.features:
+                self.start(lambda kind: kind == 2, x)
+            if network.input == FEATURES:
+                self.x[index] = chain(network.dense, x)
+
+    def hand_over(self):
+        self.start(lambda kind: kind > 2)
+
+    def feed(self, index, fed=None):
+        network, token = self.image.networks[index], None
+        if network.input == TABLE:
+            token = network.table[fed]
+        elif network.input == EMBEDDING:
+            self.x[index] = [v << 8 for v in network.table[fed]]
+        elif network.input == TIED:
+            matrix = network.head[-1][0]
+            multiplier, shift = matrix.scale[fed]
+            right = 6 + max(0, shift - network.size)
+            self.x[index] = [clamp((w * multiplier + (1 << right >> 1)) >> right) for w in matrix.weights[fed]]
+        elif network.input == VECTORS:
+            vector = (fed + [0] * network.count)[: network.count]
+            self.x[index] = chain(network.dense, vector + [0] * (pad(network.count) - network.count))
+        x = self.x[index]
+        for at, layer in enumerate(network.layers):
+            x = self.layer(index, at, layer, x, token if at == 0 else None)
+        if network.reads == MEAN:
+            self.sums = [clamp(s + v, -(2**31), 2**31 - 1) for s, v in zip(self.sums, x)]
+            self.steps += 1
+
+    def layer(self, index, at, layer, x, token):
+        h, units, gates = self.hidden[index][at], layer.units, layer.gates
+        added = [None] * 4
+        if token is not None:
+            parts = apart(token, min(len(gates), 3) if layer.cell == AFTER else len(gates))
+            added = [[t * f for t, f in zip(values, gate.factors)] for values, gate in zip(parts, gates)]
+        short = lambda v: v + (1 << layer.shift >> 1) >> layer.shift
+        if layer.cell == RNN:
+            new = [short(tanh(v)) for v in products(gates[0], x + h, added[0])]
+        elif layer.cell == LSTM:
+            pre = [products(gate, x + h, add) for gate, add in zip(gates, added)]
+            i, o, f = [[sigmoid(v) for v in values] for values in pre[:3]]
+            g, new = [tanh(v) for v in pre[3]], []
+            for unit, c in enumerate(self.cell[index][at]):
+                kept = (f[unit] * (c >> 16) << 1) + (f[unit] * (c & 0xFFFF) + (1 << 14) >> 15)
+                c = clamp(kept + (i[unit] * g[unit] + 64 >> 7), -(2**31), 2**31 - 1)
+                self.cell[index][at][unit] = c
+                product = o[unit] * tanh(clamp(min(c + (1 << 11), 2**31 - 1) >> 12))
+                new.append(product + (1 << 14 + layer.shift) >> 15 + layer.shift)
         else:
-            remembered = [(r[i] * h[i] + (1 << 14)) >> 15 for i in range(units)]
-            pre = products(new, x + remembered, added[2])
-        states[index] = [blend(z[i], h[i], tanh(pre[i])) for i in range(units)]
-        x = states[index]
+            z = [sigmoid(v) for v in products(gates[0], x + h, added[0])]
+            r = [sigmoid(v) for v in products(gates[1], x + h, added[1])]
+            if layer.cell == AFTER:
+                recurrent = products(gates[2], h)
+                if token is not None:
+                    own = [b + a for b, a in zip(gates[2].input_bias, added[2])]
+                else:
+                    own = [v << 15 for v in products(gates[3], x)]
+                pre = [clamp((own[n] + r[n] * recurrent[n] + (1 << 14)) >> 15) for n in range(units)]
+            else:
+                remembered = [(r[n] * h[n] + (1 << 14)) >> 15 for n in range(units)]
+                pre = products(gates[2], x + remembered, added[2])
+            new = [blend(z[n], h[n], short(tanh(pre[n]))) for n in range(units)]
+        self.hidden[index][at] = new
+        return new
+
+    def outputs(self, index=-1):
+        network = self.image.networks[index]
+        x = self.hidden[index][-1] if network.layers else self.x[index]
+        if network.reads == MEAN:
+            steps, half = max(self.steps, 1), self.steps // 2
+            # Half is rounded away from zero.
+            x = [clamp((abs(s) + half) // steps * (-1 if s < 0 else 1)) for s in self.sums[: len(x)]]
+        return chain(network.head, x)[: network.outputs]
 
 
 class Pcg32:
@@ -259,37 +452,112 @@ def draw(logits, bits, temperature, top_k, rng):
         rest -= weight
 
 
+def draw_allowed(vocabulary, logits, *settings):
+    """Never the tokens that only begin, fill or are unknown: the last one takes the place of such a one."""
+    order = list(range(len(logits)))
+    banned = {vocabulary.begin, vocabulary.pad, vocabulary.unk} - {None, vocabulary.eos}
+    for token in sorted(banned, reverse=True):
+        if len(order) > 1:
+            last = order.pop()
+            if token < len(order):
+                order[token] = last
+    return order[draw([logits[token] for token in order], *settings)]
+
+
+class Random:
+    """The linear congruential generator of the digest's vectors."""
+
+    def __init__(self):
+        self.state = 0
+
+    def vector(self):
+        values = []
+        for _ in range(64):
+            self.state = (self.state * 1664525 + 1013904223) & 0xFFFFFFFF
+            high = self.state >> 16
+            values.append(high - 65536 if high >> 15 else high)
+        return values
+
+
+def inputs(network, random, steps):
+    """Tokens, vectors or nothing, whatever the network is fed."""
+    for index in range(steps):
+        if network.input == VECTORS:
+            yield random.vector()
+        elif network.input == FEATURES:
+            yield None
+        else:
+            yield index * 7919 % network.count
+
+
 def digest(image):
-    states = [[0] * layer["units"] for layer in image.layers]
-    value = 0
-    for index in range(32):
-        step(image, states, 7919 * index % image.tokens)
-        logits = products(image.head, states[-1])[: image.tokens]
-        turned = value << 1 & 0xFFFFFFFF | value >> 31
-        value = turned ^ zlib.crc32(struct.pack(f"<{image.tokens}h", *logits))
+    state, random, value = State(image), Random(), 0
+    state.features(random.vector())
+    for index, network in enumerate(image.networks):
+        if index == len(image.networks) - 1:
+            state.hand_over()
+        for fed in inputs(network, random, 32):
+            state.feed(index, fed)
+            outputs = state.outputs(index)
+            turned = value << 1 & 0xFFFFFFFF | value >> 31
+            value = turned ^ zlib.crc32(struct.pack(f"<{len(outputs)}h", *outputs))
     return value
+
+
+def text(image, state, temperature, top_k):
+    """The first 60 pieces that a generator gives."""
+    vocabulary, bits = image.target, image.networks[-1].bits
+    rng, token, pieces, drawn = Pcg32(7), vocabulary.start, [], 0
+    while len(pieces) < 60 and not 0 < image.limit <= drawn:
+        state.feed(-1, token)
+        token = draw_allowed(vocabulary, state.outputs(), bits, temperature, top_k, rng)
+        if token == vocabulary.eos:
+            break
+        if vocabulary.level in SPACED and pieces:
+            pieces.append(b" ")
+        pieces.append(vocabulary.texts[token])
+        drawn += 1
+    return b"".join(pieces[:60]).decode()
+
+
+def line(name, values):
+    return name + "".join(f" {value}" for value in values)
 
 
 def main(path):
     image = Image(path.read_bytes())
-    lines = []
-    states = [[0] * layer["units"] for layer in image.layers]
-    for index in range(20):
-        token = index * 7919 % image.tokens
-        step(image, states, token)
-        logits = products(image.head, states[-1])[: image.tokens]
-        lines.append(f"token {token}")
-        for (_, hidden), state in zip(image.shapes, states):
-            lines.append("hidden " + " ".join(map(str, state[:hidden])))
-        lines.append("logits " + " ".join(map(str, logits)))
-    for temperature, top_k in TEMPERATURES:
-        states = [[0] * layer["units"] for layer in image.layers]
-        rng, token, text = Pcg32(7), image.start, ""
-        for _ in range(60):
-            step(image, states, token)
-            token = draw(products(image.head, states[-1])[: image.tokens], image.logit_bits, temperature, top_k, rng)
-            text += image.texts[token]
-        lines.append(f"text {temperature} {top_k} {text}")
+    state, random, lines = State(image), Random(), []
+    if any(network.features for network in image.networks):
+        features = random.vector()[: max(network.features for network in image.networks)]
+        state.features(features)
+        lines.append(line("features", features))
+    for index, network in enumerate(image.networks):
+        if index == 1:
+            state.hand_over()
+            lines.append("hand over")
+        for fed in inputs(network, random, 20):
+            if fed is None:
+                lines.append("again yes")
+            elif isinstance(fed, int):
+                lines.append(f"token {fed}")
+            else:
+                fed = fed[: network.count]
+                lines.append(line("vector", fed))
+            state.feed(index, fed)
+            for at, layer in enumerate(network.layers):
+                lines.append(line("hidden", state.hidden[index][at][: layer.hidden]))
+                if layer.cell == LSTM:
+                    lines.append(line("cell", state.cell[index][at][: layer.hidden]))
+            lines.append(line("logits", state.outputs(index)))
+    if image.networks[-1].input in (TABLE, EMBEDDING, TIED):
+        for temperature, top_k in TEMPERATURES:
+            state = State(image)
+            if len(image.networks) > 1:
+                # What is to be translated: its own first tokens, and the end.
+                for token in [*range(5), image.source.eos]:
+                    state.feed(0, token)
+                state.hand_over()
+            lines.append(f"text {temperature} {top_k} {text(image, state, temperature, top_k)}")
     assert image.digest == digest(image), f"{path}: digest {digest(image):08x}, but {image.digest:08x} is recorded"
     lines.append(f"digest {image.digest:08x}")
     path.with_suffix(".txt").write_text("\n".join(lines) + "\n")

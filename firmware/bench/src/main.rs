@@ -8,18 +8,20 @@ mod start;
 use core::hint::black_box;
 use pipsqueak::selftest::{self, Extent};
 use pipsqueak::{Generator, Image, ImageError, Pcg32, Sampler, Settings, State};
-use pipsqueak_kernels::cell::{RECORDS, gates_portable};
+use pipsqueak_kernels::cell::{LSTM_RECORDS, RECORDS, gates_portable, lstm_gates_portable};
 use pipsqueak_kernels::draw::{Weight, largest_portable};
 use pipsqueak_kernels::fixed::Scale;
-use pipsqueak_kernels::kernel::{Operand, ROWS, gates, largest, walk};
+use pipsqueak_kernels::kernel::{Operand, ROWS, gates, largest, lstm_gates, walk};
 
 #[repr(align(4))]
 struct Aligned<T: ?Sized>(T);
 
 static IMAGE_128: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/128.pip")));
 static IMAGE_256: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/256.pip")));
-static TEXT_128: &str = include_str!(concat!(env!("OUT_DIR"), "/128.txt"));
-static TEXT_256: &str = include_str!(concat!(env!("OUT_DIR"), "/256.txt"));
+static IMAGE_LSTM: &Aligned<[u8]> =
+    &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/lstm.pip")));
+static TEXT_128: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/128.txt"));
+static TEXT_256: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/256.txt"));
 
 /// Some weights, the same for every matrix.
 static WEIGHTS: [u32; 1536 * 512 / 4] = {
@@ -66,13 +68,16 @@ counted! {
     gru_step_256(state: &mut State) {
         state.step(25);
     }
+    lstm_step_128(state: &mut State) {
+        state.step(27);
+    }
     logits_64x128(state: &mut State) {
         state.logits();
     }
     draw_64(sampler: &Sampler, logits: &[i16], bits: u32, rng: &mut Pcg32) -> u16 {
         sampler.draw(logits, bits, rng)
     }
-    whole_character_128(generator: &mut Generator<'static, '_>) -> &'static str {
+    whole_character_128(generator: &mut Generator<'static, '_>) -> &'static [u8] {
         generator.next().unwrap_or_default()
     }
 }
@@ -82,7 +87,7 @@ macro_rules! shapes {
     ($($name:ident)*) => {
         $(#[unsafe(no_mangle)]
         #[inline(never)]
-        fn $name<'i>(generator: &mut Generator<'i, '_>) -> &'i str {
+        fn $name<'i>(generator: &mut Generator<'i, '_>) -> &'i [u8] {
             // Functions with the same body would become one.
             black_box(stringify!($name));
             generator.next().unwrap_or_default()
@@ -92,7 +97,7 @@ macro_rules! shapes {
         fn characters_of_shapes(workspace: &mut [u32]) {
             $({
                 static IMAGE: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/", stringify!($name), ".pip")));
-                let text = include_str!(concat!(env!("OUT_DIR"), "/", stringify!($name), ".txt"));
+                let text = include_bytes!(concat!(env!("OUT_DIR"), "/", stringify!($name), ".txt"));
                 make_text(&IMAGE.0, workspace, text, $name);
             })*
         }
@@ -105,8 +110,8 @@ include!(concat!(env!("OUT_DIR"), "/shapes.rs"));
 fn make_text(
     image: &[u8],
     workspace: &mut [u32],
-    expected: &str,
-    next: for<'i> fn(&mut Generator<'i, '_>) -> &'i str,
+    expected: &[u8],
+    mut next: impl for<'i> FnMut(&mut Generator<'i, '_>) -> &'i [u8],
 ) {
     let Ok(image) = Image::parse(image) else {
         panic!("the image is refused")
@@ -114,9 +119,7 @@ fn make_text(
     let Ok(mut generator) = Generator::new(&image, workspace, Settings::default()) else {
         panic!("the workspace is too small")
     };
-    for expected in expected.split_inclusive(|_| true) {
-        assert!(next(&mut generator) == expected);
-    }
+    expect(expected, || next(&mut generator));
 }
 
 #[unsafe(no_mangle)]
@@ -162,10 +165,21 @@ extern "C" fn main() -> ! {
         gru_step_256(&mut state);
     }
 
+    let Ok(image) = Image::parse(&IMAGE_LSTM.0) else {
+        panic!("the image is refused")
+    };
+    let Ok(mut state) = State::new(&image, &mut workspace) else {
+        panic!("the workspace is too small")
+    };
+    for _ in 0..8 {
+        lstm_step_128(&mut state);
+    }
+
     characters_of_shapes(&mut workspace);
 
     products_are_exact();
     gates_are_exact();
+    lstm_gates_are_exact();
     walks_are_exact();
     matvec_384x128(
         black_box(&VECTOR.0[..128]),
@@ -184,7 +198,7 @@ extern "C" fn main() -> ! {
 
 /// Makes the text that the host has made.
 #[inline(always)]
-fn text(image: &'static Image<'static>, workspace: &mut [u32], expected: &str) {
+fn text(image: &'static Image<'static>, workspace: &mut [u32], expected: &[u8]) {
     let Ok(mut generator) = Generator::new(image, workspace, Settings::default()) else {
         panic!("the workspace is too small")
     };
@@ -193,7 +207,7 @@ fn text(image: &'static Image<'static>, workspace: &mut [u32], expected: &str) {
 
 /// Takes parts of a text until the expected one is whole.
 #[inline(always)]
-fn expect<'t>(expected: &str, mut next: impl FnMut() -> &'t str) {
+fn expect<'t>(expected: &[u8], mut next: impl FnMut() -> &'t [u8]) {
     let mut rest = expected;
     while !rest.is_empty() {
         let part = next();
@@ -263,6 +277,45 @@ fn gates_are_exact() {
         gates(&records, &token, &products, &old, &mut found);
         gates_portable(&records, &token, &products, &old, &mut expected);
         assert!(found == expected);
+    }
+}
+
+/// The same for an LSTM's.
+#[inline(never)]
+fn lstm_gates_are_exact() {
+    let mut random = Random(3);
+    for round in 0..400 {
+        let bits = 20 + round % 11;
+        let mut records = [0; LSTM_RECORDS];
+        for (index, word) in records.iter_mut().enumerate() {
+            *word = match index / ROWS % 3 {
+                0 => random.bits(bits) as u32,
+                1 => {
+                    let multiplier = random.bits(14).unsigned_abs() as u16;
+                    Scale::new(multiplier, (round / 11 % 20) as u8).0
+                }
+                _ => random.bits(14) as u32,
+            };
+        }
+        let token = core::array::from_fn(|_| random.bits(8) as i8);
+        let products = core::array::from_fn(|_| core::array::from_fn(|_| random.bits(bits)));
+        // Now and then at an end, where the addition saturates.
+        let cell = core::array::from_fn(|lane| match (round + lane as u32) % 9 {
+            0 => i32::MAX,
+            1 => i32::MIN,
+            n => random.bits(32) >> n,
+        });
+        let ([mut found_cell, mut expected_cell], [mut found, mut expected]) =
+            ([cell; 2], [[0; ROWS]; 2]);
+        lstm_gates(&records, &token, &products, &mut found_cell, &mut found);
+        lstm_gates_portable(
+            &records,
+            &token,
+            &products,
+            &mut expected_cell,
+            &mut expected,
+        );
+        assert!(found == expected && found_cell == expected_cell);
     }
 }
 

@@ -1,6 +1,7 @@
 //! What an image costs on a board, predicted: cycles of a character, bytes of flash, RAM and stack.
 //!
-//! A character is one step of the network, the logits, and a draw at temperature 0.8. Its cycles are taken to be a sum: of
+//! A character is one step of the network, of an encoder and a decoder the decoder's, the logits, and a draw at temperature
+//! 0.8; of a network that draws nothing, it is what a step and its outputs take. Its cycles are taken to be a sum: of
 //! each [quantity](QUANTITIES) as many as the shape has, times what one of them costs on the core. The costs are fitted to
 //! counts on emulated cores, without wait states of the flash; `measure --fit` fits them anew. A fitted cost by itself says
 //! little, and may be negative: what always comes together shares its cycles by chance.
@@ -14,12 +15,14 @@ use crate::{
 };
 
 /// What a character's cycles are a sum over. Rows, units and columns count with their padding to multiples of 4.
-pub const QUANTITIES: [&str; 8] = [
+pub const QUANTITIES: [&str; 10] = [
     "multiply-accumulate",
     "row of a layer",
     "value of a token's row in a token table",
     "unit",
     "unit whose reset gate is before the product",
+    "unit of an LSTM",
+    "unit of a plain layer",
     "layer",
     "logit",
     "character",
@@ -36,40 +39,39 @@ const BITS_PER_BYTE: u32 = 10;
 /// All of a network that its cost depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shape {
-    /// Tokens, V.
-    pub tokens: usize,
-    /// The embedding's size; 0 for a token table.
+    /// Elements of the vector that the first layer reads: the embedding's size; 0 for a token table.
     pub embedding: usize,
     /// The layers, from the input on.
     pub layers: Vec<Layer>,
+    /// Outputs of the head's dense layers; the last has the tokens, V.
+    pub head: Vec<usize>,
 }
 
 impl Shape {
     /// The shape of `image`.
     #[must_use]
     pub fn of(image: &Image) -> Self {
+        let main = image.main();
+        let head = image.network(main).map_or(0, |network| network.head.into());
+        let dense = image.dense(main).iter().rev().take(head).rev();
         Self {
-            tokens: image.outputs(),
-            embedding: image.embedding(),
-            layers: image
-                .layers(image.main())
-                .iter()
-                .map(|recurrent| recurrent.layer)
-                .collect(),
+            embedding: image.width(main),
+            layers: image.layers(main).iter().map(|layer| layer.layer).collect(),
+            head: dense.map(|dense| dense.outputs.into()).collect(),
         }
     }
 
     /// How many of each of [`QUANTITIES`] a character takes.
     pub(crate) fn quantities(&self) -> Quantities {
         let padded = |n: usize| n.next_multiple_of(4) as f64;
-        let (mut macs, mut rows, mut table, mut units, mut before) = (0.0, 0.0, 0.0, 0.0, 0.0);
+        let (mut macs, mut rows, mut table) = (0.0, 0.0, 0.0);
+        let (mut units, mut before, mut lstm, mut plain) = (0.0, 0.0, 0.0, 0.0);
         let mut inputs = padded(self.embedding);
         for layer in &self.layers {
             let hidden = padded(layer.hidden.into());
-            let joint = inputs + hidden;
-            // The candidate's rows over the input and those over the state, apart or together.
             let gates = layer.cell.gates() as f64;
-            macs += gates * hidden * joint;
+            // A candidate's rows over the input and those over the state, apart or together.
+            macs += gates * hidden * (inputs + hidden);
             rows += match layer.cell {
                 Cell::GruResetAfter if inputs > 0.0 => 4.0 * hidden,
                 _ => gates * hidden,
@@ -77,16 +79,23 @@ impl Shape {
             if inputs == 0.0 {
                 table += gates * hidden;
             }
-            units += hidden;
-            if layer.cell == Cell::GruResetBefore {
-                before += hidden;
+            match layer.cell {
+                Cell::GruResetAfter => units += hidden,
+                Cell::GruResetBefore => (units, before) = (units + hidden, before + hidden),
+                Cell::Lstm => lstm += hidden,
+                Cell::Rnn => plain += hidden,
             }
             inputs = hidden;
         }
-        macs += padded(self.tokens) * inputs;
+        for &outputs in &self.head {
+            macs += padded(outputs) * inputs;
+            inputs = padded(outputs);
+        }
         let layers = self.layers.len() as f64;
-        let logits = self.tokens as f64;
-        [macs, rows, table, units, before, layers, logits, 1.0]
+        let logits = self.head.last().copied().unwrap_or(0) as f64;
+        [
+            macs, rows, table, units, before, lstm, plain, layers, logits, 1.0,
+        ]
     }
 
     /// The cycles of a character on a core of the catalogue of boards.

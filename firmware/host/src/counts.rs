@@ -156,12 +156,13 @@ static CORES: [Core; 3] = [
 ];
 
 /// What the program has a function for.
-const ITEMS: [&str; 10] = [
+const ITEMS: [&str; 11] = [
     "matvec_384x128",
     "matvec_768x256",
     "matvec_1536x512",
     "gru_step_128",
     "gru_step_256",
+    "lstm_step_128",
     "logits_64x128",
     "draw_64",
     "whole_character_128",

@@ -160,15 +160,18 @@ fn parse(name: &str) -> Option<(bool, Shape)> {
         "unseen" => false,
         _ => return None,
     };
-    let tokens = words.next()?.strip_prefix('v')?.parse().ok()?;
+    let tokens: usize = words.next()?.strip_prefix('v')?.parse().ok()?;
     let embedding = words.next()?.strip_prefix('e')?.parse().ok()?;
+    let cells = [
+        ("after", Cell::GruResetAfter),
+        ("before", Cell::GruResetBefore),
+        ("lstm", Cell::Lstm),
+        ("rnn", Cell::Rnn),
+    ];
     let layer = |word: &str| {
-        let after = word.strip_prefix("after");
-        let cell = match after {
-            Some(_) => Cell::GruResetAfter,
-            None => Cell::GruResetBefore,
-        };
-        let hidden = after.or(word.strip_prefix("before"))?.parse().ok()?;
+        let known = |&(start, cell)| Some((word.strip_prefix(start)?, cell));
+        let (hidden, cell) = cells.iter().find_map(known)?;
+        let hidden = hidden.parse().ok()?;
         Some(Layer { cell, hidden })
     };
     let layers: Option<Vec<Layer>> = words.map(layer).collect();
@@ -176,9 +179,9 @@ fn parse(name: &str) -> Option<(bool, Shape)> {
     Some((
         fitted,
         Shape {
-            tokens,
             embedding,
             layers,
+            head: vec![tokens],
         },
     ))
 }
@@ -216,7 +219,9 @@ mod tests {
 
     #[test]
     fn least_squares_finds_the_costs_that_cycles_were_made_of() {
-        let costs = [1.2, 40.0, 12.0, 300.0, -20.0, 900.0, 150.0, 2000.0];
+        let costs = [
+            1.2, 40.0, 12.0, 300.0, -20.0, 350.0, 70.0, 900.0, 150.0, 2000.0,
+        ];
         let shapes = [
             "v64_e0_after32",
             "v65_e0_after200",
@@ -227,6 +232,10 @@ mod tests {
             "v99_e0_after20_after30_after40",
             "v40_e8_after16",
             "v40_e0_before16_before64",
+            "v50_e0_lstm32",
+            "v50_e12_lstm64_lstm20",
+            "v50_e0_rnn32",
+            "v50_e12_rnn64_rnn20",
         ];
         let rows = shapes.map(|name| {
             let (_, shape) = parse(&format!("fitted_{name}")).unwrap();

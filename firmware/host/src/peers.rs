@@ -20,6 +20,7 @@ where it says at least, only the instructions are known, and each takes a cycle 
 const MATVEC: &str = "CMSIS 5.9 mat_q7_vec_q15_opt, int8 x int16";
 const MATVEC_AT_LEAST: &str = "CMSIS 5.9 mat_q7_vec_q15_opt, at least";
 const ARM_GRU: &str = "ARM's GRU example, CMSIS 5";
+const CMSIS_LSTM: &str = "CMSIS-NN LSTM s8";
 const PARTS: &str = "best peer parts put together";
 
 #[rustfmt::skip]
@@ -32,6 +33,8 @@ static PEERS: &[Peer] = &[
     peer("cortex-m4", "gru_step_128", "cycles", 205_251, ARM_GRU),
     peer("cortex-m4", "gru_step_256", "instructions", 522_492, ARM_GRU),
     peer("cortex-m4", "gru_step_256", "cycles", 655_747, ARM_GRU),
+    peer("cortex-m4", "lstm_step_128", "instructions", 256_873, CMSIS_LSTM),
+    peer("cortex-m4", "lstm_step_128", "cycles", 339_462, CMSIS_LSTM),
     peer("cortex-m4", "draw_64", "instructions", 6_283, "float sampling with the FPU"),
     peer("cortex-m4", "whole_character_128", "instructions", 186_500, PARTS),
     peer("cortex-m4", "whole_character_128", "cycles", 235_000, PARTS),
@@ -43,6 +46,7 @@ static PEERS: &[Peer] = &[
     peer("cortex-m0plus", "matvec_768x256", "cycles", 623 * 768 * 256 / 100, MATVEC_AT_LEAST),
     peer("cortex-m0plus", "gru_step_128", "instructions", 479_906, ARM_GRU),
     peer("cortex-m0plus", "gru_step_128", "cycles", 621_339, ARM_GRU),
+    peer("cortex-m0plus", "lstm_step_128", "instructions", 757_874, CMSIS_LSTM),
     peer("cortex-m0plus", "draw_64", "instructions", 123_599, "arm_softmax_s8, without a draw"),
     peer("cortex-m0plus", "whole_character_128", "instructions", 750_000, PARTS),
     peer("cortex-m0plus", "whole_character_128", "cycles", 1_000_000, PARTS),

@@ -23,7 +23,7 @@ pub fn parts() -> Parts<'static> {
         hidden: 12,
     };
     let mut parts = Parts::random(1, TOKENS.len(), 0, &[layer]);
-    parts.tokens = TOKENS.map(str::to_owned).to_vec();
+    parts.vocabularies[1].tokens = TOKENS.map(str::to_owned).to_vec();
     parts.provenance = Provenance {
         corpus: "small.txt",
         split: "all",
@@ -49,12 +49,18 @@ pub fn text(prompt: &str, length: usize, settings: Settings) -> String {
     let mut workspace = vec![0; image.workspace_len()];
     let mut generator = Generator::new(&image, &mut workspace, settings).unwrap();
     generator.prompt(prompt).unwrap();
-    let text = generator.flat_map(str::chars).take(length);
-    prompt
-        .chars()
-        .chain(text)
-        .collect::<String>()
-        .replace('\n', "\r\n")
+    let mut text = Vec::new();
+    // Whole tokens, of which the last may be cut.
+    for piece in generator {
+        text.extend_from_slice(piece);
+        let characters = String::from_utf8_lossy(&text).chars().count();
+        if characters >= length {
+            break;
+        }
+    }
+    let text = String::from_utf8(text).unwrap();
+    let text = prompt.chars().chain(text.chars().take(length));
+    text.collect::<String>().replace('\n', "\r\n")
 }
 
 /// What is typed, in portions. A portion arrives when all before it has been read and the console waits for a byte; what

@@ -78,6 +78,21 @@ pub struct Provenance<'a> {
     pub validation_loss: Option<u16>,
 }
 
+/// What an image does with a line of text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// A language model: it goes on with it.
+    Continue,
+    /// An encoder and a decoder: they make another text of it.
+    Translate,
+    /// A network with one output for all of it: it names its class.
+    Classify,
+    /// A network that makes a text of a feature vector: the line is that, `name=value` by `name=value`.
+    Describe,
+    /// Nothing: it takes or gives numbers, or its tokens' texts are not known.
+    Numbers,
+}
+
 /// A checked image. It borrows the bytes and holds no copy of them.
 #[derive(Clone, Debug)]
 pub struct Image<'a> {
@@ -101,6 +116,12 @@ struct Placed {
     rows: u32,
     /// The head's first dense layer.
     head: u32,
+    /// Elements, padded, of what the first layer reads, or the head where there is no layer.
+    width: u16,
+    /// Where its recurrent layers begin in the image's list.
+    layers: u8,
+    /// Where its dense layers begin in the image's list, and where they end.
+    dense: [u8; 2],
 }
 
 /// A part of a network that is made of words, in the order of the image.
@@ -178,15 +199,12 @@ impl<'a> Image<'a> {
             });
         }
         image.check_vocabularies()?;
-        let (mut layers, mut dense) = (0, 0);
-        for index in 0..image.networks.len() {
-            layers += usize::from(image.networks[index].network.layers);
-            image.groups(index, &mut |group| {
-                dense += usize::from(matches!(group, Group::Dense { .. }));
-                Ok(())
-            })?;
-        }
-        if (layers, dense) != (image.layers.len(), image.dense.len()) {
+        let last = image.networks.last();
+        let ends = last.map_or((0, 0), |last| {
+            let layers = last.layers + last.network.layers;
+            (usize::from(layers), usize::from(last.dense[1]))
+        });
+        if ends != (image.layers.len(), image.dense.len()) {
             return misfit("layers that no network has");
         }
         let mut refused = Ok(());
@@ -204,14 +222,44 @@ impl<'a> Image<'a> {
     fn place(&mut self, sections: &mut Sections<'a>, network: Network) -> Result<(), ImageError> {
         let index = self.networks.len();
         let at = |sections: &Sections| sections.taken as u32;
+        let before = self.networks.last();
         let mut placed = Placed {
             network,
             input: at(sections),
             rows: 0,
             head: 0,
+            width: 0,
+            layers: before.map_or(0, |before| before.layers + before.network.layers),
+            dense: [before.map_or(0, |before| before.dense[1]); 2],
         };
-        // What comes before has been taken; the input's length asks for the first layer.
+        // Both lists are short: no sum of lengths that they have leaves 8 bits, and others are refused.
+        let layers = self.layers.get(placed.layers.into()..).unwrap_or_default();
+        let starts = layers
+            .iter()
+            .take(network.layers.into())
+            .flat_map(|layer| layer.starts);
+        let starts = starts.map(|start| start.dense);
+        placed.dense[1] = starts.fold(placed.dense[0], u8::saturating_add);
+        for count in [network.dense, network.head] {
+            placed.dense[1] = placed.dense[1].saturating_add(count);
+        }
+        if placed.dense[1] as usize > MAX_DENSE || network.layers as usize > MAX_LAYERS {
+            return misfit("too few layers");
+        }
+        // What follows asks for its layers.
         let _ = self.networks.push(placed);
+        let chain = self.dense(index).get(..network.dense.into());
+        let width = chain
+            .and_then(<[_]>::last)
+            .map_or(self.raw_width(index), |last| padded(last.outputs.into()));
+        // A chain may end in 65,533 to 65,535 outputs.
+        let Ok(width) = u16::try_from(width) else {
+            return misfit("a layer over too many elements");
+        };
+        placed.width = width;
+        if let Some(last) = self.networks.last_mut() {
+            *last = placed;
+        }
         let input = self.token_len(index).saturating_mul(match network.input {
             Input::Table | Input::Embedding(_) => network.count.into(),
             _ => 1,
@@ -256,6 +304,21 @@ impl<'a> Image<'a> {
         Ok(())
     }
 
+    /// What it does with a line of text.
+    pub fn task(&self) -> Task {
+        let [source, target] = [self.source(), self.vocabulary()].map(|v| !v.is_empty());
+        let main = self.network(self.main());
+        let features = main.is_some_and(|network| network.features > 0);
+        let tokens = main.is_some_and(Network::reads_tokens);
+        match (self.generates() && target, source) {
+            (true, true) if features => Task::Describe,
+            (true, true) => Task::Translate,
+            (true, false) if !features && self.networks.len() == 1 => Task::Continue,
+            (false, true) if target && tokens && !features => Task::Classify,
+            _ => Task::Numbers,
+        }
+    }
+
     /// Whether the outputs are tokens that are fed back: a language model, or what makes a text of a source or of features.
     pub fn generates(&self) -> bool {
         let Some(main) = self.network(self.main()) else {
@@ -295,6 +358,7 @@ impl<'a> Image<'a> {
             for (is_cell, start) in [(false, recurrent.starts[0]), (true, recurrent.starts[1])] {
                 let from = match start.from() {
                     StartFrom::Zero => continue,
+                    _ if is_cell && !cell => return misfit("a cell state that is not there"),
                     StartFrom::Constant if is_cell => {
                         visit(Group::Constant(units))?;
                         continue;
@@ -308,12 +372,13 @@ impl<'a> Image<'a> {
                     StartFrom::Encoder { layer, cell } => self.encoder_units(index, layer, cell),
                 };
                 let made = chain(&mut dense, start.dense, from, false, visit)?;
-                if made != units || (is_cell && !cell) {
+                if made != units {
                     return misfit("a start of another size than the state");
                 }
             }
         }
-        if chain(&mut dense, network.head, width, true, visit)? == 0 {
+        chain(&mut dense, network.head, width, true, visit)?;
+        if network.head == 0 && layers.is_empty() {
             return misfit("no outputs");
         }
         match (network.input, self.dense(index).last()) {
@@ -393,23 +458,21 @@ impl<'a> Image<'a> {
 
     /// The recurrent layers of network `index`, from the input on.
     pub fn layers(&self, index: usize) -> &[Recurrent] {
-        let before = self.networks.iter().take(index);
-        let start: usize = before.map(|n| usize::from(n.network.layers)).sum();
-        let count = self.network(index).map_or(0, |n| n.layers.into());
-        self.layers.get(start..start + count).unwrap_or_default()
+        let placed = self.networks.get(index);
+        placed.map_or(&[], |placed| {
+            let start = usize::from(placed.layers);
+            let end = start + usize::from(placed.network.layers);
+            self.layers.get(start..end).unwrap_or_default()
+        })
     }
 
     /// The dense layers of network `index`: its input's, its starts', its head's.
     pub fn dense(&self, index: usize) -> &[Dense] {
-        let count = |index: usize| -> usize {
-            let starts = self.layers(index).iter().flat_map(|layer| layer.starts);
-            let starts: usize = starts.map(|start| usize::from(start.dense)).sum();
-            self.network(index)
-                .map_or(0, |n| starts + usize::from(n.dense) + usize::from(n.head))
-        };
-        let start: usize = (0..index).map(count).sum();
-        let end = start + count(index);
-        self.dense.get(start..end).unwrap_or_default()
+        let placed = self.networks.get(index);
+        placed.map_or(&[], |placed| {
+            let [start, end] = placed.dense.map(usize::from);
+            self.dense.get(start..end).unwrap_or_default()
+        })
     }
 
     /// Elements, padded, of what comes into network `index` at a step: 0 where a table of tokens has the products.
@@ -435,11 +498,12 @@ impl<'a> Image<'a> {
         })
     }
 
-    /// Elements, padded, of what the first layer of network `index` reads, or the head where there is no layer.
-    pub(crate) fn width(&self, index: usize) -> usize {
-        let chain = self.network(index).map_or(0, |network| network.dense);
-        let last = self.dense(index).get(..chain.into()).and_then(<[_]>::last);
-        last.map_or(self.raw_width(index), |last| padded(last.outputs.into()))
+    /// Elements, padded, of what the first layer of network `index` reads, or the head where there is no layer; 0 over a
+    /// token table.
+    pub fn width(&self, index: usize) -> usize {
+        self.networks
+            .get(index)
+            .map_or(0, |placed| placed.width.into())
     }
 
     /// Elements, padded, of a state of the encoder of network `index`; 0 where there is none.

@@ -9,32 +9,101 @@
 
 use super::small::{sigmoid, tanh};
 use crate::fixed::saturate;
-use crate::kernel::{Operand, ROWS};
-use crate::rows::outputs;
+use crate::kernel::{self, Operand, ROWS};
+use crate::rows::{self, Record, outputs};
 
 const GATES: usize = 4;
+/// Values of four units in a token's row.
+pub const LSTM_GATES: usize = GATES * ROWS;
+/// Words of the records of [`lstm_gates_portable`].
+pub const LSTM_RECORDS: usize = GATES * Record::Token.words();
 
 pub(super) fn step(
-    mut words: &[u32],
+    words: &[u32],
     token: &[i8],
     joint: &[i16],
     shift: u32,
     cell: &mut [i32],
     next: &mut [i16],
 ) {
-    let x = Operand::new(joint);
-    let mut tokens = token.as_chunks::<{ GATES * ROWS }>().0.iter();
     let units = cell.as_chunks_mut::<ROWS>().0.iter_mut();
-    for (cell, new) in units.zip(next.as_chunks_mut::<ROWS>().0) {
+    let units = units.zip(next.as_chunks_mut::<ROWS>().0);
+    if kernel::OWN_LSTM_GATES && shift == 0 && !token.is_empty() {
+        over_table(words, token, joint, units)
+    } else {
+        in_general(words, token, joint, shift, units)
+    }
+}
+
+/// Where a core has its own kernel for gates: a block is two calls of kernels.
+fn over_table<'s>(
+    words: &[u32],
+    token: &[i8],
+    state: &[i16],
+    units: impl Iterator<Item = (&'s mut [i32; ROWS], &'s mut [i16; ROWS])>,
+) {
+    let x = Operand::new(state);
+    let mut products = [[0; ROWS]; GATES];
+    let blocks = words.chunks_exact(LSTM_RECORDS + GATES * x.columns());
+    for ((block, token), (cell, new)) in blocks.zip(token.as_chunks().0).zip(units) {
+        let Some((records, weights)) = block.split_first_chunk::<LSTM_RECORDS>() else {
+            return;
+        };
+        x.products(weights, &mut products);
+        kernel::lstm_gates(records, token, &products, cell, new);
+    }
+}
+
+fn in_general<'s>(
+    mut words: &[u32],
+    token: &[i8],
+    joint: &[i16],
+    shift: u32,
+    units: impl Iterator<Item = (&'s mut [i32; ROWS], &'s mut [i16; ROWS])>,
+) {
+    let x = Operand::new(joint);
+    let mut tokens = token.as_chunks::<LSTM_GATES>().0.iter();
+    for (cell, new) in units {
         let token = tokens.next().map_or(&[][..], |token| token);
         let mut sums = [[0; ROWS]; GATES];
         outputs(&mut words, x, token, &mut sums);
         for lane in 0..ROWS {
-            let [i, o, f, g] = [0, 1, 2, 3].map(|gate| sums[gate][lane]);
-            cell[lane] = remember(cell[lane], sigmoid(f), sigmoid(i), tanh(g));
-            new[lane] = output(cell[lane], sigmoid(o), shift);
+            unit(
+                [0, 1, 2, 3].map(|gate| sums[gate][lane]),
+                shift,
+                &mut cell[lane],
+                &mut new[lane],
+            );
         }
     }
+}
+
+/// The new states of four units of an LSTM over a token table, from their products: i, o, f, c.
+///
+/// This is the specification of [`kernel::lstm_gates`].
+#[inline(always)]
+pub fn lstm_gates_portable(
+    records: &[u32; LSTM_RECORDS],
+    token: &[i8; LSTM_GATES],
+    products: &[[i32; ROWS]; GATES],
+    cell: &mut [i32; ROWS],
+    new: &mut [i16; ROWS],
+) {
+    for lane in 0..ROWS {
+        let sum = |gate: usize| {
+            let record = |quad: usize| records[ROWS * (3 * gate + quad) + lane];
+            let added = i32::from(token[ROWS * gate + lane]) * record(2) as i32;
+            rows::output(products[gate][lane], record(0), record(1), added)
+        };
+        unit([0, 1, 2, 3].map(sum), 0, &mut cell[lane], &mut new[lane]);
+    }
+}
+
+/// One unit, from the sums of its gates in Q4.11.
+#[inline(always)]
+fn unit([i, o, f, g]: [i32; GATES], shift: u32, cell: &mut i32, new: &mut i16) {
+    *cell = remember(*cell, sigmoid(f), sigmoid(i), tanh(g));
+    *new = output(*cell, sigmoid(o), shift);
 }
 
 /// `f c + i g` in Q8.23, saturated; f, i and g are Q15.

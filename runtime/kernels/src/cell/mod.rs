@@ -27,6 +27,7 @@ mod lstm;
 mod plain;
 
 pub use gru::{GATES, RECORDS, gates_portable};
+pub use lstm::{LSTM_GATES, LSTM_RECORDS, lstm_gates_portable};
 
 /// A recurrent cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,15 +5,21 @@ use super::ROWS;
 #[cfg(assembly = "cortex_m0")]
 use super::cortex_m0::{NAME, gates_kernel, kernel};
 #[cfg(assembly = "cortex_m4")]
-use super::cortex_m4::{NAME, gates_kernel, kernel, largest_kernel, walk_kernel};
+use super::cortex_m4::{NAME, gates_kernel, kernel, largest_kernel, lstm_kernel, walk_kernel};
 #[cfg(assembly = "riscv32")]
 pub use super::portable::gates;
+#[cfg(not(assembly = "cortex_m4"))]
+pub use super::portable::lstm_gates;
 #[cfg(not(assembly = "cortex_m4"))]
 pub use super::portable::{largest, walk};
 #[cfg(assembly = "riscv32")]
 use super::riscv32::{NAME, kernel};
 #[cfg(assembly = "cortex_m4")]
-use crate::{activation::EXP2, draw::Weight};
+use crate::{
+    activation::EXP2,
+    cell::{LSTM_GATES, LSTM_RECORDS},
+    draw::Weight,
+};
 #[cfg(not(assembly = "riscv32"))]
 use crate::{
     activation::TANH,
@@ -54,6 +60,20 @@ pub fn gates(
 ) {
     // SAFETY: the kernel reads and writes these arrays, whole, and the table.
     unsafe { gates_kernel(records, token, products, old, new, TANH.as_ptr()) };
+}
+
+/// The new states of four units of an LSTM: [`crate::cell::lstm_gates_portable`].
+#[cfg(assembly = "cortex_m4")]
+#[inline(always)]
+pub fn lstm_gates(
+    records: &[u32; LSTM_RECORDS],
+    token: &[i8; LSTM_GATES],
+    products: &[[i32; ROWS]; 4],
+    cell: &mut [i32; ROWS],
+    new: &mut [i16; ROWS],
+) {
+    // SAFETY: the kernel reads and writes these arrays, whole, and the table.
+    unsafe { lstm_kernel(records, token, products, cell, new, TANH.as_ptr()) };
 }
 
 /// [`Weight::walk_portable`].

@@ -3,7 +3,7 @@
 
 use super::ROWS;
 use crate::activation::EXP2_STEPS;
-use crate::cell::{GATES, RECORDS};
+use crate::cell::{GATES, LSTM_GATES, LSTM_RECORDS, RECORDS};
 use crate::draw::Weight;
 use core::arch::naked_asm;
 
@@ -103,6 +103,66 @@ pub(super) unsafe extern "C" fn kernel(
     )
 }
 
+/// A naked function's assembly with macros of rounding and activations. They use r6 to r9, and expect the table of the
+/// activations in r4, 2^14, which rounds a product of two Q15 numbers, in r5, and 2^16 + 2, which rounds a sigmoid, in r10.
+macro_rules! with_activations {
+    ($($line:literal,)*) => {
+        naked_asm!(
+            // The accumulator r6 and its scale r8 to the output r6.
+            ".macro REQUANTIZE",
+            "lsr r7, r8, #27",
+            "asr r6, r6, r7",
+            "ssat r6, #18, r6",
+            "uxth r8, r8",
+            "mla r6, r6, r8, r5",
+            "ssat r6, #16, r6, asr #15",
+            ".endm",
+            // 65536 tanh(|r6|) in r9, the sign of r6 in r7.
+            ".macro TANH_MAGNITUDE",
+            "asr r7, r6, #31",
+            "eor r6, r6, r7",
+            "sub r6, r6, r7",
+            "lsr r8, r6, #6",
+            "add r8, r4, r8, lsl #1",
+            "ldrh r9, [r8]",
+            "ldrh r8, [r8, #2]",
+            "and r6, r6, #63",
+            "sub r8, r8, r9",
+            "mul r6, r8, r6",
+            "add r6, r6, #32",
+            "add r9, r9, r6, lsr #6",
+            ".endm",
+            // r9 with the sign r7.
+            ".macro SIGNED",
+            "eor r9, r9, r7",
+            "sub r9, r9, r7",
+            ".endm",
+            // The sigmoid of r6.
+            ".macro SIGMOID to",
+            "TANH_MAGNITUDE",
+            "SIGNED",
+            "add r9, r9, r10",
+            "usat \\to, #15, r9, asr #2",
+            ".endm"
+,
+            // The tanh of r6, Q4.11, in r9, of which r6 has 16 bits.
+            ".macro TANH",
+            "ssat r6, #16, r6, lsl #1",
+            "TANH_MAGNITUDE",
+            "add r9, r9, #1",
+            "usat r9, #15, r9, asr #1",
+            "SIGNED",
+            ".endm",
+            $($line,)*
+            ".purgem TANH",
+            ".purgem SIGMOID",
+            ".purgem SIGNED",
+            ".purgem TANH_MAGNITUDE",
+            ".purgem REQUANTIZE",
+        )
+    };
+}
+
 /// The new state of four units: [`crate::cell::gates_portable`]. `table` is that of the activations.
 #[unsafe(naked)]
 pub(super) unsafe extern "C" fn gates_kernel(
@@ -113,44 +173,7 @@ pub(super) unsafe extern "C" fn gates_kernel(
     new: *mut [i16; ROWS],
     table: *const u16,
 ) {
-    // r5 is 2^14, which rounds a product of two Q15 numbers; r10 is 2^16 + 2, which rounds a sigmoid.
-    naked_asm!(
-        // The accumulator r6 and its scale r8 to the output r6.
-        ".macro REQUANTIZE",
-        "lsr r7, r8, #27",
-        "asr r6, r6, r7",
-        "ssat r6, #18, r6",
-        "uxth r8, r8",
-        "mla r6, r6, r8, r5",
-        "ssat r6, #16, r6, asr #15",
-        ".endm",
-        // 65536 tanh(|r6|) in r9, the sign of r6 in r7.
-        ".macro TANH_MAGNITUDE",
-        "asr r7, r6, #31",
-        "eor r6, r6, r7",
-        "sub r6, r6, r7",
-        "lsr r8, r6, #6",
-        "add r8, r4, r8, lsl #1",
-        "ldrh r9, [r8]",
-        "ldrh r8, [r8, #2]",
-        "and r6, r6, #63",
-        "sub r8, r8, r9",
-        "mul r6, r8, r6",
-        "add r6, r6, #32",
-        "add r9, r9, r6, lsr #6",
-        ".endm",
-        // r9 with the sign r7.
-        ".macro SIGNED",
-        "eor r9, r9, r7",
-        "sub r9, r9, r7",
-        ".endm",
-        // The sigmoid of r6.
-        ".macro SIGMOID to",
-        "TANH_MAGNITUDE",
-        "SIGNED",
-        "add r9, r9, r10",
-        "usat \\to, #15, r9, asr #2",
-        ".endm",
+    with_activations!(
         "push {{r4, r5, r6, r7, r8, r9, r10, r11, lr}}",
         "ldrd r12, r4, [sp, #36]",
         "mov r5, #0x4000",
@@ -182,11 +205,7 @@ pub(super) unsafe extern "C" fn gates_kernel(
         "mla r6, r6, r11, r7",
         "add r6, r6, r5",
         "ssat r6, #16, r6, asr #15",
-        "ssat r6, #16, r6, lsl #1",
-        "TANH_MAGNITUDE",
-        "add r9, r9, #1",
-        "usat r9, #15, r9, asr #1",
-        "SIGNED",
+        "TANH",
         "mov r11, r9",
         // The update gate.
         "ldr r6, [r2], #4",
@@ -208,10 +227,77 @@ pub(super) unsafe extern "C" fn gates_kernel(
         "subs lr, #1",
         "bne 1b",
         "pop {{r4, r5, r6, r7, r8, r9, r10, r11, pc}}",
-        ".purgem SIGMOID",
-        ".purgem SIGNED",
-        ".purgem TANH_MAGNITUDE",
-        ".purgem REQUANTIZE",
+    )
+}
+
+/// The new states of four units of an LSTM: [`crate::cell::lstm_gates_portable`]. `table` is that of the activations.
+#[unsafe(naked)]
+pub(super) unsafe extern "C" fn lstm_kernel(
+    records: *const [u32; LSTM_RECORDS],
+    token: *const [i8; LSTM_GATES],
+    products: *const [[i32; ROWS]; 4],
+    cell: *mut [i32; ROWS],
+    new: *mut [i16; ROWS],
+    table: *const u16,
+) {
+    with_activations!(
+        // The sum of a gate in r6.
+        ".macro SUM gate",
+        "ldr r6, [r2, #16 * \\gate]",
+        "ldr r7, [r0, #48 * \\gate]",
+        "ldr r8, [r0, #48 * \\gate + 32]",
+        "ldrsb r9, [r1, #4 * \\gate]",
+        "add r6, r6, r7",
+        "mla r6, r8, r9, r6",
+        "ldr r8, [r0, #48 * \\gate + 16]",
+        "REQUANTIZE",
+        ".endm",
+        "push {{r4, r5, r6, r7, r8, r9, r10, r11, lr}}",
+        "ldrd r12, r4, [sp, #36]",
+        "mov r5, #0x4000",
+        "movw r10, #2",
+        "movt r10, #1",
+        "movs r6, #4",
+        "mov lr, r6",
+        // One unit. What is new, Q30 to Q23.
+        "1:",
+        "SUM 0",
+        "SIGMOID r11",
+        "SUM 3",
+        "TANH",
+        "mul r11, r11, r9",
+        "add r11, r11, #64",
+        "asr r11, r11, #7",
+        // What is kept: the high and the low half of the cell state.
+        "SUM 2",
+        "SIGMOID r6",
+        "ldr r7, [r3]",
+        "asr r8, r7, #16",
+        "uxth r7, r7",
+        "mul r8, r8, r6",
+        "mla r7, r7, r6, r5",
+        "asr r7, r7, #15",
+        "add r7, r7, r8, lsl #1",
+        "qadd r7, r7, r11",
+        "str r7, [r3], #4",
+        // Q8.23 to Q4.11.
+        "mov r8, #2048",
+        "qadd r6, r7, r8",
+        "ssat r6, #16, r6, asr #12",
+        "TANH",
+        "mov r11, r9",
+        "SUM 1",
+        "SIGMOID r6",
+        "mla r6, r6, r11, r5",
+        "asr r6, r6, #15",
+        "strh r6, [r12], #2",
+        "adds r0, #4",
+        "adds r1, #1",
+        "adds r2, #4",
+        "subs lr, #1",
+        "bne 1b",
+        "pop {{r4, r5, r6, r7, r8, r9, r10, r11, pc}}",
+        ".purgem SUM",
     )
 }
 

@@ -2,6 +2,7 @@
 
 use crate::network::{Network, NotLanguageModel};
 use crate::onnx;
+use crate::quantize::vocabulary_of;
 use crate::vocab::{Vocabulary, VocabularyError};
 use pipsqueak::image::MAGIC;
 use pipsqueak::{Image, ImageError, encode};
@@ -142,13 +143,7 @@ impl Model {
             Self::Float(network) => Ok(network.as_language_model()?.vocabulary.clone()),
             Self::Integer(bytes) => {
                 let image = bytes.image();
-                let vocabulary = image.vocabulary();
-                Vocabulary::new(
-                    (0..vocabulary.len())
-                        .map(|id| String::from_utf8_lossy(vocabulary.text(id as u16)).into())
-                        .collect(),
-                )
-                .map_err(Into::into)
+                Ok(vocabulary_of(image.vocabulary())?)
             }
         }
     }

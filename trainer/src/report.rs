@@ -1,7 +1,7 @@
 //! What export and inspect tell: tensors, boards, and float against integer loss.
 
 use crate::evaluate::Evaluation;
-use crate::quantize::TensorReport;
+use crate::quantize::{TensorReport, TokenBytes};
 use pipsqueak::{GENERATOR_RAM, IMAGE_RAM, Image};
 use pipsqueak_boards::{BAUD, BOARDS, Prediction};
 use serde::Serialize;
@@ -250,6 +250,10 @@ pub struct ExportReport {
     pub image: ImageReport,
     /// What became of each tensor.
     pub tensors: Vec<TensorReport>,
+    /// The forms that tokens could have and their bytes, the smallest first; of the encoder, if any, and of the network itself.
+    pub forms: Vec<Vec<TokenBytes>>,
+    /// What was assumed about numbers whose sizes the network does not tell.
+    pub assumed: Vec<String>,
     /// Losses on a text, if one was given.
     pub losses: Option<Losses>,
 }
@@ -282,6 +286,14 @@ impl Display for ExportReport {
                 "{:<30} {shape:>12} {:>9} {scale:>23} {error:>10}",
                 tensor.name, tensor.bytes
             )?;
+        }
+        for forms in self.forms.iter().filter(|forms| forms.len() > 1) {
+            let form = |form: &TokenBytes| format!("{} {} bytes", form.form.name(), form.bytes);
+            let forms: Vec<String> = forms.iter().map(form).collect();
+            writeln!(f, "\ntokens       {}", forms.join(", "))?;
+        }
+        for assumed in &self.assumed {
+            writeln!(f, "assumed      {assumed}")?;
         }
         write!(f, "\n{}", self.image)?;
         if let Some(losses) = &self.losses {

@@ -1,25 +1,34 @@
 //! `trainer export`
 
+use super::run::read;
 use super::vocab::VocabArgs;
 use super::{TextArgs, print_json, print_out};
 use crate::evaluate;
 use crate::model::{ImageBytes, Model};
+use crate::network::{Network, sequences};
 use crate::output::write_atomically;
 use crate::progress;
-use crate::quantize::quantize;
+use crate::quantize::{quantize, quantize_calibrated};
 use crate::report::{ExportReport, ImageReport, Losses};
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::Args;
 use std::path::PathBuf;
 
 /// Quantizes a network to int8 weights and writes the image that boards run.
+///
+/// An encoder and a decoder in two graphs make one image: `trainer export encoder.onnx decoder.onnx --vocab vocabulary.json
+/// --out translator.pip`. The encoder's last states become the decoder's initial ones, in the order of the graphs.
 #[derive(Debug, Args)]
 pub struct ExportArgs {
-    /// The network: an ONNX file that `trainer train` wrote
-    pub model: PathBuf,
-    /// Where to write the image [default: the model's name with .pip]
+    /// The network, an ONNX file; or an encoder and its decoder
+    #[arg(required = true, num_args = 1..=2, value_name = "MODEL")]
+    pub models: Vec<PathBuf>,
+    /// Where to write the image [default: the last model's name with .pip]
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// Typical inputs, arrays by the names of the graph's inputs as for `trainer run`: numbers twice as large as any there will fit
+    #[arg(long, value_name = "FILE.npz")]
+    pub calibrate: Option<PathBuf>,
     /// The tokens' texts.
     #[command(flatten)]
     pub vocab: VocabArgs,
@@ -36,22 +45,43 @@ pub struct ExportArgs {
 /// # Errors
 /// If the model cannot be read or quantized, or a file not written.
 pub fn run(args: ExportArgs) -> anyhow::Result<()> {
-    let Model::Float(network) = args.vocab.open(&args.model)? else {
-        bail!(
-            "{} is an image already: export takes the ONNX file that it came from",
-            args.model.display()
-        );
+    let network = open(&args.models)?;
+    let file = args.vocab.read()?;
+    let (network, limit) = match file {
+        None => (network, 0),
+        Some(file) => {
+            let mut network = network;
+            file.put_into(&mut network)?;
+            // A larger one is as good as none.
+            (
+                network,
+                file.limit
+                    .and_then(|limit| u16::try_from(limit).ok())
+                    .unwrap_or(0),
+            )
+        }
     };
-    let out = args.out.unwrap_or_else(|| args.model.with_extension("pip"));
-    if out == args.model {
+    let last = args.models.last().expect("one is required");
+    let out = args.out.unwrap_or_else(|| last.with_extension("pip"));
+    if args.models.contains(&out) {
         bail!("the image would replace the model: name another file with --out");
     }
-    let quantized = quantize(&network)?;
+    let mut quantized = match &args.calibrate {
+        None => quantize(&network)?,
+        Some(path) => {
+            let samples = sequences(&network, &read(path)?);
+            quantize_calibrated(
+                &network,
+                &samples.with_context(|| path.display().to_string())?,
+            )?
+        }
+    };
+    quantized.parts.limit = limit;
     let image = ImageBytes::new(pipsqueak::encode::encode(&quantized.parts)?)?;
     let losses = match &args.text {
         None => None,
         Some(text) => {
-            let vocabulary = network.vocabulary();
+            let vocabulary = network.as_language_model()?.vocabulary;
             let text = text.encode(vocabulary)?;
             let measure = vocabulary.measure(&text, 1..text.tokens.len());
             let progress =
@@ -73,10 +103,34 @@ pub fn run(args: ExportArgs) -> anyhow::Result<()> {
     let report = ExportReport {
         image: ImageReport::new(&image.image()),
         tensors: quantized.tensors,
+        forms: quantized.forms,
+        assumed: quantized.assumed,
         losses,
     };
     if args.json {
         return print_json(&report);
     }
     print_out(&format!("{report}\nwrote {}\n", out.display()))
+}
+
+/// The network, or that of an encoder and its decoder.
+fn open(models: &[PathBuf]) -> anyhow::Result<Network> {
+    let mut networks = Vec::new();
+    for path in models {
+        match Model::open(path)? {
+            Model::Float(network) => networks.push(*network),
+            Model::Integer(_) => bail!(
+                "{} is an image already: export takes the ONNX file that it came from",
+                path.display()
+            ),
+        }
+    }
+    let main = networks.pop().context("no model")?;
+    match (networks.pop(), models) {
+        (Some(encoder), [first, second]) => {
+            let place = || format!("{} and {}", first.display(), second.display());
+            main.with_encoder(encoder).with_context(place)
+        }
+        _ => Ok(main),
+    }
 }

@@ -13,6 +13,7 @@ mod arrays;
 mod cells;
 mod forward;
 mod interface;
+mod join;
 mod matrix;
 
 pub use arrays::{Array, RunError, Sequences, Side, Values, run_arrays, sequences};
@@ -21,6 +22,7 @@ pub use cells::{Activation, Activations, Gru, Layer, Lstm, Rnn};
 pub use forward::{Feeds, FloatState, Results, nats};
 pub(crate) use forward::{normalize, through};
 pub use interface::{Dim, ElementType, Interface, Port, Role, StateId};
+pub use join::JoinError;
 pub use matrix::Matrix;
 
 /// A dense layer, `y = activation(w x + b)`.

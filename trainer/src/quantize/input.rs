@@ -25,6 +25,17 @@ pub enum TokenForm {
     Tied,
 }
 
+impl TokenForm {
+    /// What it is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Table => "as a table",
+            Self::Embedding => "as an embedding",
+            Self::Tied => "by the head's rows",
+        }
+    }
+}
+
 /// The bytes that a form of the tokens takes, the first layer's input weights included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct TokenBytes {
@@ -61,6 +72,15 @@ pub(super) fn forms(
     // Where two are as small, the one named first.
     forms.sort_by_key(|form| form.bytes);
     forms
+}
+
+/// The smallest of `forms`. Over a state with a shift the weights of an embedding share a scale with larger ones and lose by
+/// it: there a table of up to twice the bytes is taken.
+pub(super) fn choose(forms: &[TokenBytes], shifted: bool) -> Option<TokenForm> {
+    let smallest = forms.first()?;
+    let table = forms.iter().find(|form| form.form == TokenForm::Table);
+    let table = table.filter(|table| shifted && table.bytes <= 2 * smallest.bytes);
+    Some(table.unwrap_or(smallest).form)
 }
 
 /// The cell of `layer` number `index`, if integers have it.

@@ -6,6 +6,7 @@
 //! | `input` | tokens as a table, as an embedding or by the head |
 //! | `layer` | recurrent cells |
 //! | `start` | where states begin |
+//! | `vocabulary` | texts of what goes in and what comes out |
 //! | `dense` | dense layers |
 //! | `calibrate` | how large numbers get that no bound says |
 //!
@@ -15,7 +16,7 @@ use crate::network::{
     Feeds, Input, Interface, Layer, Matrix, Network, Normalization, Reads, Start,
 };
 use pipsqueak::Provenance;
-use pipsqueak::encode::{InputParts, LayerParts, NetworkParts, Parts, VocabularyParts};
+use pipsqueak::encode::{InputParts, LayerParts, NetworkParts, Parts};
 use pipsqueak::image::{self, MAX_DENSE, MAX_LAYERS, MAX_UNITS};
 
 mod calibrate;
@@ -24,9 +25,11 @@ mod input;
 mod layer;
 mod rows;
 mod start;
+mod vocabulary;
 
 pub use calibrate::SAMPLES;
 pub use input::{TokenBytes, TokenForm};
+pub use vocabulary::vocabulary_of;
 
 use calibrate::{NORMAL_END, Seen, feature_width, is_fed_numbers};
 use input::{Source, TokenTable};
@@ -224,7 +227,7 @@ fn quantize_by<'n>(
     networks.push(main);
     interfaces.push(&network.interface);
     let parts = Parts {
-        vocabularies: vocabularies(network),
+        vocabularies: vocabulary::vocabularies(network),
         limit: 0,
         networks,
         interface: Interface::to_bytes(&interfaces),
@@ -248,23 +251,6 @@ fn quantize_by<'n>(
 fn makes_states(network: &Network) -> bool {
     let mut starts = network.starts.iter().flat_map(|s| [&s.hidden, &s.cell]);
     starts.any(|start| matches!(start, Start::Features(_) | Start::Encoder(..)))
-}
-
-/// Of what goes in, where it is something else than what comes out; and of what comes out.
-fn vocabularies(network: &Network) -> [VocabularyParts; 2] {
-    let of = |network: &Network| match &network.vocabulary {
-        None => VocabularyParts::default(),
-        Some(vocabulary) => VocabularyParts {
-            tokens: vocabulary.texts().to_vec(),
-            start: vocabulary.start(),
-            ..VocabularyParts::default()
-        },
-    };
-    match &network.encoder {
-        Some(encoder) => [of(encoder), of(network)],
-        None if network.as_language_model().is_ok() => [VocabularyParts::default(), of(network)],
-        None => [of(network), VocabularyParts::default()],
-    }
 }
 
 /// That an image holds as many layers and as large ones, and has such cells.
@@ -426,9 +412,11 @@ impl Quantizer {
 
         let mut table = None;
         if let Input::Tokens { count, embedding } = &network.input {
+            let first = network.layers.first();
             let tied = embedding.as_ref().is_some_and(|e| is_tied(e, &head_dense));
-            let forms = input::forms(network.layers.first(), *count, embedding.as_ref(), tied);
-            let form = forms.first().map(|form| form.form);
+            let forms = input::forms(first, *count, embedding.as_ref(), tied);
+            let shifted = starts.first().is_some_and(|start| start.shift > 0);
+            let form = input::choose(&forms, shifted);
             self.forms.push(forms);
             let (parts, x) = match (form, embedding, network.layers.first()) {
                 (Some(TokenForm::Table), _, Some(first)) => {

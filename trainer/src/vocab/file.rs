@@ -159,6 +159,20 @@ impl VocabularyFile {
             parts.append,
         )?;
         let [start, stop] = [("start", parts.start), ("stop", parts.stop)];
+        // The board reads the end of a source after it, if there is one: what the file does not append is none.
+        let source = source.map(|source| {
+            let specials = Specials {
+                eos: append,
+                ..source.specials
+            };
+            let made = Vocabulary::with(source.level, specials, source.tokens);
+            made.map_err(|cause| VocabularyFileError::Vocabulary {
+                path: path.into(),
+                place: SOURCE,
+                cause,
+            })
+        });
+        let source = source.transpose()?;
         let start = id(&target, start.0, start.1)?.or(target.specials.start);
         let stop = id(&target, stop.0, stop.1)?.or(target.specials.eos);
         let specials = Specials {

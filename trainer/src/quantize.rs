@@ -4,6 +4,7 @@
 //! that the row's integer multiplier and shift mean, so the only error is that of rounding each weight.
 
 use crate::network::{Activations, Gru, LanguageModel, Layer, Matrix, Network, NotLanguageModel};
+use crate::vocab::TokenKind;
 use pipsqueak::encode::{GruParts, Input, Parts, Rows};
 use pipsqueak::fixed::{CANDIDATE_BITS, MAX_SHIFT, MULTIPLIER_END, PRE_ACTIVATION_BITS, Scale};
 use pipsqueak::image::{MAX_LAYERS, MAX_UNITS};
@@ -49,6 +50,12 @@ pub enum QuantizeError {
         /// What it is.
         found: String,
     },
+    /// Tokens that an image cannot hold.
+    #[error("the vocabulary is of {found}: the image has only pieces without special tokens yet")]
+    Vocabulary {
+        /// What they are.
+        found: String,
+    },
     /// More than an image can hold.
     #[error("the network has {found} {what}, but an image holds at most {limit}")]
     TooLarge {
@@ -83,6 +90,11 @@ pub fn quantize(network: &Network) -> Result<Quantized<'_>, QuantizeError> {
     let model = network.as_language_model()?;
     let grus = grus(model.layers)?;
     check_sizes(&model)?;
+    let kind = TokenKind::of(model.vocabulary);
+    if kind != TokenKind::default() {
+        let found = format!("{kind:?}");
+        return Err(QuantizeError::Vocabulary { found });
+    }
     let mut tensors = Vec::new();
     let folds = match model.embedding {
         None => true,

@@ -3,7 +3,6 @@
 use super::vocab::VocabArgs;
 use super::{TextArgs, print_json, print_out};
 use crate::evaluate;
-use crate::model::Model;
 use crate::progress;
 use clap::Args;
 use std::path::PathBuf;

@@ -3,7 +3,7 @@
 use super::{Level, Specials, Vocabulary, VocabularyError};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use tokenizers::models::bpe::{BPE, BpeTrainer};
-use tokenizers::{Model, Trainer};
+use tokenizers::{Model as _, Trainer as _};
 
 /// What a token of a vocabulary that is made of a text is.
 #[derive(

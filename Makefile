@@ -1,6 +1,6 @@
 # Each command sets up what it needs: see firmware/setup.sh.
 #
-#   make demo [BOARD=microbit|stm32f405|pico] [MODEL=file.pip] [PROMPT=text] [SEED=42] [TEMPERATURE=0.8] [LENGTH=400] [TOP_K=0]
+#   make demo [BOARD=microbit|stm32f405|pico] [MODEL=file.pip] [PROMPT=text] [SEED=42] [TEMPERATURE=...] [LENGTH=400] [TOP_K=0]
 #   make console [BOARD=...] [MODEL=...]   the emulated board's console is yours
 #   make firmware                          every board's firmware
 #   make test                              the whole suite
@@ -15,7 +15,7 @@ BOARD ?= microbit
 MODEL ?= models/shakespeare/model.pip
 PROMPT ?= ROMEO:
 SEED ?= 42
-TEMPERATURE ?= 0.8
+TEMPERATURE ?=
 LENGTH ?= 400
 TOP_K ?= 0
 PYTHON ?= python3
@@ -36,7 +36,7 @@ CORES := thumbv7em-none-eabihf thumbv6m-none-eabi riscv32imac-unknown-none-elf
 .PHONY: demo console emulated firmware $(BOARDS:%=firmware-%) test check test-aarch64 test-extended bench bench-cores bench-programs retrain
 
 demo: emulated
-	@$(EMULATE) --board "$$BOARD" --model "$$MODEL" --prompt="$$PROMPT" --seed "$$SEED" --temperature "$$TEMPERATURE" --length "$$LENGTH" --top-k "$$TOP_K"
+	@$(EMULATE) --board "$$BOARD" --model "$$MODEL" --prompt="$$PROMPT" --seed "$$SEED" $(if $(TEMPERATURE),--temperature "$$TEMPERATURE") --length "$$LENGTH" --top-k "$$TOP_K"
 
 console: emulated
 	@$(EMULATE) --board "$$BOARD" --model "$$MODEL"

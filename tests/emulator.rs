@@ -187,7 +187,7 @@ fn selftest_finds_what_is_broken(board: &'static Board) {
 
     // Another weight, the same digest, and a CRC that fits.
     let mut parts = Model::small_parts();
-    parts.layers[0].gates[1].weights[3] ^= 0x20;
+    parts.networks[0].layers[0].gates[1].weights[3] ^= 0x20;
     let mut changed = encode::bytes(&encode::encode(&parts).unwrap()).to_vec();
     changed[16..20].copy_from_slice(&good.bytes()[16..20]);
     encode::seal(&mut changed);
@@ -387,7 +387,7 @@ impl Model {
     fn small_parts() -> Parts<'static> {
         let tokens = ["a", "b", " ", "\n", "ש", "ל", "ם", "ו", "😀"];
         let mut parts = parts(tokens.len(), 24);
-        parts.tokens = tokens.map(str::to_owned).to_vec();
+        parts.vocabularies[1].tokens = tokens.map(str::to_owned).to_vec();
         parts
     }
 
@@ -413,10 +413,9 @@ impl Model {
         let mut workspace = vec![0; image.workspace_len()];
         let mut generator = Generator::new(&image, &mut workspace, settings).unwrap();
         generator.prompt(prompt).unwrap();
-        prompt
-            .chars()
-            .chain(generator.flat_map(str::chars).take(length))
-            .collect()
+        // A token is a character here.
+        let text: Vec<u8> = generator.take(length).flatten().copied().collect();
+        prompt.to_owned() + &String::from_utf8(text).unwrap()
     }
 }
 

@@ -27,7 +27,8 @@ fn the_sample_is_what_the_image_writes() {
         let mut workspace = vec![0; image.workspace_len()];
         let mut generator = Generator::new(&image, &mut workspace, Settings::default()).unwrap();
         generator.prompt("ROMEO:").unwrap();
-        let text: String = generator.take(1000).collect();
+        let text: Vec<u8> = generator.take(1000).flatten().copied().collect();
+        let text = String::from_utf8(text).unwrap();
         let sample =
             std::fs::read_to_string(root().join(format!("models/{name}/sample.txt"))).unwrap();
         assert_eq!(sample, format!("ROMEO:{text}\n"), "{name}");

@@ -237,7 +237,8 @@ impl<'i, 'w, R: Rng> Generator<'i, 'w, R> {
         if let Some(pending) = self.pending.replace(token) {
             self.state.step(pending);
         }
-        (self.begun, self.ended, self.held) = (true, false, None);
+        (self.begun, self.ended) = (true, false);
+        (self.held, self.drawn) = (None, 0);
     }
 
     /// Brings the state to where logits can be asked for.
@@ -359,5 +360,349 @@ impl<'i, R: Rng> Iterator for Generator<'i, '_, R> {
             return Some(b" ");
         }
         Some(vocabulary.text(token))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encode::{Parts, bytes, encode, shapes};
+    use crate::{Cell, Layer};
+    use alloc::string::{String, ToString};
+    use alloc::vec;
+    use alloc::vec::Vec;
+    use core::convert::Infallible;
+    use rand_core::TryRng;
+
+    fn image(parts: &Parts) -> &'static Image<'static> {
+        let words = encode(parts).unwrap().leak();
+        alloc::boxed::Box::leak(alloc::boxed::Box::new(Image::parse(bytes(words)).unwrap()))
+    }
+
+    fn named(name: &str) -> Parts<'static> {
+        let (_, shapes) = shapes().into_iter().find(|(n, _)| *n == name).unwrap();
+        Parts::random_of(3, &shapes)
+    }
+
+    fn generator(
+        image: &'static Image<'static>,
+        settings: Settings,
+    ) -> Generator<'static, 'static> {
+        let workspace = vec![0; image.workspace_len()].leak();
+        Generator::new(image, workspace, settings).unwrap()
+    }
+
+    fn temperature(text: &str) -> Temperature {
+        Temperature::parse(text).unwrap()
+    }
+
+    fn text(generator: &mut Generator, pieces: usize) -> String {
+        let pieces: Vec<u8> = generator.take(pieces).flatten().copied().collect();
+        String::from_utf8(pieces).unwrap()
+    }
+
+    /// The whole range of u32 in even steps: what is drawn by it counts as often as it is likely.
+    struct Even {
+        at: u32,
+        step: u32,
+    }
+
+    impl TryRng for Even {
+        type Error = Infallible;
+
+        fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+            self.at = self.at.wrapping_add(self.step);
+            Ok(self.at)
+        }
+
+        fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+            unreachable!("a draw takes 32 bits")
+        }
+
+        fn try_fill_bytes(&mut self, _: &mut [u8]) -> Result<(), Infallible> {
+            unreachable!("a draw takes 32 bits")
+        }
+    }
+
+    /// How often each token is drawn, of 4,096 times.
+    fn counts(sampler: &Sampler, logits: &[i16], specials: Specials) -> Vec<u32> {
+        let mut rng = Even {
+            at: 12_345,
+            step: 1 << 20,
+        };
+        let mut counts = vec![0; logits.len()];
+        for _ in 0..1 << 12 {
+            let mut logits = logits.to_vec();
+            let token = draw_allowed(sampler, &mut logits, specials, 9, &mut rng);
+            counts[usize::from(token)] += 1;
+        }
+        counts
+    }
+
+    #[test]
+    fn draws_are_those_of_the_allowed_tokens_alone() {
+        let mut random = Pcg32::new(6, 6);
+        for round in 0..400 {
+            let size = 4 + random.next_u32() as usize % 8;
+            // All different: of equal ones the first is the likeliest, and what took a place is before others.
+            let logits: Vec<i16> = (0..size)
+                .map(|id| (random.next_u32() % 200 * 16) as i16 + id as i16)
+                .collect();
+            let mut special = || match random.next_u32() % 4 {
+                0 => None,
+                // The last tokens, which take the places, and the same one twice are tried often.
+                1 => Some(size as u16 - 1 - (random.next_u32() % 3) as u16),
+                _ => Some((random.next_u32() % size as u32) as u16),
+            };
+            let specials = Specials {
+                start: special(),
+                eos: special(),
+                pad: special(),
+                unk: special(),
+            };
+            let banned = |id: u16| {
+                let Specials {
+                    start, pad, unk, ..
+                } = specials;
+                [start, pad, unk].contains(&Some(id)) && specials.eos != Some(id)
+            };
+            let allowed: Vec<usize> = (0..size).filter(|&id| !banned(id as u16)).collect();
+            for (text, top_k) in [("0.8", 0), ("100", 0), ("100", 2)] {
+                let sampler = Sampler::new(temperature(text), top_k);
+                let counts = counts(&sampler, &logits, specials);
+                let of: Vec<i16> = allowed.iter().map(|&id| logits[id]).collect();
+                let weights: Vec<u32> = sampler.weights(&of, 9).collect();
+                let total: f64 = weights.iter().map(|&w| f64::from(w)).sum();
+                let mut expected = vec![0.0; size];
+                for (&id, &weight) in allowed.iter().zip(&weights) {
+                    expected[id] = f64::from(weight) / total * 4096.0;
+                }
+                for id in 0..size {
+                    let difference = (f64::from(counts[id]) - expected[id]).abs();
+                    assert!(
+                        difference <= 1.01,
+                        "round {round}, {specials:?}: {counts:?}, {expected:?}"
+                    );
+                }
+            }
+            // Greedy takes the largest allowed one.
+            let largest = allowed.iter().map(|&id| logits[id]).max().unwrap();
+            let greedy = counts(&Sampler::new(Temperature::GREEDY, 0), &logits, specials);
+            let drawn = greedy.iter().position(|&count| count == 1 << 12).unwrap();
+            assert!(!banned(drawn as u16) && logits[drawn] == largest);
+        }
+    }
+
+    #[test]
+    fn special_tokens_are_never_drawn_and_eos_ends() {
+        let parts = named("words");
+        let image = image(&parts);
+        let specials = image.vocabulary().specials();
+        let (mut ended, mut drawn) = (0, 0);
+        for seed in 0..400 {
+            for at in ["0", "0.8", "100"] {
+                let settings = Settings {
+                    temperature: temperature(at),
+                    top_k: [0, 3][seed as usize % 2],
+                    seed,
+                };
+                let mut generator = generator(image, settings);
+                for piece in generator.by_ref().take(60) {
+                    let hidden = specials
+                        .all()
+                        .map(|id| image.vocabulary().text(id.unwrap()));
+                    assert!(
+                        !hidden.contains(&piece),
+                        "{}",
+                        String::from_utf8_lossy(piece)
+                    );
+                    drawn += 1;
+                }
+                if generator.ended {
+                    ended += 1;
+                    assert_eq!((generator.next(), generator.next()), (None, None));
+                    // It goes on after more was read.
+                    generator.prompt("e").unwrap();
+                    assert!(!generator.ended);
+                }
+                generator.restart(settings);
+                for _ in 0..20 {
+                    let token = generator.next_token();
+                    assert!(
+                        !specials.is(token) || specials.eos == Some(token),
+                        "{token}"
+                    );
+                }
+            }
+        }
+        assert!(
+            ended > 100 && drawn > 10_000,
+            "{ended} ended, {drawn} drawn"
+        );
+    }
+
+    #[test]
+    fn words_are_printed_with_a_space_between() {
+        let image = image(&named("words"));
+        let mut first = generator(image, Settings::default());
+        let text = text(&mut first, 9);
+        let words: Vec<&str> = text.split(' ').collect();
+        assert!(
+            words.len() == 5 && words.iter().all(|word| word.chars().count() == 1),
+            "{text:?}"
+        );
+        // What was printed before a prompt is between words no longer.
+        let mut after = generator(image, Settings::default());
+        after.prompt("E  c").unwrap();
+        assert_eq!(after.next(), Some(&b" "[..]));
+        assert_ne!(after.next(), Some(&b" "[..]));
+        after.prompt("e").unwrap();
+        assert_eq!(after.next(), Some(&b" "[..]));
+    }
+
+    #[test]
+    fn a_limit_counts_tokens_and_anew_after_more_was_read() {
+        for (limit, pieces) in [(1, 1), (4, 7)] {
+            let mut parts = named("words");
+            parts.limit = limit;
+            // No end but the limit.
+            parts.vocabularies[1].specials.eos = None;
+            let mut generator = generator(image(&parts), Settings::default());
+            assert_eq!(generator.by_ref().take(100).count(), pieces);
+            assert_eq!(generator.next(), None);
+            generator.prompt("e").unwrap();
+            assert_eq!(generator.by_ref().take(100).count(), pieces + 1);
+            generator.restart(Settings::default());
+            assert_eq!(generator.by_ref().take(100).count(), pieces);
+        }
+    }
+
+    #[test]
+    fn unknown_words_are_refused_with_their_place_or_are_unk() {
+        let mut parts = named("words");
+        let image_with = image(&parts);
+        parts.vocabularies[1].specials.unk = None;
+        let image_without = image(&parts);
+        let mut with = generator(image_with, Settings::default());
+        with.prompt("E zebra c").unwrap();
+        let mut state = State::new(image_with, vec![0; image_with.workspace_len()].leak()).unwrap();
+        // It begins after its start token, and 29 is unknown; c waits.
+        [3, 4, 29].into_iter().for_each(|token| state.step(token));
+        assert_eq!(with.state.hidden(0), state.hidden(0));
+        let mut without = generator(image_without, Settings::default());
+        let error = UnknownCharacter {
+            character: 'z',
+            position: 3,
+        };
+        assert_eq!(without.prompt("e  zebra c"), Err(error));
+        assert_eq!(without.score("e  zebra c").unwrap_err(), error);
+        assert!(
+            without.state.hidden(0).iter().all(|&h| h == 0),
+            "nothing was read"
+        );
+        assert_eq!(
+            error.to_string(),
+            "the model does not know 'z' (U+007A) at byte 3 of the prompt"
+        );
+    }
+
+    #[test]
+    fn a_source_is_read_with_its_end_and_handed_over() {
+        let parts = named("translator");
+        let image = image(&parts);
+        let mut found = generator(image, Settings::default());
+        // Something before, which must not count.
+        found.source("zz").unwrap();
+        text(&mut found, 3);
+        found.source("ca b").unwrap();
+        let mut state = State::new(image, vec![0; image.workspace_len()].leak()).unwrap();
+        // The space is unknown, and 26 the end.
+        for token in [2, 0, 28, 1, 26] {
+            state.feed(0, Feed::Token(token));
+        }
+        state.hand_over();
+        for index in 0..2 {
+            assert_eq!(found.state.hidden_of(index, 0), state.hidden_of(index, 0));
+            assert_eq!(found.state.cell_of(index, 0), state.cell_of(index, 0));
+        }
+        assert!(state.cell_of(1, 0).iter().any(|&c| c != 0));
+    }
+
+    #[test]
+    fn a_text_begins_at_what_features_make() {
+        let mut parts = named("features");
+        let network = &mut parts.networks[0];
+        // The same starts under a token table: a name of so many letters.
+        let model = Parts::random(3, 6, 0, &[network.layers[0].layer])
+            .networks
+            .remove(0);
+        let starts = core::mem::take(&mut network.layers[0].starts);
+        let features = network.features.clone();
+        *network = model;
+        network.layers[0].starts = starts;
+        network.features = features;
+        let image = image(&parts);
+        assert!(image.generates());
+        let vector = [9000, -20_000, 30_000, 1, -4];
+        let mut state = State::new(image, vec![0; image.workspace_len()].leak()).unwrap();
+        state.features(&vector);
+        state.step(image.start());
+        let logits = state.logits();
+        let most = logits.iter().max();
+        let expected = logits.iter().position(|logit| Some(logit) == most);
+        let greedy = Settings {
+            temperature: Temperature::GREEDY,
+            ..Settings::default()
+        };
+        let mut generator = generator(image, greedy);
+        generator.features(&[i16::MAX; 5]);
+        generator.next_token();
+        generator.features(&vector);
+        assert_eq!(Some(usize::from(generator.next_token())), expected);
+        assert_eq!(generator.state.cell_of(0, 0), state.cell_of(0, 0));
+        assert!(state.cell_of(0, 0).iter().any(|&c| c != 0));
+    }
+
+    #[test]
+    fn a_score_is_the_surprise_of_each_token() {
+        let image = image(&Parts::random(
+            1,
+            20,
+            0,
+            &[Layer {
+                cell: Cell::Rnn,
+                hidden: 9,
+            }],
+        ));
+        let mut state = State::new(image, vec![0; image.workspace_len()].leak()).unwrap();
+        let mut bits = 0.0;
+        for [before, token] in [[0, 1], [1, 0], [0, 2]] {
+            state.step(before);
+            let nats = |token: u16, logits: &[i16]| f64::from(logits[usize::from(token)]) / 512.0;
+            let logits = state.logits().to_vec();
+            let sum: f64 = (0..20).map(|token| nats(token, &logits).exp()).sum();
+            bits += (sum.ln() - nats(token, &logits)) / core::f64::consts::LN_2;
+        }
+        let mut generator = generator(image, Settings::default());
+        let score = f64::from(generator.score("bac").unwrap());
+        assert!((score - bits / 3.0).abs() < 0.03, "{score}, {bits}");
+    }
+
+    #[test]
+    fn a_classifier_reads_all_of_a_text() {
+        let layers = [Layer {
+            cell: Cell::Lstm,
+            hidden: 9,
+        }];
+        let mut parts = Parts::random(1, 20, 4, &layers);
+        parts.vocabularies.swap(0, 1);
+        parts.networks[0].reads = crate::image::Reads::LastStep;
+        let image = image(&parts);
+        let mut state = State::new(image, vec![0; image.workspace_len()].leak()).unwrap();
+        [2, 0, 1].into_iter().for_each(|token| state.step(token));
+        let mut generator = generator(image, Settings::default());
+        generator.classify("zzz").unwrap_err();
+        generator.classify("tt").unwrap();
+        assert_eq!(generator.classify("cab").unwrap(), state.logits());
     }
 }

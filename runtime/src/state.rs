@@ -141,7 +141,7 @@ pub struct State<'i, 'w> {
     memory: &'w mut [i16],
     plan: Plan,
     /// Steps of the network whose head reads their mean.
-    steps: u32,
+    steps: i32,
 }
 
 impl<'i, 'w> State<'i, 'w> {
@@ -401,7 +401,7 @@ impl<'i, 'w> State<'i, 'w> {
                 .unwrap_or_default();
             for (mean, &sum) in mean.iter_mut().zip(sums) {
                 // Rounded to nearest, as far as an i32 goes.
-                let steps = steps.max(1) as i32;
+                let steps = steps.max(1);
                 let half = if sum < 0 { -(steps / 2) } else { steps / 2 };
                 *mean = saturate(sum.saturating_add(half) / steps);
             }

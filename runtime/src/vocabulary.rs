@@ -283,7 +283,7 @@ mod tests {
         let (mut rest, mut pieces) = (text, Vec::new());
         while !rest.is_empty() {
             let (id, length) = vocabulary.longest_match(rest)?;
-            assert_eq!(vocabulary.text(id), rest[..length].as_bytes());
+            assert_eq!(vocabulary.text(id), &rest.as_bytes()[..length]);
             pieces.push(rest[..length].to_string());
             rest = &rest[length..];
         }

@@ -121,11 +121,8 @@ fn survives(image: &[u8]) -> Result<(), ImageError> {
     image.provenance();
     image.interface();
     for index in 0..3 {
-        (
-            image.channels(index),
-            image.feature_channels(index),
-            image.output_bits(index),
-        );
+        let elements = image.channels(index).len() + image.feature_channels(index).len();
+        assert!(elements < 1 << 16 && image.output_bits(index) <= 15);
     }
     Ok(())
 }
@@ -558,4 +555,26 @@ fn random_metadata_is_refused_or_runs() {
         }
     }
     assert!(accepted > 200, "{accepted}");
+}
+
+/// An encoder alone, a tagger: other tokens go in than come out, so no text is made, but they run.
+#[test]
+fn what_reads_tokens_and_makes_others_generates_nothing() {
+    for (name, head) in [("lstm", 1), ("lstm-rnn", 0)] {
+        let shapes = shapes().into_iter().find(|(other, _)| *other == name);
+        let (_, mut shapes) = shapes.unwrap();
+        let generates = |shapes: &Metadata| {
+            let words = encode(&Parts::random_of(1, shapes)).unwrap();
+            assert_eq!(survives(bytes(&words)), Ok(()));
+            Image::parse(bytes(&words)).unwrap().generates()
+        };
+        assert!(generates(&shapes), "{name}");
+        shapes.vocabularies = Default::default();
+        shapes.networks[0].head = head;
+        match head {
+            0 => shapes.dense.clear(),
+            _ => shapes.dense[0].outputs = 5,
+        }
+        assert!(!generates(&shapes), "{name}");
+    }
 }

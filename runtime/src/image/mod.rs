@@ -283,7 +283,7 @@ impl<'a> Image<'a> {
 
     /// That vocabularies are of what they are used for.
     fn check_vocabularies(&self) -> Result<(), ImageError> {
-        let (Some(first), Some(main)) = (self.networks.first(), self.networks.last()) else {
+        let Some(first) = self.networks.first() else {
             return Ok(());
         };
         let [source, target] = &self.vocabularies;
@@ -296,10 +296,6 @@ impl<'a> Image<'a> {
         }
         if !target.is_empty() && target.len() != self.outputs() {
             return misfit("a vocabulary of another size than the outputs");
-        }
-        // A text goes on with what came out.
-        if self.generates() && usize::from(main.network.count) != self.outputs() {
-            return misfit("other tokens in than out");
         }
         Ok(())
     }
@@ -325,7 +321,8 @@ impl<'a> Image<'a> {
             return false;
         };
         let same = self.networks.len() > 1 || main.features > 0 || self.source().is_empty();
-        same && main.reads_tokens() && main.reads == Reads::EveryStep
+        let back = main.reads_tokens() && usize::from(main.count) == self.outputs();
+        same && back && main.reads == Reads::EveryStep
     }
 
     /// Visits the parts of network `index` in the order of the image, until `visit` fails.

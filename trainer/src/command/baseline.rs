@@ -5,6 +5,7 @@ use crate::corpus::Corpus;
 use crate::evaluate;
 use crate::markov::{Ids, Level, Markov};
 use crate::model::Model;
+use crate::vocab::{Measure, Vocabulary, VocabularyError};
 use anyhow::bail;
 use clap::Args;
 use std::fmt::{self, Display};
@@ -28,6 +29,12 @@ pub struct BaselineArgs {
     /// The highest order
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=16))]
     pub order: u8,
+    /// Count the tokens of --model instead, the same as it sees: what is unknown to it is unknown to the chains, and spelled out at the same cost
+    #[arg(long, requires = "model", conflicts_with = "level")]
+    pub model_tokens: bool,
+    /// Name the best chain of at most so many bytes [default: those of --model]
+    #[arg(long, value_name = "BYTES")]
+    pub bytes: Option<usize>,
     /// Show this model beside them: a .pip by its bytes, an .onnx by 4 bytes a weight
     #[arg(long, value_name = "FILE")]
     pub model: Option<PathBuf>,
@@ -40,14 +47,19 @@ pub struct BaselineArgs {
 #[derive(Debug, serde::Serialize)]
 struct Baseline {
     text: String,
-    level: Level,
-    /// Different tokens of the whole text.
+    /// None: the tokens of the model.
+    level: Option<Level>,
+    /// Different tokens of the whole text, or of the model.
     tokens: usize,
     counted_characters: usize,
     /// Those of the last part, without its first token.
     predicted_characters: usize,
     chains: Vec<Chain>,
     model: Option<Line>,
+    /// The most bytes of the best chain.
+    most_bytes: Option<usize>,
+    /// The chain of the fewest bits that has no more bytes.
+    best: Option<Line>,
 }
 
 #[derive(Debug, serde::Serialize)]
@@ -58,7 +70,7 @@ struct Chain {
     line: Line,
 }
 
-#[derive(Debug, serde::Serialize)]
+#[derive(Clone, Debug, serde::Serialize)]
 struct Line {
     name: String,
     bytes: usize,
@@ -84,48 +96,59 @@ impl Line {
 /// If the text or the model cannot be read, a part of the text is too short, or the model does not know all of its characters.
 pub fn run(args: BaselineArgs) -> anyhow::Result<()> {
     let corpus = Corpus::read(&args.text)?;
-    let (first, last) = corpus.split(args.last);
-    let mut ids = Ids::default();
-    let (counted, predicted) = (args.level.tokens(first), args.level.tokens(last));
-    if counted.is_empty() || predicted.len() < 2 {
+    let model = args.model.as_deref().map(Model::open).transpose()?;
+    let vocabulary = model.as_ref().map(Model::vocabulary).transpose()?;
+    let by_line = vocabulary.as_ref().is_some_and(Vocabulary::is_by_line);
+    let (first, last) = corpus.parts(args.last, by_line);
+    let counts = match vocabulary.as_ref().filter(|_| args.model_tokens) {
+        Some(vocabulary) => Counts::of_vocabulary(vocabulary, first, last)?,
+        None => Counts::of_level(args.level, first, last),
+    };
+    if counts.counted.is_empty() || counts.predicted.len() < 2 {
         bail!(
             "{}: expected at least 1 token to count and 2 to predict, found {} and {}; give a longer text or another --last",
             args.text.display(),
-            counted.len(),
-            predicted.len()
+            counts.counted.len(),
+            counts.predicted.len()
         );
     }
-    let predicted_characters = predicted[1..]
-        .iter()
-        .map(|token| token.chars().count())
-        .sum();
-    let (counted, predicted) = (ids.of(&counted), ids.of(&predicted));
-    let markov = Markov::new(&counted, ids.count(), args.order.into());
+    let markov = Markov::new(&counts.counted, counts.tokens, args.order.into());
+    let spelling = counts.measure.spelling / std::f64::consts::LN_2;
+    let predicted_characters = counts.measure.characters;
     let chain = |(order, bits): (usize, f64)| Chain {
         order,
         grams: markov.grams(order),
         line: Line::new(
             format!("order {order}"),
-            markov.bytes(order) + ids.bytes(),
-            bits / predicted_characters as f64,
+            markov.bytes(order) + counts.text_bytes,
+            (bits + spelling) / predicted_characters as f64,
         ),
     };
-    let chains = markov
-        .bits(&predicted)
+    let chains: Vec<Chain> = markov
+        .bits(&counts.predicted)
         .into_iter()
         .enumerate()
         .skip(1)
         .map(chain)
         .collect();
-    let model = args.model.map(|path| model_line(&path, last)).transpose()?;
+    let model = match (&args.model, &model) {
+        (Some(path), Some(model)) => Some(model_line(path, model, last)?),
+        _ => None,
+    };
+    let most_bytes = args.bytes.or(model.as_ref().map(|line| line.bytes));
+    let fit = chains.iter().map(|chain| &chain.line);
+    let fit = fit.filter(|line| most_bytes.is_some_and(|most| line.bytes <= most));
+    let best = fit.min_by(|a, b| a.bits_per_char.total_cmp(&b.bits_per_char));
     let baseline = Baseline {
         text: corpus.name.clone(),
-        level: args.level,
-        tokens: ids.count(),
+        level: (!args.model_tokens).then_some(args.level),
+        tokens: counts.tokens,
         counted_characters: first.chars().count(),
         predicted_characters,
+        best: best.cloned(),
         chains,
         model,
+        most_bytes,
     };
     if args.json {
         print_json(&baseline)
@@ -134,14 +157,63 @@ pub fn run(args: BaselineArgs) -> anyhow::Result<()> {
     }
 }
 
+/// What the chains count and predict.
+struct Counts {
+    counted: Vec<u32>,
+    predicted: Vec<u32>,
+    /// Different tokens.
+    tokens: usize,
+    /// Bytes of their texts, each with a byte for its length.
+    text_bytes: usize,
+    /// What is predicted, without its first token.
+    measure: Measure,
+}
+
+impl Counts {
+    /// The tokens of both parts are known.
+    fn of_level(level: Level, first: &str, last: &str) -> Self {
+        let mut ids = Ids::default();
+        let (counted, predicted) = (level.tokens(first), level.tokens(last));
+        let characters = predicted.iter().skip(1).map(|text| text.chars().count());
+        let measure = Measure {
+            characters: characters.sum(),
+            ..Measure::default()
+        };
+        Self {
+            counted: ids.of(&counted),
+            predicted: ids.of(&predicted),
+            tokens: ids.count(),
+            text_bytes: ids.bytes(),
+            measure,
+        }
+    }
+
+    fn of_vocabulary(
+        vocabulary: &Vocabulary,
+        first: &str,
+        last: &str,
+    ) -> Result<Self, VocabularyError> {
+        let [first, last] = [first, last].map(|text| vocabulary.encode_stream(text, false));
+        let (first, last) = (first?, last?);
+        let ids = |tokens: &[u16]| tokens.iter().copied().map(u32::from).collect();
+        let texts = vocabulary.texts().iter();
+        Ok(Self {
+            counted: ids(&first.tokens),
+            predicted: ids(&last.tokens),
+            tokens: vocabulary.len(),
+            text_bytes: texts.map(|text| text.len() + 1).sum(),
+            measure: vocabulary.measure(&last, 1..last.tokens.len().max(1)),
+        })
+    }
+}
+
 /// The model's loss on the same characters.
-fn model_line(path: &Path, text: &str) -> anyhow::Result<Line> {
-    let model = Model::open(path)?;
+fn model_line(path: &Path, model: &Model, text: &str) -> anyhow::Result<Line> {
     let vocabulary = model.vocabulary()?;
     let encoded = vocabulary.encode_stream(text, false)?;
-    let measure = vocabulary.measure(&encoded, 1..encoded.tokens.len());
-    let evaluation = evaluate::model(&model, &encoded.tokens, || ())?.by_character(measure);
-    let bytes = match &model {
+    let measure = vocabulary.measure(&encoded, 1..encoded.tokens.len().max(1));
+    let evaluation = evaluate::model(model, &encoded.tokens, || ())?.by_character(measure);
+    let bytes = match model {
         Model::Float(network) => 4 * network.parameters(),
         Model::Integer(image) => image.bytes().len(),
     };
@@ -194,6 +266,16 @@ impl Display for Baseline {
                 "{:<9} {:>11} {bytes:>11} {bits_per_char:>10.4} {nats_per_char:>10.4}  {name}",
                 "model", ""
             )?;
+        }
+        if let Some(most) = self.most_bytes {
+            match &self.best {
+                Some(best) => writeln!(
+                    f,
+                    "the best chain of at most {most} bytes: {}, {:.4} bits/char",
+                    best.name, best.bits_per_char
+                )?,
+                None => writeln!(f, "no chain has at most {most} bytes")?,
+            }
         }
         Ok(())
     }

@@ -2,8 +2,8 @@
 
 use super::{Level, Specials, Vocabulary, VocabularyError};
 use std::collections::{BTreeSet, HashMap, HashSet};
+use tokenizers::Trainer as _;
 use tokenizers::models::bpe::{BPE, BpeTrainer};
-use tokenizers::{Model, Trainer};
 
 /// What a token of a vocabulary that is made of a text is.
 #[derive(

@@ -56,9 +56,7 @@ impl Specials {
             ("pad", self.pad),
             ("unk", self.unk),
         ];
-        named
-            .into_iter()
-            .filter_map(|(name, id)| Some((name, id?)))
+        named.into_iter().filter_map(|(name, id)| Some((name, id?)))
     }
 
     /// Whether `token` is one of them.
@@ -174,7 +172,9 @@ pub enum VocabularyError {
     #[error("token {0} of the vocabulary has no text")]
     EmptyToken(usize),
     /// A special token that is not there.
-    #[error("the special token {name} has the id {id}: expected one below {tokens}, the number of tokens")]
+    #[error(
+        "the special token {name} has the id {id}: expected one below {tokens}, the number of tokens"
+    )]
     Special {
         /// Which one.
         name: &'static str,
@@ -485,6 +485,14 @@ impl Vocabulary {
         out.extend_from_slice(printed);
     }
 
+    /// The texts of all tokens that are not special, by id.
+    fn plain(&self) -> impl Iterator<Item = &str> {
+        let texts = self.tokens.iter().enumerate();
+        texts
+            .filter(|(id, _)| !self.specials.has(*id as u16))
+            .map(|(_, text)| &**text)
+    }
+
     /// What the tokens of `range` stand for.
     ///
     /// # Panics
@@ -509,7 +517,7 @@ impl Vocabulary {
             measure.characters += text.chars().count() + spaced;
             measure.unknown += 1;
             measure.spelling += spelling
-                .get_or_insert_with(|| spelling::Spelling::new(self.ids.keys()))
+                .get_or_insert_with(|| spelling::Spelling::new(self.plain()))
                 .nats(text);
         }
         measure

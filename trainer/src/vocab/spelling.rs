@@ -1,35 +1,42 @@
 //! What it takes to spell a text that a vocabulary lacks, so that a model of words can be compared by the character.
 //!
-//! An unknown-token says only that something else stands there. To make the text of it, its bytes must be told too: here by
-//! how often each byte is in the vocabulary's own texts, every one counted once, with an end after each; one more of
-//! everything is counted, so that any text can be spelled. All of that is in the vocabulary, so any reader of the model
-//! could decode such a text, and the model's file and its image measure the same.
+//! An unknown-token says only that something else stands there. To make the text of it, its bytes must be told too: here by a
+//! [Markov chain](crate::markov) of order 2 over the vocabulary's own texts, every one counted once, with an end after each.
+//! All of that is in the vocabulary, so whoever has the model could decode such a text by it, and the model's file and its
+//! image measure the same. Nothing is known of the words that the vocabulary lacks.
+
+use crate::markov::Markov;
 
 /// Symbols: bytes, and the end of a text.
 const SYMBOLS: usize = 257;
+const END: u32 = 256;
 
-/// Nats of each symbol.
+/// Bytes that each one is foreseen by. More do not pay for some thousand texts.
+const ORDER: usize = 2;
+
+/// How likely each text is.
 #[derive(Clone, Debug)]
-pub(super) struct Spelling([f64; SYMBOLS]);
+pub(super) struct Spelling(Markov);
+
+fn symbols(text: &str) -> impl Iterator<Item = u32> {
+    text.bytes().map(u32::from).chain([END])
+}
 
 impl Spelling {
-    /// By the frequencies in `texts`.
-    pub fn new(texts: impl Iterator<Item = impl AsRef<[u8]>>) -> Self {
-        let mut counts = [1u64; SYMBOLS];
-        for text in texts {
-            for byte in text.as_ref() {
-                counts[usize::from(*byte)] += 1;
-            }
-            counts[SYMBOLS - 1] += 1;
-        }
-        let total = counts.iter().sum::<u64>() as f64;
-        Self(counts.map(|count| (total / count as f64).ln()))
+    /// By `texts`, at least one.
+    pub fn new<'t>(texts: impl Iterator<Item = &'t str>) -> Self {
+        // As many ends before a text as the chain sees, so that it knows how texts begin.
+        let all = texts.flat_map(|text| symbols(text).chain([END; ORDER - 1]));
+        let all: Vec<u32> = all.collect();
+        Self(Markov::new(&all, SYMBOLS, ORDER))
     }
 
-    /// What `text` and its end take.
+    /// Nats that `text` and its end take.
     pub fn nats(&self, text: &str) -> f64 {
-        let bytes = text.bytes().map(|byte| self.0[usize::from(byte)]);
-        bytes.sum::<f64>() + self.0[SYMBOLS - 1]
+        let all: Vec<u32> = [END; ORDER].into_iter().chain(symbols(text)).collect();
+        let symbol =
+            |window: &[u32]| -self.0.probabilities(&window[..ORDER], window[ORDER])[ORDER].ln();
+        all.windows(ORDER + 1).map(symbol).sum()
     }
 }
 
@@ -38,15 +45,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spelling_takes_what_the_counts_say() {
-        // a: 2 + 1, b: 1 + 1, end: 2 + 1; 257 + 5 in all.
-        let spelling = Spelling::new(["aa", "b"].iter());
-        let p = [3.0, 2.0, 1.0, 3.0].map(|count: f64| -(count / 262.0).ln());
-        let expected = p[0] + p[1] + p[3];
-        assert!((spelling.nats("ab") - expected).abs() < 1e-12);
-        assert!((spelling.nats("é") - (2.0 * p[2] + p[3])).abs() < 1e-12);
-        // All symbols together are certain.
-        let sum: f64 = spelling.0.iter().map(|nats| (-nats).exp()).sum();
-        assert!((sum - 1.0).abs() < 1e-12);
+    fn all_spellings_together_are_certain() {
+        let spelling = Spelling::new(["cat", "cab", "a"].into_iter());
+        let p = |text: &str| (-spelling.nats(text)).exp();
+        assert!(
+            p("cat") > 0.01 && p("cat") > 100.0 * p("tac"),
+            "{} {}",
+            p("cat"),
+            p("tac")
+        );
+        // Texts that begin with a byte are together as likely as the byte.
+        let first = |byte: u32| spelling.0.probabilities(&[END, END], byte)[ORDER];
+        let sum: f64 = (0..=END).map(first).sum();
+        assert!((sum - 1.0).abs() < 1e-9, "{sum}");
+        let after = |byte: u32| spelling.0.probabilities(&[END, u32::from(b'c')], byte)[ORDER];
+        let expected = first(b'c'.into()) * after(END);
+        assert!((p("c") - expected).abs() < 1e-12);
+        // Two of three texts begin with c, one with a, none with z.
+        assert!(first(b'c'.into()) > first(b'a'.into()) && first(b'z'.into()) < 0.01);
+        assert!(spelling.nats("é🦀").is_finite());
     }
 }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use clap::Parser;
+use pipsqueak::{Image, Task, encode};
 use pipsqueak_boards::{Board, Machine, Session};
 
 /// Run a board's firmware in an emulator.
@@ -29,15 +30,15 @@ struct Arguments {
     /// The image for the board's model slot; the slot stays empty if left out.
     #[arg(long, value_name = "PIP")]
     model: Option<PathBuf>,
-    /// The text to continue.
+    /// The text to continue, translate or classify, or the features to describe, as the model does.
     #[arg(long, requires = "model")]
     prompt: Option<String>,
     /// The seed of the random numbers.
     #[arg(long, default_value_t = 42, requires = "prompt")]
     seed: u64,
-    /// How freely to draw: 0 is greedy.
-    #[arg(long, default_value = "0.8", requires = "prompt")]
-    temperature: String,
+    /// How freely to draw: 0 is greedy. If left out, 0.8, or 0 where the model translates.
+    #[arg(long, requires = "prompt")]
+    temperature: Option<String>,
     /// Characters to generate.
     #[arg(long, default_value_t = 400, requires = "prompt")]
     length: u32,
@@ -77,13 +78,19 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         "{}",
         banner.trim_matches(['\0', '\r', '\n']).replace('\r', "")
     );
+    if let Some(temperature) = &arguments.temperature {
+        session.command(&format!("temperature {temperature}"))?;
+    }
     for setting in [
-        format!("temperature {}", arguments.temperature),
         format!("seed {}", arguments.seed),
         format!("length {}", arguments.length),
         format!("top-k {}", arguments.top_k),
     ] {
         session.command(&setting)?;
+    }
+    if !goes_on(model)? {
+        println!("{}", session.command(&format!("prompt {prompt}"))?);
+        return Ok(());
     }
     let mut failure = Ok(());
     session.generate(&prompt, arguments.length as usize, |character| {
@@ -93,4 +100,18 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     })?;
     println!();
     Ok(failure?)
+}
+
+/// Whether the model goes on with a text for as long as it is asked to, so that its length alone says where it ends.
+fn goes_on(model: Option<&Path>) -> Result<bool, Box<dyn Error>> {
+    let Some(path) = model else {
+        return Ok(true);
+    };
+    let words = encode::aligned(&std::fs::read(path)?);
+    // The board says what is wrong with what is no image.
+    let goes_on = Image::parse(encode::bytes(&words)).map_or(true, |image| {
+        let ends = image.vocabulary().specials().eos.is_some() || image.limit() > 0;
+        image.task() == Task::Continue && !ends
+    });
+    Ok(goes_on)
 }

@@ -1,0 +1,185 @@
+//! Networks of every cell and shape on every board in its emulator: the host's bytes, from what is typed at the console.
+//!
+//! The images are those of `tests/golden`, which another implementation has computed too, and the shipped ones.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+
+use common::root;
+use pipsqueak::{Generator, Image, Settings, Task, Temperature, encode};
+use pipsqueak_boards::{Board, Session, SessionError};
+
+/// The console's settings when it begins.
+const LENGTH: usize = 400;
+
+/// An image of a file.
+struct Model {
+    path: PathBuf,
+    words: Vec<u32>,
+}
+
+impl Model {
+    fn read(path: &Path) -> Self {
+        let bytes = std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let words = encode::aligned(&bytes);
+        let path = path.to_owned();
+        Self { path, words }
+    }
+
+    fn image(&self) -> Image<'_> {
+        Image::parse(encode::bytes(&self.words)).expect("an image")
+    }
+
+    /// What the console answers to `line`, by the runtime on this machine.
+    fn answer(&self, line: &str) -> String {
+        let image = self.image();
+        let mut workspace = vec![0; image.workspace_len()];
+        let mut settings = Settings::default();
+        if image.task() == Task::Translate {
+            settings.temperature = Temperature::GREEDY;
+        }
+        let mut generator = Generator::new(&image, &mut workspace, settings).unwrap();
+        let mut text = match image.task() {
+            Task::Continue => {
+                generator.prompt(line).unwrap();
+                line.as_bytes().to_vec()
+            }
+            Task::Translate => {
+                generator.source(line).unwrap();
+                Vec::new()
+            }
+            Task::Describe => {
+                generator.describe(line).unwrap();
+                Vec::new()
+            }
+            Task::Classify => {
+                let scores = generator.classify(line).unwrap();
+                let best = (0..scores.len()).rev().max_by_key(|&class| scores[class]);
+                let class = best.unwrap() as u16;
+                return String::from_utf8(image.vocabulary().text(class).to_vec()).unwrap();
+            }
+            Task::Numbers => panic!("{} has no texts", self.path.display()),
+        };
+        let read = String::from_utf8_lossy(&text).chars().count();
+        for piece in generator {
+            text.extend_from_slice(piece);
+            if String::from_utf8_lossy(&text).chars().count() >= read + LENGTH {
+                break;
+            }
+        }
+        let text = String::from_utf8(text).unwrap();
+        text.chars().take(read + LENGTH).collect()
+    }
+}
+
+fn golden() -> Vec<Model> {
+    let files = std::fs::read_dir(root().join("tests/golden")).unwrap();
+    let images = files
+        .map(|file| file.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "pip"));
+    let mut images: Vec<PathBuf> = images.collect();
+    images.sort();
+    images.iter().map(|path| Model::read(path)).collect()
+}
+
+fn start(board: &str, model: &Model) -> Session {
+    let board = Board::find(board).unwrap();
+    match Session::start(board, &board.firmware(root()), Some(&model.path)) {
+        Ok((session, banner)) => {
+            assert!(
+                banner.contains(" units, ") || banner.contains("outputs"),
+                "{banner}"
+            );
+            session
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Every kernel on all weights, and all outputs over the digest's inputs: of an encoder and what it hands over, of vectors,
+/// features and means too.
+fn every_shape_computes_what_was_exported(board: &str) {
+    let models = golden();
+    assert!(models.len() >= 12, "{} images", models.len());
+    for model in models {
+        let mut session = start(board, &model);
+        let said = session.command("selftest").unwrap();
+        let digest = model.image().digest();
+        let expected = format!("\ndigest     {digest:08X} as exported");
+        assert!(
+            said.ends_with(&expected),
+            "{}: {said:?}",
+            model.path.display()
+        );
+    }
+}
+
+/// Lines that a model's vocabulary has, a command's word among them where it has its letters.
+fn lines_are_answered_as_on_the_host(board: &str) {
+    let mut tasks = Vec::new();
+    for model in golden() {
+        let image = model.image();
+        if image.task() == Task::Numbers {
+            continue;
+        }
+        tasks.push(image.task());
+        let source = match image.source() {
+            source if source.is_empty() => image.vocabulary(),
+            source => source,
+        };
+        let texts: Vec<String> = (0..source.len() as u16)
+            .filter(|&id| !source.specials().is(id))
+            .map(|id| String::from_utf8_lossy(source.text(id)).into_owned())
+            .filter(|text| text.chars().all(|c| !c.is_control()))
+            .take(4)
+            .collect();
+        let between = if image.task() == Task::Describe {
+            ","
+        } else {
+            ""
+        };
+        let line = texts.join(between);
+        let mut session = start(board, &model);
+        let found = match image.task() {
+            Task::Continue => session.generate(&line, LENGTH, |_| ()),
+            _ => session.command(&format!("prompt {line}")),
+        };
+        let name = model.path.display();
+        assert_eq!(found.unwrap(), model.answer(&line), "{name}: {line:?}");
+    }
+    for task in [Task::Continue, Task::Translate, Task::Describe] {
+        assert!(tasks.contains(&task), "{task:?}");
+    }
+}
+
+macro_rules! boards {
+    ($($board:ident)*) => {
+        $(mod $board {
+            #[test]
+            fn every_shape_computes_what_was_exported() {
+                super::every_shape_computes_what_was_exported(stringify!($board));
+            }
+
+            #[test]
+            fn lines_are_answered_as_on_the_host() {
+                super::lines_are_answered_as_on_the_host(stringify!($board));
+            }
+        })*
+    };
+}
+
+boards! { microbit stm32f405 pico }
+
+#[test]
+fn features_that_are_not_there_are_refused() {
+    let path = root().join("tests/golden/features.pip");
+    let mut session = start("microbit", &Model::read(&path));
+    for (line, position) in [("nonesuch", 0), ("nonesuch=1", 0)] {
+        let Err(SessionError::Refused(refusal)) = session.command(line) else {
+            panic!("{line} is no feature");
+        };
+        let expected = format!("features, byte {position}: expected the name of a channel");
+        assert_eq!(refusal, expected);
+    }
+}

@@ -1,6 +1,8 @@
 //! The command line: arguments only.
 
-use crate::command::{baseline, eval, export, flash, generate, inspect, run, train};
+use crate::command::{
+    baseline, classify, eval, export, flash, generate, inspect, run, train, translate,
+};
 use clap::{Parser, Subcommand};
 
 /// Trains a small recurrent network on a text and makes a microcontroller speak it.
@@ -20,6 +22,8 @@ enum Command {
     Export(export::ExportArgs),
     Flash(flash::FlashArgs),
     Generate(generate::GenerateArgs),
+    Translate(translate::TranslateArgs),
+    Classify(classify::ClassifyArgs),
     Eval(eval::EvalArgs),
     Run(run::RunArgs),
     Baseline(baseline::BaselineArgs),
@@ -37,6 +41,8 @@ impl Cli {
             Command::Export(args) => export::run(args),
             Command::Flash(args) => flash::run(args),
             Command::Generate(args) => generate::run(args),
+            Command::Translate(args) => translate::run(args),
+            Command::Classify(args) => classify::run(args),
             Command::Eval(args) => eval::run(args),
             Command::Run(args) => run::run(args),
             Command::Baseline(args) => baseline::run(args),

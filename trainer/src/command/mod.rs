@@ -7,13 +7,16 @@ use clap::Args;
 use std::path::PathBuf;
 
 pub mod baseline;
+pub mod classify;
 pub mod eval;
 pub mod export;
 pub mod flash;
 pub mod generate;
 pub mod inspect;
+pub mod lines;
 pub mod run;
 pub mod train;
+pub mod translate;
 pub mod vocab;
 
 /// A text file, and what to do with characters that a model does not know.

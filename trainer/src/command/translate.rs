@@ -1,0 +1,166 @@
+//! `trainer translate`
+
+use super::lines::each_line;
+use super::print_out;
+use super::vocab::VocabArgs;
+use crate::model::Model;
+use crate::network::{Feeds, Network};
+use crate::quantize::vocabulary_of;
+use crate::vocab::Vocabulary;
+use anyhow::{Context, bail};
+use clap::Args;
+use pipsqueak::{Generator, Image, Settings, Temperature};
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// The most tokens of an output, where the model says none.
+const LIMIT: usize = 256;
+
+/// Turns texts into other ones by an encoder and its decoder, always taking the likeliest token: words into phonemes, sentences
+/// into sentences.
+///
+/// Each text gives one line: `trainer translate g2p.pip mouse trap`, or `trainer translate g2p.pip < words.txt`.
+#[derive(Debug, Args)]
+pub struct TranslateArgs {
+    /// The model: .pip runs in integers as on a board, .onnx in float
+    pub model: PathBuf,
+    /// The texts [default: the lines of standard input]
+    #[arg(value_name = "TEXT")]
+    pub texts: Vec<String>,
+    /// The tokens' texts.
+    #[command(flatten)]
+    pub vocab: VocabArgs,
+    /// Print a JSON object a line, with the tokens
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A text and what became of it.
+#[derive(Serialize)]
+struct Translation<'a> {
+    source: &'a str,
+    target: String,
+    tokens: Vec<&'a str>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// If the model is no encoder and decoder of texts, or a text has characters that it does not know.
+pub fn run(args: TranslateArgs) -> anyhow::Result<()> {
+    let place = || args.model.display().to_string();
+    let limit = args.vocab.read()?.and_then(|file| file.limit);
+    match args.vocab.open(&args.model)? {
+        Model::Integer(bytes) => {
+            let image = bytes.image();
+            let target = integer_target(&image).with_context(place)?;
+            let mut workspace = vec![0; image.workspace_len()];
+            let settings = Settings {
+                temperature: Temperature::GREEDY,
+                ..Settings::default()
+            };
+            let mut generator = Generator::new(&image, &mut workspace, settings)?;
+            let limit = match image.limit() {
+                0 => LIMIT,
+                limit => limit.into(),
+            };
+            each_line(&args.texts, |source| {
+                generator.restart(settings);
+                generator.source(source)?;
+                let tokens = std::iter::repeat_with(|| generator.next_token());
+                print(&target, source, tokens.take(limit), args.json)
+            })
+        }
+        Model::Float(network) => {
+            let (source_vocabulary, target) = float_vocabularies(&network).with_context(place)?;
+            each_line(&args.texts, |source| {
+                let mut tokens = source_vocabulary.encode(source, false)?.tokens;
+                tokens.extend(source_vocabulary.specials().eos);
+                if tokens.is_empty() {
+                    bail!("the text has no tokens");
+                }
+                let made = translate(&network, target, &tokens, limit.unwrap_or(LIMIT));
+                print(target, source, made.into_iter(), args.json)
+            })
+        }
+    }
+}
+
+fn integer_target(image: &Image) -> anyhow::Result<Vocabulary> {
+    if image.networks() < 2 {
+        bail!("the model is one network: expected an encoder and a decoder");
+    }
+    if image.source().is_empty() || image.vocabulary().is_empty() {
+        bail!("the image has no texts of its tokens: export it with --vocab");
+    }
+    Ok(vocabulary_of(image.vocabulary())?)
+}
+
+fn float_vocabularies(network: &Network) -> anyhow::Result<(&Vocabulary, &Vocabulary)> {
+    let Some(encoder) = &network.encoder else {
+        bail!("the model is one network: expected an encoder and a decoder");
+    };
+    match (&encoder.vocabulary, &network.vocabulary) {
+        (Some(source), Some(target)) => Ok((source, target)),
+        _ => bail!("the model has no texts of its tokens: give them with --vocab"),
+    }
+}
+
+/// What the float decoder says to `source`, always the likeliest token, the end included.
+fn translate(network: &Network, target: &Vocabulary, source: &[u16], limit: usize) -> Vec<u16> {
+    let wide = |tokens: &[u16]| tokens.iter().map(|&token| token.into()).collect();
+    let mut feeds = Feeds {
+        tokens: vec![target.start().into()],
+        encoder: Some(Box::new(Feeds {
+            tokens: wide(source),
+            ..Feeds::default()
+        })),
+        ..Feeds::default()
+    };
+    let banned = target.specials().never_drawn();
+    let mut made = Vec::new();
+    while made.len() < limit {
+        // Outputs are short: running anew what came before costs little.
+        let head = network.run(&feeds).head;
+        let last = &head[head.len() - target.len()..];
+        let allowed = (0..target.len() as u16).filter(|token| !banned.contains(token));
+        let value = |token: u16| last[usize::from(token)];
+        // The first of equal ones, as the sampler takes it.
+        let best = allowed.reduce(|best, token| {
+            if value(token) > value(best) {
+                token
+            } else {
+                best
+            }
+        });
+        let token = best.expect("a vocabulary has text");
+        made.push(token);
+        if Some(token) == target.specials().eos {
+            break;
+        }
+        feeds.tokens.push(token.into());
+    }
+    made
+}
+
+/// Prints what `tokens` say up to their end.
+fn print(
+    vocabulary: &Vocabulary,
+    source: &str,
+    tokens: impl Iterator<Item = u16>,
+    json: bool,
+) -> anyhow::Result<()> {
+    let eos = vocabulary.specials().eos;
+    let tokens: Vec<u16> = tokens.take_while(|token| Some(*token) != eos).collect();
+    let target = vocabulary.decode(&tokens);
+    if !json {
+        return print_out(&format!("{target}\n"));
+    }
+    let tokens = tokens.iter().map(|&token| vocabulary.text(token)).collect();
+    let made = Translation {
+        source,
+        target,
+        tokens,
+    };
+    print_out(&format!("{}\n", serde_json::to_string(&made)?))
+}

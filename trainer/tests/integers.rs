@@ -1,0 +1,412 @@
+//! Networks of every shape in integers, run by the boards' own code, against the float networks that they came from.
+
+use pipsqueak::{Image, Pcg32, encode};
+use rand_core::Rng;
+use std::path::PathBuf;
+use trainer::integer::IntegerNetwork;
+use trainer::network::{
+    Activation, Activations, Dense, ElementType, Feeds, Gru, Head, Input, Interface, Layer, Lstm,
+    Matrix, Network, Normalization, Port, Provenance, Reads, Results, Rnn, Role, Sequences, Start,
+    Starts, StateId,
+};
+use trainer::quantize::{QuantizeError, quantize};
+
+/// Random parts of networks.
+struct Random(Pcg32);
+
+impl Random {
+    fn below(&mut self, end: usize) -> usize {
+        self.0.next_u32() as usize % end
+    }
+
+    /// Uniform numbers in -largest to largest.
+    fn values(&mut self, count: usize, largest: f32) -> Vec<f32> {
+        let unit = |x: u32| x as f32 / u32::MAX as f32 * 2.0 - 1.0;
+        (0..count)
+            .map(|_| unit(self.0.next_u32()) * largest)
+            .collect()
+    }
+
+    fn matrix(&mut self, rows: usize, columns: usize) -> Matrix {
+        let largest = 1.5 / (columns as f32).sqrt();
+        let data = self.values(rows * columns, largest);
+        Matrix::new(rows, columns, data)
+    }
+
+    fn layer(&mut self, inputs: usize) -> Layer {
+        let units = 1 + self.below(9);
+        let kind = self.below(4);
+        let gates = [3, 3, 4, 1][kind];
+        let (w, r) = (
+            self.matrix(gates * units, inputs),
+            self.matrix(gates * units, units),
+        );
+        let (wb, rb) = (
+            self.values(gates * units, 0.5),
+            self.values(gates * units, 0.5),
+        );
+        let activations = Activations::default();
+        match kind {
+            0 | 1 => Layer::Gru(Gru {
+                w,
+                r,
+                wb,
+                rb,
+                linear_before_reset: kind == 0,
+                activations,
+            }),
+            2 => Layer::Lstm(Lstm {
+                w,
+                r,
+                wb,
+                rb,
+                activations,
+            }),
+            _ => Layer::Rnn(Rnn {
+                w,
+                r,
+                wb,
+                rb,
+                activation: Activation::Tanh,
+            }),
+        }
+    }
+
+    /// Dense layers from `inputs` to `outputs`, or to anything.
+    fn dense(&mut self, count: usize, mut inputs: usize, outputs: Option<usize>) -> Vec<Dense> {
+        let mut list = Vec::new();
+        for index in 0..count {
+            let last = outputs.filter(|_| index + 1 == count);
+            let rows = last.unwrap_or(1 + self.below(9));
+            let activation = [
+                Activation::Linear,
+                Activation::Relu,
+                Activation::Tanh,
+                Activation::Sigmoid,
+            ][self.below(4)];
+            list.push(Dense {
+                w: self.matrix(rows, inputs),
+                b: self.values(rows, 0.5),
+                activation,
+            });
+            inputs = rows;
+        }
+        list
+    }
+
+    fn start(&mut self, units: usize, features: usize, encoder: Option<&Network>) -> Start {
+        match self.below(4) {
+            0 => Start::Zero,
+            1 => Start::Given,
+            2 => Start::Constant(self.values(units, 3.0)),
+            _ if features > 0 => {
+                let count = 1 + self.below(2);
+                Start::Features(self.dense(count, features, Some(units)))
+            }
+            _ => {
+                let Some(encoder) = encoder else {
+                    return Start::Given;
+                };
+                let layer = self.below(encoder.layers.len());
+                let from = &encoder.layers[layer];
+                let cell = from.has_cell() && self.below(2) == 0;
+                let count = usize::from(from.hidden() != units) + self.below(2);
+                let dense = self.dense(count, from.hidden(), Some(units));
+                Start::Encoder(StateId { layer, cell }, dense)
+            }
+        }
+    }
+
+    /// A network of any shape; `encoder` is what it may start from.
+    fn network(&mut self, encoder: Option<Network>) -> Network {
+        let features = [0, 1 + self.below(5)][self.below(2)] * usize::from(encoder.is_none());
+        let count = 2 + self.below(9);
+        let input = match self.below(5) {
+            0 => Input::Tokens {
+                count,
+                embedding: None,
+            },
+            1 | 2 => {
+                let columns = 1 + self.below(9);
+                Input::Tokens {
+                    count,
+                    embedding: Some(Matrix::new(
+                        count,
+                        columns,
+                        self.values(count * columns, 2.0),
+                    )),
+                }
+            }
+            3 if features > 0 => {
+                let dense = self.below(3);
+                Input::Features {
+                    width: features,
+                    dense: self.dense(dense, features, None),
+                    steps: 1 + self.below(5),
+                }
+            }
+            _ => {
+                let (width, dense) = (1 + self.below(6), self.below(3));
+                Input::Vectors {
+                    width,
+                    dense: self.dense(dense, width, None),
+                }
+            }
+        };
+        let onehot = matches!(
+            input,
+            Input::Tokens {
+                embedding: None,
+                ..
+            }
+        );
+        let layers = self.below(4).max(usize::from(onehot));
+        let mut width = input.width();
+        let layers: Vec<Layer> = (0..layers)
+            .map(|_| {
+                let layer = self.layer(width);
+                width = layer.hidden();
+                layer
+            })
+            .collect();
+        let starts = layers
+            .iter()
+            .map(|layer| Starts {
+                hidden: self.start(layer.hidden(), features, encoder.as_ref()),
+                cell: match layer.has_cell() {
+                    true => self.start(layer.hidden(), features, encoder.as_ref()),
+                    false => Start::Zero,
+                },
+            })
+            .collect();
+        let heads = self.below(3).max(usize::from(layers.is_empty()));
+        let mut dense = self.dense(heads, width, None);
+        if let (
+            Input::Tokens {
+                embedding: Some(embedding),
+                ..
+            },
+            Some(last),
+        ) = (&input, dense.last_mut())
+        {
+            // Where it may be, the embedding is the head's.
+            if last.w.columns == embedding.columns {
+                *last = Dense::linear(embedding.clone(), vec![0.0; embedding.rows]);
+            }
+        }
+        let reads = [Reads::EveryStep, Reads::LastStep, Reads::Mean][self.below(3)];
+        // One head over a mean is all that an image has.
+        let reads = match encoder {
+            Some(_) => Reads::EveryStep,
+            None => reads,
+        };
+        let head = Port {
+            name: "head".into(),
+            element: ElementType::Float,
+            shape: vec![],
+            role: Role::Head,
+        };
+        Network {
+            vocabulary: None,
+            input,
+            layers,
+            starts,
+            head: Head {
+                reads,
+                dense,
+                normalization: Normalization::None,
+            },
+            encoder: encoder.map(Box::new),
+            interface: Interface {
+                inputs: vec![],
+                outputs: vec![head],
+            },
+            provenance: Provenance::default(),
+        }
+    }
+
+    fn feeds(&mut self, network: &Network) -> Feeds {
+        let steps = 1 + self.below(6);
+        let mut feeds = Feeds::default();
+        match &network.input {
+            Input::Tokens { count, .. } => {
+                feeds.tokens = (0..steps).map(|_| self.below(*count)).collect();
+            }
+            Input::Vectors { width, .. } => feeds.vectors = self.values(steps * width, 3.0),
+            Input::Features { .. } => {}
+        }
+        let starts = network.starts.iter().flat_map(|s| [&s.hidden, &s.cell]);
+        let width = starts.filter_map(|start| match start {
+            Start::Features(dense) => Some(dense[0].w.columns),
+            _ => None,
+        });
+        let input = match &network.input {
+            Input::Features { width, .. } => Some(*width),
+            _ => None,
+        };
+        let width = width.chain(input).next();
+        feeds.features = self.values(width.unwrap_or(0), 3.0);
+        for (layer, starts) in network.starts.iter().enumerate() {
+            for (cell, start) in [(false, &starts.hidden), (true, &starts.cell)] {
+                if *start == Start::Given && (!cell || network.layers[layer].has_cell()) {
+                    let values = self.values(network.layers[layer].hidden(), 2.0);
+                    feeds.states.push((StateId { layer, cell }, values));
+                }
+            }
+        }
+        let encoder = network.encoder.as_deref();
+        feeds.encoder = encoder.map(|encoder| Box::new(self.feeds(encoder)));
+        feeds
+    }
+}
+
+/// The largest difference of any output or state, as a part of the largest value, or of 1.
+fn difference(float: &Results, integer: &Results) -> f32 {
+    let own = [&float.head]
+        .into_iter()
+        .chain(&float.state.hidden)
+        .chain(&float.state.cell)
+        .zip(
+            [&integer.head]
+                .into_iter()
+                .chain(&integer.state.hidden)
+                .chain(&integer.state.cell),
+        );
+    let mut worst = 0f32;
+    for (float, integer) in own {
+        assert_eq!(float.len(), integer.len());
+        let largest = float.iter().fold(1f32, |a, b| a.max(b.abs()));
+        for (a, b) in float.iter().zip(integer) {
+            worst = worst.max((a - b).abs() / largest);
+        }
+    }
+    match (&float.encoder, &integer.encoder) {
+        (Some(float), Some(integer)) => worst.max(difference(float, integer)),
+        _ => worst,
+    }
+}
+
+#[test]
+fn networks_of_every_shape_are_near_float() {
+    let (mut sum, mut worst, mut run) = (0.0, 0f32, 0);
+    for seed in 0..600 {
+        let mut random = Random(Pcg32::new(seed, 3));
+        let encoder = (random.below(3) == 0).then(|| {
+            let mut encoder = random.network(None);
+            while encoder.layers.is_empty() {
+                encoder = random.network(None);
+            }
+            encoder
+        });
+        let network = random.network(encoder);
+        let quantized = match quantize(&network) {
+            // More dense layers than an image holds.
+            Err(QuantizeError::TooLarge { .. }) => continue,
+            quantized => quantized.unwrap_or_else(|error| panic!("seed {seed}: {error}")),
+        };
+        let words = encode::encode(&quantized.parts)
+            .unwrap_or_else(|error| panic!("seed {seed}: {error} {network:?}"));
+        let image = Image::parse(encode::bytes(&words)).unwrap();
+        let feeds = random.feeds(&network);
+        let integer = IntegerNetwork::new(&image).unwrap().run_sequence(&feeds);
+        let difference = difference(&network.run(&feeds), &integer);
+        if difference > 0.05 {
+            println!("seed {seed}: {difference} {:?}", quantized.assumed);
+        }
+        sum += difference;
+        run += 1;
+        worst = worst.max(difference);
+    }
+    let mean = sum / run as f32;
+    assert!(run > 400, "{run} networks");
+    println!("{run} networks: mean {mean}, worst {worst}");
+    assert!(mean < 0.01 && worst < 0.1, "mean {mean}, worst {worst}");
+}
+
+/// Insertions, deletions and replacements that make `b` of `a`.
+fn edits(a: &[&str], b: &[&str]) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j].min(row[j + 1]) + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// A real encoder and decoder from two files of others, in one image, word by word.
+#[test]
+fn spelling_to_phonemes() {
+    let Some(data) = std::env::var_os("PIPSQUEAK_DATA").map(PathBuf::from) else {
+        println!("PIPSQUEAK_DATA is not set");
+        return;
+    };
+    let folder = data.join("cases/g2p_en");
+    let temporary = tempfile::tempdir().unwrap();
+    let out = temporary.path().join("g2p.pip");
+    let file = |name: &str| folder.join(name).display().to_string();
+    let arguments = [
+        "trainer".into(),
+        "export".into(),
+        file("encoder.onnx"),
+        file("decoder.onnx"),
+        "--vocab".into(),
+        file("vocabulary.json"),
+        "--json".into(),
+        "--out".into(),
+        out.display().to_string(),
+    ];
+    let cli = <trainer::cli::Cli as clap::Parser>::try_parse_from(arguments).unwrap();
+    cli.run().unwrap();
+    let trainer::model::Model::Integer(bytes) = trainer::model::Model::open(&out).unwrap() else {
+        panic!("an image");
+    };
+    let image = bytes.image();
+    let mut workspace = vec![0; image.workspace_len()];
+    let settings = pipsqueak::Settings {
+        temperature: pipsqueak::Temperature::GREEDY,
+        ..Default::default()
+    };
+    let mut generator = pipsqueak::Generator::new(&image, &mut workspace, settings).unwrap();
+    let words = std::fs::read_to_string(folder.join("words.tsv")).unwrap();
+    let (mut same, mut count) = (0, 0);
+    // Of float and of integers, by the nearest pronunciation, and phonemes of that.
+    let (mut errors, mut phonemes) = ([0, 0], [0, 0]);
+    for line in words.lines() {
+        let [word, float, dictionary] = line.split('\t').collect::<Vec<_>>()[..] else {
+            panic!("{line}");
+        };
+        generator.restart(settings);
+        generator.source(word).unwrap();
+        let said: Vec<u8> = generator.by_ref().flatten().copied().collect();
+        let said = String::from_utf8(said).unwrap();
+        same += usize::from(said == float);
+        count += 1;
+        if said != float {
+            println!("{word}: {said}, in float {float}");
+        }
+        for (side, said) in [float, &said].into_iter().enumerate() {
+            let said: Vec<&str> = said.split(' ').collect();
+            let references = dictionary.split(" | ").map(|reference| {
+                let reference: Vec<&str> = reference.split(' ').collect();
+                (edits(&said, &reference), reference.len())
+            });
+            let (edits, length) = references.min().unwrap();
+            errors[side] += edits;
+            phonemes[side] += length;
+        }
+    }
+    let rate = |side: usize| 100.0 * errors[side] as f64 / phonemes[side] as f64;
+    let (float, integer) = (rate(0), rate(1));
+    println!(
+        "{same} of {count} words as in float; phoneme error {float:.2} % in float, {integer:.2} % in integers; {} bytes",
+        image.len()
+    );
+    assert!(same * 1000 >= count * 975, "{same} of {count}");
+    assert!((integer - float).abs() <= 0.2, "{float} {integer}");
+    assert!(image.len() <= 520 * 1024, "{}", image.len());
+}

@@ -316,7 +316,6 @@ impl Terminal {
 
 /// What people judge such models by.
 fn sample(network: &Network, seed: u64) -> String {
-    // The board would draw the same way.
     let temperature = Temperature::parse("0.8").expect("a temperature");
     let settings = Settings {
         temperature,

@@ -132,11 +132,11 @@ impl TrainSettings {
             vocabulary: 4_000,
             embedding: hidden,
             tied: true,
-            dropout: 0.3,
+            dropout: 0.25,
             steps: ((12.0 * epoch) as u64).clamp(1_000, 40_000),
             batch,
             sequence,
-            learning_rate: 4e-3,
+            learning_rate: 6e-3,
             ..Self::for_units(hidden, characters)
         }
     }

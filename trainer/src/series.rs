@@ -67,6 +67,21 @@ impl Series {
         }
     }
 
+    /// Of each row of the batch a slot of its own: `[features][batch]`.
+    ///
+    /// # Panics
+    /// If there are not as many slots as rows, or one is beyond the last step.
+    pub fn slots(&self, slots: &[usize]) -> Vec<f32> {
+        assert_eq!(slots.len(), self.batch, "slots of the batch's rows");
+        assert!(slots.iter().all(|slot| *slot <= self.steps), "{slots:?}");
+        (0..self.features)
+            .flat_map(|feature| {
+                let at = move |(row, slot): (usize, &usize)| self.at(feature, *slot)[row];
+                slots.iter().enumerate().map(at)
+            })
+            .collect()
+    }
+
     /// One slot of every feature: `[features][batch]`.
     pub fn slot(&self, slot: usize) -> MatrixRef<'_> {
         let data = &self.data[slot * self.batch..];

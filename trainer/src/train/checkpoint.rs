@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::Row;
 use super::settings::TrainSettings;
-use super::trainer::Progress;
+use super::update::Progress;
 use crate::output::{self, OutputError};
 
 /// The last byte is the version. It rises when the fields change.

@@ -6,6 +6,7 @@ pub mod model;
 pub mod random;
 pub mod settings;
 pub mod trainer;
+pub mod update;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -206,7 +207,7 @@ pub enum TrainError {
     },
     /// The loss is not a number any more.
     #[error(transparent)]
-    Diverged(#[from] trainer::Diverged),
+    Diverged(#[from] update::Diverged),
     /// A result cannot be written.
     #[error(transparent)]
     Output(#[from] output::OutputError),

@@ -3,6 +3,7 @@
 //! A layer's weights, and their gradient, are one flat slice, so that the optimizer and checkpoints need to know nothing
 //! of cells. A further kind of cell is a file beside `gru.rs`, a variant of [`Kind`] and of [`network::Layer`].
 
+pub mod embedding;
 pub mod gru;
 pub mod lstm;
 pub mod rnn;

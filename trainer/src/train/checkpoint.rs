@@ -12,7 +12,7 @@ use super::update::Progress;
 use crate::output::{self, OutputError};
 
 /// The last byte is the version. It rises when the fields change.
-const MAGIC: [u8; 8] = *b"PIPCKPT\x02";
+const MAGIC: [u8; 8] = *b"PIPCKPT\x03";
 const HASH: usize = 32;
 
 /// A training that stopped between two steps.

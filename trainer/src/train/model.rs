@@ -1,8 +1,10 @@
 //! The whole network over one thread's rows of the batch: loss and gradient of a sequence.
 
+use std::ops::Range;
+
 use chacha20::ChaCha8Rng;
 
-use crate::cell::{Cell, Input, Kind};
+use crate::cell::{Cell, Input, Kind, embedding};
 use crate::gemm::{MatrixMut, MatrixRef, Target, multiply};
 use crate::math::{exp, sum, vectorized};
 use crate::network::{Dense, Matrix, Network, Provenance};
@@ -10,21 +12,50 @@ use crate::series::Series;
 use crate::train::random;
 use crate::vocab::Vocabulary;
 
-/// The sizes that say what each weight of the flat parameters is: the layers from the first to the last, each as its cell
-/// lays it out, then the head's weights `[V][H]` and biases `[V]`.
+/// The sizes that say what each weight of the flat parameters is: the embedding `[V][E]` where there is one, the layers from
+/// the first to the last, each as its cell lays it out, the head's weights `[V][H]` where they are not tied, its biases `[V]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Shape {
     /// Tokens, V.
     pub tokens: usize,
+    /// Columns of the embedding, E. None: the first layer has a column of weights for each token.
+    pub embedding: Option<usize>,
+    /// Whether the embedding is the head's weights too. Needs an embedding with E = H.
+    pub tied: bool,
     /// Units of each layer, H.
     pub hidden: usize,
     /// The cell of each layer, at least one.
     pub layers: Vec<Kind>,
 }
 
+/// Where the parts are in the flat parameters.
+struct Places {
+    embedding: Range<usize>,
+    layers: Vec<Range<usize>>,
+    head: Range<usize>,
+    biases: Range<usize>,
+}
+
 impl Shape {
     fn inputs(&self, layer: usize) -> usize {
-        if layer == 0 { self.tokens } else { self.hidden }
+        match layer {
+            0 => self.embedding.unwrap_or(self.tokens),
+            _ => self.hidden,
+        }
+    }
+
+    /// Weights of the embedding.
+    fn embedded(&self) -> usize {
+        self.tokens * self.embedding.unwrap_or(0)
+    }
+
+    /// Weights that are the head's alone.
+    fn untied(&self) -> usize {
+        if self.tied {
+            0
+        } else {
+            self.tokens * self.hidden
+        }
     }
 
     /// Lengths of the parameters' parts, in order, and whether they decay (matrices do, biases do not).
@@ -33,7 +64,10 @@ impl Shape {
             let (matrices, biases) = cell.parameters(self.inputs(layer), self.hidden);
             [(matrices, true), (biases, false)]
         });
-        layers.chain([(self.tokens * self.hidden, true), (self.tokens, false)])
+        [(self.embedded(), true)]
+            .into_iter()
+            .chain(layers)
+            .chain([(self.untied(), true), (self.tokens, false)])
     }
 
     /// Number of parameters.
@@ -41,16 +75,26 @@ impl Shape {
         self.parts().map(|(length, _)| length).sum()
     }
 
-    /// Where each layer's weights are, then where the head's start.
-    fn offsets(&self) -> (Vec<std::ops::Range<usize>>, usize) {
+    /// Where each part is.
+    fn places(&self) -> Places {
         let mut end = 0;
+        let mut next = |length| {
+            end += length;
+            end - length..end
+        };
+        let embedding = next(self.embedded());
         let layers = self.layers.iter().enumerate().map(|(layer, cell)| {
-            let start = end;
             let (matrices, biases) = cell.parameters(self.inputs(layer), self.hidden);
-            end += matrices + biases;
-            start..end
+            next(matrices + biases)
         });
-        (layers.collect(), end)
+        let layers = layers.collect();
+        let own = next(self.untied());
+        Places {
+            head: if self.tied { embedding.clone() } else { own },
+            embedding,
+            layers,
+            biases: next(self.tokens),
+        }
     }
 
     /// Random parameters, uniform within `1 / sqrt(H)`, and what each cell makes of them.
@@ -60,7 +104,7 @@ impl Shape {
         let mut parameters: Vec<f32> = (0..self.parameters())
             .map(|_| bound * (2.0 * random::unit(&mut random) - 1.0))
             .collect();
-        for (i, range) in self.offsets().0.into_iter().enumerate() {
+        for (i, range) in self.places().layers.into_iter().enumerate() {
             self.layers[i].initialize(&mut parameters[range], self.inputs(i), self.hidden);
         }
         parameters
@@ -80,23 +124,28 @@ impl Shape {
             (parameters.len(), vocabulary.len()),
             (self.parameters(), self.tokens)
         );
-        let (layers, head) = self.offsets();
-        let layers = layers.into_iter().enumerate();
+        let places = self.places();
+        let table = |range: Range<usize>, columns| {
+            Matrix::new(self.tokens, columns, parameters[range].to_vec())
+        };
+        let layers = places.layers.into_iter().enumerate();
         let layers = layers
             .map(|(i, range)| self.layers[i].layer(&parameters[range], self.inputs(i), self.hidden))
             .collect();
-        let (w, b) = parameters[head..].split_at(self.tokens * self.hidden);
         let head = Dense::linear(
-            Matrix::new(self.tokens, self.hidden, w.to_vec()),
-            b.to_vec(),
+            table(places.head, self.hidden),
+            parameters[places.biases].to_vec(),
         );
-        Network::language_model(vocabulary.clone(), None, layers, head, provenance)
+        let embedding = self
+            .embedding
+            .map(|columns| table(places.embedding, columns));
+        Network::language_model(vocabulary.clone(), embedding, layers, head, provenance)
     }
 }
 
 /// A layer and what comes out of it.
 struct Layer {
-    weights: std::ops::Range<usize>,
+    weights: Range<usize>,
     cell: Box<dyn Cell>,
     /// 0 or `1 / (1 - dropout)`, and the output times that; without dropout there is neither.
     dropped: Option<Dropped>,
@@ -121,8 +170,10 @@ pub struct Model {
     steps: usize,
     batch: usize,
     dropout: f32,
+    places: Places,
+    embedded: Option<Series>,   // [E][T][B]
+    d_embedded: Option<Series>, // [E][T][B]
     layers: Vec<Layer>,
-    head: usize,        // where the head's parameters start
     logits: Series,     // [V][T][B]; then the loss's gradient by them
     d_output: Series,   // [H][T][B]
     d_below: Series,    // [H][T][B]
@@ -133,9 +184,9 @@ impl Model {
     /// A model with states of zeros for sequences of `steps` steps, `batch` rows. Both at least 1; `0 <= dropout < 1`.
     pub fn new(shape: Shape, steps: usize, batch: usize, dropout: f32) -> Self {
         let series = |features| Series::new(features, steps, batch);
-        let (weights, head) = shape.offsets();
-        let layers = weights.into_iter().enumerate().map(|(i, weights)| Layer {
-            weights,
+        let places = shape.places();
+        let layers = places.layers.iter().enumerate().map(|(i, weights)| Layer {
+            weights: weights.clone(),
             cell: shape.layers[i].cell(shape.inputs(i), shape.hidden, steps, batch),
             dropped: (dropout > 0.0).then(|| Dropped {
                 mask: series(shape.hidden),
@@ -144,7 +195,9 @@ impl Model {
         });
         Self {
             layers: layers.collect(),
-            head,
+            places,
+            embedded: shape.embedding.map(series),
+            d_embedded: shape.embedding.map(series),
             logits: series(shape.tokens),
             d_output: series(shape.hidden),
             d_below: series(if shape.layers.len() > 1 {
@@ -222,11 +275,13 @@ impl Model {
 
     /// Fills `logits`, biases not yet added.
     fn forward(&mut self, parameters: &[f32], tokens: &[u16], random: &mut ChaCha8Rng) {
+        if let Some(embedded) = &mut self.embedded {
+            let table = &parameters[self.places.embedding.clone()];
+            embedding::forward(table, tokens, embedded);
+        }
         for i in 0..self.layers.len() {
             let (below, layer) = self.layers.split_at_mut(i);
-            let input = below
-                .last()
-                .map_or(Input::Tokens(tokens), |below| Input::Series(below.output()));
+            let input = input(below, self.embedded.as_ref(), tokens);
             let layer = &mut layer[0];
             layer
                 .cell
@@ -239,10 +294,10 @@ impl Model {
             }
         }
         let Shape { tokens, hidden, .. } = self.shape;
-        let w = MatrixRef::new(&parameters[self.head..][..tokens * hidden], tokens, hidden);
+        let w = MatrixRef::new(&parameters[self.places.head.clone()], tokens, hidden);
         let top = self.layers.last().expect("at least one layer").output();
         multiply(self.logits.steps_mut(), Target::Replace, w, top.steps());
-        let biases = &parameters[self.head + tokens * hidden..];
+        let biases = &parameters[self.places.biases.clone()];
         vectorized(
             #[inline(always)]
             || {
@@ -323,7 +378,7 @@ impl Model {
         let Shape {
             tokens: v, hidden, ..
         } = self.shape;
-        let (w, b) = self.gradient[self.head..].split_at_mut(v * hidden);
+        let w = &mut self.gradient[self.places.head.clone()];
         let top = self.layers.last().expect("at least one layer").output();
         multiply(
             MatrixMut::new(w, v, hidden),
@@ -331,13 +386,14 @@ impl Model {
             self.logits.steps(),
             top.steps().transposed(),
         );
-        for (token, b) in b.iter_mut().enumerate() {
+        let biases = &mut self.gradient[self.places.biases.clone()];
+        for (token, b) in biases.iter_mut().enumerate() {
             *b = vectorized(
                 #[inline(always)]
                 || sum(self.logits.row(token)),
             );
         }
-        let w = MatrixRef::new(&parameters[self.head..][..v * hidden], v, hidden);
+        let w = MatrixRef::new(&parameters[self.places.head.clone()], v, hidden);
         multiply(
             self.d_output.steps_mut(),
             Target::Replace,
@@ -354,28 +410,29 @@ impl Model {
             }
             let weights = &parameters[layer.weights.clone()];
             let gradient = &mut self.gradient[layer.weights.clone()];
-            match below.last() {
-                None => layer.cell.backward(
-                    weights,
-                    Input::Tokens(tokens),
-                    &self.d_output,
-                    gradient,
-                    None,
-                ),
-                Some(below) => {
-                    let input = Input::Series(below.output());
-                    layer.cell.backward(
-                        weights,
-                        input,
-                        &self.d_output,
-                        gradient,
-                        Some(&mut self.d_below),
-                    );
-                    std::mem::swap(&mut self.d_output, &mut self.d_below);
-                }
+            let from = input(below, self.embedded.as_ref(), tokens);
+            let from_below = match i {
+                0 => self.d_embedded.as_mut(),
+                _ => Some(&mut self.d_below),
+            };
+            layer
+                .cell
+                .backward(weights, from, &self.d_output, gradient, from_below);
+            if i > 0 {
+                std::mem::swap(&mut self.d_output, &mut self.d_below);
             }
         }
+        if let Some(d) = &self.d_embedded {
+            let table = &mut self.gradient[self.places.embedding.clone()];
+            embedding::backward(d, tokens, table);
+        }
     }
+}
+
+/// What the layer above `below` reads.
+fn input<'a>(below: &'a [Layer], embedded: Option<&'a Series>, tokens: &'a [u16]) -> Input<'a> {
+    let series = below.last().map(Layer::output).or(embedded);
+    series.map_or(Input::Tokens(tokens), Input::Series)
 }
 
 fn product(out: &mut [f32], a: &[f32], b: &[f32]) {

@@ -31,9 +31,16 @@ fn close(found: &[f32], expected: &[f64], tolerance: f64, what: &str) {
     }
 }
 
-fn stack(cells: &str) -> Vec<Kind> {
+/// Without an embedding.
+fn shape(tokens: usize, hidden: usize, cells: &str) -> Shape {
     let cells: Cells = cells.parse().unwrap();
-    cells.stack(cells.len()).unwrap()
+    Shape {
+        tokens,
+        embedding: None,
+        tied: false,
+        hidden,
+        layers: cells.stack(cells.len()).unwrap(),
+    }
 }
 
 #[derive(serde::Deserialize)]
@@ -59,11 +66,7 @@ fn loss_states_and_gradients_are_those_of_pytorch() {
         serde_json::from_str(include_str!("../../tests/golden/gradients.json")).unwrap();
     for golden in golden {
         let (cells, expected) = (&golden.cells, golden.loss);
-        let shape = Shape {
-            tokens: golden.tokens,
-            hidden: golden.hidden,
-            layers: stack(cells),
-        };
+        let shape = shape(golden.tokens, golden.hidden, cells);
         assert_eq!(shape.parameters(), golden.parameters.len(), "{cells}");
         let mut model = Model::new(shape, golden.steps, golden.batch, 0.0);
         model.set_state(&golden.state);
@@ -86,23 +89,27 @@ fn loss_states_and_gradients_are_those_of_pytorch() {
 /// Sizes with and without remainders of vectors, 1 to 3 layers, and dropout, whose masks the same stream repeats.
 #[test]
 fn gradients_are_those_of_finite_differences() {
-    for (v, hidden, cells, steps, batch, dropout) in [
-        (5, 7, "gru", 5, 3, 0.0),
-        (1, 3, "gru,gru", 4, 1, 0.0),
-        (9, 16, "gru,gru", 3, 17, 0.0),
-        (4, 5, "gru,gru,gru", 4, 2, 0.5),
-        (17, 3, "gru", 2, 16, 0.3),
-        (5, 7, "lstm", 5, 3, 0.0),
-        (9, 16, "lstm,lstm", 3, 17, 0.0),
-        (17, 3, "lstm", 2, 16, 0.3),
-        (5, 7, "rnn", 5, 3, 0.0),
-        (9, 16, "rnn,rnn", 3, 17, 0.0),
-        (4, 5, "rnn,lstm,gru", 4, 2, 0.5),
+    for (v, hidden, cells, steps, batch, dropout, embedding, tied) in [
+        (5, 7, "gru", 5, 3, 0.0, None, false),
+        (1, 3, "gru,gru", 4, 1, 0.0, None, false),
+        (9, 16, "gru,gru", 3, 17, 0.0, None, false),
+        (4, 5, "gru,gru,gru", 4, 2, 0.5, None, false),
+        (17, 3, "gru", 2, 16, 0.3, None, false),
+        (5, 7, "lstm", 5, 3, 0.0, None, false),
+        (9, 16, "lstm,lstm", 3, 17, 0.0, None, false),
+        (17, 3, "lstm", 2, 16, 0.3, None, false),
+        (5, 7, "rnn", 5, 3, 0.0, None, false),
+        (9, 16, "rnn,rnn", 3, 17, 0.0, None, false),
+        (4, 5, "rnn,lstm,gru", 4, 2, 0.5, None, false),
+        (6, 5, "gru", 3, 4, 0.0, Some(3), false),
+        (6, 5, "gru", 3, 4, 0.0, Some(5), true),
+        (9, 7, "lstm,rnn", 3, 17, 0.3, Some(7), true),
+        (5, 3, "rnn,gru", 4, 2, 0.0, Some(9), false),
     ] {
         let shape = Shape {
-            tokens: v,
-            hidden,
-            layers: stack(cells),
+            embedding,
+            tied,
+            ..shape(v, hidden, cells)
         };
         let mut parameters = values(shape.parameters(), 1.0);
         let (inputs, targets) = (tokens(steps * batch, v, 1), tokens(steps * batch, v, 2));
@@ -132,7 +139,7 @@ fn gradients_are_those_of_finite_differences() {
         }
         assert!(
             worst < 1e-3,
-            "V {v}, H {hidden}, {cells}, dropout {dropout}: {worst}"
+            "V {v}, H {hidden}, {cells}, dropout {dropout}, embedding {embedding:?}, tied {tied}: {worst}"
         );
     }
 }
@@ -141,11 +148,18 @@ fn gradients_are_those_of_finite_differences() {
 #[test]
 fn the_batched_loss_is_that_of_the_plain_step() {
     let (v, hidden, steps, batch) = (6, 9, 11, 5);
-    for cells in ["gru,gru", "lstm,lstm", "rnn,rnn", "gru,rnn,lstm"] {
+    for (cells, embedding, tied) in [
+        ("gru,gru", None, false),
+        ("lstm,lstm", None, false),
+        ("rnn,rnn", None, false),
+        ("gru,rnn,lstm", None, false),
+        ("gru,lstm", Some(4), false),
+        ("lstm,gru", Some(9), true),
+    ] {
         let shape = Shape {
-            tokens: v,
-            hidden,
-            layers: stack(cells),
+            embedding,
+            tied,
+            ..shape(v, hidden, cells)
         };
         let parameters = values(shape.parameters(), 3.0);
         let vocabulary = Vocabulary::of_characters("abcdef").unwrap();
@@ -180,11 +194,7 @@ fn the_batched_loss_is_that_of_the_plain_step() {
 
 #[test]
 fn dropout_is_on_outputs_only_and_leaves_the_states() {
-    let shape = Shape {
-        tokens: 4,
-        hidden: 8,
-        layers: vec![Kind::Gru],
-    };
+    let shape = shape(4, 8, "gru");
     let parameters = values(shape.parameters(), 2.0);
     let (inputs, targets) = (tokens(12, 4, 0), tokens(12, 4, 1));
     let run = |dropout| {
@@ -201,11 +211,7 @@ fn dropout_is_on_outputs_only_and_leaves_the_states() {
 fn first_weights_are_those_of_each_cell() {
     let (v, hidden) = (3, 70);
     let first = |cells: &str| {
-        let shape = Shape {
-            tokens: v,
-            hidden,
-            layers: stack(cells),
-        };
+        let shape = shape(v, hidden, cells);
         let vocabulary = Vocabulary::of_characters("abc").unwrap();
         shape.network(&shape.initial(7), &vocabulary, Provenance::default())
     };

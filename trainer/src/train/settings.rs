@@ -9,6 +9,12 @@ use crate::cell::{Cells, Kind};
 pub struct TrainSettings {
     /// The recurrent cell: one for all layers, or one for each.
     pub cell: Cells,
+    /// Columns of the embedding. 0: none, the first layer has a column of weights for each token.
+    #[serde(default)]
+    pub embedding: usize,
+    /// Whether the embedding is the head's weights too; it then has as many columns as there are units.
+    #[serde(default)]
+    pub tied: bool,
     /// Units of each layer.
     pub hidden: usize,
     /// Number of recurrent layers.
@@ -75,6 +81,8 @@ impl TrainSettings {
         let epoch = characters as f64 / (batch * sequence) as f64;
         Self {
             cell: Kind::Gru.into(),
+            embedding: 0,
+            tied: false,
             hidden,
             layers: 1,
             dropout,
@@ -101,6 +109,8 @@ impl TrainSettings {
     pub fn shape(&self, tokens: usize) -> Shape {
         Shape {
             tokens,
+            embedding: (self.embedding > 0).then_some(self.embedding),
+            tied: self.tied,
             hidden: self.hidden,
             layers: self.cell.stack(self.layers).expect("checked settings"),
         }
@@ -132,6 +142,21 @@ impl TrainSettings {
         };
         whole("hidden", self.hidden, 4096, "1 to 4096")?;
         whole("layers", self.layers, 8, "1 to 8")?;
+        check(
+            "embedding",
+            self.embedding.to_string(),
+            self.embedding <= 4096,
+            "0 (none) to 4096",
+        )?;
+        check(
+            "tied",
+            format!(
+                "{} with embedding {} and hidden {}",
+                self.tied, self.embedding, self.hidden
+            ),
+            !self.tied || self.embedding == self.hidden,
+            "false, or an embedding with as many columns as there are hidden units",
+        )?;
         check(
             "cell",
             self.cell.to_string(),
@@ -201,7 +226,9 @@ impl TrainSettings {
         let weights = self.shape(tokens).parameters() as u64;
         let (hidden, layers, tokens) = (self.hidden as u64, self.layers as u64, tokens as u64);
         // Values that a GRU keeps for a unit and a step; an LSTM keeps about as many, an RNN fewer.
-        let activations = predictions as u64 * (15 * hidden * layers + 2 * hidden + tokens);
+        let embedding = 2 * self.embedding as u64;
+        let activations =
+            predictions as u64 * (15 * hidden * layers + 2 * hidden + embedding + tokens);
         4 * (activations + (5 + self.threads as u64) * weights)
     }
 

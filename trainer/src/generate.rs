@@ -4,7 +4,14 @@ use crate::network::{FloatState, Network};
 use pipsqueak::{Pcg32, Sampler, Settings};
 
 /// Fraction bits that float logits are rounded to for the sampler.
-const LOGIT_BITS: u32 = 10;
+pub(crate) const LOGIT_BITS: u32 = 10;
+
+/// Logits as the sampler takes them. A cast from float saturates.
+pub(crate) fn fixed(logits: &[f32]) -> Vec<i16> {
+    let one = f32::from(1u16 << LOGIT_BITS);
+    let fixed = |logit: &f32| (logit * one).round() as i16;
+    logits.iter().map(fixed).collect()
+}
 
 /// Yields the text that follows a prompt, a token at a time, without end: [`pipsqueak::Generator`] in float.
 pub struct FloatGenerator<'n> {
@@ -44,14 +51,7 @@ impl<'n> Iterator for FloatGenerator<'n> {
 
     fn next(&mut self) -> Option<&'n str> {
         self.network.step(&mut self.state, self.pending);
-        let one = f32::from(1u16 << LOGIT_BITS);
-        // A cast from float saturates.
-        let logits: Vec<i16> = self
-            .network
-            .logits(&self.state)
-            .iter()
-            .map(|logit| (logit * one).round() as i16)
-            .collect();
+        let logits = fixed(&self.network.logits(&self.state));
         self.pending = self.sampler.draw(&logits, LOGIT_BITS, &mut self.rng);
         Some(self.network.vocabulary().text(self.pending))
     }

@@ -31,6 +31,16 @@ impl Series {
         self.features
     }
 
+    /// All zeros, in the same shape.
+    pub fn zeros_alike(&self) -> Self {
+        Self::new(self.features, self.steps, self.batch)
+    }
+
+    /// Rows of the batch.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
     fn stride(&self) -> usize {
         (self.steps + 1) * self.batch
     }

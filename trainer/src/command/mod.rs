@@ -14,6 +14,7 @@ pub mod generate;
 pub mod inspect;
 pub mod run;
 pub mod train;
+mod train_lines;
 
 /// A text file, and what to do with characters that a model does not know.
 #[derive(Debug, Args)]

@@ -47,6 +47,15 @@ pub use write::write;
 /// Metadata key of the vocabulary: a JSON list of the tokens' texts, by id.
 pub const VOCABULARY_KEY: &str = "pipsqueak.vocabulary";
 
+/// Metadata key of the texts of an encoder's tokens, as under [`VOCABULARY_KEY`].
+pub const ENCODER_VOCABULARY_KEY: &str = "pipsqueak.encoder_vocabulary";
+
+/// Metadata key of the outputs' texts where they are not the input's tokens, as under [`VOCABULARY_KEY`].
+pub const LABELS_KEY: &str = "pipsqueak.labels";
+
+/// Metadata key of the names of the feature vector's values: a JSON list of strings.
+pub const CHANNELS_KEY: &str = "pipsqueak.channels";
+
 /// Metadata key of the provenance: a JSON object with corpus, split, steps, seed and losses.
 pub const PROVENANCE_KEY: &str = "pipsqueak.provenance";
 

@@ -1,6 +1,8 @@
 //! Canonical network -> ONNX bytes.
 
-use super::{OPSET, PROVENANCE_KEY, VOCABULARY_KEY};
+use super::{
+    CHANNELS_KEY, ENCODER_VOCABULARY_KEY, LABELS_KEY, OPSET, PROVENANCE_KEY, VOCABULARY_KEY,
+};
 use crate::network::{
     Activation, Activations, Dense, Dim, ElementType, Input, Layer, Network, Normalization, Port,
     Reads, Role, Start, StateId,
@@ -573,9 +575,23 @@ impl Builder {
     fn into_model(self, network: &Network) -> Vec<u8> {
         let json = "strings and numbers are always JSON";
         let mut properties = Vec::new();
-        if let Some(vocabulary) = &network.vocabulary {
-            let texts = serde_json::to_string(vocabulary.texts()).expect(json);
-            properties.push(metadata(VOCABULARY_KEY, texts));
+        let encoder = network.encoder.as_ref();
+        for (key, vocabulary) in [
+            (VOCABULARY_KEY, &network.vocabulary),
+            (LABELS_KEY, &network.labels),
+            (
+                ENCODER_VOCABULARY_KEY,
+                encoder.map_or(&None, |encoder| &encoder.vocabulary),
+            ),
+        ] {
+            if let Some(vocabulary) = vocabulary {
+                let texts = serde_json::to_string(vocabulary.texts()).expect(json);
+                properties.push(metadata(key, texts));
+            }
+        }
+        if !network.channels.is_empty() {
+            let names = serde_json::to_string(&network.channels).expect(json);
+            properties.push(metadata(CHANNELS_KEY, names));
         }
         properties.push(metadata(
             PROVENANCE_KEY,

@@ -70,6 +70,11 @@ impl Trainer {
         &self.shape
     }
 
+    /// The weights and what moves them.
+    pub fn updater(&self) -> &Updater {
+        &self.updater
+    }
+
     /// Steps done.
     pub fn steps_done(&self) -> u64 {
         self.updater.steps_done()

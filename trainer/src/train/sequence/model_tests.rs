@@ -154,7 +154,7 @@ fn the_padded_loss_is_that_of_the_canonical_network_and_of_its_file() {
                 "{task:?}, {cells}: {loss}, expected {expected}"
             );
             let again = onnx::read(&onnx::write(&network)).unwrap();
-            assert_eq!(again, network, "{task:?}, {cells}");
+            assert!(again == network, "{task:?}, {cells}: the file's network");
         }
     }
 }

@@ -158,7 +158,10 @@ pub fn network(shape: &Shape, parameters: &[f32], data: &Dataset, provenance: Pr
             input: Input::Tokens { count, embedding },
             starts: zeros(layers.len()),
             layers,
-            head: Head::default(),
+            head: Head {
+                reads: Reads::LastStep,
+                ..Head::default()
+            },
             encoder: None,
             interface: Interface {
                 inputs: vec![tokens("source")],

@@ -119,7 +119,7 @@ fn lines<'t>(corpus: &'t Corpus, task: Task, plain: bool) -> Result<Vec<(usize, 
                 return Err(refused(format!("{} part(s)", parts.len()), expected));
             }
         };
-        if line.target.trim().is_empty() || (line.source.is_empty() && !plain) {
+        if line.target.trim().is_empty() || (line.source.trim().is_empty() && !plain) {
             return Err(refused("an empty part".into(), "a text on both sides of the TAB"));
         }
         lines.push((number + 1, line));

@@ -55,9 +55,10 @@ pub fn unseen(network: &Network) -> Vec<u16> {
                 temperature,
                 ..Default::default()
             };
-            FloatGenerator::new(network, &[], settings)
+            let tokens: Vec<u16> = FloatGenerator::new(network, &[], settings)
                 .take(20_000)
-                .collect()
+                .collect();
+            network.vocabulary().decode(&tokens)
         }
     };
     network

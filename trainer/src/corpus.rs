@@ -121,6 +121,15 @@ impl Corpus {
         })
     }
 
+    /// [`split`](Self::split), and where lines are texts of their own, the line that it falls into is all for training.
+    pub fn parts(&self, validation: f64, by_line: bool) -> (&str, &str) {
+        let (first, last) = self.split(validation);
+        let whole = !by_line || first.is_empty() || first.ends_with('\n');
+        let more = last.find('\n').map_or(last.len(), |at| at + 1);
+        self.text
+            .split_at(first.len() + if whole { 0 } else { more })
+    }
+
     /// The part for training, and the last `validation` of the characters.
     pub fn split(&self, validation: f64) -> (&str, &str) {
         let first = training_part(self.text.chars().count(), validation);

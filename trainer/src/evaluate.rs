@@ -1,20 +1,30 @@
-//! How well a model predicts a text: the mean surprise over its characters, read as one stream.
+//! How well a model predicts a text: the mean surprise over its tokens and its characters, read as one stream.
 
 use crate::model::Model;
 use crate::network::{Network, nats};
+use crate::vocab::Measure;
 use pipsqueak::{Image, State, WorkspaceError};
 use std::time::Instant;
 
 /// A model's loss on a text.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct Evaluation {
-    /// Mean of `-ln p` of each character after the first.
+    /// The sum of all surprises, nats.
+    #[serde(skip)]
+    total: f64,
+    /// Mean of `-ln p` of each token after the first.
+    pub nats_per_token: f64,
+    /// What the text takes, unknown words spelled out, by its characters, nats.
     pub nats_per_char: f64,
     /// The same in bits.
     pub bits_per_char: f64,
-    /// `e` to the power of the nats: as unsure as a fair draw among so many characters.
+    /// `e` to the power of the nats per token: as unsure as a fair draw among so many tokens.
     pub perplexity: f64,
-    /// Characters that were predicted: all that were read but the first.
+    /// Tokens that were predicted: all that were read but the first.
+    pub tokens: usize,
+    /// How many of them stand for what the vocabulary lacks.
+    pub unknown: usize,
+    /// Characters of the tokens that were predicted; an end of text counts as one.
     pub characters: usize,
     /// Characters that the vocabulary lacks, left out.
     pub skipped: usize,
@@ -23,20 +33,40 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
-    fn new(total: f64, characters: usize, begun: Instant) -> Self {
-        let nats_per_char = total / characters.max(1) as f64;
+    /// Each token a character.
+    fn new(total: f64, tokens: usize, begun: Instant) -> Self {
+        let nats_per_token = total / tokens.max(1) as f64;
+        Self {
+            total,
+            nats_per_token,
+            nats_per_char: nats_per_token,
+            bits_per_char: nats_per_token / std::f64::consts::LN_2,
+            perplexity: nats_per_token.exp(),
+            tokens,
+            unknown: 0,
+            characters: tokens,
+            skipped: 0,
+            characters_per_second: tokens as f64 / begun.elapsed().as_secs_f64().max(1e-9),
+        }
+    }
+
+    /// The same, told by the characters that the predicted tokens stand for; unknown ones cost their spelling too.
+    pub fn by_character(self, measure: Measure) -> Self {
+        let characters = measure.characters;
+        let nats_per_char = (self.total + measure.spelling) / characters.max(1) as f64;
         Self {
             nats_per_char,
             bits_per_char: nats_per_char / std::f64::consts::LN_2,
-            perplexity: nats_per_char.exp(),
+            unknown: measure.unknown,
             characters,
-            skipped: 0,
-            characters_per_second: characters as f64 / begun.elapsed().as_secs_f64().max(1e-9),
+            characters_per_second: self.characters_per_second * characters as f64
+                / self.tokens.max(1) as f64,
+            ..self
         }
     }
 }
 
-/// Evaluates a model of either kind from a zero state; `seen` is told of each character.
+/// Evaluates a model of either kind from a zero state; `seen` is told of each token.
 ///
 /// # Errors
 /// As [`integer`].
@@ -54,7 +84,7 @@ pub fn model(
     }
 }
 
-/// Evaluates the float network from a zero state; `seen` is told of each character.
+/// Evaluates the float network from a zero state; `seen` is told of each token.
 ///
 /// # Panics
 /// If a token is not in the vocabulary.
@@ -70,7 +100,7 @@ pub fn float(network: &Network, tokens: &[u16], mut seen: impl FnMut()) -> Evalu
     Evaluation::new(total, tokens.len().saturating_sub(1), begun)
 }
 
-/// Evaluates an image by running the very code of the boards, from a zero state; `seen` is told of each character.
+/// Evaluates an image by running the very code of the boards, from a zero state; `seen` is told of each token.
 ///
 /// # Errors
 /// Never: the workspace is as large as the image asks for.

@@ -15,20 +15,22 @@ pub fn bar(length: u64, what: &'static str) -> ProgressBar {
     bar
 }
 
-/// A bar over the steps of a training, `done` of them done before, with the loss as its message and characters per second.
+/// A bar over the steps of a training, `done` of them done before, with the loss as its message and the speed in tokens, which
+/// are called `unit`.
 ///
 /// # Panics
 /// Never: the template is constant.
-pub fn training(steps: u64, done: u64, step_characters: u64) -> ProgressBar {
+pub fn training(steps: u64, done: u64, step_tokens: u64, unit: &'static str) -> ProgressBar {
     let style = ProgressStyle::with_template(
-        "{msg} {wide_bar} {pos}/{len} {speed} characters/s {eta} left",
+        "{msg} {wide_bar} {pos}/{len} {speed} {eta} left",
     )
     .expect("a good template")
     .with_key(
         "speed",
         move |state: &ProgressState, out: &mut dyn Write| {
             // A bar that cannot be written has no one to tell.
-            let _ = write!(out, "{:.0}", state.per_sec() * step_characters as f64);
+            let speed = state.per_sec() * step_tokens as f64;
+            let _ = write!(out, "{speed:.0} {unit}/s");
         },
     );
     ProgressBar::new(steps)

@@ -137,8 +137,10 @@ pub fn run(args: BaselineArgs) -> anyhow::Result<()> {
 /// The model's loss on the same characters.
 fn model_line(path: &Path, text: &str) -> anyhow::Result<Line> {
     let model = Model::open(path)?;
-    let tokens = model.vocabulary()?.encode(text, false)?.tokens;
-    let evaluation = evaluate::model(&model, &tokens, || ())?;
+    let vocabulary = model.vocabulary()?;
+    let encoded = vocabulary.encode_stream(text, false)?;
+    let measure = vocabulary.measure(&encoded, 1..encoded.tokens.len());
+    let evaluation = evaluate::model(&model, &encoded.tokens, || ())?.by_character(measure);
     let bytes = match &model {
         Model::Float(network) => 4 * network.parameters(),
         Model::Integer(image) => image.bytes().len(),

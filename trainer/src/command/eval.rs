@@ -1,5 +1,6 @@
 //! `trainer eval`
 
+use super::vocab::VocabArgs;
 use super::{TextArgs, print_json, print_out};
 use crate::evaluate;
 use crate::model::Model;
@@ -13,6 +14,9 @@ use std::path::PathBuf;
 pub struct EvalArgs {
     /// The model: .onnx runs in float, .pip in integers by the boards' own code
     pub model: PathBuf,
+    /// The tokens' texts.
+    #[command(flatten)]
+    pub vocab: VocabArgs,
     /// What to measure on.
     #[command(flatten)]
     pub text: TextArgs,
@@ -26,17 +30,28 @@ pub struct EvalArgs {
 /// # Errors
 /// If the model or the text cannot be read, or the text has characters that the model does not know.
 pub fn run(args: EvalArgs) -> anyhow::Result<()> {
-    let model = Model::open(&args.model)?;
-    let encoded = args.text.encode(&model.vocabulary()?)?;
+    let model = args.vocab.open(&args.model)?;
+    let vocabulary = model.vocabulary()?;
+    let encoded = args.text.encode(&vocabulary)?;
     let progress = progress::bar(encoded.tokens.len() as u64, "reading");
-    let mut evaluation = evaluate::model(&model, &encoded.tokens, || progress.inc(1))?;
+    let measure = vocabulary.measure(&encoded, 1..encoded.tokens.len());
+    let mut evaluation =
+        evaluate::model(&model, &encoded.tokens, || progress.inc(1))?.by_character(measure);
     progress.finish_and_clear();
     evaluation.skipped = encoded.skipped;
     if args.json {
         return print_json(&evaluation);
     }
+    // Where a token is a character, one loss says it all.
+    let by_token = match evaluation.tokens == evaluation.characters {
+        true => String::new(),
+        false => format!(
+            "{:.4} nats/token  {} tokens  {} unknown  ",
+            evaluation.nats_per_token, evaluation.tokens, evaluation.unknown
+        ),
+    };
     print_out(&format!(
-        "{:.4} nats/char  {:.4} bits/char  perplexity {:.3}  {} characters  {} skipped  {:.0} characters/s\n",
+        "{by_token}{:.4} nats/char  {:.4} bits/char  perplexity {:.3}  {} characters  {} skipped  {:.0} characters/s\n",
         evaluation.nats_per_char,
         evaluation.bits_per_char,
         evaluation.perplexity,

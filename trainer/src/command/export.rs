@@ -1,5 +1,6 @@
 //! `trainer export`
 
+use super::vocab::VocabArgs;
 use super::{TextArgs, print_json, print_out};
 use crate::evaluate;
 use crate::model::{ImageBytes, Model};
@@ -19,6 +20,9 @@ pub struct ExportArgs {
     /// Where to write the image [default: the model's name with .pip]
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// The tokens' texts.
+    #[command(flatten)]
+    pub vocab: VocabArgs,
     /// What to compare float and integer loss on.
     #[command(flatten)]
     pub text: Option<TextArgs>,
@@ -32,7 +36,7 @@ pub struct ExportArgs {
 /// # Errors
 /// If the model cannot be read or quantized, or a file not written.
 pub fn run(args: ExportArgs) -> anyhow::Result<()> {
-    let Model::Float(network) = Model::open(&args.model)? else {
+    let Model::Float(network) = args.vocab.open(&args.model)? else {
         bail!(
             "{} is an image already: export takes the ONNX file that it came from",
             args.model.display()
@@ -47,11 +51,15 @@ pub fn run(args: ExportArgs) -> anyhow::Result<()> {
     let losses = match &args.text {
         None => None,
         Some(text) => {
-            let text = text.encode(network.vocabulary())?;
+            let vocabulary = network.vocabulary();
+            let text = text.encode(vocabulary)?;
+            let measure = vocabulary.measure(&text, 1..text.tokens.len());
             let progress =
                 progress::bar(2 * text.tokens.len() as u64, "comparing float and integers");
-            let mut float = evaluate::float(&network, &text.tokens, || progress.inc(1));
-            let mut integer = evaluate::integer(&image.image(), &text.tokens, || progress.inc(1))?;
+            let float = evaluate::float(&network, &text.tokens, || progress.inc(1));
+            let integer = evaluate::integer(&image.image(), &text.tokens, || progress.inc(1))?;
+            let [mut float, mut integer] =
+                [float, integer].map(|evaluation| evaluation.by_character(measure));
             progress.finish_and_clear();
             (float.skipped, integer.skipped) = (text.skipped, text.skipped);
             Some(Losses {

@@ -1,8 +1,10 @@
 //! `trainer generate`
 
-use super::print_out;
-use crate::generate::FloatGenerator;
+use super::vocab::VocabArgs;
+use super::{print_bytes, print_out};
+use crate::generate::{Cycle, FloatGenerator, cycle};
 use crate::model::Model;
+use crate::vocab::Vocabulary;
 use clap::Args;
 use pipsqueak::{Generator, Settings, Temperature, TemperatureError};
 use std::path::PathBuf;
@@ -13,12 +15,18 @@ use std::time::Instant;
 pub struct GenerateArgs {
     /// The model: .pip runs in integers as on a board, .onnx in float
     pub model: PathBuf,
+    /// The tokens' texts.
+    #[command(flatten)]
+    pub vocab: VocabArgs,
     /// Text to continue; without it the text begins as after a line's end
     #[arg(long, default_value = "")]
     pub prompt: String,
     /// How freely to draw: 0 always takes the likeliest, 1 follows the model, above that gets wilder
     #[arg(long, default_value = "0.8", value_parser = |text: &str| -> Result<Temperature, TemperatureError> { Temperature::parse(text) })]
     pub temperature: Temperature,
+    /// Write a text at each of these temperatures, such as 0.3,0.8,1.0,1.3,1.8, headed by it
+    #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with = "temperature", value_parser = temperature)]
+    pub temperatures: Option<Vec<String>>,
     /// Seed of the random numbers
     #[arg(long, default_value_t = 42)]
     pub seed: u64,
@@ -38,51 +46,104 @@ pub struct GenerateArgs {
 /// # Errors
 /// If the model cannot be read or the prompt has characters that it does not know.
 pub fn run(args: GenerateArgs) -> anyhow::Result<()> {
-    let model = Model::open(&args.model)?;
+    let model = args.vocab.open(&args.model)?;
     let vocabulary = model.vocabulary()?;
     let prompt = vocabulary.encode(&args.prompt, args.skip_unknown)?;
-    let settings = Settings {
-        temperature: args.temperature,
+    let text = Text {
+        model: &model,
+        vocabulary: &vocabulary,
+        prompt: &prompt.tokens,
+        length: args.length,
+    };
+    let settings = |temperature| Settings {
+        temperature,
         top_k: args.top_k,
         seed: args.seed,
     };
-    let text: String = prompt
-        .tokens
-        .iter()
-        .map(|&token| vocabulary.text(token))
-        .collect();
-    print_out(&text)?;
-    match &model {
-        Model::Float(network) => stream(
-            FloatGenerator::new(network, &prompt.tokens, settings),
-            args.length,
-        ),
-        Model::Integer(bytes) => {
-            let image = bytes.image();
-            let mut workspace = vec![0; image.workspace_len()];
-            let mut generator = Generator::new(&image, &mut workspace, settings)?;
-            generator.prompt(&text)?;
-            stream(generator, args.length)
+    let Some(temperatures) = &args.temperatures else {
+        return text.write(settings(args.temperature));
+    };
+    for (index, temperature) in temperatures.iter().enumerate() {
+        let between = if index > 0 { "\n" } else { "" };
+        print_out(&format!("{between}--- temperature {temperature}\n"))?;
+        text.write(settings(Temperature::parse(temperature)?))?;
+    }
+    Ok(())
+}
+
+/// What is written, but for how it is drawn.
+struct Text<'a> {
+    model: &'a Model,
+    vocabulary: &'a Vocabulary,
+    prompt: &'a [u16],
+    /// Characters after the prompt.
+    length: usize,
+}
+
+impl Text<'_> {
+    /// Writes one text.
+    fn write(&self, settings: Settings) -> anyhow::Result<()> {
+        let greedy = settings.temperature == Temperature::parse("0")?;
+        match self.model {
+            Model::Float(network) => {
+                self.stream(FloatGenerator::new(network, self.prompt, settings), greedy)
+            }
+            Model::Integer(bytes) => {
+                let image = bytes.image();
+                let mut workspace = vec![0; image.workspace_len()];
+                let mut generator = Generator::new(&image, &mut workspace, settings)?;
+                generator.prompt(&self.vocabulary.decode(self.prompt))?;
+                self.stream(std::iter::repeat_with(|| generator.next_token()), greedy)
+            }
         }
+    }
+
+    /// Prints the prompt, then tokens as they come, until there are characters enough.
+    fn stream(&self, tokens: impl Iterator<Item = u16>, greedy: bool) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        let mut printed = Vec::new();
+        for &token in self.prompt {
+            self.vocabulary
+                .print(token, !printed.is_empty(), &mut printed);
+        }
+        print_bytes(&printed)?;
+        let mut after_text = !printed.is_empty();
+        let (mut written, mut drawn) = (0, Vec::new());
+        for token in tokens {
+            drawn.push(token);
+            printed.clear();
+            self.vocabulary.print(token, after_text, &mut printed);
+            after_text |= !printed.is_empty();
+            print_bytes(&printed)?;
+            written += characters(&printed);
+            if written >= self.length {
+                break;
+            }
+        }
+        let seconds = begun.elapsed().as_secs_f64();
+        print_out("\n")?;
+        eprintln!(
+            "{written} characters in {seconds:.2} s: {:.0} tokens/s",
+            drawn.len() as f64 / seconds.max(1e-9)
+        );
+        if let Some(Cycle { begin, length }) = cycle(&drawn).filter(|_| greedy) {
+            let count = |tokens| self.vocabulary.decode(tokens).chars().count();
+            eprintln!(
+                "the text has fallen into a cycle of {} characters after {}: always taking the likeliest does that; \
+                 a temperature above 0 gets out of it",
+                count(&drawn[begin..begin + length]),
+                count(&drawn[..begin]),
+            );
+        }
+        Ok(())
     }
 }
 
-/// Prints `length` characters as they come.
-fn stream<'t>(pieces: impl Iterator<Item = &'t str>, length: usize) -> anyhow::Result<()> {
-    let begun = Instant::now();
-    let mut written = 0;
-    for piece in pieces {
-        if written >= length {
-            break;
-        }
-        written += piece.chars().count();
-        print_out(piece)?;
-    }
-    let seconds = begun.elapsed().as_secs_f64();
-    print_out("\n")?;
-    eprintln!(
-        "{written} characters in {seconds:.2} s: {:.0} tokens/s",
-        written as f64 / seconds.max(1e-9)
-    );
-    Ok(())
+/// Characters that begin in these bytes of UTF-8.
+fn characters(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|byte| **byte & 0xc0 != 0x80).count()
+}
+
+fn temperature(text: &str) -> Result<String, TemperatureError> {
+    Temperature::parse(text).map(|_| text.into())
 }

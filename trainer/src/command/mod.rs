@@ -15,6 +15,7 @@ pub mod inspect;
 pub mod run;
 pub mod train;
 mod train_lines;
+pub mod vocab;
 
 /// A text file, and what to do with characters that a model does not know.
 #[derive(Debug, Args)]
@@ -35,13 +36,14 @@ impl TextArgs {
     /// The tokens of the text, or of its last part, cut as training cuts it.
     fn encode(&self, vocabulary: &Vocabulary) -> anyhow::Result<Encoded> {
         let corpus = Corpus::read(&self.text)?;
-        let text = self.last.map_or(&*corpus.text, |last| corpus.split(last).1);
-        let encoded = vocabulary.encode(text, self.skip_unknown)?;
+        let last = |last| corpus.parts(last, vocabulary.is_by_line()).1;
+        let text = self.last.map_or(&*corpus.text, last);
+        let encoded = vocabulary.encode_stream(text, self.skip_unknown)?;
         let (found, skipped) = (encoded.tokens.len(), encoded.skipped);
-        // The first character is not predicted: without a second one there is no loss to tell.
+        // The first token is not predicted: without a second one there is no loss to tell.
         if found < 2 {
             bail!(
-                "{}: expected at least 2 characters that the model knows, found {found} ({skipped} skipped)",
+                "{}: expected at least 2 tokens that the model knows, found {found} ({skipped} skipped)",
                 self.text.display()
             );
         }
@@ -63,8 +65,13 @@ fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
 
 /// Prints to standard output; a reader that went away is an error that `main` knows.
 fn print_out(text: &str) -> anyhow::Result<()> {
+    print_bytes(text.as_bytes())
+}
+
+/// The same of bytes, which may be a part of a character.
+fn print_bytes(bytes: &[u8]) -> anyhow::Result<()> {
     use std::io::Write;
     let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())?;
+    out.write_all(bytes)?;
     Ok(out.flush()?)
 }

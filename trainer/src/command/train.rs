@@ -18,9 +18,10 @@ use crate::progress;
 use crate::train::checkpoint::Checkpoint;
 use crate::train::settings::{self, TrainSettings};
 use crate::train::sequence::settings::{Cut, Features, SequenceSettings, Task};
+use crate::vocab;
 use crate::train::{self, Outcome, Plan, Record, Request, Row, Watch};
 
-/// Trains a network: on a text (a language model), or on a file of lines (`--task`).
+/// Trains a network: to go on with a text, by characters, bytes, words or subwords, or on a file of lines (`--task`).
 ///
 /// `--task classify` takes lines `class TAB text` and learns to name the class (many-to-one); `--task translate` takes lines
 /// `source TAB target` and learns to say the target (sequence-to-sequence); `--task describe` takes lines `features TAB text`, such
@@ -43,24 +44,33 @@ pub struct TrainArgs {
     /// With --task: how a target is cut. By default symbols where the lines are some of a few ones between spaces, else characters
     #[arg(long, value_name = "CUT", requires = "task")]
     pub target: Option<Cut>,
-    /// With --task: the most words of a vocabulary of words; the rarer ones are <unk>
-    #[arg(long, value_name = "COUNT", requires = "task")]
-    pub words: Option<usize>,
     /// With --task describe: what to compute of each line, where they are plain texts: length (in tens of characters), first-letter
     #[arg(long, value_name = "FEATURES", requires = "task")]
     pub features: Option<Features>,
     /// Folder for model.onnx, train.toml (all settings), loss.csv and checkpoint.bin
     #[arg(long, value_name = "FOLDER")]
     pub out: PathBuf,
+    /// What a token is: char, byte (any text), word (what is rarer than the vocabulary is unknown) or subword (words and parts of them)
+    #[arg(long, value_enum)]
+    pub level: Option<vocab::Kind>,
+    /// Words or subwords that the network knows, the most frequent ones [default: 4000]
+    #[arg(long, value_name = "TOKENS")]
+    pub vocabulary: Option<usize>,
+    /// Each line is a text of its own, such as a title or a name; what is generated ends where a line would
+    #[arg(long)]
+    pub lines: bool,
+    /// Columns of the embedding, a table of what the network sees of each token; 0: none. Good for words and subwords, where it is as wide as the layers by default
+    #[arg(long, value_name = "COLUMNS")]
+    pub embedding: Option<usize>,
+    /// Use the embedding for the output too, which halves the image of a large vocabulary; the default for words and subwords
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub tied: Option<bool>,
     /// Recurrent cell: gru (the default), lstm or rnn; or one for each layer, the lowest first, such as lstm,gru
     #[arg(long, value_name = "CELLS")]
     pub cell: Option<Cells>,
     /// Units of a layer: more learn more, and take flash, time on the board and training. 128 make an image of about 87 KB, 256 of about 269 KB
     #[arg(long, value_name = "UNITS")]
     pub hidden: Option<usize>,
-    /// Columns of the embedding, through which tokens go first; 0: none
-    #[arg(long, value_name = "COLUMNS")]
-    pub embedding: Option<usize>,
     /// Recurrent layers, one above the other. One wider layer is mostly better than two
     #[arg(long)]
     pub layers: Option<usize>,
@@ -152,7 +162,8 @@ pub fn run(args: TrainArgs) -> anyhow::Result<()> {
         (None, None) => {
             let validation = args.validation.unwrap_or(settings::VALIDATION);
             let characters = corpus::training_part(corpus.text.chars().count(), validation);
-            TrainSettings::for_units(args.hidden.unwrap_or(HIDDEN), characters)
+            let hidden = args.hidden.unwrap_or(HIDDEN);
+            TrainSettings::for_level(args.level.unwrap_or_default(), hidden, characters)
         }
     };
     args.put_into(&mut settings);
@@ -229,8 +240,12 @@ impl TrainArgs {
                 settings.layers = cells.len();
             }
         }
-        put(&mut settings.hidden, self.hidden);
+        put(&mut settings.level, self.level);
+        put(&mut settings.vocabulary, self.vocabulary);
+        settings.lines |= self.lines;
         put(&mut settings.embedding, self.embedding);
+        put(&mut settings.tied, self.tied);
+        put(&mut settings.hidden, self.hidden);
         put(&mut settings.layers, self.layers);
         put(&mut settings.dropout, self.dropout);
         put(&mut settings.seed, self.seed);
@@ -252,8 +267,9 @@ fn summary(outcome: &Outcome, out: &Path, settings: &TrainSettings) -> String {
     let result = &outcome.result;
     let validation = result.validation_loss.map_or(String::new(), |loss| {
         format!(
-            ", validation loss {loss:.4} nats/char ({:.4} bits)",
-            loss / std::f64::consts::LN_2
+            ", validation loss {loss:.4} nats/{} ({:.4} bits/char)",
+            short(settings.level),
+            result.validation_bits.unwrap_or_default()
         )
     });
     let model = out.join("model.onnx");
@@ -285,23 +301,23 @@ impl Watch for Terminal {
         let &Plan {
             parameters,
             tokens,
-            train_characters,
-            validation_characters,
-            step_characters,
+            train_tokens,
+            validation_tokens,
+            step_tokens,
             ..
         } = plan;
-        let steps = plan.steps;
+        let (steps, unit) = (plan.steps, plural(plan.level));
         self.say(&format!(
-            "{parameters} weights, {tokens} different characters, {train_characters} for training, \
-             {validation_characters} for validation; {steps} steps of {step_characters} characters, {:.1} times the text",
-            (steps * step_characters as u64) as f64 / train_characters as f64
+            "{parameters} weights, {tokens} different {unit}, {train_tokens} for training, \
+             {validation_tokens} for validation; {steps} steps of {step_tokens} {unit}, {:.1} times the text",
+            (steps * step_tokens as u64) as f64 / train_tokens as f64
         ));
         if let Some((rows, sequence)) = plan.shrunk {
             self.say(&format!(
-                "the text is short: the batch is {rows} sequence(s) of {sequence} character(s)"
+                "the text is short: the batch is {rows} sequence(s) of {sequence} {unit}"
             ));
         }
-        self.bar = progress::training(plan.steps, plan.done, step_characters as u64);
+        self.bar = progress::training(plan.steps, plan.done, step_tokens as u64, unit);
     }
 
     fn steps(&mut self, step: u64, train_loss: f64) {
@@ -313,7 +329,10 @@ impl Watch for Terminal {
         let validation = row
             .validation_loss
             .map_or(String::new(), |loss| format!(", validation {loss:.4}"));
-        let head = format!("step {}: loss {:.4}{validation}", row.step, row.train_loss);
+        let bits = row
+            .validation_bits
+            .map_or(String::new(), |bits| format!(" ({bits:.4} bits/char)"));
+        let head = format!("step {}: loss {:.4}{validation}{bits}", row.step, row.train_loss);
         self.say(&format!("{head}\n{}\n", sample(network, self.seed)));
     }
 }
@@ -327,15 +346,55 @@ impl Terminal {
 
 /// What people judge such models by.
 fn sample(network: &Network, seed: u64) -> String {
+    // The board would draw the same way.
     let temperature = Temperature::parse("0.8").expect("a temperature");
     let settings = Settings {
         temperature,
         top_k: 0,
         seed,
     };
-    FloatGenerator::new(network, &[], settings)
-        .take(240)
-        .collect()
+    let vocabulary = network.vocabulary();
+    // Where texts are short, there is room for some of them.
+    let mut lines = Vec::new();
+    let mut characters = 0;
+    while characters < SAMPLE && lines.len() < 8 {
+        let seed = seed.wrapping_add(lines.len() as u64);
+        let generator = FloatGenerator::new(network, &[], Settings { seed, ..settings });
+        let mut tokens = Vec::new();
+        let mut text = String::new();
+        for token in generator {
+            tokens.push(token);
+            text = vocabulary.decode(&tokens);
+            if characters + text.chars().count() >= SAMPLE {
+                break;
+            }
+        }
+        characters += text.chars().count() + 1;
+        lines.push(text);
+    }
+    lines.join("\n")
+}
+
+/// Characters of a sample.
+const SAMPLE: usize = 240;
+
+/// A token of this kind, in a unit.
+fn short(level: vocab::Kind) -> &'static str {
+    match level {
+        vocab::Kind::Char => "char",
+        vocab::Kind::Byte => "byte",
+        vocab::Kind::Word => "word",
+        vocab::Kind::Subword => "subword",
+    }
+}
+
+fn plural(level: vocab::Kind) -> &'static str {
+    match level {
+        vocab::Kind::Char => "characters",
+        vocab::Kind::Byte => "bytes",
+        vocab::Kind::Word => "words",
+        vocab::Kind::Subword => "subwords",
+    }
 }
 
 /// A line of JSON for each report.

@@ -18,7 +18,6 @@ use crate::train::sequence::data::{Dataset, Example, target_cut};
 use crate::train::sequence::settings::{Cut, SequenceSettings, Task};
 use crate::train::sequence::{self, Outcome, Record, Request};
 use crate::train::{Plan, Row, Watch};
-use crate::vocab::Vocabulary;
 
 /// Examples that a report shows.
 const SHOWN: usize = 5;
@@ -64,7 +63,6 @@ pub(super) fn run(args: &TrainArgs, corpus: &Corpus) -> anyhow::Result<()> {
     settings.task = args.task.unwrap_or(settings.task);
     settings.source = args.source.unwrap_or(settings.source);
     settings.target = args.target.unwrap_or(settings.target);
-    settings.words = args.words.unwrap_or(settings.words);
     if let Some(features) = &args.features {
         settings.features = features.clone();
     }
@@ -83,7 +81,7 @@ pub(super) fn run(args: &TrainArgs, corpus: &Corpus) -> anyhow::Result<()> {
             let (steps, batch) = (settings.train.steps, settings.train.batch as u64);
             let done = resume.as_ref().map_or(0, |at| at.progress.step);
             Box::new(Terminal {
-                bar: progress::training(steps, done, batch),
+                bar: progress::training(steps, done, batch, "examples"),
                 settings: settings.clone(),
                 data: &data,
             })
@@ -229,10 +227,10 @@ impl Terminal<'_> {
     /// An example, and what the network makes of it.
     fn show(&self, network: &Network, example: &Example, seed: u64) -> String {
         let data = self.data;
-        let target = |tokens: &[u16]| text(&data.target, tokens, self.settings.target);
+        let target = |tokens: &[u16]| data.target.decode(tokens);
         let source = || {
             let vocabulary = data.source.as_ref().expect("a source");
-            text(vocabulary, &example.source, self.settings.source)
+            vocabulary.decode(&example.source)
         };
         match self.settings.task {
             Task::Classify => {
@@ -260,10 +258,4 @@ impl Terminal<'_> {
             }
         }
     }
-}
-
-/// The tokens as a text.
-fn text(vocabulary: &Vocabulary, tokens: &[u16], cut: Cut) -> String {
-    let texts: Vec<&str> = tokens.iter().map(|token| vocabulary.text(*token)).collect();
-    texts.join(cut.separator())
 }

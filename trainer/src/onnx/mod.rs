@@ -47,8 +47,15 @@ pub use write::write;
 /// Metadata key of the vocabulary: a JSON list of the tokens' texts, by id.
 pub const VOCABULARY_KEY: &str = "pipsqueak.vocabulary";
 
+/// Metadata key of what the tokens are: a JSON object with `level`, a name out of [`LEVELS`](crate::vocab::LEVELS), and the ids
+/// of special tokens, `start`, `eos`, `pad` and `unk`. Left out where they are pieces and none is special.
+pub const LEVEL_KEY: &str = "pipsqueak.level";
+
 /// Metadata key of the texts of an encoder's tokens, as under [`VOCABULARY_KEY`].
 pub const ENCODER_VOCABULARY_KEY: &str = "pipsqueak.encoder_vocabulary";
+
+/// Metadata key of what an encoder's tokens are, as under [`LEVEL_KEY`].
+pub const ENCODER_LEVEL_KEY: &str = "pipsqueak.encoder_level";
 
 /// Metadata key of the outputs' texts where they are not the input's tokens, as under [`VOCABULARY_KEY`].
 pub const LABELS_KEY: &str = "pipsqueak.labels";

@@ -10,10 +10,11 @@ use super::symbol::{Element, Node as Formula, Symbols};
 use super::tensor::{Source, Tensor};
 use super::tokens::Ids;
 use super::{
-    CHANNELS_KEY, ENCODER_VOCABULARY_KEY, LABELS_KEY, PROVENANCE_KEY, VOCABULARY_KEY,
+    CHANNELS_KEY, ENCODER_LEVEL_KEY, ENCODER_VOCABULARY_KEY, LABELS_KEY, LEVEL_KEY, PROVENANCE_KEY,
+    VOCABULARY_KEY,
 };
 use crate::network::{Dim, ElementType, Network, Provenance, Values};
-use crate::vocab::Vocabulary;
+use crate::vocab::{LEVELS, TokenKind, Vocabulary};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::rc::Rc;
@@ -86,8 +87,9 @@ pub fn read(bytes: &[u8]) -> Result<Network, ReadError> {
 pub fn read_beside(bytes: &[u8], folder: Option<&Path>) -> Result<Network, ReadError> {
     let model = decode(bytes)?;
     let opset = check_head(&model)?;
-    let texts = [VOCABULARY_KEY, LABELS_KEY, ENCODER_VOCABULARY_KEY];
-    let [vocabulary, labels, encoder_vocabulary] = texts.map(|key| vocabulary(&model, key));
+    let own = vocabulary(&model, VOCABULARY_KEY, Some(LEVEL_KEY))?;
+    let labels = vocabulary(&model, LABELS_KEY, None)?;
+    let encoders = vocabulary(&model, ENCODER_VOCABULARY_KEY, Some(ENCODER_LEVEL_KEY))?;
     let channels = channels(&model)?;
     let provenance = provenance(&model)?;
     let graph = model
@@ -125,13 +127,13 @@ pub fn read_beside(bytes: &[u8], folder: Option<&Path>) -> Result<Network, ReadE
         )),
         texts => Ok(texts),
     };
-    network.vocabulary = known(VOCABULARY_KEY, vocabulary?, network.tokens(), "the input")?;
-    network.labels = known(LABELS_KEY, labels?, network.output_width(), "the output")?;
+    network.vocabulary = known(VOCABULARY_KEY, own, network.tokens(), "the input")?;
+    network.labels = known(LABELS_KEY, labels, network.output_width(), "the output")?;
     let encoder = network.encoder.as_ref();
     let tokens = encoder.map_or(0, |encoder| encoder.tokens());
     let texts = known(
         ENCODER_VOCABULARY_KEY,
-        encoder_vocabulary?,
+        encoders,
         tokens,
         "the encoder's input",
     )?;
@@ -633,7 +635,11 @@ fn metadata<'m>(model: &'m ModelProto, key: &str) -> Result<Option<&'m str>, Rea
 }
 
 /// The vocabulary, where the file has one: others come without.
-fn vocabulary(model: &ModelProto, key: &str) -> Result<Option<Vocabulary>, ReadError> {
+fn vocabulary(
+    model: &ModelProto,
+    key: &str,
+    level_key: Option<&str>,
+) -> Result<Option<Vocabulary>, ReadError> {
     let place = || format!("metadata {key}");
     let expected = "a JSON list of the tokens' texts, by id";
     let advice = "correct it with onnx.helper.set_model_props, or export the model again";
@@ -643,7 +649,22 @@ fn vocabulary(model: &ModelProto, key: &str) -> Result<Option<Vocabulary>, ReadE
     let texts: Vec<String> = serde_json::from_str(json).map_err(|error| {
         ReadError::refused(place(), format!("other text ({error})"), expected, advice)
     })?;
-    Vocabulary::new(texts)
+    let level = level_key.map(|key| Ok((key, metadata(model, key)?)));
+    let kind = match level.transpose()? {
+        None | Some((_, None)) => TokenKind::default(),
+        Some((key, Some(json))) => serde_json::from_str(json).map_err(|error| {
+            ReadError::refused(
+                format!("metadata {key}"),
+                format!("other text ({error})"),
+                format!(
+                    "a JSON object with level ({}) and the ids start, eos, pad, unk, as far as there are any",
+                    LEVELS.join(", ")
+                ),
+                "correct or remove the key, or export the model again",
+            )
+        })?,
+    };
+    kind.vocabulary(texts)
         .map(Some)
         .map_err(|error| ReadError::refused(place(), error.to_string(), expected, advice))
 }

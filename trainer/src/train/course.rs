@@ -22,6 +22,15 @@ pub(super) enum Extent {
     Whole,
 }
 
+/// How well what is held back was foreseen.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Validation {
+    /// Nats per prediction.
+    pub loss: f64,
+    /// Bits per character, where the predictions are a text's.
+    pub bits: Option<f64>,
+}
+
 /// What is trained.
 pub(super) trait Course {
     /// One step.
@@ -35,7 +44,7 @@ pub(super) trait Course {
     /// Characters or examples that were trained on so far.
     fn seen(&self) -> u64;
     /// The network as it is, and its loss on what is held back.
-    fn network(&self, extent: Extent) -> (Network, Option<f64>);
+    fn network(&self, extent: Extent) -> (Network, Option<Validation>);
 }
 
 /// What the loop needs to know of a training.
@@ -60,8 +69,8 @@ pub(super) struct Driven {
     pub network: Network,
     /// Whether all steps were done.
     pub finished: bool,
-    /// Loss on what is held back, where all steps were done.
-    pub validation_loss: Option<f64>,
+    /// On what is held back, where all steps were done.
+    pub validation: Option<Validation>,
     /// The log.
     pub rows: Vec<Row>,
     /// Seconds of training.
@@ -149,11 +158,13 @@ impl<S: Kept> Drive<'_, S> {
                     characters: course.seen(),
                     train_loss: course.updater().smoothed_loss(),
                     validation_loss: None,
+                    validation_bits: None,
                     learning_rate: step.rate,
                 };
                 if reports {
-                    let (network, loss) = course.network(Extent::Glance);
-                    row.validation_loss = loss;
+                    let (network, validation) = course.network(Extent::Glance);
+                    row.validation_loss = validation.map(|validation| validation.loss);
+                    row.validation_bits = validation.and_then(|validation| validation.bits);
                     watch.reports(&row, &network);
                 }
                 rows.push(row);
@@ -168,14 +179,14 @@ impl<S: Kept> Drive<'_, S> {
         let finished = course.updater().steps_done() == self.steps;
         // Someone who stops a training does not want to wait.
         let extent = if finished { Extent::Whole } else { Extent::Glance };
-        let (mut network, loss) = course.network(extent);
+        let (mut network, validation) = course.network(extent);
         if !finished {
             network.provenance.validation_loss = None;
         }
         Ok(Driven {
             network,
             finished,
-            validation_loss: loss.filter(|_| finished),
+            validation: validation.filter(|_| finished),
             rows,
             seconds: seconds().round(),
         })
@@ -206,6 +217,7 @@ fn csv(rows: &[Row], unit: &str) -> String {
         train_loss,
         validation_loss,
         learning_rate,
+        ..
     } in rows
     {
         let validation = validation_loss

@@ -15,19 +15,22 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use crate::corpus::{self, Corpus};
+use crate::corpus::Corpus;
 use crate::evaluate;
 use crate::network::{Network, Provenance};
 use crate::output;
-use crate::vocab::Vocabulary;
+use crate::vocab::{Encoded, Vocabulary};
 use batches::Batches;
 use checkpoint::Checkpoint;
-use course::{Course, Drive, Extent};
+use course::{Course, Drive, Extent, Validation};
 use settings::TrainSettings;
 use trainer::Trainer;
 use update::{Diverged, Progress, Step, Updater};
 
-/// Characters of the validation text that are read while training; at the end it is read whole.
+/// Logits of the validation text that are computed at a look at it while training; at the end it is read whole.
+const GLANCE_LOGITS: usize = 1 << 23;
+
+/// The most characters that such a look is at.
 pub const VALIDATION_GLANCE: usize = 32_768;
 
 /// What is trained and where the results go.
@@ -52,12 +55,14 @@ pub struct Request<'a> {
 pub struct Row {
     /// Steps done.
     pub step: u64,
-    /// Characters trained on so far; examples, where whole sequences are trained.
+    /// Tokens trained on so far; characters, where these are the tokens, and examples, where whole lines are trained.
     pub characters: u64,
-    /// Smoothed training loss, with dropout, nats per character.
+    /// Smoothed training loss, with dropout, nats per token.
     pub train_loss: f64,
-    /// Loss on the first [`VALIDATION_GLANCE`] characters of the validation text, where it was measured.
+    /// Loss on the first part of the validation text, at most [`VALIDATION_GLANCE`] tokens, where it was measured.
     pub validation_loss: Option<f64>,
+    /// The same in bits per character, unknown words spelled out.
+    pub validation_bits: Option<f64>,
     /// Learning rate of the last step.
     pub learning_rate: f64,
 }
@@ -67,15 +72,17 @@ pub struct Row {
 pub struct Plan {
     /// Weights of the network.
     pub parameters: usize,
-    /// Different characters.
+    /// What a token is.
+    pub level: crate::vocab::Kind,
+    /// Different tokens.
     pub tokens: usize,
-    /// Characters to train on.
-    pub train_characters: usize,
-    /// Characters kept for validation.
-    pub validation_characters: usize,
-    /// Characters of one step.
-    pub step_characters: usize,
-    /// Rows of the batch and characters of a sequence, where the text is too short for those of the settings.
+    /// Tokens to train on.
+    pub train_tokens: usize,
+    /// Tokens kept for validation.
+    pub validation_tokens: usize,
+    /// Tokens of one step.
+    pub step_tokens: usize,
+    /// Rows of the batch and tokens of a sequence, where the text is too short for those of the settings.
     pub shrunk: Option<(usize, usize)>,
     /// Steps done before.
     pub done: u64,
@@ -133,11 +140,11 @@ pub struct CorpusRecord {
     pub characters: usize,
     /// Characters, from the first, that were trained on.
     pub train_characters: usize,
-    /// Different characters.
+    /// Different tokens.
     pub tokens: usize,
 }
 
-/// What came of a training. Losses are in nats per character.
+/// What came of a training. Losses are in nats per token.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct ResultRecord {
     /// Steps done.
@@ -148,6 +155,9 @@ pub struct ResultRecord {
     pub train_loss: f64,
     /// Loss on the whole validation text, as one stream from a state of zeros.
     pub validation_loss: Option<f64>,
+    /// The same in bits per character, unknown words spelled out.
+    #[serde(default)]
+    pub validation_bits: Option<f64>,
     /// Seconds of training.
     pub seconds: f64,
 }
@@ -226,26 +236,34 @@ const MAX_PARAMETERS: usize = (crate::onnx::MAX_FILE_BYTES - (2 << 20)) / 4;
 /// A text, encoded and divided.
 struct Texts {
     vocabulary: Vocabulary,
-    tokens: Vec<u16>,
-    train: usize,
+    train: Vec<u16>,
+    validation: Encoded,
+    /// Characters for training.
+    characters: usize,
 }
 
 impl Texts {
     fn new(corpus: &Corpus, settings: &TrainSettings) -> Result<Self, TrainError> {
         settings.check()?;
-        let vocabulary = Vocabulary::of_characters(&corpus.text)?;
-        let tokens = vocabulary.encode(&corpus.text, false)?.tokens;
-        let train = corpus::training_part(tokens.len(), settings.validation);
-        if train < 2 {
-            let (name, characters) = (corpus.name.clone(), tokens.len());
-            return Err(TrainError::TooShort {
-                name,
-                characters,
-                train,
-                validation: settings.validation,
-            });
+        let (first, last) = corpus.parts(settings.validation, settings.lines);
+        let characters = first.chars().count();
+        let too_short = |train| TrainError::TooShort {
+            name: corpus.name.clone(),
+            characters: corpus.text.chars().count(),
+            train,
+            validation: settings.validation,
+        };
+        if characters < 2 {
+            return Err(too_short(characters));
         }
-        let batches = Batches::new(train, settings.batch, settings.sequence, settings.seed);
+        let &TrainSettings { level, lines, .. } = settings;
+        let vocabulary = level.vocabulary(&corpus.text, first, settings.vocabulary, lines)?;
+        let train = vocabulary.encode_stream(first, false)?.tokens;
+        let validation = vocabulary.encode_stream(last, false)?;
+        if train.len() < 2 {
+            return Err(too_short(train.len()));
+        }
+        let batches = Batches::new(train.len(), settings.batch, settings.sequence, settings.seed);
         let needed = settings.memory(vocabulary.len(), batches.rows() * batches.sequence()) >> 30;
         if needed > MAX_MEMORY_GB {
             return Err(TrainError::Memory { needed });
@@ -256,17 +274,10 @@ impl Texts {
         }
         Ok(Self {
             vocabulary,
-            tokens,
             train,
+            validation,
+            characters,
         })
-    }
-
-    fn train(&self) -> &[u16] {
-        &self.tokens[..self.train]
-    }
-
-    fn validation(&self) -> &[u16] {
-        &self.tokens[self.train..]
     }
 }
 
@@ -280,14 +291,14 @@ pub fn steps_within(
     time: Duration,
 ) -> Result<u64, TrainError> {
     let texts = Texts::new(corpus, settings)?;
-    let mut trainer = Trainer::new(settings, texts.vocabulary.len(), texts.train);
+    let mut trainer = Trainer::new(settings, texts.vocabulary.len(), texts.train.len());
     // The first step touches fresh memory.
-    trainer.step(texts.train())?;
+    trainer.step(&texts.train)?;
     let begun = Instant::now();
     let sample = (time / 20).min(Duration::from_secs(5));
     let mut steps = 0;
     while steps == 0 || begun.elapsed() < sample {
-        trainer.step(texts.train())?;
+        trainer.step(&texts.train)?;
         steps += 1;
         if trainer.steps_done() >= settings.steps {
             break;
@@ -320,7 +331,7 @@ pub fn run(
     } = request;
     let texts = Texts::new(corpus, settings)?;
     let mut course = TextCourse {
-        trainer: Trainer::new(settings, texts.vocabulary.len(), texts.train),
+        trainer: Trainer::new(settings, texts.vocabulary.len(), texts.train.len()),
         texts: &texts,
         corpus,
         settings,
@@ -339,10 +350,11 @@ pub fn run(
     let shrunk = (batches.rows(), batches.sequence()) != (settings.batch, settings.sequence);
     watch.begins(&Plan {
         parameters: course.trainer.shape().parameters(),
+        level: settings.level,
         tokens: texts.vocabulary.len(),
-        train_characters: texts.train,
-        validation_characters: texts.validation().len(),
-        step_characters: batches.rows() * batches.sequence(),
+        train_tokens: texts.train.len(),
+        validation_tokens: texts.validation.tokens.len(),
+        step_tokens: batches.rows() * batches.sequence(),
         shrunk: shrunk.then_some((batches.rows(), batches.sequence())),
         done: course.trainer.steps_done(),
         steps: settings.steps,
@@ -353,7 +365,8 @@ pub fn run(
         steps: course.trainer.steps_done(),
         parameters: driven.network.parameters(),
         train_loss: course.trainer.smoothed_loss(),
-        validation_loss: driven.validation_loss,
+        validation_loss: driven.validation.map(|validation| validation.loss),
+        validation_bits: driven.validation.and_then(|validation| validation.bits),
         seconds: driven.seconds,
     };
     let record = Record {
@@ -361,8 +374,8 @@ pub fn run(
         corpus: CorpusRecord {
             name: corpus.name.clone(),
             sha256: corpus.sha256.clone(),
-            characters: texts.tokens.len(),
-            train_characters: texts.train,
+            characters: corpus.text.chars().count(),
+            train_characters: texts.characters,
             tokens: texts.vocabulary.len(),
         },
         result: result.clone(),
@@ -385,7 +398,7 @@ struct TextCourse<'a> {
 
 impl Course for TextCourse<'_> {
     fn step(&mut self) -> Result<Step, Diverged> {
-        self.trainer.step(self.texts.train())
+        self.trainer.step(&self.texts.train)
     }
 
     fn updater(&self) -> &Updater {
@@ -405,10 +418,13 @@ impl Course for TextCourse<'_> {
         self.trainer.steps_done() * (batches.rows() * batches.sequence()) as u64
     }
 
-    fn network(&self, extent: Extent) -> (Network, Option<f64>) {
-        let all = self.texts.validation();
-        let validation = match extent {
-            Extent::Glance => &all[..all.len().min(VALIDATION_GLANCE)],
+    fn network(&self, extent: Extent) -> (Network, Option<Validation>) {
+        let (vocabulary, validation) = (&self.texts.vocabulary, &self.texts.validation);
+        let all = validation.tokens.len();
+        let tokens = match extent {
+            Extent::Glance => all
+                .min(VALIDATION_GLANCE)
+                .min(GLANCE_LOGITS / vocabulary.len()),
             Extent::Whole => all,
         };
         let trainer = &self.trainer;
@@ -420,14 +436,20 @@ impl Course for TextCourse<'_> {
             train_loss: Some(trainer.smoothed_loss() as f32),
             validation_loss: None,
         };
-        let vocabulary = &self.texts.vocabulary;
         let mut network = trainer
             .shape()
             .network(trainer.model(), vocabulary, provenance);
-        let loss = (validation.len() > 1)
-            .then(|| evaluate::float(&network, validation, || ()).nats_per_char);
-        network.provenance.validation_loss = loss.map(|loss| loss as f32);
-        (network, loss)
+        let measured = (tokens > 1).then(|| {
+            let measure = vocabulary.measure(validation, 1..tokens);
+            let read = &validation.tokens[..tokens];
+            let evaluation = evaluate::float(&network, read, || ()).by_character(measure);
+            Validation {
+                loss: evaluation.nats_per_token,
+                bits: Some(evaluation.bits_per_char),
+            }
+        });
+        network.provenance.validation_loss = measured.map(|measured| measured.loss as f32);
+        (network, measured)
     }
 }
 

@@ -2,11 +2,21 @@
 
 use super::model::Shape;
 use crate::cell::{Cells, Kind};
+use crate::vocab;
 
 /// The settings that decide a training's result: with the same text on the same machine they give the same bytes.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainSettings {
+    /// What a token is.
+    #[serde(default)]
+    pub level: vocab::Kind,
+    /// Words or subwords of the vocabulary; 0 where all characters or bytes are.
+    #[serde(default)]
+    pub vocabulary: usize,
+    /// Whether each line is a text of its own, which ends in `<eos>`.
+    #[serde(default)]
+    pub lines: bool,
     /// The recurrent cell: one for all layers, or one for each.
     pub cell: Cells,
     /// Columns of the embedding. 0: none, the first layer has a column of weights for each token.
@@ -92,6 +102,9 @@ impl TrainSettings {
         let (batch, sequence) = (32, 64);
         let epoch = characters as f64 / (batch * sequence) as f64;
         Self {
+            level: vocab::Kind::Char,
+            vocabulary: 0,
+            lines: false,
             cell: Kind::Gru.into(),
             embedding: 0,
             tied: false,
@@ -111,6 +124,32 @@ impl TrainSettings {
             average: 0.999,
             validation: VALIDATION,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
+        }
+    }
+
+    /// Good settings for a kind of tokens, so many units, and a text of so many characters for training.
+    pub fn for_level(level: vocab::Kind, hidden: usize, characters: usize) -> Self {
+        if !level.is_sized() {
+            return Self {
+                level,
+                ..Self::for_units(hidden, characters)
+            };
+        }
+        // About as many as there are in English.
+        let tokens = characters / 4;
+        let (batch, sequence) = (32, 32);
+        let epoch = tokens as f64 / (batch * sequence) as f64;
+        Self {
+            level,
+            vocabulary: 4_000,
+            embedding: hidden,
+            tied: true,
+            dropout: 0.3,
+            steps: ((12.0 * epoch) as u64).clamp(1_000, 40_000),
+            batch,
+            sequence,
+            learning_rate: 4e-3,
+            ..Self::for_units(hidden, characters)
         }
     }
 
@@ -152,6 +191,15 @@ impl TrainSettings {
                 expected,
             )
         };
+        check(
+            "vocabulary",
+            format!("{} with level {:?}", self.vocabulary, self.level),
+            match self.level.is_sized() {
+                true => (2..vocab::MAX_TOKENS - 1).contains(&self.vocabulary),
+                false => self.vocabulary == 0,
+            },
+            "2 to 65533 of words or subwords, 0 of characters or bytes",
+        )?;
         whole("hidden", self.hidden, 4096, "1 to 4096")?;
         whole("layers", self.layers, 8, "1 to 8")?;
         check(

@@ -6,8 +6,14 @@ use sha2::{Digest, Sha256};
 
 use super::settings::{Cut, Feature, SequenceSettings, Task};
 use crate::corpus::Corpus;
-use crate::sequence::{END, START, UNKNOWN};
-use crate::vocab::{Vocabulary, VocabularyError};
+use crate::vocab::{Specials, Vocabulary, VocabularyError};
+
+/// The token that a decoder is fed first.
+const START: &str = "<s>";
+/// The token that ends what a decoder says.
+const END: &str = "<eos>";
+/// The token for a word that is rare.
+const UNKNOWN: &str = "<unk>";
 
 /// One line, encoded.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -38,7 +44,7 @@ pub struct Dataset {
     pub source: Option<Vocabulary>,
     /// The names of the features; none where a source is read.
     pub channels: Vec<String>,
-    /// The classes, or what targets are made of, [`START`] and [`END`] first.
+    /// The classes, or what targets are made of: their start and end first.
     pub target: Vocabulary,
     /// To train on.
     pub train: Vec<Example>,
@@ -206,11 +212,11 @@ impl Dataset {
         };
         let source_vocabulary = match task {
             Task::Describe => None,
-            _ => Some(vocabulary(&sources, &held, source, settings.words, &[])?),
+            _ => Some(vocabulary(&sources, &held, source, settings.train.vocabulary, &[])?),
         };
         let target_vocabulary = match task {
-            Task::Classify => vocabulary(&targets, &held, Cut::Char, settings.words, &[])?,
-            _ => vocabulary(&targets, &held, target, settings.words, &[START, END])?,
+            Task::Classify => vocabulary(&targets, &held, Cut::Char, settings.train.vocabulary, &[])?,
+            _ => vocabulary(&targets, &held, target, settings.train.vocabulary, &[START, END])?,
         };
 
         let mut dataset = Self {
@@ -330,7 +336,17 @@ fn vocabulary(
         let different: BTreeSet<&String> = texts.iter().flatten().collect();
         tokens.extend(different.into_iter().cloned());
     }
-    Vocabulary::new(tokens)
+    let special = |text: &str| {
+        let at = tokens.iter().take(specials.len() + 1).position(|token| token == text);
+        at.map(|at| at as u16)
+    };
+    let specials = Specials {
+        start: special(START),
+        eos: special(END),
+        pad: None,
+        unk: special(UNKNOWN),
+    };
+    Vocabulary::with(cut.level(), specials, tokens)
 }
 
 fn ids(vocabulary: &Vocabulary) -> HashMap<&str, u16> {

@@ -21,7 +21,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use super::checkpoint::Checkpoint;
-use super::course::{Course, Drive, Extent};
+use super::course::{Course, Drive, Extent, Validation};
 use super::update::{Diverged, Progress, Step, Updater};
 use super::{MAX_MEMORY_GB, MAX_PARAMETERS, TrainError, Watch};
 use crate::corpus::Corpus;
@@ -246,7 +246,7 @@ impl Course for LineCourse<'_> {
         self.trainer.examples_seen()
     }
 
-    fn network(&self, extent: Extent) -> (Network, Option<f64>) {
+    fn network(&self, extent: Extent) -> (Network, Option<Validation>) {
         let all = &self.data.validation;
         let examples: &[Example] = match extent {
             Extent::Glance => &all[..all.len().min(GLANCE)],
@@ -264,7 +264,8 @@ impl Course for LineCourse<'_> {
         let mut network = self.trainer.network(provenance);
         let loss = evaluate::loss(&network, self.settings.task, examples, train.threads);
         network.provenance.validation_loss = loss.map(|loss| loss as f32);
-        (network, loss)
+        let validation = loss.map(|loss| Validation { loss, bits: None });
+        (network, validation)
     }
 }
 

@@ -10,6 +10,7 @@ use super::stack::StackShape;
 use crate::cell::Kind;
 use crate::train::checkpoint::Kept;
 use crate::train::settings::{SettingsError, TrainSettings};
+use crate::vocab;
 
 /// What is learned of the lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
@@ -31,7 +32,7 @@ pub enum Cut {
     Char,
     /// Words and other characters, ASCII capitals made small, white space dropped; rare words are `<unk>`.
     Word,
-    /// What stands between white space, such as phonemes.
+    /// Words as they are, such as phonemes: every different one is a token.
     Symbol,
 }
 
@@ -47,28 +48,32 @@ impl Cut {
     pub fn tokens(self, text: &str) -> Vec<String> {
         match self {
             Cut::Char => text.chars().map(String::from).collect(),
-            Cut::Symbol => text.split_whitespace().map(String::from).collect(),
-            Cut::Word => {
-                let (mut words, mut rest) = (Vec::new(), text);
-                loop {
-                    let (dropped, length) = Level::SpacedLower.first_word(rest);
-                    let (word, more) = rest[dropped..].split_at(length);
-                    if word.is_empty() {
-                        return words;
-                    }
-                    words.push(word.to_ascii_lowercase());
-                    rest = more;
-                }
-            }
+            Cut::Word => words(&text.to_ascii_lowercase()),
+            Cut::Symbol => words(text),
         }
     }
 
-    /// What stands between two tokens in a text.
-    pub fn separator(self) -> &'static str {
+    /// What such tokens are to a vocabulary.
+    pub fn level(self) -> Level {
         match self {
-            Cut::Char => "",
-            Cut::Word | Cut::Symbol => " ",
+            Cut::Char => Level::Pieces,
+            Cut::Word => Level::SpacedLower,
+            Cut::Symbol => Level::Spaced,
         }
+    }
+}
+
+/// The words and other characters of `text`, without white space.
+fn words(text: &str) -> Vec<String> {
+    let (mut words, mut rest) = (Vec::new(), text);
+    loop {
+        let (dropped, length) = Level::Spaced.first_word(rest);
+        let (word, more) = rest[dropped..].split_at(length);
+        if word.is_empty() {
+            return words;
+        }
+        words.push(word.to_owned());
+        rest = more;
     }
 }
 
@@ -142,8 +147,6 @@ pub struct SequenceSettings {
     pub source: Cut,
     /// How a target is cut.
     pub target: Cut,
-    /// The most words of a vocabulary of words; the rarer ones are `<unk>`.
-    pub words: usize,
     /// What is computed of each text where the lines name no features.
     pub features: Features,
     /// Sizes and the optimizer. A sequence is a whole line here, none longer than `sequence` tokens.
@@ -180,9 +183,10 @@ impl SequenceSettings {
             task,
             source,
             target,
-            words: 4_000,
             features: Features::default(),
             train: TrainSettings {
+                // The most words; the rarer ones are unknown.
+                vocabulary: 4_000,
                 embedding,
                 dropout,
                 learning_rate,
@@ -225,8 +229,10 @@ impl SequenceSettings {
                 "false, where whole sequences are trained",
             ));
         }
-        if self.words == 0 {
-            return Err(SettingsError::new("words", "0", "at least 1"));
+        if self.train.level != vocab::Kind::default() || self.train.lines {
+            let level = format!("{:?}, lines {}", self.train.level, self.train.lines);
+            let expected = "none: lines are cut as --source and --target say";
+            return Err(SettingsError::new("level", level, expected));
         }
         Ok(())
     }

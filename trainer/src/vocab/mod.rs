@@ -1,0 +1,521 @@
+//! Text to tokens and back.
+//!
+//! A vocabulary is a list of texts; a token is a position in it. [`Level`] says how a text is cut into them, here and on the
+//! boards. Special tokens stand in the same list under names such as `<eos>`; no text is ever cut into them.
+
+mod build;
+pub mod file;
+mod spelling;
+
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
+
+pub use build::Kind;
+pub use pipsqueak::Level;
+
+/// The most tokens that an image can hold.
+pub const MAX_TOKENS: usize = 65_535;
+
+/// The names of the levels, in the order of [`Level::ALL`].
+pub const LEVELS: [&str; 5] = ["pieces", "bytes", "words", "spaced", "spaced-lower"];
+
+/// The name of a level in files and on the command line.
+pub fn level_name(level: Level) -> &'static str {
+    LEVELS[level as usize]
+}
+
+/// The level of that name.
+pub fn level_named(name: &str) -> Option<Level> {
+    let at = LEVELS.iter().position(|other| *other == name)?;
+    Some(Level::ALL[at])
+}
+
+/// The ids of tokens that are no text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Specials {
+    /// What a text starts after.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<u16>,
+    /// What ends a text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eos: Option<u16>,
+    /// What fills a batch; it says nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pad: Option<u16>,
+    /// What stands for all that the vocabulary lacks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unk: Option<u16>,
+}
+
+impl Specials {
+    /// The ids that are set, by name. An id may be set twice, such as a padding that also ends a text.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, u16)> {
+        let named = [
+            ("start", self.start),
+            ("eos", self.eos),
+            ("pad", self.pad),
+            ("unk", self.unk),
+        ];
+        named
+            .into_iter()
+            .filter_map(|(name, id)| Some((name, id?)))
+    }
+
+    /// Whether `token` is one of them.
+    pub fn has(&self, token: u16) -> bool {
+        self.named().any(|(_, id)| id == token)
+    }
+
+    /// The tokens that are never drawn, the highest first: all but the one that ends a text.
+    pub fn never_drawn(&self) -> Vec<u16> {
+        let ids: BTreeSet<u16> = self.named().map(|(_, id)| id).collect();
+        ids.into_iter()
+            .rev()
+            .filter(|id| Some(*id) != self.eos)
+            .collect()
+    }
+}
+
+/// What a vocabulary's tokens are: all of it but their texts, as files carry it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct TokenKind {
+    #[serde(serialize_with = "write_level", deserialize_with = "read_level")]
+    level: Level,
+    #[serde(flatten)]
+    specials: Specials,
+}
+
+fn write_level<S: serde::Serializer>(level: &Level, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(level_name(*level))
+}
+
+fn read_level<'d, D: serde::Deserializer<'d>>(from: D) -> Result<Level, D::Error> {
+    let name: String = serde::Deserialize::deserialize(from)?;
+    level_named(&name).ok_or_else(|| {
+        let expected = LEVELS.join(", ");
+        serde::de::Error::custom(format!("level {name:?}: expected one of {expected}"))
+    })
+}
+
+impl TokenKind {
+    /// That of a vocabulary.
+    pub fn of(vocabulary: &Vocabulary) -> Self {
+        Self {
+            level: vocabulary.level,
+            specials: vocabulary.specials,
+        }
+    }
+
+    /// The vocabulary of such tokens.
+    ///
+    /// # Errors
+    /// As [`Vocabulary::with`].
+    pub fn vocabulary(self, tokens: Vec<String>) -> Result<Vocabulary, VocabularyError> {
+        Vocabulary::with(self.level, self.specials, tokens)
+    }
+}
+
+/// The tokens' texts, in the order of their ids.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Vocabulary {
+    level: Level,
+    specials: Specials,
+    tokens: Vec<String>,
+    /// Of the tokens that are text.
+    ids: HashMap<String, u16>,
+    /// Bytes of the longest text.
+    longest: usize,
+}
+
+/// What a text's encoding gives: the tokens, and what was left out.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Encoded {
+    /// Ids, in the text's order.
+    pub tokens: Vec<u16>,
+    /// How many characters the vocabulary lacks and that were skipped.
+    pub skipped: usize,
+    /// What each unknown-token stands for, in the text's order.
+    pub unknown: Vec<Unknown>,
+}
+
+/// What an unknown-token stands for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unknown {
+    /// Its place among the tokens.
+    pub at: usize,
+    /// The text that the vocabulary lacks.
+    pub text: String,
+}
+
+/// What tokens stand for, so that losses by the token can be told by the character.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Measure {
+    /// Characters of the text; an end of text counts as one.
+    pub characters: usize,
+    /// How many tokens stand for what the vocabulary lacks.
+    pub unknown: usize,
+    /// What it takes to spell that out, nats.
+    pub spelling: f64,
+}
+
+/// Why a vocabulary or a text was refused.
+#[derive(Debug, thiserror::Error, PartialEq)]
+pub enum VocabularyError {
+    /// No token at all.
+    #[error("the vocabulary is empty: expected at least 1 token")]
+    Empty,
+    /// Too many for 16-bit ids.
+    #[error("the vocabulary has {0} tokens: expected at most {MAX_TOKENS}")]
+    TooLarge(usize),
+    /// A token that stands twice.
+    #[error("the vocabulary has {0:?} twice: every token must be different")]
+    Duplicate(String),
+    /// A token with no text.
+    #[error("token {0} of the vocabulary has no text")]
+    EmptyToken(usize),
+    /// A special token that is not there.
+    #[error("the special token {name} has the id {id}: expected one below {tokens}, the number of tokens")]
+    Special {
+        /// Which one.
+        name: &'static str,
+        /// Its id.
+        id: u16,
+        /// V
+        tokens: usize,
+    },
+    /// Bytes, and something else.
+    #[error("a vocabulary of bytes has {0} tokens: expected 256, and special ones after them")]
+    Bytes(usize),
+    /// Nothing that could be generated.
+    #[error("the vocabulary has only special tokens: expected at least one that is text")]
+    OnlySpecial,
+    /// The text cannot give such a vocabulary.
+    #[error("no vocabulary of subwords can be made of this text: {0}")]
+    Subwords(String),
+    /// What the vocabulary lacks.
+    #[error(
+        "the text has {count} {what}(s) that the vocabulary lacks, such as {}: leave them out of the text, or skip them with --skip-unknown",
+        list(examples)
+    )]
+    Unknown {
+        /// Number of such places in the text.
+        count: usize,
+        /// What is lacking: a character, or a word.
+        what: &'static str,
+        /// Up to eight different ones.
+        examples: Vec<String>,
+    },
+}
+
+fn list(examples: &[String]) -> String {
+    let named: Vec<String> = examples
+        .iter()
+        .map(|text| match text.chars().collect::<Vec<_>>()[..] {
+            [c] => format!("{c:?} (U+{:04X})", u32::from(c)),
+            _ => format!("{text:?}"),
+        })
+        .collect();
+    named.join(", ")
+}
+
+impl Vocabulary {
+    /// A vocabulary of these pieces, without special tokens; ids are their positions.
+    ///
+    /// # Errors
+    /// If there is none, more than [`MAX_TOKENS`], one without text or one twice.
+    pub fn new(tokens: Vec<String>) -> Result<Self, VocabularyError> {
+        Self::with(Level::Pieces, Specials::default(), tokens)
+    }
+
+    /// A vocabulary of these tokens, the special ones among them; ids are their positions.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), or if a special token is not there, all are special, or they are bytes and not 256.
+    pub fn with(
+        level: Level,
+        specials: Specials,
+        tokens: Vec<String>,
+    ) -> Result<Self, VocabularyError> {
+        if tokens.is_empty() {
+            return Err(VocabularyError::Empty);
+        }
+        if tokens.len() > MAX_TOKENS {
+            return Err(VocabularyError::TooLarge(tokens.len()));
+        }
+        let special: BTreeSet<u16> = specials.named().map(|(_, id)| id).collect();
+        let out_of_range = |(_, id): &(_, u16)| usize::from(*id) >= tokens.len();
+        if let Some((name, id)) = specials.named().find(out_of_range) {
+            let tokens = tokens.len();
+            return Err(VocabularyError::Special { name, id, tokens });
+        }
+        if special.len() == tokens.len() {
+            return Err(VocabularyError::OnlySpecial);
+        }
+        let first = special.first().copied();
+        if level == Level::Bytes
+            && (tokens.len() != 256 + special.len() || first.is_some_and(|id| id < 256))
+        {
+            return Err(VocabularyError::Bytes(tokens.len()));
+        }
+        let mut ids = HashMap::with_capacity(tokens.len());
+        for (id, token) in tokens.iter().enumerate() {
+            if token.is_empty() {
+                return Err(VocabularyError::EmptyToken(id));
+            }
+            if ids.insert(token.clone(), id as u16).is_some() {
+                return Err(VocabularyError::Duplicate(token.clone()));
+            }
+        }
+        ids.retain(|_, id| !special.contains(id));
+        let longest = ids.keys().map(String::len).max().unwrap_or(0);
+        Ok(Self {
+            level,
+            specials,
+            tokens,
+            ids,
+            longest,
+        })
+    }
+
+    /// What the tokens are.
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
+    /// The tokens that are no text.
+    pub fn specials(&self) -> Specials {
+        self.specials
+    }
+
+    /// Number of tokens, V.
+    pub fn len(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// Never true: a vocabulary has a token.
+    pub fn is_empty(&self) -> bool {
+        self.tokens.is_empty()
+    }
+
+    /// The tokens' texts, by id: names such as `<eos>` of special tokens, and of bytes such as `<0x41>`.
+    pub fn texts(&self) -> &[String] {
+        &self.tokens
+    }
+
+    /// The text of `token`, or its name.
+    ///
+    /// # Panics
+    /// If `token` is not below [`len`](Self::len).
+    pub fn text(&self, token: u16) -> &str {
+        &self.tokens[usize::from(token)]
+    }
+
+    /// What is printed for `token`: nothing for a special one, and for a byte that byte.
+    ///
+    /// # Panics
+    /// If `token` is not below [`len`](Self::len).
+    pub fn printed(&self, token: u16) -> &[u8] {
+        const BYTES: [u8; 256] = {
+            let mut bytes = [0; 256];
+            let mut i = 0;
+            while i < 256 {
+                bytes[i] = i as u8;
+                i += 1;
+            }
+            bytes
+        };
+        let text = self.text(token).as_bytes();
+        match self.level {
+            _ if self.specials.has(token) => &[],
+            Level::Bytes => &BYTES[usize::from(token)..][..1],
+            _ => text,
+        }
+    }
+
+    /// The token that a text starts after: the special start, else the special end, else a line's end, a space, the first token.
+    pub fn start(&self) -> u16 {
+        let text = |text: &str| match self.level {
+            Level::Bytes => Some(u16::from(text.as_bytes()[0])),
+            _ => self.ids.get(text).copied(),
+        };
+        let Specials { start, eos, .. } = self.specials;
+        start
+            .or(eos)
+            .or_else(|| ["\n", " "].into_iter().find_map(text))
+            .unwrap_or(0)
+    }
+
+    /// Whether each line is a text of its own: a text has an end, and a line's end is no token (but of bytes, which are all).
+    pub fn is_by_line(&self) -> bool {
+        self.specials.eos.is_some() && !self.ids.contains_key("\n")
+    }
+
+    /// Encodes a text. What is unknown becomes the unknown-token where there is one; else it is an error unless
+    /// `skip_unknown`.
+    ///
+    /// # Errors
+    /// [`VocabularyError::Unknown`] names what is missing.
+    pub fn encode(&self, text: &str, skip_unknown: bool) -> Result<Encoded, VocabularyError> {
+        let mut encoded = Encoded::default();
+        self.encode_into(text, &mut encoded);
+        self.check(encoded, skip_unknown)
+    }
+
+    /// Encodes what a model of this vocabulary is trained and measured on: where [each line is a text](Self::is_by_line), the
+    /// start, then the lines that are not empty, each with its end; else the text as it is.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub fn encode_stream(
+        &self,
+        text: &str,
+        skip_unknown: bool,
+    ) -> Result<Encoded, VocabularyError> {
+        let Some(eos) = self.specials.eos.filter(|_| self.is_by_line()) else {
+            return self.encode(text, skip_unknown);
+        };
+        let mut encoded = Encoded::default();
+        encoded.tokens.push(self.start());
+        for line in text.lines().filter(|line| !line.trim().is_empty()) {
+            if let Some(start) = self.specials.start.filter(|_| encoded.tokens.len() > 1) {
+                encoded.tokens.push(start);
+            }
+            self.encode_into(line, &mut encoded);
+            encoded.tokens.push(eos);
+        }
+        self.check(encoded, skip_unknown)
+    }
+
+    fn encode_into(&self, text: &str, encoded: &mut Encoded) {
+        let mut rest = text;
+        while !rest.is_empty() {
+            let (dropped, length) = if self.level.is_words() {
+                self.level.first_word(rest)
+            } else {
+                (0, self.first_piece(rest))
+            };
+            let (token, after) = rest[dropped..].split_at(length);
+            rest = after;
+            let id = match self.level {
+                Level::Bytes => {
+                    encoded.tokens.extend(token.bytes().map(u16::from));
+                    continue;
+                }
+                Level::SpacedLower => self.ids.get(&token.to_ascii_lowercase()),
+                _ => self.ids.get(token),
+            };
+            match id.copied().or(self.specials.unk) {
+                _ if token.is_empty() => {}
+                Some(known) => {
+                    if id.is_none() {
+                        let (at, text) = (encoded.tokens.len(), token.to_owned());
+                        encoded.unknown.push(Unknown { at, text });
+                    }
+                    encoded.tokens.push(known);
+                }
+                None => {
+                    let (at, text) = (usize::MAX, token.to_owned());
+                    encoded.unknown.push(Unknown { at, text });
+                }
+            }
+        }
+    }
+
+    /// Bytes of the longest token that `text`, which is not empty, begins with; of its first character where there is none.
+    fn first_piece(&self, text: &str) -> usize {
+        let first = text.chars().next().map_or(0, char::len_utf8);
+        if self.level == Level::Bytes {
+            return text.len();
+        }
+        let known = |length: &usize| {
+            let start = text.get(..*length);
+            start.is_some_and(|start| self.ids.contains_key(start))
+        };
+        (first..=self.longest.min(text.len()))
+            .rev()
+            .find(known)
+            .unwrap_or(first)
+    }
+
+    /// Tells what is lacking; what has no token is then counted as skipped.
+    fn check(&self, mut encoded: Encoded, skip_unknown: bool) -> Result<Encoded, VocabularyError> {
+        if self.specials.unk.is_some() || encoded.unknown.is_empty() {
+            return Ok(encoded);
+        }
+        let lacking = std::mem::take(&mut encoded.unknown);
+        if skip_unknown {
+            encoded.skipped = lacking.iter().map(|u| u.text.chars().count()).sum();
+            return Ok(encoded);
+        }
+        let count = lacking.len();
+        let examples: BTreeSet<String> = lacking.into_iter().map(|u| u.text).collect();
+        Err(VocabularyError::Unknown {
+            count,
+            what: if self.level.is_words() {
+                "word"
+            } else {
+                "character"
+            },
+            examples: examples.into_iter().take(8).collect(),
+        })
+    }
+
+    /// The text of tokens, as it is printed. Bytes that are not UTF-8 become U+FFFD.
+    ///
+    /// # Panics
+    /// If a token is not below [`len`](Self::len).
+    pub fn decode(&self, tokens: &[u16]) -> String {
+        let mut bytes = Vec::new();
+        for &token in tokens {
+            self.print(token, !bytes.is_empty(), &mut bytes);
+        }
+        String::from_utf8(bytes)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+    }
+
+    /// Appends what is printed for `token`, `after_text` or as the first: with a space between tokens where the level has one.
+    ///
+    /// # Panics
+    /// If `token` is not below [`len`](Self::len).
+    pub fn print(&self, token: u16, after_text: bool, out: &mut Vec<u8>) {
+        let printed = self.printed(token);
+        if self.level.is_spaced() && after_text && !printed.is_empty() {
+            out.push(b' ');
+        }
+        out.extend_from_slice(printed);
+    }
+
+    /// What the tokens of `range` stand for.
+    ///
+    /// # Panics
+    /// If `range` is not within the tokens.
+    pub fn measure(&self, encoded: &Encoded, range: Range<usize>) -> Measure {
+        let mut measure = Measure::default();
+        let spaced = usize::from(self.level.is_spaced());
+        for &token in &encoded.tokens[range.clone()] {
+            measure.characters += match Some(token) {
+                eos if eos == self.specials.eos => 1,
+                _ => {
+                    let printed = self.printed(token);
+                    // Of a character's bytes all but the first begin with the bits 10.
+                    let characters = printed.iter().filter(|byte| **byte & 0xc0 != 0x80).count();
+                    characters + if printed.is_empty() { 0 } else { spaced }
+                }
+            };
+        }
+        let lacking = encoded.unknown.iter().filter(|u| range.contains(&u.at));
+        let mut spelling = None;
+        for Unknown { text, .. } in lacking {
+            measure.characters += text.chars().count() + spaced;
+            measure.unknown += 1;
+            measure.spelling += spelling
+                .get_or_insert_with(|| spelling::Spelling::new(self.ids.keys()))
+                .nats(text);
+        }
+        measure
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

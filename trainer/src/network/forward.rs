@@ -116,10 +116,7 @@ impl Network {
     /// # Panics
     /// If a feed is missing, has another length than the network's sizes say, or holds an id that is no token.
     pub fn run(&self, feeds: &Feeds) -> Results {
-        let encoder = self.encoder.as_ref().map(|encoder| {
-            let feeds = feeds.encoder.as_ref().expect("feeds of the encoder");
-            Box::new(encoder.run(feeds))
-        });
+        let encoder = self.encode(feeds);
         let mut state = self.start(feeds, encoder.as_deref());
         let mut read = Vec::new();
         let mut steps = 0;
@@ -157,6 +154,21 @@ impl Network {
             state,
             encoder,
         }
+    }
+
+    /// The state before the first step; an encoder has then run over its feeds.
+    ///
+    /// # Panics
+    /// As [`run`](Self::run).
+    pub fn begin(&self, feeds: &Feeds) -> FloatState {
+        let encoder = self.encode(feeds);
+        self.start(feeds, encoder.as_deref())
+    }
+
+    fn encode(&self, feeds: &Feeds) -> Option<Box<Results>> {
+        let encoder = self.encoder.as_ref()?;
+        let feeds = feeds.encoder.as_ref().expect("feeds of the encoder");
+        Some(Box::new(encoder.run(feeds)))
     }
 
     fn start(&self, feeds: &Feeds, encoder: Option<&Results>) -> FloatState {

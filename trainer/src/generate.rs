@@ -27,13 +27,17 @@ pub struct FloatGenerator<'n> {
 }
 
 impl<'n> FloatGenerator<'n> {
-    /// A generator that has read `prompt`: after the token that texts start after, where that is a special one or there is no
+    /// A generator that has read `prompt` from `state`: after the token that texts start after, where that is a special one or there is no
     /// prompt.
     ///
     /// # Panics
     /// If the network has no vocabulary, or a token is not in it.
-    pub fn new(network: &'n Network, prompt: &[u16], settings: Settings) -> Self {
-        let mut state = network.state();
+    pub fn new(
+        network: &'n Network,
+        mut state: FloatState,
+        prompt: &[u16],
+        settings: Settings,
+    ) -> Self {
         let vocabulary = network.vocabulary();
         let start = vocabulary.start();
         let mut pending = None;

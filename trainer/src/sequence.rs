@@ -53,6 +53,47 @@ pub fn describe(network: &Network, features: &[f32], settings: Settings, limit: 
     say(network, &feeds, settings, limit)
 }
 
+/// A text that is no feature vector.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum FeatureError {
+    /// A name that no channel has.
+    #[error("{found:?} is no feature of the model: expected some of {}", .channels.join(", "))]
+    Name {
+        /// The name.
+        found: String,
+        /// Those that there are.
+        channels: Vec<String>,
+    },
+    /// A value that is no number.
+    #[error("found {0:?}, expected name=number")]
+    Value(String),
+}
+
+/// The values of `channels` that `text` names, such as `length=0.5, a`: a name alone is 1, what is not named is 0.
+///
+/// ```
+/// let channels = ["length".to_owned(), "a".to_owned()];
+/// assert_eq!(trainer::sequence::features(&channels, "length=0.5"), Ok(vec![0.5, 0.0]));
+/// assert!(trainer::sequence::features(&channels, "height=2").is_err());
+/// ```
+///
+/// # Errors
+/// If a name is unknown, or a value is no number.
+pub fn features(channels: &[String], text: &str) -> Result<Vec<f32>, FeatureError> {
+    let mut values = vec![0.0; channels.len()];
+    let between = |c: char| c == ',' || c.is_ascii_whitespace();
+    for part in text.split(between).filter(|part| !part.is_empty()) {
+        let (name, value) = part.split_once('=').unwrap_or((part, "1"));
+        let Some(channel) = channels.iter().position(|channel| channel == name) else {
+            let (found, channels) = (name.to_owned(), channels.to_vec());
+            return Err(FeatureError::Name { found, channels });
+        };
+        let number = value.parse().ok().filter(|value: &f32| value.is_finite());
+        values[channel] = number.ok_or_else(|| FeatureError::Value(part.into()))?;
+    }
+    Ok(values)
+}
+
 const GREEDY: Settings = Settings {
     temperature: Temperature::GREEDY,
     top_k: 0,

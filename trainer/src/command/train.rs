@@ -16,8 +16,8 @@ use crate::generate::FloatGenerator;
 use crate::network::Network;
 use crate::progress;
 use crate::train::checkpoint::Checkpoint;
-use crate::train::settings::{self, TrainSettings};
 use crate::train::sequence::settings::{Cut, Features, SequenceSettings, Task};
+use crate::train::settings::{self, TrainSettings};
 use crate::train::{self, Outcome, Plan, Record, Request, Row, Watch};
 use crate::vocab;
 
@@ -361,7 +361,8 @@ fn sample(network: &Network, seed: u64) -> String {
     let mut characters = 0;
     while characters < SAMPLE && lines.len() < 8 {
         let seed = seed.wrapping_add(lines.len() as u64);
-        let generator = FloatGenerator::new(network, &[], Settings { seed, ..settings });
+        let generator =
+            FloatGenerator::new(network, network.state(), &[], Settings { seed, ..settings });
         let mut tokens = Vec::new();
         let mut text = String::new();
         for token in generator {

@@ -209,7 +209,10 @@ impl Watch for Terminal<'_> {
         let validation = row
             .validation_loss
             .map_or(String::new(), |loss| format!(", validation {loss:.4}"));
-        let mut text = format!("step {}: loss {:.4}{validation}\n", row.step, row.train_loss);
+        let mut text = format!(
+            "step {}: loss {:.4}{validation}\n",
+            row.step, row.train_loss
+        );
         // Where nothing is held back, what was trained on.
         let examples = match &self.data.validation[..] {
             [] => &self.data.train,
@@ -252,8 +255,9 @@ impl Terminal<'_> {
                 let said = describe(network, &example.features, settings, SHOWN_TOKENS);
                 let named = data.channels.iter().zip(&example.features);
                 let named = named.filter(|(_, value)| **value != 0.0);
-                let named: Vec<String> =
-                    named.map(|(name, value)| format!("{name}={value}")).collect();
+                let named: Vec<String> = named
+                    .map(|(name, value)| format!("{name}={value}"))
+                    .collect();
                 format!("{} -> {}", named.join(","), target(&said))
             }
         }

@@ -21,18 +21,16 @@ pub fn bar(length: u64, what: &'static str) -> ProgressBar {
 /// # Panics
 /// Never: the template is constant.
 pub fn training(steps: u64, done: u64, step_tokens: u64, unit: &'static str) -> ProgressBar {
-    let style = ProgressStyle::with_template(
-        "{msg} {wide_bar} {pos}/{len} {speed} {eta} left",
-    )
-    .expect("a good template")
-    .with_key(
-        "speed",
-        move |state: &ProgressState, out: &mut dyn Write| {
-            // A bar that cannot be written has no one to tell.
-            let speed = state.per_sec() * step_tokens as f64;
-            let _ = write!(out, "{speed:.0} {unit}/s");
-        },
-    );
+    let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {speed} {eta} left")
+        .expect("a good template")
+        .with_key(
+            "speed",
+            move |state: &ProgressState, out: &mut dyn Write| {
+                // A bar that cannot be written has no one to tell.
+                let speed = state.per_sec() * step_tokens as f64;
+                let _ = write!(out, "{speed:.0} {unit}/s");
+            },
+        );
     ProgressBar::new(steps)
         .with_style(style)
         .with_position(done)

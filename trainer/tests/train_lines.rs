@@ -70,7 +70,9 @@ fn word(numbers: &mut impl Iterator<Item = usize>) -> String {
 
 fn lines(count: usize, mut line: impl FnMut(String) -> String) -> String {
     let mut numbers = numbers();
-    (0..count).map(|_| line(word(&mut numbers)) + "\n").collect()
+    (0..count)
+        .map(|_| line(word(&mut numbers)) + "\n")
+        .collect()
 }
 
 const SMALL: [&str; 10] = [
@@ -108,23 +110,36 @@ fn a_classifier_learns_what_is_long_past() {
 #[test]
 fn a_translator_learns_to_turn_words_round() {
     let backwards = |word: &str| -> String {
-        let symbols = word.chars().rev().map(|letter| format!("{}1", letter.to_uppercase()));
+        let symbols = word
+            .chars()
+            .rev()
+            .map(|letter| format!("{}1", letter.to_uppercase()));
         symbols.collect::<Vec<_>>().join(" ")
     };
     let folder = Folder::with_lines(&lines(3000, |word| format!("{word}\t{}", backwards(&word))));
     let more = ["--task", "translate", "--hidden", "48", "--steps", "900"];
     let more = [&SMALL[2..8], &more].concat();
     let text = done(&folder.train("out", &more));
-    assert!(text.contains("4 different characters to 4 different symbols"), "{text}");
+    assert!(
+        text.contains("4 different characters to 4 different symbols"),
+        "{text}"
+    );
     let measures = folder.record("out").result.validation.unwrap();
     assert!(measures.token_error.unwrap() < 0.05, "{measures:?}");
     let network = onnx::read(&folder.read("out/model.onnx")).unwrap();
     let encoder = network.encoder.as_ref().unwrap();
     assert_eq!(encoder.vocabulary().texts(), ["a", "b", "c", "d"]);
     let said = translate(&network, &[0, 1, 3], 10);
-    let said: Vec<&str> = said.iter().map(|token| network.vocabulary().text(*token)).collect();
+    let said: Vec<&str> = said
+        .iter()
+        .map(|token| network.vocabulary().text(*token))
+        .collect();
     assert_eq!(said, ["D1", "B1", "A1"]);
-    assert_eq!(translate(&network, &[0, 1, 3], 2).len(), 2, "the limit holds");
+    assert_eq!(
+        translate(&network, &[0, 1, 3], 2).len(),
+        2,
+        "the limit holds"
+    );
 }
 
 /// Features tell the first letter and the length: a network that hears them is surer than a chain that does not.
@@ -148,7 +163,10 @@ fn a_describer_hears_its_features() {
     let network = onnx::read(&named.read("out/model.onnx")).unwrap();
     assert_eq!(network.channels, ["length", "a", "b", "c", "d"]);
     let same = named.record("out").result.validation.unwrap();
-    assert!((same.bits - measures.bits).abs() < 0.05, "{same:?}, {measures:?}");
+    assert!(
+        (same.bits - measures.bits).abs() < 0.05,
+        "{same:?}, {measures:?}"
+    );
 }
 
 /// A source with several targets is held back once, with all of them; no source is on both sides.
@@ -166,34 +184,65 @@ fn any_target_of_a_source_counts_and_none_is_trained_on_that_is_held_back() {
     assert!(data.validation.len() > 5);
     for held in &data.validation {
         assert!(held.others.iter().any(|other| *other != held.target));
-        assert!(data.train.iter().all(|example| example.source != held.source));
-        let same = data.validation.iter().filter(|other| other.source == held.source);
+        assert!(
+            data.train
+                .iter()
+                .all(|example| example.source != held.source)
+        );
+        let same = data
+            .validation
+            .iter()
+            .filter(|other| other.source == held.source);
         assert_eq!(same.count(), 1);
     }
-    let references: usize = data.validation.iter().map(|held| 1 + held.others.len()).sum();
+    let references: usize = data
+        .validation
+        .iter()
+        .map(|held| 1 + held.others.len())
+        .sum();
     assert_eq!(data.train.len() + references, 800);
 }
 
 #[test]
 fn settings_repeat_a_training_and_json_tells_all() {
     let folder = Folder::with_lines(&lines(200, |word| format!("{word}\t{word}{word}")));
-    let small = ["--task", "translate", "--hidden", "8", "--steps", "30", "--batch", "4"];
+    let small = [
+        "--task",
+        "translate",
+        "--hidden",
+        "8",
+        "--steps",
+        "30",
+        "--batch",
+        "4",
+    ];
     done(&folder.train("a", &small));
     let toml = folder.path("a/train.toml");
     let toml = toml.to_str().unwrap();
     let again = done(&folder.train("b", &["--settings", toml, "--json"]));
     for name in ["model.onnx", "loss.csv"] {
-        assert_eq!(folder.read(&format!("a/{name}")), folder.read(&format!("b/{name}")), "{name}");
+        assert_eq!(
+            folder.read(&format!("a/{name}")),
+            folder.read(&format!("b/{name}")),
+            "{name}"
+        );
     }
     let last: serde_json::Value = serde_json::from_str(again.lines().last().unwrap()).unwrap();
     assert_eq!(last["steps"], 30);
-    assert!(last["validation"]["token_error"].as_f64().is_some(), "{last}");
+    assert!(
+        last["validation"]["token_error"].as_f64().is_some(),
+        "{last}"
+    );
     done(&folder.train("c", &["--settings", toml, "--seed", "3", "--quiet"]));
     assert_ne!(folder.read("a/model.onnx"), folder.read("c/model.onnx"));
     let other = folder.train("a", &["--resume", "--hidden", "9", "--source", "word"]);
     assert!(said(&other).contains("--task"), "{}", said(&other));
     let other = folder.train("a", &["--resume", "--hidden", "9"]);
-    assert!(said(&other).contains("hidden = 8, not 9"), "{}", said(&other));
+    assert!(
+        said(&other).contains("hidden = 8, not 9"),
+        "{}",
+        said(&other)
+    );
 }
 
 /// Killed without warning at some moment, again and again, a training ends in the very bytes of one that was not.
@@ -201,11 +250,23 @@ fn settings_repeat_a_training_and_json_tells_all() {
 #[test]
 fn killed_trainings_resume_to_the_same_bytes() {
     let folder = Folder::with_lines(&lines(300, |word| format!("{word}\t{word}{word}")));
-    let settings = ["--task", "translate", "--hidden", "16", "--steps", "300", "--quiet"];
+    let settings = [
+        "--task",
+        "translate",
+        "--hidden",
+        "16",
+        "--steps",
+        "300",
+        "--quiet",
+    ];
     done(&folder.train("whole", &settings));
     let checkpoint = folder.path("killed/checkpoint.bin");
     let begin_or_resume = || {
-        if checkpoint.exists() { &["--resume"][..] } else { &settings }
+        if checkpoint.exists() {
+            &["--resume"][..]
+        } else {
+            &settings
+        }
     };
     let mut resumed = 0;
     for wait in [3, 25, 60, 60] {
@@ -227,8 +288,14 @@ fn killed_trainings_resume_to_the_same_bytes() {
     }
     assert_eq!(resumed, 3);
     done(&folder.train("killed", begin_or_resume()));
-    assert_eq!(folder.read("whole/model.onnx"), folder.read("killed/model.onnx"));
-    assert_eq!(folder.read("whole/loss.csv"), folder.read("killed/loss.csv"));
+    assert_eq!(
+        folder.read("whole/model.onnx"),
+        folder.read("killed/model.onnx")
+    );
+    assert_eq!(
+        folder.read("whole/loss.csv"),
+        folder.read("killed/loss.csv")
+    );
 }
 
 #[test]
@@ -237,17 +304,29 @@ fn lines_are_refused_by_their_number() {
         let folder = Folder::with_lines(lines);
         let output = folder.train("out", more);
         let text = said(&output);
-        assert!(!output.status.success() && text.starts_with("error: "), "{text}");
-        assert!(!text.contains("panicked") && !folder.path("out").exists(), "{text}");
+        assert!(
+            !output.status.success() && text.starts_with("error: "),
+            "{text}"
+        );
+        assert!(
+            !text.contains("panicked") && !folder.path("out").exists(),
+            "{text}"
+        );
         text
     };
     let (classify, describe) = (["--task", "classify"], ["--task", "describe"]);
     let text = refusal("a\tb\nc d\n", &classify);
-    assert!(text.contains("lines.tsv, line 2: found 1 part(s), expected a class, a TAB and"), "{text}");
+    assert!(
+        text.contains("lines.tsv, line 2: found 1 part(s), expected a class, a TAB and"),
+        "{text}"
+    );
     let text = refusal("a\tb\tc\n", &["--task", "translate"]);
     assert!(text.contains("line 1: found 3 part(s)"), "{text}");
     let text = refusal("x=1\ty\n\nx=high\ty\n", &describe);
-    assert!(text.contains("line 3: found \"x=high\", expected features such as"), "{text}");
+    assert!(
+        text.contains("line 3: found \"x=high\", expected features such as"),
+        "{text}"
+    );
     let text = refusal("anna\n", &describe);
     assert!(text.contains("--features length,first-letter"), "{text}");
     let text = refusal("a\t \n", &classify);
@@ -255,7 +334,10 @@ fn lines_are_refused_by_their_number() {
     let text = refusal("a\tb\n", &["--task", "classify", "--validation", "0.99999"]);
     assert!(text.contains("no line for training"), "{text}");
     let text = refusal("anna\n", &["--task", "describe", "--features", "colour"]);
-    assert!(text.contains("\"colour\" is not a feature: expected length"), "{text}");
+    assert!(
+        text.contains("\"colour\" is not a feature: expected length"),
+        "{text}"
+    );
     let folder = Folder::with_lines("a\tb\n");
     let text = said(&folder.train("out", &["--task", "caption"]));
     assert!(text.contains("classify"), "{text}");

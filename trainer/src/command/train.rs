@@ -16,10 +16,10 @@ use crate::generate::FloatGenerator;
 use crate::network::Network;
 use crate::progress;
 use crate::train::checkpoint::Checkpoint;
-use crate::train::settings::{self, TrainSettings};
 use crate::train::sequence::settings::{Cut, Features, SequenceSettings, Task};
-use crate::vocab;
+use crate::train::settings::{self, TrainSettings};
 use crate::train::{self, Outcome, Plan, Record, Request, Row, Watch};
+use crate::vocab;
 
 /// Trains a network: to go on with a text, by characters, bytes, words or subwords, or on a file of lines (`--task`).
 ///
@@ -332,7 +332,10 @@ impl Watch for Terminal {
         let bits = row
             .validation_bits
             .map_or(String::new(), |bits| format!(" ({bits:.4} bits/char)"));
-        let head = format!("step {}: loss {:.4}{validation}{bits}", row.step, row.train_loss);
+        let head = format!(
+            "step {}: loss {:.4}{validation}{bits}",
+            row.step, row.train_loss
+        );
         self.say(&format!("{head}\n{}\n", sample(network, self.seed)));
     }
 }

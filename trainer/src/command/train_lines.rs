@@ -67,6 +67,9 @@ pub(super) fn run(args: &TrainArgs, corpus: &Corpus) -> anyhow::Result<()> {
         settings.features = features.clone();
     }
     args.put_into(&mut settings.train);
+    // Words are counted here, not by the text's level.
+    settings.train.vocabulary = 0;
+    settings.words = args.vocabulary.unwrap_or(settings.words);
 
     let data = sequence::examples(corpus, &settings)?;
     if let Some(minutes) = args.minutes {
@@ -209,7 +212,10 @@ impl Watch for Terminal<'_> {
         let validation = row
             .validation_loss
             .map_or(String::new(), |loss| format!(", validation {loss:.4}"));
-        let mut text = format!("step {}: loss {:.4}{validation}\n", row.step, row.train_loss);
+        let mut text = format!(
+            "step {}: loss {:.4}{validation}\n",
+            row.step, row.train_loss
+        );
         // Where nothing is held back, what was trained on.
         let examples = match &self.data.validation[..] {
             [] => &self.data.train,
@@ -252,8 +258,9 @@ impl Terminal<'_> {
                 let said = describe(network, &example.features, settings, SHOWN_TOKENS);
                 let named = data.channels.iter().zip(&example.features);
                 let named = named.filter(|(_, value)| **value != 0.0);
-                let named: Vec<String> =
-                    named.map(|(name, value)| format!("{name}={value}")).collect();
+                let named: Vec<String> = named
+                    .map(|(name, value)| format!("{name}={value}"))
+                    .collect();
                 format!("{} -> {}", named.join(","), target(&said))
             }
         }

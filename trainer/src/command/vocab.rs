@@ -27,7 +27,9 @@ impl VocabArgs {
     pub fn read(&self) -> anyhow::Result<Option<VocabularyFile>> {
         let level: Option<Level> = self.vocab_level.as_deref().and_then(level_named);
         let file = self.vocab.as_deref();
-        Ok(file.map(|path| VocabularyFile::read(path, level)).transpose()?)
+        Ok(file
+            .map(|path| VocabularyFile::read(path, level))
+            .transpose()?)
     }
 
     /// Opens a model and gives it the texts.

@@ -335,7 +335,10 @@ impl Network {
             let top = self.layers.last();
             top.map_or(self.input.width(), Layer::hidden)
         };
-        self.head.dense.last().map_or_else(below, |last| last.w.rows)
+        self.head
+            .dense
+            .last()
+            .map_or_else(below, |last| last.w.rows)
     }
 
     /// Number of values of the feature vector; 0 where there is none.

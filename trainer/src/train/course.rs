@@ -178,7 +178,11 @@ impl<S: Kept> Drive<'_, S> {
         save(&|| course.progress(), &rows)?;
         let finished = course.updater().steps_done() == self.steps;
         // Someone who stops a training does not want to wait.
-        let extent = if finished { Extent::Whole } else { Extent::Glance };
+        let extent = if finished {
+            Extent::Whole
+        } else {
+            Extent::Glance
+        };
         let (mut network, validation) = course.network(extent);
         if !finished {
             network.provenance.validation_loss = None;

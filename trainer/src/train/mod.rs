@@ -263,7 +263,12 @@ impl Texts {
         if train.len() < 2 {
             return Err(too_short(train.len()));
         }
-        let batches = Batches::new(train.len(), settings.batch, settings.sequence, settings.seed);
+        let batches = Batches::new(
+            train.len(),
+            settings.batch,
+            settings.sequence,
+            settings.seed,
+        );
         let needed = settings.memory(vocabulary.len(), batches.rows() * batches.sequence()) >> 30;
         if needed > MAX_MEMORY_GB {
             return Err(TrainError::Memory { needed });

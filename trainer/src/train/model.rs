@@ -292,7 +292,12 @@ impl Model {
         }
         let top = self.layers.last().expect("at least one layer").output();
         let w = &parameters[self.places.head.clone()];
-        head::forward(w, &parameters[self.places.biases.clone()], top, &mut self.logits);
+        head::forward(
+            w,
+            &parameters[self.places.biases.clone()],
+            top,
+            &mut self.logits,
+        );
     }
 
     fn backward(&mut self, parameters: &[f32], tokens: &[u16]) {

@@ -128,7 +128,9 @@ impl VocabularyFile {
             form((format!("no UTF-8 at byte {at}"), FORMS.into()))
         })?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-        let named_json = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json"));
+        let named_json = path
+            .extension()
+            .is_some_and(|e| e.eq_ignore_ascii_case("json"));
         let parts = Parts::parse(text, named_json).map_err(form)?;
         let vocabulary = |place, texts| {
             vocabulary(texts, level).map_err(|cause| VocabularyFileError::Vocabulary {
@@ -151,7 +153,11 @@ impl VocabularyFile {
             };
             at.map(|at| Some(at as u16)).ok_or_else(missing)
         };
-        let append = id(source.as_ref().unwrap_or(&target), "append_to_input", parts.append)?;
+        let append = id(
+            source.as_ref().unwrap_or(&target),
+            "append_to_input",
+            parts.append,
+        )?;
         let [start, stop] = [("start", parts.start), ("stop", parts.stop)];
         let start = id(&target, start.0, start.1)?.or(target.specials.start);
         let stop = id(&target, stop.0, stop.1)?.or(target.specials.eos);
@@ -246,13 +252,19 @@ impl Parts {
     fn object(object: &Map<String, Value>) -> Result<Self, Fault> {
         let list = |key: &str| match object.get(key) {
             Some(Value::Array(values)) => strings(values, key),
-            Some(other) => Err((format!("{key:?} is {}", kind(other)), "a list of texts".into())),
+            Some(other) => Err((
+                format!("{key:?} is {}", kind(other)),
+                "a list of texts".into(),
+            )),
             None => Err((format!("no {key:?}"), "both vocabularies".into())),
         };
         let text = |key: &str| match object.get(key) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) => Ok(Some(text.clone())),
-            Some(other) => Err((format!("{key:?} is {}", kind(other)), "a token's text".into())),
+            Some(other) => Err((
+                format!("{key:?} is {}", kind(other)),
+                "a token's text".into(),
+            )),
         };
         if object.contains_key("input_vocabulary") || object.contains_key("output_vocabulary") {
             let limit = match object.get("max_output") {
@@ -298,7 +310,10 @@ fn kind(value: &Value) -> &'static str {
 fn strings(values: &[Value], place: &str) -> Result<Vec<String>, Fault> {
     let text = |(id, value): (usize, &Value)| match value {
         Value::String(text) => Ok(text.clone()),
-        other => Err((format!("{} at {id} of {place}", kind(other)), "texts only".into())),
+        other => Err((
+            format!("{} at {id} of {place}", kind(other)),
+            "texts only".into(),
+        )),
     };
     values.iter().enumerate().map(text).collect()
 }

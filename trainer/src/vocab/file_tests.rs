@@ -67,12 +67,18 @@ fn a_word_index_counts_from_1_and_a_stoi_from_0() {
     let keras = read(r#"{"<OOV>": 1, "cat": 3, "the": 2}"#).target;
     assert_eq!(keras.texts(), ["<pad>", "<OOV>", "the", "cat"]);
     assert_eq!(specials(&keras), [None, None, Some(0), Some(1)]);
-    assert_eq!(read(r#"{"word_index": {"<OOV>": 1, "cat": 3, "the": 2}}"#).target, keras);
+    assert_eq!(
+        read(r#"{"word_index": {"<OOV>": 1, "cat": 3, "the": 2}}"#).target,
+        keras
+    );
     // Words of other forms' names.
     let words = read(r#"{"itos": 1, "word_index": 2}"#).target;
     assert_eq!(words.texts(), ["<pad>", "itos", "word_index"]);
     let stoi = read(r#"{"b": 1, "a": 0}"#).target;
-    assert_eq!((stoi.texts(), stoi.level()), (&["a".into(), "b".into()][..], Level::Pieces));
+    assert_eq!(
+        (stoi.texts(), stoi.level()),
+        (&["a".into(), "b".into()][..], Level::Pieces)
+    );
 }
 
 #[test]
@@ -84,7 +90,10 @@ fn an_encoder_and_a_decoder_have_a_vocabulary_each() {
     let source = file.source.as_ref().unwrap();
     assert_eq!((source.level(), source.len()), (Level::Pieces, 5));
     assert_eq!((file.target.level(), file.target.len()), (Level::Spaced, 6));
-    assert_eq!((file.append, file.start, file.stop), (Some(2), Some(2), Some(3)));
+    assert_eq!(
+        (file.append, file.start, file.stop),
+        (Some(2), Some(2), Some(3))
+    );
     assert_eq!(file.limit, Some(20));
     assert_eq!(file.target.decode(&[2, 5, 4, 3]), "B AA0");
     // What the file says counts more than the names.
@@ -94,7 +103,10 @@ fn an_encoder_and_a_decoder_have_a_vocabulary_each() {
     if let Ok(path) = path.map(|data| Path::new(&data).join("cases/g2p_en/vocabulary.json")) {
         let file = VocabularyFile::read(&path, None).unwrap();
         assert_eq!((file.source.unwrap().len(), file.target.len()), (29, 74));
-        assert_eq!((file.append, file.start, file.stop, file.limit), (Some(2), Some(2), Some(3), Some(20)));
+        assert_eq!(
+            (file.append, file.start, file.stop, file.limit),
+            (Some(2), Some(2), Some(3), Some(20))
+        );
     }
 }
 
@@ -120,23 +132,66 @@ fn bad_files_are_refused_with_what_was_found() {
         ("v.txt", "a\n\nb", "an empty line 2"),
         ("v.json", "[\"a\", 5]", "found a number at 1 of the list"),
         ("v.json", "[\"a\", \"a\"]", "\"a\" twice"),
-        ("v.json", "[\"a\", \"\"]", "token 1 of the vocabulary has no text"),
+        (
+            "v.json",
+            "[\"a\", \"\"]",
+            "token 1 of the vocabulary has no text",
+        ),
         ("v.json", "[\"<pad>\", \"<eos>\"]", "only special tokens"),
         ("v.json", "{\"itos\": \"ab\"}", "a text for \"itos\""),
-        ("v.json", "{\"a\": 1, \"b\": 1}", "the id 1 for \"a\" and \"b\""),
-        ("v.json", "{\"a\": 1, \"b\": 5}", "the id 5 for \"b\", expected ids without a gap, here at most 2"),
+        (
+            "v.json",
+            "{\"a\": 1, \"b\": 1}",
+            "the id 1 for \"a\" and \"b\"",
+        ),
+        (
+            "v.json",
+            "{\"a\": 1, \"b\": 5}",
+            "the id 5 for \"b\", expected ids without a gap, here at most 2",
+        ),
         ("v.json", "{\"a\": -1}", "a number for \"a\""),
         ("v.json", "{\"a\": 1.5}", "a number for \"a\""),
-        ("v.json", "{\"input_vocabulary\": [\"a\"]}", "no \"output_vocabulary\""),
-        ("v.json", "{\"input_vocabulary\": 1, \"output_vocabulary\": []}", "\"input_vocabulary\" is a number"),
-        ("v.json", "{\"input_vocabulary\": [\"a\"], \"output_vocabulary\": [\"b\"], \"stop\": \"x\"}", "\"stop\" is \"x\", which is no token"),
-        ("v.json", "{\"input_vocabulary\": [\"a\"], \"output_vocabulary\": [\"b\"], \"append_to_input\": \"b\"}", "\"append_to_input\" is \"b\""),
-        ("v.json", "{\"input_vocabulary\": [\"a\"], \"output_vocabulary\": [\"b\"], \"start\": 2}", "\"start\" is a number"),
-        ("v.json", "{\"input_vocabulary\": [\"a\"], \"output_vocabulary\": [\"b\"], \"max_output\": 0}", "\"max_output\" is 0"),
-        ("v.json", "{\"input_vocabulary\": [], \"output_vocabulary\": [\"b\"]}", "the input's vocabulary: the vocabulary is empty"),
+        (
+            "v.json",
+            "{\"input_vocabulary\": [\"a\"]}",
+            "no \"output_vocabulary\"",
+        ),
+        (
+            "v.json",
+            "{\"input_vocabulary\": 1, \"output_vocabulary\": []}",
+            "\"input_vocabulary\" is a number",
+        ),
+        (
+            "v.json",
+            "{\"input_vocabulary\": [\"a\"], \"output_vocabulary\": [\"b\"], \"stop\": \"x\"}",
+            "\"stop\" is \"x\", which is no token",
+        ),
+        (
+            "v.json",
+            "{\"input_vocabulary\": [\"a\"], \"output_vocabulary\": [\"b\"], \"append_to_input\": \"b\"}",
+            "\"append_to_input\" is \"b\"",
+        ),
+        (
+            "v.json",
+            "{\"input_vocabulary\": [\"a\"], \"output_vocabulary\": [\"b\"], \"start\": 2}",
+            "\"start\" is a number",
+        ),
+        (
+            "v.json",
+            "{\"input_vocabulary\": [\"a\"], \"output_vocabulary\": [\"b\"], \"max_output\": 0}",
+            "\"max_output\" is 0",
+        ),
+        (
+            "v.json",
+            "{\"input_vocabulary\": [], \"output_vocabulary\": [\"b\"]}",
+            "the input's vocabulary: the vocabulary is empty",
+        ),
     ] {
         let said = refusal(name, text);
-        assert!(said.contains(expected), "{text}: {said}, expected {expected}");
+        assert!(
+            said.contains(expected),
+            "{text}: {said}, expected {expected}"
+        );
     }
     let said = read_named("v.txt", b"a\nb\xff", None).unwrap_err();
     assert!(said.contains("no UTF-8 at byte 3"), "{said}");
@@ -145,7 +200,10 @@ fn bad_files_are_refused_with_what_was_found() {
     assert!(missing.to_string().contains("cannot read"), "{missing}");
     let many: Vec<String> = (0..70_000).map(|i| format!("{i}")).collect();
     let said = refusal("v.json", &serde_json::to_string(&many).unwrap());
-    assert!(said.contains("70000 tokens: expected at most 65535"), "{said}");
+    assert!(
+        said.contains("70000 tokens: expected at most 65535"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -56,9 +56,7 @@ impl Specials {
             ("pad", self.pad),
             ("unk", self.unk),
         ];
-        named
-            .into_iter()
-            .filter_map(|(name, id)| Some((name, id?)))
+        named.into_iter().filter_map(|(name, id)| Some((name, id?)))
     }
 
     /// Whether `token` is one of them.
@@ -174,7 +172,9 @@ pub enum VocabularyError {
     #[error("token {0} of the vocabulary has no text")]
     EmptyToken(usize),
     /// A special token that is not there.
-    #[error("the special token {name} has the id {id}: expected one below {tokens}, the number of tokens")]
+    #[error(
+        "the special token {name} has the id {id}: expected one below {tokens}, the number of tokens"
+    )]
     Special {
         /// Which one.
         name: &'static str,

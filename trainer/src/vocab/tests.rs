@@ -19,7 +19,11 @@ fn by_trying(tokens: &[&str], mut text: &str) -> Vec<u16> {
     let mut ids = Vec::new();
     while !text.is_empty() {
         let fits = |(_, token): &(usize, &&str)| text.starts_with(**token);
-        let best = tokens.iter().enumerate().filter(fits).max_by_key(|(_, token)| token.len());
+        let best = tokens
+            .iter()
+            .enumerate()
+            .filter(fits)
+            .max_by_key(|(_, token)| token.len());
         let (id, token) = best.expect("a token that fits");
         ids.push(id as u16);
         text = &text[token.len()..];
@@ -58,7 +62,10 @@ fn what_a_vocabulary_lacks_is_told_skipped_or_unknown() {
     assert_eq!((skipped.tokens, skipped.skipped), (vec![0, 1], 3));
     let words = Vocabulary::with(Level::Spaced, Specials::default(), texts(&["cat", "A"])).unwrap();
     let error = words.encode("A dog cat", false).unwrap_err().to_string();
-    assert!(error.contains("1 word(s)") && error.contains("\"dog\""), "{error}");
+    assert!(
+        error.contains("1 word(s)") && error.contains("\"dog\""),
+        "{error}"
+    );
     assert_eq!(words.encode("A dog cat", true).unwrap().skipped, 3);
     let unk = texts(&["<unk>", "cat", "A"]);
     let words = Vocabulary::with(Level::Spaced, specials(None, Some(0)), unk).unwrap();
@@ -89,7 +96,10 @@ fn bytes_are_any_text() {
     assert_eq!((bytes.len(), bytes.start()), (256, 10));
     let text = "aé🦀\0\n";
     let found = bytes.encode(text, false).unwrap();
-    assert_eq!(found.tokens, text.bytes().map(u16::from).collect::<Vec<_>>());
+    assert_eq!(
+        found.tokens,
+        text.bytes().map(u16::from).collect::<Vec<_>>()
+    );
     assert_eq!(bytes.decode(&found.tokens), text);
     assert_eq!(bytes.measure(&found, 0..found.tokens.len()).characters, 5);
     assert_eq!(bytes.decode(&[0x61, 0xff]), "a\u{fffd}");
@@ -125,10 +135,18 @@ fn special_tokens_are_no_text() {
     };
     assert_eq!(both.never_drawn(), [1]);
     let none = Vocabulary::with(Level::Pieces, Specials::default(), list.clone()).unwrap();
-    assert_eq!((none.start(), specials(None, None).never_drawn()), (7, vec![]));
+    assert_eq!(
+        (none.start(), specials(None, None).never_drawn()),
+        (7, vec![])
+    );
     let missing = specials(Some(8), None);
     let error = Vocabulary::with(Level::Pieces, missing, list).unwrap_err();
-    assert!(error.to_string().contains("eos has the id 8: expected one below 8"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("eos has the id 8: expected one below 8"),
+        "{error}"
+    );
     let only = Vocabulary::with(Level::Pieces, specials(Some(0), None), texts(&["x"]));
     assert_eq!(only.unwrap_err(), VocabularyError::OnlySpecial);
 }
@@ -145,7 +163,10 @@ fn lines_are_texts_of_their_own() {
     assert_eq!(vocabulary.measure(&found, 1..6).characters, 5);
     // Bytes have a line's end, and yet each line is a text.
     let bytes = Kind::Byte.vocabulary(text, text, 0, true).unwrap();
-    assert_eq!(bytes.encode_stream("a\n", false).unwrap().tokens, [256, 97, 256]);
+    assert_eq!(
+        bytes.encode_stream("a\n", false).unwrap().tokens,
+        [256, 97, 256]
+    );
     let plain = Kind::Char.vocabulary(text, text, 0, false).unwrap();
     assert_eq!(plain.encode_stream("a\nb", false).unwrap().tokens.len(), 3);
 }
@@ -172,10 +193,20 @@ fn subwords_are_pieces_of_words_and_always_the_same() {
     let vocabulary = make();
     assert_eq!(vocabulary, make());
     assert!(vocabulary.len() <= 40, "{}", vocabulary.len());
-    assert!(vocabulary.texts().contains(&" the".to_owned()), "{:?}", vocabulary.texts());
+    assert!(
+        vocabulary.texts().contains(&" the".to_owned()),
+        "{:?}",
+        vocabulary.texts()
+    );
     let found = vocabulary.encode(&text, false).unwrap();
     assert_eq!(vocabulary.decode(&found.tokens), text);
-    assert!(found.tokens.len() < text.len() / 2, "{}", found.tokens.len());
-    let error = Vocabulary::of_subwords(&text, &text, 5).unwrap_err().to_string();
+    assert!(
+        found.tokens.len() < text.len() / 2,
+        "{}",
+        found.tokens.len()
+    );
+    let error = Vocabulary::of_subwords(&text, &text, 5)
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("expected at most 5"), "{error}");
 }

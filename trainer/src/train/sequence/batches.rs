@@ -94,7 +94,11 @@ pub fn rows(task: Task, examples: &[&Example], start: u16, end: u16) -> Rows {
     };
     let (inputs, outputs) = (with(&[start], &[]), with(&[], &[end]));
     let channels = examples.first().map_or(0, |example| example.features.len());
-    let feature = |channel: usize| examples.iter().map(move |example| example.features[channel]);
+    let feature = |channel: usize| {
+        examples
+            .iter()
+            .map(move |example| example.features[channel])
+    };
     Rows {
         batch,
         source: match task {

@@ -70,7 +70,9 @@ pub enum DataError {
         expected: &'static str,
     },
     /// No example for training.
-    #[error("{file}: found no line for training, expected at least 1; give more lines or hold fewer back with --validation")]
+    #[error(
+        "{file}: found no line for training, expected at least 1; give more lines or hold fewer back with --validation"
+    )]
     Empty {
         /// The file.
         file: String,
@@ -89,7 +91,11 @@ struct Line<'t> {
 }
 
 /// The parts of every line that is not empty.
-fn lines<'t>(corpus: &'t Corpus, task: Task, plain: bool) -> Result<Vec<(usize, Line<'t>)>, DataError> {
+fn lines<'t>(
+    corpus: &'t Corpus,
+    task: Task,
+    plain: bool,
+) -> Result<Vec<(usize, Line<'t>)>, DataError> {
     let mut lines = Vec::new();
     for (number, text) in corpus.text.lines().enumerate() {
         let text = text.trim_end_matches('\r');
@@ -112,7 +118,9 @@ fn lines<'t>(corpus: &'t Corpus, task: Task, plain: bool) -> Result<Vec<(usize, 
                 source: text,
                 target: class,
             },
-            (Task::Translate | Task::Describe, [source, target]) if !plain => Line { source, target },
+            (Task::Translate | Task::Describe, [source, target]) if !plain => {
+                Line { source, target }
+            }
             _ => {
                 let expected = match task {
                     Task::Classify => "a class, a TAB and a text",
@@ -126,7 +134,10 @@ fn lines<'t>(corpus: &'t Corpus, task: Task, plain: bool) -> Result<Vec<(usize, 
             }
         };
         if line.target.trim().is_empty() || (line.source.trim().is_empty() && !plain) {
-            return Err(refused("an empty part".into(), "a text on both sides of the TAB"));
+            return Err(refused(
+                "an empty part".into(),
+                "a text on both sides of the TAB",
+            ));
         }
         lines.push((number + 1, line));
     }
@@ -152,7 +163,11 @@ pub fn is_held_back(key: &str, validation: f64) -> bool {
 pub fn target_cut(corpus: &Corpus) -> Cut {
     let (mut count, mut spaced, mut lines) = (0, 0, 0);
     let mut different = BTreeSet::new();
-    for target in corpus.text.lines().filter_map(|line| line.split('\t').nth(1)) {
+    for target in corpus
+        .text
+        .lines()
+        .filter_map(|line| line.split('\t').nth(1))
+    {
         let before = count;
         for symbol in target.split_whitespace() {
             count += 1;
@@ -171,7 +186,12 @@ impl Dataset {
     /// # Errors
     /// If a line does not have its parts, no line is for training, or a vocabulary is too large.
     pub fn new(corpus: &Corpus, settings: &SequenceSettings) -> Result<Self, DataError> {
-        let SequenceSettings { task, source, target, .. } = *settings;
+        let SequenceSettings {
+            task,
+            source,
+            target,
+            ..
+        } = *settings;
         let computed = &settings.features.0;
         let lines = lines(corpus, task, !computed.is_empty())?;
         // What the same answer must not stand on both sides for.
@@ -204,7 +224,10 @@ impl Dataset {
         let every = lines.iter().map(|(_, line)| line);
         let sources: Vec<Vec<String>> = match task {
             Task::Describe => Vec::new(),
-            _ => every.clone().map(|line| source.tokens(line.source)).collect(),
+            _ => every
+                .clone()
+                .map(|line| source.tokens(line.source))
+                .collect(),
         };
         let targets: Vec<Vec<String>> = match task {
             Task::Classify => every.map(|line| vec![line.target.to_owned()]).collect(),
@@ -212,11 +235,11 @@ impl Dataset {
         };
         let source_vocabulary = match task {
             Task::Describe => None,
-            _ => Some(vocabulary(&sources, &held, source, settings.train.vocabulary, &[])?),
+            _ => Some(vocabulary(&sources, &held, source, settings.words, &[])?),
         };
         let target_vocabulary = match task {
-            Task::Classify => vocabulary(&targets, &held, Cut::Char, settings.train.vocabulary, &[])?,
-            _ => vocabulary(&targets, &held, target, settings.train.vocabulary, &[START, END])?,
+            Task::Classify => vocabulary(&targets, &held, Cut::Char, settings.words, &[])?,
+            _ => vocabulary(&targets, &held, target, settings.words, &[START, END])?,
         };
 
         let mut dataset = Self {
@@ -337,7 +360,10 @@ fn vocabulary(
         tokens.extend(different.into_iter().cloned());
     }
     let special = |text: &str| {
-        let at = tokens.iter().take(specials.len() + 1).position(|token| token == text);
+        let at = tokens
+            .iter()
+            .take(specials.len() + 1)
+            .position(|token| token == text);
         at.map(|at| at as u16)
     };
     let specials = Specials {

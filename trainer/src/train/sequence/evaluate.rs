@@ -91,7 +91,8 @@ pub fn measure(network: &Network, task: Task, data: &Dataset, threads: usize) ->
             Task::Translate => {
                 let said = translate(network, &example.source, limit);
                 let references = std::iter::once(&example.target).chain(&example.others);
-                let nearest = references.map(|reference| (distance(&said, reference), reference.len()));
+                let nearest =
+                    references.map(|reference| (distance(&said, reference), reference.len()));
                 let (errors, tokens) = nearest.min().expect("a target");
                 (sums.errors, sums.tokens) = (errors, tokens);
                 sums.right = usize::from(errors == 0);
@@ -153,7 +154,10 @@ fn nats_of(network: &Network, task: Task, example: &Example) -> f64 {
     let said = network.run(&feeds).head;
     let targets = example.target.iter().chain([&super::trainer::END]);
     let steps = said.chunks_exact(network.tokens());
-    steps.zip(targets).map(|(logits, target)| nats(logits, *target)).sum()
+    steps
+        .zip(targets)
+        .map(|(logits, target)| nats(logits, *target))
+        .sum()
 }
 
 /// The chain with the fewest bits over the targets that are held back, as one text of targets and ends; counted on the others.
@@ -161,11 +165,18 @@ fn best_chain(data: &Dataset) -> Chain {
     let text = |examples: &[Example]| -> Vec<u32> {
         let ended = |example: &Example| {
             let end = [super::trainer::END];
-            let tokens: Vec<u32> = example.target.iter().chain(&end).map(|t| u32::from(*t)).collect();
+            let tokens: Vec<u32> = example
+                .target
+                .iter()
+                .chain(&end)
+                .map(|t| u32::from(*t))
+                .collect();
             tokens
         };
         let ends = [u32::from(super::trainer::END)];
-        ends.into_iter().chain(examples.iter().flat_map(ended)).collect()
+        ends.into_iter()
+            .chain(examples.iter().flat_map(ended))
+            .collect()
     };
     let markov = Markov::new(&text(&data.train), data.target.len(), ORDER);
     let held = text(&data.validation);

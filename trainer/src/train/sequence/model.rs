@@ -110,8 +110,9 @@ impl Shape {
     pub fn network(&self, parameters: &[f32]) -> Parts {
         assert_eq!(parameters.len(), self.parameters(), "parameters");
         let places = self.places();
-        let matrix =
-            |rows, columns, place: Range<usize>| Matrix::new(rows, columns, parameters[place].to_vec());
+        let matrix = |rows, columns, place: Range<usize>| {
+            Matrix::new(rows, columns, parameters[place].to_vec())
+        };
         let hidden = self.hidden();
         // A layer's states are one behind the other: of each `hidden` rows of the weights.
         let starts = places.starts.iter().map(|(w, b)| {

@@ -31,7 +31,11 @@ fn shape(task: Task, cells: &str, embedding: Option<usize>) -> Shape {
     Shape {
         encoder: (task == Task::Translate).then(|| source.clone()),
         features: if task == Task::Describe { 3 } else { 0 },
-        stack: if task == Task::Classify { source } else { target },
+        stack: if task == Task::Classify {
+            source
+        } else {
+            target
+        },
         outputs: 6,
         reads_last: task == Task::Classify,
     }
@@ -162,7 +166,10 @@ fn the_padded_loss_is_that_of_the_canonical_network_and_of_its_file() {
 /// The canonical network has recurrent biases that are 0 and not trained.
 fn shape_parameters(shape: &Shape, network: &crate::network::Network) -> usize {
     let stacks = [Some(network), network.encoder.as_deref()];
-    let zeros = stacks.into_iter().flatten().flat_map(|network| &network.layers);
+    let zeros = stacks
+        .into_iter()
+        .flatten()
+        .flat_map(|network| &network.layers);
     let zeros = zeros.map(|layer| match layer {
         crate::network::Layer::Gru(gru) => 2 * gru.r.columns,
         crate::network::Layer::Lstm(lstm) => 4 * lstm.r.columns,

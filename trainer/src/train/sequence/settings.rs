@@ -13,7 +13,9 @@ use crate::train::settings::{SettingsError, TrainSettings};
 use crate::vocab;
 
 /// What is learned of the lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Task {
     /// `class TAB text`: a class for a text (many-to-one).
@@ -25,7 +27,9 @@ pub enum Task {
 }
 
 /// How a text is cut into tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Cut {
     /// Characters, by code point.
@@ -93,14 +97,19 @@ pub struct Features(pub Vec<Feature>);
 
 /// A feature that does not exist.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("{0:?} is not a feature: expected length, first-letter or both, such as length,first-letter")]
+#[error(
+    "{0:?} is not a feature: expected length, first-letter or both, such as length,first-letter"
+)]
 pub struct FeatureError(String);
 
 impl FromStr for Features {
     type Err = FeatureError;
 
     fn from_str(text: &str) -> Result<Self, FeatureError> {
-        let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+        let names = text
+            .split(',')
+            .map(str::trim)
+            .filter(|name| !name.is_empty());
         let feature = |name: &str| match name {
             "length" => Ok(Feature::Length),
             "first-letter" => Ok(Feature::FirstLetter),
@@ -147,6 +156,8 @@ pub struct SequenceSettings {
     pub source: Cut,
     /// How a target is cut.
     pub target: Cut,
+    /// The most words of a vocabulary of words; the rarer ones are `<unk>`.
+    pub words: usize,
     /// What is computed of each text where the lines name no features.
     pub features: Features,
     /// Sizes and the optimizer. A sequence is a whole line here, none longer than `sequence` tokens.
@@ -183,10 +194,9 @@ impl SequenceSettings {
             task,
             source,
             target,
+            words: 4_000,
             features: Features::default(),
             train: TrainSettings {
-                // The most words; the rarer ones are unknown.
-                vocabulary: 4_000,
                 embedding,
                 dropout,
                 learning_rate,
@@ -222,6 +232,9 @@ impl SequenceSettings {
     /// Names the setting, what was found and what is expected.
     pub fn check(&self) -> Result<(), SettingsError> {
         self.train.check()?;
+        if self.words == 0 {
+            return Err(SettingsError::new("words", "0", "at least 1"));
+        }
         if self.train.tied {
             return Err(SettingsError::new(
                 "tied",

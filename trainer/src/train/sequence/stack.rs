@@ -63,7 +63,11 @@ impl StackShape {
 
     /// Values of a layer's state for one row: of an LSTM two for each unit.
     pub fn state_len(&self, layer: usize) -> usize {
-        let states = if self.cells[layer] == Kind::Lstm { 2 } else { 1 };
+        let states = if self.cells[layer] == Kind::Lstm {
+            2
+        } else {
+            1
+        };
         states * self.hidden
     }
 

@@ -5,8 +5,8 @@ use super::data::{Dataset, Example};
 use super::model::{Model, Shape};
 use super::settings::{SequenceSettings, Task};
 use crate::network::Provenance;
-use crate::network::{Head, Input, Interface, Network, Reads, Start, Starts, StateId};
 use crate::network::{Dim, ElementType, Port, Role};
+use crate::network::{Head, Input, Interface, Network, Reads, Start, Starts, StateId};
 use crate::train::random::{self, Purpose};
 use crate::train::update::{Diverged, Progress, Step, Updater};
 
@@ -37,7 +37,10 @@ pub struct Trainer<'d> {
 /// # Panics
 /// If the settings are not good by [`SequenceSettings::check`].
 pub fn shape(settings: &SequenceSettings, data: &Dataset) -> Shape {
-    let source = data.source.as_ref().map(|source| settings.stack(source.len()));
+    let source = data
+        .source
+        .as_ref()
+        .map(|source| settings.stack(source.len()));
     let outputs = data.target.len();
     let features = data.channels.len();
     match (settings.task, source) {
@@ -135,7 +138,12 @@ impl<'d> Trainer<'d> {
 ///
 /// # Panics
 /// If there are not as many parameters as the shape has.
-pub fn network(shape: &Shape, parameters: &[f32], data: &Dataset, provenance: Provenance) -> Network {
+pub fn network(
+    shape: &Shape,
+    parameters: &[f32],
+    data: &Dataset,
+    provenance: Provenance,
+) -> Network {
     let parts = shape.network(parameters);
     let port = |name: &str, element, shape: Vec<Dim>, role| Port {
         name: name.into(),
@@ -144,7 +152,14 @@ pub fn network(shape: &Shape, parameters: &[f32], data: &Dataset, provenance: Pr
         role,
     };
     let one = Dim::Fixed(1);
-    let tokens = |name| port(name, ElementType::Int64, vec![one, Dim::Steps], Role::Tokens);
+    let tokens = |name| {
+        port(
+            name,
+            ElementType::Int64,
+            vec![one, Dim::Steps],
+            Role::Tokens,
+        )
+    };
     let float = ElementType::Float;
     let zeros = |layers: usize| vec![Starts::default(); layers];
 
@@ -194,7 +209,10 @@ pub fn network(shape: &Shape, parameters: &[f32], data: &Dataset, provenance: Pr
     }
     let outputs = Dim::Fixed(shape.outputs);
     let (reads, output) = if shape.reads_last {
-        (Reads::LastStep, port("scores", float, vec![one, outputs], Role::Head))
+        (
+            Reads::LastStep,
+            port("scores", float, vec![one, outputs], Role::Head),
+        )
     } else {
         let logits = vec![one, Dim::Steps, outputs];
         (Reads::EveryStep, port("logits", float, logits, Role::Head))

@@ -204,6 +204,13 @@ impl Dataset {
             .map(|(_, line)| is_held_back(&key(line), settings.train.validation))
             .collect();
 
+        let empty = || DataError::Empty {
+            file: corpus.name.clone(),
+        };
+        if held.iter().all(|held| *held) {
+            return Err(empty());
+        }
+
         let mut features = Vec::new();
         if task == Task::Describe {
             for (number, line) in &lines {
@@ -283,8 +290,7 @@ impl Dataset {
             }
         }
         if dataset.train.is_empty() {
-            let file = corpus.name.clone();
-            return Err(DataError::Empty { file });
+            return Err(empty());
         }
         Ok(dataset)
     }

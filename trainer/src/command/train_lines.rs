@@ -67,6 +67,9 @@ pub(super) fn run(args: &TrainArgs, corpus: &Corpus) -> anyhow::Result<()> {
         settings.features = features.clone();
     }
     args.put_into(&mut settings.train);
+    // Words are counted here, not by the text's level.
+    settings.train.vocabulary = 0;
+    settings.words = args.vocabulary.unwrap_or(settings.words);
 
     let data = sequence::examples(corpus, &settings)?;
     if let Some(minutes) = args.minutes {

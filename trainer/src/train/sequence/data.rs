@@ -204,6 +204,13 @@ impl Dataset {
             .map(|(_, line)| is_held_back(&key(line), settings.train.validation))
             .collect();
 
+        let empty = || DataError::Empty {
+            file: corpus.name.clone(),
+        };
+        if held.iter().all(|held| *held) {
+            return Err(empty());
+        }
+
         let mut features = Vec::new();
         if task == Task::Describe {
             for (number, line) in &lines {
@@ -235,25 +242,11 @@ impl Dataset {
         };
         let source_vocabulary = match task {
             Task::Describe => None,
-            _ => Some(vocabulary(
-                &sources,
-                &held,
-                source,
-                settings.train.vocabulary,
-                &[],
-            )?),
+            _ => Some(vocabulary(&sources, &held, source, settings.words, &[])?),
         };
         let target_vocabulary = match task {
-            Task::Classify => {
-                vocabulary(&targets, &held, Cut::Char, settings.train.vocabulary, &[])?
-            }
-            _ => vocabulary(
-                &targets,
-                &held,
-                target,
-                settings.train.vocabulary,
-                &[START, END],
-            )?,
+            Task::Classify => vocabulary(&targets, &held, Cut::Char, settings.words, &[])?,
+            _ => vocabulary(&targets, &held, target, settings.words, &[START, END])?,
         };
 
         let mut dataset = Self {
@@ -297,8 +290,7 @@ impl Dataset {
             }
         }
         if dataset.train.is_empty() {
-            let file = corpus.name.clone();
-            return Err(DataError::Empty { file });
+            return Err(empty());
         }
         Ok(dataset)
     }

@@ -156,6 +156,8 @@ pub struct SequenceSettings {
     pub source: Cut,
     /// How a target is cut.
     pub target: Cut,
+    /// The most words of a vocabulary of words; the rarer ones are `<unk>`.
+    pub words: usize,
     /// What is computed of each text where the lines name no features.
     pub features: Features,
     /// Sizes and the optimizer. A sequence is a whole line here, none longer than `sequence` tokens.
@@ -192,10 +194,9 @@ impl SequenceSettings {
             task,
             source,
             target,
+            words: 4_000,
             features: Features::default(),
             train: TrainSettings {
-                // The most words; the rarer ones are unknown.
-                vocabulary: 4_000,
                 embedding,
                 dropout,
                 learning_rate,
@@ -231,6 +232,9 @@ impl SequenceSettings {
     /// Names the setting, what was found and what is expected.
     pub fn check(&self) -> Result<(), SettingsError> {
         self.train.check()?;
+        if self.words == 0 {
+            return Err(SettingsError::new("words", "0", "at least 1"));
+        }
         if self.train.tied {
             return Err(SettingsError::new(
                 "tied",

@@ -180,7 +180,18 @@ fn check(root: &Path, others: impl RangeBounds<usize>) {
     for (folder, verdict) in cases(root) {
         let name = folder.file_name().unwrap().to_string_lossy().into_owned();
         let outcome = outcome(&folder);
-        println!("{name} ({verdict}): {outcome:?}");
+        match &outcome {
+            Outcome::Imported(difference, Integers::Run { error, same, bytes }) => println!(
+                "{name:<50} {difference:>8.1e} {:>7.3} % {:>3} of {:>3} {bytes:>7} bytes",
+                100.0 * error,
+                same[0],
+                same[1]
+            ),
+            Outcome::Imported(difference, Integers::Refused(reason)) => {
+                println!("{name:<50} {difference:>8.1e} {reason}");
+            }
+            Outcome::Refused(reason) => println!("{name:<50} {reason}"),
+        }
         match &outcome {
             Outcome::Imported(_, Integers::Run { error, same, .. }) => {
                 let trained = name.starts_with("trained_");

@@ -66,7 +66,7 @@ pub(super) fn feature_width(network: &Network) -> usize {
 }
 
 /// Random sequences: tokens from all over the vocabulary, and standard normal numbers.
-fn random_samples(network: &Network) -> Vec<Feeds> {
+pub(super) fn random_samples(network: &Network) -> Vec<Feeds> {
     let mut random = Pcg32::new(1, 1);
     (0..SAMPLES).map(|_| sample(network, &mut random)).collect()
 }

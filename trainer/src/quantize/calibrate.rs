@@ -34,7 +34,7 @@ pub(super) struct Seen {
 }
 
 /// Whether a file is one of ours: only then it is known that states that are given are states that the network had.
-fn is_ours(network: &Network) -> bool {
+pub(super) fn is_ours(network: &Network) -> bool {
     network.vocabulary.is_some() || network.provenance != Default::default()
 }
 

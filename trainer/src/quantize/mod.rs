@@ -209,10 +209,11 @@ fn quantize_by<'n>(
     } else {
         None
     };
+    // Our own networks are rounded to nearest, as they were when they were measured and shipped.
     let moments = match samples {
         Some(samples) => Some(Moments::of(network, samples)),
-        None if quantizer.is_measured => Some(Moments::of(network, &calibrate::random_samples(network))),
-        None => None,
+        None if calibrate::is_ours(network) => None,
+        None => Some(Moments::of(network, &calibrate::random_samples(network))),
     };
     if quantizer.is_measured {
         quantizer.assumed.push(match samples {

@@ -340,8 +340,24 @@ fn language_models_of_every_cell_lose_less_than_two_thousandths_of_a_nat() {
         let (text, out) = (path("text.txt"), path(cells));
         let layers = (1 + cells.matches(',').count()).to_string();
         let arguments = [
-            "trainer", "train", &text, "--out", &out, "--quiet", "--cell", cells, "--layers", &layers,
-            "--hidden", "32", "--steps", "200", "--batch", "16", "--sequence", "32",
+            "trainer",
+            "train",
+            &text,
+            "--out",
+            &out,
+            "--quiet",
+            "--cell",
+            cells,
+            "--layers",
+            &layers,
+            "--hidden",
+            "32",
+            "--steps",
+            "200",
+            "--batch",
+            "16",
+            "--sequence",
+            "32",
         ];
         let cli = <trainer::cli::Cli as clap::Parser>::try_parse_from(arguments).unwrap();
         cli.run().unwrap();
@@ -353,13 +369,25 @@ fn language_models_of_every_cell_lose_less_than_two_thousandths_of_a_nat() {
         let words = encode::encode(&quantize(&network).unwrap().parts).unwrap();
         let image = Image::parse(encode::bytes(&words)).unwrap();
         let start = TEXT.ceil_char_boundary(TEXT.len() - TEXT.len() / 5);
-        let tokens = network.vocabulary().encode(&TEXT[start..], true).unwrap().tokens;
+        let tokens = network
+            .vocabulary()
+            .encode(&TEXT[start..], true)
+            .unwrap()
+            .tokens;
         let float = evaluate::float(&network, &tokens, || ()).nats_per_token;
-        let integer = evaluate::integer(&image, &tokens, || ()).unwrap().nats_per_token;
-        println!("{cells}: {float:.4} nats in float, {:+.5} in integers", integer - float);
+        let integer = evaluate::integer(&image, &tokens, || ())
+            .unwrap()
+            .nats_per_token;
+        println!(
+            "{cells}: {float:.4} nats in float, {:+.5} in integers",
+            integer - float
+        );
         // It has learned something.
         assert!(float < 3.0, "{cells}: {float}");
-        assert!((integer - float).abs() <= 0.002, "{cells}: {float}, {integer}");
+        assert!(
+            (integer - float).abs() <= 0.002,
+            "{cells}: {float}, {integer}"
+        );
     }
 }
 

@@ -55,8 +55,16 @@ pub(super) fn quantize_layer(
         moment.and_then(|moment| Rounding::new(moment, part(moment, scales.len()), scales))
     };
     let joint_rounding = rounding(Moment::state, &scales);
-    let state_rounding = if after { rounding(Moment::state, &state_scales) } else { None };
-    let input_rounding = if after { rounding(|_, inputs| 0..inputs, input_scales) } else { None };
+    let state_rounding = if after {
+        rounding(Moment::state, &state_scales)
+    } else {
+        None
+    };
+    let input_rounding = if after {
+        rounding(|_, inputs| 0..inputs, input_scales)
+    } else {
+        None
+    };
     let mut gates: Vec<Rows> = Vec::new();
     let mut factors = Vec::new();
     for (gate, letter) in letters.iter().enumerate() {
@@ -68,7 +76,11 @@ pub(super) fn quantize_layer(
         } else {
             [&inputs[..], &[units]].concat()
         };
-        let rounding = if alone { &state_rounding } else { &joint_rounding };
+        let rounding = if alone {
+            &state_rounding
+        } else {
+            &joint_rounding
+        };
         let mut builder =
             RowsBuilder::new(name, columns, PRE_ACTIVATION_BITS).rounded_by(rounding.as_ref());
         for row in gate * units..(gate + 1) * units {

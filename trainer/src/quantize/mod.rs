@@ -33,8 +33,8 @@ pub use calibrate::SAMPLES;
 pub use input::{TokenBytes, TokenForm};
 pub use vocabulary::vocabulary_of;
 
-use dense::NORM_COST;
 use calibrate::{NORMAL_END, Seen, feature_width, is_fed_numbers};
+use dense::NORM_COST;
 use input::{Source, TokenTable};
 use rounding::Moments;
 
@@ -227,7 +227,9 @@ fn quantize_by<'n>(
     let mut interfaces = Vec::new();
     if let Some(encoder) = &network.encoder {
         let seen = seen.as_ref().and_then(|seen| seen.encoder.as_deref());
-        let moments = moments.as_ref().and_then(|moments| moments.encoder.as_deref());
+        let moments = moments
+            .as_ref()
+            .and_then(|moments| moments.encoder.as_deref());
         networks.push(quantizer.network("encoder ", encoder, &[], seen, moments)?);
         interfaces.push(&encoder.interface);
     }
@@ -380,7 +382,8 @@ impl Quantizer {
                 source = Some(x);
             } else {
                 let name = format!("{name}input");
-                let (made, x) = dense::quantize_chain(&name, list, x, largest, NORM_COST, &mut self.tensors)?;
+                let (made, x) =
+                    dense::quantize_chain(&name, list, x, largest, NORM_COST, &mut self.tensors)?;
                 (dense, source) = (made, Some(x));
             }
             input_parts = Some(parts);
@@ -413,7 +416,8 @@ impl Quantizer {
         let mut head_of = |x: Vector| {
             let largest = head_seen.as_deref().filter(|_| self.is_measured);
             let name = format!("{name}head");
-            let made = dense::quantize_chain(&name, &head_dense, x, largest, NORM_COST, &mut head_tensors);
+            let made =
+                dense::quantize_chain(&name, &head_dense, x, largest, NORM_COST, &mut head_tensors);
             made.map(|(parts, _)| parts)
         };
         let top = |shift: u8| {
@@ -427,8 +431,7 @@ impl Quantizer {
             let first = network.layers.first();
             let tied = embedding.as_ref().is_some_and(|e| is_tied(e, &head_dense));
             let forms = input::forms(first, *count, embedding.as_ref(), tied);
-            let shifted = starts.first().is_some_and(|start| start.shift > 0);
-            let form = input::choose(&forms, shifted);
+            let form = input::choose(&forms, moments.is_some());
             self.forms.push(forms);
             let (parts, x) = match (form, embedding, network.layers.first()) {
                 (Some(TokenForm::Table), _, Some(first)) => {

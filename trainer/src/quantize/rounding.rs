@@ -40,7 +40,11 @@ impl Moments {
         let layers = network.layers.iter().enumerate();
         let mut layers: Vec<Option<Moment>> = layers
             .map(|(index, layer)| {
-                let inputs = if onehot && index == 0 { 0 } else { layer.inputs() };
+                let inputs = if onehot && index == 0 {
+                    0
+                } else {
+                    layer.inputs()
+                };
                 Moment::new(inputs + layer.hidden())
             })
             .collect();
@@ -74,7 +78,9 @@ impl Moment {
         let joint: Vec<f64> = x.iter().chain(h).map(|&value| value.into()).collect();
         for (i, a) in joint.iter().enumerate().filter(|(_, a)| **a != 0.0) {
             let row = &mut self.sums[i * self.size..][..=i];
-            row.iter_mut().zip(&joint).for_each(|(sum, b)| *sum += a * b);
+            row.iter_mut()
+                .zip(&joint)
+                .for_each(|(sum, b)| *sum += a * b);
         }
     }
 
@@ -87,7 +93,9 @@ impl Moment {
 /// How the error of a weight goes over to those after it.
 pub(super) struct Rounding {
     size: usize,
-    /// The upper triangle U with `U^T U` the inverse of the moments, `[size][size]`.
+    /// The weights in the order of rounding: first those of the largest inputs, whose errors most others can make up for.
+    order: Vec<usize>,
+    /// In that order the upper triangle U with `U^T U` the inverse of the moments, `[size][size]`.
     upper: Vec<f64>,
 }
 
@@ -100,11 +108,13 @@ impl Rounding {
             moment.sums[high * moment.size + low] / (scales[i] * scales[j])
         };
         let mean = (0..size).map(|i| at(i, i)).sum::<f64>() / size.max(1) as f64;
+        let mut order: Vec<usize> = (0..size).collect();
+        order.sort_by(|&i, &j| at(j, j).total_cmp(&at(i, i)));
         let mut matrix = vec![0.0; size * size];
         for i in 0..size {
             for j in 0..=i {
                 let damping = if i == j { DAMPING * mean } else { 0.0 };
-                matrix[i * size + j] = at(i, j) + damping;
+                matrix[i * size + j] = at(order[i], order[j]) + damping;
             }
         }
         let lower = cholesky(matrix, size)?;
@@ -115,22 +125,22 @@ impl Rounding {
                 upper[j * size + i] = lower[i * size + j];
             }
         }
-        Some(Self { size, upper })
+        Some(Self { size, order, upper })
     }
 
     /// `weights` in units of `step`.
     pub fn round(&self, weights: &[f32], step: f64) -> Vec<i8> {
-        let mut wanted: Vec<f64> = weights.iter().map(|&w| w.into()).collect();
-        (0..self.size)
-            .map(|column| {
-                let row = &self.upper[column * self.size..][..self.size];
-                let rounded = (wanted[column] / step).round().clamp(-127.0, 127.0);
-                let error = (wanted[column] - rounded * step) / row[column];
-                let after = wanted[column + 1..].iter_mut().zip(&row[column + 1..]);
-                after.for_each(|(wanted, upper)| *wanted -= error * upper);
-                rounded as i8
-            })
-            .collect()
+        let mut wanted: Vec<f64> = self.order.iter().map(|&c| weights[c].into()).collect();
+        let mut made = vec![0; self.size];
+        for (place, &column) in self.order.iter().enumerate() {
+            let row = &self.upper[place * self.size..][..self.size];
+            let rounded = (wanted[place] / step).round().clamp(-127.0, 127.0);
+            let error = (wanted[place] - rounded * step) / row[place];
+            let after = wanted[place + 1..].iter_mut().zip(&row[place + 1..]);
+            after.for_each(|(wanted, upper)| *wanted -= error * upper);
+            made[column] = rounded as i8;
+        }
+        made
     }
 }
 
@@ -161,7 +171,11 @@ fn inverse(lower: &[f64], size: usize) -> Vec<f64> {
         let x = &mut columns[column * size..][..size];
         for i in column..size {
             let row = &lower[i * size..][..=i];
-            let dot: f64 = row[column..i].iter().zip(&x[column..i]).map(|(a, b)| a * b).sum();
+            let dot: f64 = row[column..i]
+                .iter()
+                .zip(&x[column..i])
+                .map(|(a, b)| a * b)
+                .sum();
             x[i] = (f64::from(u8::from(i == column)) - dot) / row[i];
         }
     }

@@ -37,7 +37,14 @@ pub(super) fn quantize_starts(
         let name = format!("{name} start of {letter}");
         let largest = seen.map(|seen| &seen.starts[layer][usize::from(cell)][..]);
         let mut through = |dense, from: Vector| {
-            quantize_chain(&name, dense, from, largest.map(|l| &l[1..]), START_COST, tensors)
+            quantize_chain(
+                &name,
+                dense,
+                from,
+                largest.map(|l| &l[1..]),
+                START_COST,
+                tensors,
+            )
         };
         let mut bound = 1.0;
         parts[usize::from(cell)] = match start {

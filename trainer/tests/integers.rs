@@ -3,6 +3,7 @@
 use pipsqueak::{Image, Pcg32, encode};
 use rand_core::Rng;
 use std::path::PathBuf;
+use trainer::evaluate;
 use trainer::integer::IntegerNetwork;
 use trainer::network::{
     Activation, Activations, Dense, ElementType, Feeds, Gru, Head, Input, Interface, Layer, Lstm,
@@ -321,6 +322,73 @@ fn networks_of_every_shape_are_near_float() {
     assert!(run > 400, "{run} networks");
     println!("{run} networks: mean {mean}, worst {worst}");
     assert!(mean < 0.01 && worst < 0.1, "mean {mean}, worst {worst}");
+}
+
+/// A text of about 60 KB that is always there: this crate's own.
+const TEXT: &str = concat!(
+    include_str!("../src/vocab/file.rs"),
+    include_str!("../src/onnx/graph.rs"),
+    include_str!("../src/quantize/mod.rs"),
+);
+
+#[test]
+fn language_models_of_every_cell_lose_less_than_two_thousandths_of_a_nat() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(path("text.txt"), TEXT).unwrap();
+    for cells in ["gru", "lstm", "rnn", "lstm,gru"] {
+        let (text, out) = (path("text.txt"), path(cells));
+        let layers = (1 + cells.matches(',').count()).to_string();
+        let arguments = [
+            "trainer",
+            "train",
+            &text,
+            "--out",
+            &out,
+            "--quiet",
+            "--cell",
+            cells,
+            "--layers",
+            &layers,
+            "--hidden",
+            "32",
+            "--steps",
+            "200",
+            "--batch",
+            "16",
+            "--sequence",
+            "32",
+        ];
+        let cli = <trainer::cli::Cli as clap::Parser>::try_parse_from(arguments).unwrap();
+        cli.run().unwrap();
+        let model = PathBuf::from(out).join("model.onnx");
+        let trainer::model::Model::Float(network) = trainer::model::Model::open(&model).unwrap()
+        else {
+            panic!("a network");
+        };
+        let words = encode::encode(&quantize(&network).unwrap().parts).unwrap();
+        let image = Image::parse(encode::bytes(&words)).unwrap();
+        let start = TEXT.ceil_char_boundary(TEXT.len() - TEXT.len() / 5);
+        let tokens = network
+            .vocabulary()
+            .encode(&TEXT[start..], true)
+            .unwrap()
+            .tokens;
+        let float = evaluate::float(&network, &tokens, || ()).nats_per_token;
+        let integer = evaluate::integer(&image, &tokens, || ())
+            .unwrap()
+            .nats_per_token;
+        println!(
+            "{cells}: {float:.4} nats in float, {:+.5} in integers",
+            integer - float
+        );
+        // It has learned something.
+        assert!(float < 3.0, "{cells}: {float}");
+        assert!(
+            (integer - float).abs() <= 0.002,
+            "{cells}: {float}, {integer}"
+        );
+    }
 }
 
 /// Insertions, deletions and replacements that make `b` of `a`.

@@ -58,6 +58,9 @@ pub struct Results {
     pub encoder: Option<Box<Results>>,
 }
 
+/// What is told of each layer at each step.
+pub(crate) type Watch<'w> = &'w mut dyn FnMut(usize, Signal, &[f32]);
+
 impl Network {
     /// A state of zeros.
     pub fn state(&self) -> FloatState {
@@ -90,6 +93,10 @@ impl Network {
     }
 
     fn feed(&self, state: &mut FloatState, signal: Signal) {
+        self.feed_watched(state, signal, &mut |_, _, _| ());
+    }
+
+    fn feed_watched(&self, state: &mut FloatState, signal: Signal, watch: Watch) {
         let mut below: Vec<f32> = Vec::new();
         for (depth, layer) in self.layers.iter().enumerate() {
             let signal = if depth == 0 {
@@ -97,6 +104,7 @@ impl Network {
             } else {
                 Signal::Vector(&below)
             };
+            watch(depth, signal, &state.hidden[depth]);
             layer.step(signal, &mut state.hidden[depth], &mut state.cell[depth]);
             below.clone_from(&state.hidden[depth]);
         }
@@ -116,13 +124,18 @@ impl Network {
     /// # Panics
     /// If a feed is missing, has another length than the network's sizes say, or holds an id that is no token.
     pub fn run(&self, feeds: &Feeds) -> Results {
+        self.run_watched(feeds, &mut |_, _, _| ())
+    }
+
+    /// The same; `watch` is told what comes into each layer at each step: its number, its input and its hidden state.
+    pub(crate) fn run_watched(&self, feeds: &Feeds, watch: Watch) -> Results {
         let encoder = self.encode(feeds);
         let mut state = self.start(feeds, encoder.as_deref());
         let mut read = Vec::new();
         let mut steps = 0;
         let mut sum: Vec<f32> = Vec::new();
         self.each_step(feeds, |signal| {
-            self.feed(&mut state, signal);
+            self.feed_watched(&mut state, signal, watch);
             let top = match (state.hidden.last(), signal) {
                 (Some(top), _) => top.clone(),
                 (None, Signal::Vector(x)) => x.to_vec(),

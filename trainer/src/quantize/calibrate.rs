@@ -34,7 +34,7 @@ pub(super) struct Seen {
 }
 
 /// Whether a file is one of ours: only then it is known that states that are given are states that the network had.
-fn is_ours(network: &Network) -> bool {
+pub(super) fn is_ours(network: &Network) -> bool {
     network.vocabulary.is_some() || network.provenance != Default::default()
 }
 
@@ -66,7 +66,7 @@ pub(super) fn feature_width(network: &Network) -> usize {
 }
 
 /// Random sequences: tokens from all over the vocabulary, and standard normal numbers.
-fn random_samples(network: &Network) -> Vec<Feeds> {
+pub(super) fn random_samples(network: &Network) -> Vec<Feeds> {
     let mut random = Pcg32::new(1, 1);
     (0..SAMPLES).map(|_| sample(network, &mut random)).collect()
 }

@@ -7,18 +7,21 @@ use pipsqueak::encode::DenseParts;
 use pipsqueak::fixed::PRE_ACTIVATION_BITS;
 use pipsqueak::image::Activation;
 
-/// Fraction bits that a bound by norms may have less than what was seen asks for.
-const NORM_COST: u8 = 3;
+/// Fraction bits that a bound by norms may cost a head or an input, which never saturates then.
+pub(super) const NORM_COST: u8 = 3;
+/// The same of a start: a cell keeps its state in the start's range at every step.
+pub(super) const START_COST: u8 = 0;
 
 /// Quantizes dense layers, each after the other, over `x`; gives what comes out of the last one.
 ///
 /// `seen` has the range of each one's outputs, where the network was run on samples: it decides where the norms of the rows,
-/// which no input can exceed, would cost more than 3 bits.
+/// which no input can exceed, would cost more than `cost` bits.
 pub(super) fn quantize_chain(
     name: &str,
     list: &[Dense],
     mut x: Vector,
     seen: Option<&[f64]>,
+    cost: u8,
     tensors: &mut Vec<TensorReport>,
 ) -> Result<(Vec<DenseParts>, Vector), QuantizeError> {
     let mut parts = Vec::with_capacity(list.len());
@@ -34,7 +37,7 @@ pub(super) fn quantize_chain(
             Activation::Linear | Activation::Relu => {
                 let by_norm = fraction_bits(norms.iter().fold(1e-6, |a, &b| a.max(b)));
                 let by_sight = seen.map(|seen| fraction_bits(seen[index].max(1e-6)));
-                let bits = by_sight.filter(|&bits| bits > by_norm + NORM_COST);
+                let bits = by_sight.filter(|&bits| bits > by_norm + cost);
                 let bits = bits.unwrap_or(by_norm);
                 (bits, bits)
             }

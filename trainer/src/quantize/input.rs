@@ -74,12 +74,12 @@ pub(super) fn forms(
     forms
 }
 
-/// The smallest of `forms`. Over a state with a shift the weights of an embedding share a scale with larger ones and lose by
-/// it: there a table of up to twice the bytes is taken.
-pub(super) fn choose(forms: &[TokenBytes], shifted: bool) -> Option<TokenForm> {
+/// The smallest of `forms`. Where it should be `exact`, a table of up to three times the bytes is taken: each of its rows has
+/// a scale of its own, while the weights on an embedding, itself rounded, share theirs with those on the state.
+pub(super) fn choose(forms: &[TokenBytes], exact: bool) -> Option<TokenForm> {
     let smallest = forms.first()?;
     let table = forms.iter().find(|form| form.form == TokenForm::Table);
-    let table = table.filter(|table| shifted && table.bytes <= 2 * smallest.bytes);
+    let table = table.filter(|table| exact && table.bytes <= 3 * smallest.bytes);
     Some(table.unwrap_or(smallest).form)
 }
 

@@ -1,21 +1,24 @@
 //! The recurrent cells in integers.
 
 use super::input::{Source, cell};
+use super::rounding::{Moment, Rounding};
 use super::rows::RowsBuilder;
 use super::{QuantizeError, TensorReport};
 use crate::network::Layer;
 use pipsqueak::encode::{LayerParts, Rows, StartParts};
 use pipsqueak::fixed::{CANDIDATE_BITS, PRE_ACTIVATION_BITS};
+use std::ops::Range;
 
-/// Quantizes `layer`, number `index` of its network, whose hidden state has 15 - `shift` fraction bits. `name` is its
-/// tensors' beginning.
+/// Quantizes `layer`, number `index` of its network, whose hidden state has 15 - `shift` fraction bits and begins at
+/// `starts`. `name` is its
+/// tensors' beginning; `moment` is of what comes in, where it is known.
 pub(super) fn quantize_layer(
     name: &str,
     index: usize,
     layer: &Layer,
     source: &Source,
-    shift: u8,
-    starts: [StartParts; 2],
+    (shift, starts): (u8, [StartParts; 2]),
+    moment: Option<&Moment>,
     tensors: &mut Vec<TensorReport>,
 ) -> Result<LayerParts, QuantizeError> {
     let (w, r, wb, rb) = layer.weights();
@@ -42,6 +45,26 @@ pub(super) fn quantize_layer(
         Source::Table(table) => (table.middles[row], table.steps[row]),
         Source::Vector(_) => (0.0, 0.0),
     };
+    let state_scales = vec![f64::from(one); units];
+    let input_scales = match source {
+        Source::Table(_) => &[][..],
+        Source::Vector(x) => &x.scales,
+    };
+    let scales = [input_scales, &state_scales].concat();
+    let rounding = |part: fn(&Moment, usize) -> Range<usize>, scales: &[f64]| {
+        moment.and_then(|moment| Rounding::new(moment, part(moment, scales.len()), scales))
+    };
+    let joint_rounding = rounding(Moment::state, &scales);
+    let state_rounding = if after {
+        rounding(Moment::state, &state_scales)
+    } else {
+        None
+    };
+    let input_rounding = if after {
+        rounding(|_, inputs| 0..inputs, input_scales)
+    } else {
+        None
+    };
     let mut gates: Vec<Rows> = Vec::new();
     let mut factors = Vec::new();
     for (gate, letter) in letters.iter().enumerate() {
@@ -53,7 +76,13 @@ pub(super) fn quantize_layer(
         } else {
             [&inputs[..], &[units]].concat()
         };
-        let mut builder = RowsBuilder::new(name, columns, PRE_ACTIVATION_BITS);
+        let rounding = if alone {
+            &state_rounding
+        } else {
+            &joint_rounding
+        };
+        let mut builder =
+            RowsBuilder::new(name, columns, PRE_ACTIVATION_BITS).rounded_by(rounding.as_ref());
         for row in gate * units..(gate + 1) * units {
             let recurrent_bias = f64::from(rb[row]);
             if alone {
@@ -82,7 +111,8 @@ pub(super) fn quantize_layer(
             factors.clear();
             if after {
                 let name = format!("{name} candidate input");
-                let mut builder = RowsBuilder::new(name, inputs, PRE_ACTIVATION_BITS);
+                let mut builder = RowsBuilder::new(name, inputs, PRE_ACTIVATION_BITS)
+                    .rounded_by(input_rounding.as_ref());
                 for row in 2 * units..3 * units {
                     builder.push(&input_weights(row), wb[row].into(), 0.0)?;
                 }

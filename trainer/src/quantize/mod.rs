@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `rows` | rows of weights |
+//! | `rounding` | which way each weight is rounded |
 //! | `input` | tokens as a table, as an embedding or by the head |
 //! | `layer` | recurrent cells |
 //! | `start` | where states begin |
@@ -23,6 +24,7 @@ mod calibrate;
 mod dense;
 mod input;
 mod layer;
+mod rounding;
 mod rows;
 mod start;
 mod vocabulary;
@@ -32,7 +34,9 @@ pub use input::{TokenBytes, TokenForm};
 pub use vocabulary::vocabulary_of;
 
 use calibrate::{NORMAL_END, Seen, feature_width, is_fed_numbers};
+use dense::NORM_COST;
 use input::{Source, TokenTable};
+use rounding::Moments;
 
 /// A network in integers, and what became of each tensor.
 #[derive(Debug)]
@@ -205,6 +209,12 @@ fn quantize_by<'n>(
     } else {
         None
     };
+    // Our own networks are rounded to nearest, as they were when they were measured and shipped.
+    let moments = match samples {
+        Some(samples) => Some(Moments::of(network, samples)),
+        None if calibrate::is_ours(network) => None,
+        None => Some(Moments::of(network, &calibrate::random_samples(network))),
+    };
     if quantizer.is_measured {
         quantizer.assumed.push(match samples {
             None => format!(
@@ -217,13 +227,16 @@ fn quantize_by<'n>(
     let mut interfaces = Vec::new();
     if let Some(encoder) = &network.encoder {
         let seen = seen.as_ref().and_then(|seen| seen.encoder.as_deref());
-        networks.push(quantizer.network("encoder ", encoder, &[], seen)?);
+        let moments = moments
+            .as_ref()
+            .and_then(|moments| moments.encoder.as_deref());
+        networks.push(quantizer.network("encoder ", encoder, &[], seen, moments)?);
         interfaces.push(&encoder.interface);
     }
     let encoder = networks
         .first()
         .map_or(&[][..], |n: &NetworkParts| &n.layers[..]);
-    let main = quantizer.network("", network, encoder, seen.as_ref())?;
+    let main = quantizer.network("", network, encoder, seen.as_ref(), moments.as_ref())?;
     networks.push(main);
     interfaces.push(&network.interface);
     let parts = Parts {
@@ -333,6 +346,7 @@ impl Quantizer {
         network: &Network,
         encoder: &[LayerParts],
         seen: Option<&Seen>,
+        moments: Option<&Moments>,
     ) -> Result<NetworkParts, QuantizeError> {
         let none = [][..].into();
         let features = channels(seen.map_or(none, |seen| &seen.features));
@@ -368,7 +382,8 @@ impl Quantizer {
                 source = Some(x);
             } else {
                 let name = format!("{name}input");
-                let (made, x) = dense::quantize_chain(&name, list, x, largest, &mut self.tensors)?;
+                let (made, x) =
+                    dense::quantize_chain(&name, list, x, largest, NORM_COST, &mut self.tensors)?;
                 (dense, source) = (made, Some(x));
             }
             input_parts = Some(parts);
@@ -401,7 +416,8 @@ impl Quantizer {
         let mut head_of = |x: Vector| {
             let largest = head_seen.as_deref().filter(|_| self.is_measured);
             let name = format!("{name}head");
-            let made = dense::quantize_chain(&name, &head_dense, x, largest, &mut head_tensors);
+            let made =
+                dense::quantize_chain(&name, &head_dense, x, largest, NORM_COST, &mut head_tensors);
             made.map(|(parts, _)| parts)
         };
         let top = |shift: u8| {
@@ -415,8 +431,7 @@ impl Quantizer {
             let first = network.layers.first();
             let tied = embedding.as_ref().is_some_and(|e| is_tied(e, &head_dense));
             let forms = input::forms(first, *count, embedding.as_ref(), tied);
-            let shifted = starts.first().is_some_and(|start| start.shift > 0);
-            let form = input::choose(&forms, shifted);
+            let form = input::choose(&forms, moments.is_some());
             self.forms.push(forms);
             let (parts, x) = match (form, embedding, network.layers.first()) {
                 (Some(TokenForm::Table), _, Some(first)) => {
@@ -471,8 +486,16 @@ impl Quantizer {
         for (index, (layer, start)) in network.layers.iter().zip(starts).enumerate() {
             let name = layer_name(index);
             let (shift, parts) = (start.shift, start.parts);
-            let made =
-                layer::quantize_layer(&name, index, layer, &from, shift, parts, &mut self.tensors)?;
+            let moment = moments.and_then(|moments| moments.layers[index].as_ref());
+            let made = layer::quantize_layer(
+                &name,
+                index,
+                layer,
+                &from,
+                (shift, parts),
+                moment,
+                &mut self.tensors,
+            )?;
             layers.push(made);
             from = Source::Vector(Vector::uniform(layer.hidden(), shift.into()));
         }

@@ -3,21 +3,24 @@
 //! A row's accumulator counts in units of `u`, the row's scale times 2^-15. The unit is chosen last and exactly: it is the one
 //! that the row's integer multiplier and shift mean, so the only error is that of rounding each weight.
 
+use super::rounding::Rounding;
 use super::{QuantizeError, TensorReport, padded};
 use pipsqueak::encode::Rows;
 use pipsqueak::fixed::{MAX_SHIFT, MULTIPLIER_END, Scale};
 
 /// Quantizes rows one by one.
-pub(super) struct RowsBuilder {
+pub(super) struct RowsBuilder<'r> {
     name: String,
     rows: Rows,
     /// Fraction bits of the outputs.
     bits: u32,
+    /// How errors are made up for; else to nearest.
+    rounding: Option<&'r Rounding>,
     scales: Vec<f64>,
     squares: [f64; 2],
 }
 
-impl RowsBuilder {
+impl<'r> RowsBuilder<'r> {
     pub(super) fn new(name: String, columns: Vec<usize>, bits: u32) -> Self {
         Self {
             name,
@@ -26,9 +29,15 @@ impl RowsBuilder {
                 ..Rows::default()
             },
             bits,
+            rounding: None,
             scales: vec![],
             squares: [0.0; 2],
         }
+    }
+
+    /// Rounds as `rounding` says.
+    pub(super) fn rounded_by(self, rounding: Option<&'r Rounding>) -> Self {
+        Self { rounding, ..self }
     }
 
     /// Adds a row of real weights on a vector in Q15. `step` is what one step of a token's i8 adds; gives the token's factor.
@@ -59,10 +68,11 @@ impl RowsBuilder {
         loop {
             let (scale, weight) = self.scale(least).ok_or_else(|| refused.clone())?;
             let unit = weight / 32768.0;
-            let quantized: Vec<i8> = weights
-                .iter()
-                .map(|&w| (f64::from(w) / weight).round().clamp(-127.0, 127.0) as i8)
-                .collect();
+            let nearest = |&w: &f32| (f64::from(w) / weight).round().clamp(-127.0, 127.0) as i8;
+            let quantized: Vec<i8> = match self.rounding {
+                Some(rounding) => rounding.round(weights, weight),
+                None => weights.iter().map(nearest).collect(),
+            };
             let norm: f64 = quantized.iter().map(|&w| f64::from(w).abs()).sum();
             let half = if scale.shift() > 0 {
                 f64::from(1u32 << (scale.shift() - 1))

@@ -1,7 +1,7 @@
 //! Where states begin, in integers, and so how large they can be.
 
 use super::calibrate::{Seen, any_state};
-use super::dense::quantize_chain;
+use super::dense::{START_COST, quantize_chain};
 use super::{QuantizeError, TensorReport, Vector};
 use crate::network::{Layer, Network, Start};
 use pipsqueak::encode::{LayerParts, StartParts};
@@ -37,7 +37,14 @@ pub(super) fn quantize_starts(
         let name = format!("{name} start of {letter}");
         let largest = seen.map(|seen| &seen.starts[layer][usize::from(cell)][..]);
         let mut through = |dense, from: Vector| {
-            quantize_chain(&name, dense, from, largest.map(|l| &l[1..]), tensors)
+            quantize_chain(
+                &name,
+                dense,
+                from,
+                largest.map(|l| &l[1..]),
+                START_COST,
+                tensors,
+            )
         };
         let mut bound = 1.0;
         parts[usize::from(cell)] = match start {

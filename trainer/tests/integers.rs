@@ -208,6 +208,8 @@ impl Random {
             role: Role::Head,
         };
         Network {
+            labels: None,
+            channels: Vec::new(),
             vocabulary: None,
             input,
             layers,

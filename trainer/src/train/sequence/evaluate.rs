@@ -63,6 +63,32 @@ impl Sums {
     }
 }
 
+/// What gives answers to examples: a float network, or an image.
+pub trait Predictor: Sync {
+    /// The loss of an example's predictions, each with the right tokens before it.
+    fn nats(&self, task: Task, example: &Example) -> f64;
+
+    /// The class of its source.
+    fn class(&self, example: &Example) -> u16;
+
+    /// What its source becomes, always the likeliest token, of at most `limit` tokens; the end is left out.
+    fn translation(&self, example: &Example, limit: usize) -> Vec<u16>;
+}
+
+impl Predictor for Network {
+    fn nats(&self, task: Task, example: &Example) -> f64 {
+        nats_of(self, task, example)
+    }
+
+    fn class(&self, example: &Example) -> u16 {
+        best(&classify(self, &example.source))
+    }
+
+    fn translation(&self, example: &Example, limit: usize) -> Vec<u16> {
+        translate(self, &example.source, limit)
+    }
+}
+
 /// The loss alone, nats per prediction; none without examples.
 pub fn loss(network: &Network, task: Task, examples: &[Example], threads: usize) -> Option<f64> {
     let sums = over(examples, threads, |example| Sums {
@@ -74,22 +100,27 @@ pub fn loss(network: &Network, task: Task, examples: &[Example], threads: usize)
 }
 
 /// Everything; none without examples that were held back.
-pub fn measure(network: &Network, task: Task, data: &Dataset, threads: usize) -> Option<Measures> {
+pub fn measure(
+    network: &impl Predictor,
+    task: Task,
+    data: &Dataset,
+    threads: usize,
+) -> Option<Measures> {
     let examples = &data.validation;
     let limit = 2 * data.longest().target;
     let sums = over(examples, threads, |example| {
         let mut sums = Sums {
-            nats: nats_of(network, task, example),
+            nats: network.nats(task, example),
             predictions: predictions(task, example),
             ..Sums::default()
         };
         match task {
             Task::Classify => {
-                let said = best(&classify(network, &example.source));
+                let said = network.class(example);
                 sums.right = usize::from(said == example.target[0]);
             }
             Task::Translate => {
-                let said = translate(network, &example.source, limit);
+                let said = network.translation(example, limit);
                 let references = std::iter::once(&example.target).chain(&example.others);
                 let nearest =
                     references.map(|reference| (distance(&said, reference), reference.len()));

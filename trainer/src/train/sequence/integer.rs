@@ -49,7 +49,10 @@ impl Predictor for ImageBytes {
         }
         generator.state().hand_over();
         let tokens = std::iter::repeat_with(|| generator.next_token());
-        tokens.take(limit).take_while(|token| *token != END).collect()
+        tokens
+            .take(limit)
+            .take_while(|token| *token != END)
+            .collect()
     }
 }
 
@@ -82,5 +85,9 @@ fn begin<'i, 'w>(
 
 fn logits(state: &mut State) -> Vec<f32> {
     let one = f32::from(1u16 << state.image().logit_bits());
-    state.logits().iter().map(|&logit| f32::from(logit) / one).collect()
+    state
+        .logits()
+        .iter()
+        .map(|&logit| f32::from(logit) / one)
+        .collect()
 }

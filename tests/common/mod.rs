@@ -55,7 +55,7 @@ pub fn unseen(network: &Network) -> Vec<u16> {
                 temperature,
                 ..Default::default()
             };
-            let tokens: Vec<u16> = FloatGenerator::new(network, &[], settings)
+            let tokens: Vec<u16> = FloatGenerator::new(network, network.state(), &[], settings)
                 .take(20_000)
                 .collect();
             network.vocabulary().decode(&tokens)

@@ -6,6 +6,13 @@ use pipsqueak::{Pcg32, Sampler, Settings};
 /// Fraction bits that float logits are rounded to for the sampler.
 const LOGIT_BITS: u32 = 10;
 
+/// Logits as the sampler takes them. A cast from float saturates.
+fn fixed(logits: &[f32]) -> Vec<i16> {
+    let one = f32::from(1u16 << LOGIT_BITS);
+    let fixed = |logit: &f32| (logit * one).round() as i16;
+    logits.iter().map(fixed).collect()
+}
+
 /// Yields the tokens that follow a prompt, until the one that ends a text, without it: [`pipsqueak::Generator`] in float.
 ///
 /// Tokens that are no text are never drawn.
@@ -20,13 +27,17 @@ pub struct FloatGenerator<'n> {
 }
 
 impl<'n> FloatGenerator<'n> {
-    /// A generator that has read `prompt`: after the token that texts start after, where that is a special one or there is no
+    /// A generator that has read `prompt` from `state`: after the token that texts start after, where that is a special one or there is no
     /// prompt.
     ///
     /// # Panics
     /// If the network has no vocabulary, or a token is not in it.
-    pub fn new(network: &'n Network, prompt: &[u16], settings: Settings) -> Self {
-        let mut state = network.state();
+    pub fn new(
+        network: &'n Network,
+        mut state: FloatState,
+        prompt: &[u16],
+        settings: Settings,
+    ) -> Self {
         let vocabulary = network.vocabulary();
         let start = vocabulary.start();
         let mut pending = None;
@@ -37,13 +48,23 @@ impl<'n> FloatGenerator<'n> {
                 network.step(&mut state, before);
             }
         }
-        let sampler = Sampler::new(settings.temperature, settings.top_k);
+        let mut generator = Self::from_state(network, state, settings);
+        generator.pending = pending;
+        generator
+    }
+
+    /// A generator of a new text from `state`.
+    ///
+    /// # Panics
+    /// If the network has no vocabulary.
+    pub fn from_state(network: &'n Network, state: FloatState, settings: Settings) -> Self {
+        let vocabulary = network.vocabulary();
         Self {
             network,
             state,
-            sampler,
+            sampler: Sampler::new(settings.temperature, settings.top_k),
             rng: settings.rng(),
-            pending,
+            pending: Some(vocabulary.start()),
             never_drawn: vocabulary.specials().never_drawn(),
         }
     }
@@ -74,14 +95,7 @@ impl Iterator for FloatGenerator<'_> {
 
     fn next(&mut self) -> Option<u16> {
         self.network.step(&mut self.state, self.pending?);
-        let one = f32::from(1u16 << LOGIT_BITS);
-        // A cast from float saturates.
-        let mut logits: Vec<i16> = self
-            .network
-            .logits(&self.state)
-            .iter()
-            .map(|logit| (logit * one).round() as i16)
-            .collect();
+        let mut logits = fixed(&self.network.logits(&self.state));
         let drawn = self.draw(&mut logits);
         self.pending = (Some(drawn) != self.network.vocabulary().specials().eos).then_some(drawn);
         self.pending

@@ -20,6 +20,7 @@ pub mod progress;
 pub mod quantize;
 pub mod report;
 pub mod sample;
+pub mod sequence;
 pub mod series;
 pub mod train;
 pub mod vocab;

@@ -66,6 +66,26 @@ pub fn sum(values: &[f32]) -> f32 {
     sums.iter().sum::<f32>() + rest.iter().sum::<f32>()
 }
 
+/// `out = a * b`, element by element.
+pub fn product(out: &mut [f32], a: &[f32], b: &[f32]) {
+    vectorized(
+        #[inline(always)]
+        || {
+            out.iter_mut()
+                .zip(a.iter().zip(b))
+                .for_each(|(out, (a, b))| *out = a * b)
+        },
+    );
+}
+
+/// `out = out * by`, element by element.
+pub fn scale(out: &mut [f32], by: &[f32]) {
+    vectorized(
+        #[inline(always)]
+        || out.iter_mut().zip(by).for_each(|(out, by)| *out *= by),
+    );
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

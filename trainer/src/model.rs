@@ -5,7 +5,7 @@ use crate::onnx;
 use crate::quantize::vocabulary_of;
 use crate::vocab::{Vocabulary, VocabularyError};
 use pipsqueak::image::MAGIC;
-use pipsqueak::{Image, ImageError, encode};
+use pipsqueak::{Image, ImageError, Task, encode};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -134,13 +134,24 @@ impl Model {
         Ok(Self::Float(Box::new(network)))
     }
 
-    /// The tokens of a language model.
+    /// Whether it makes texts of a feature vector.
+    pub fn takes_features(&self) -> bool {
+        match self {
+            Self::Float(network) => network.features() > 0,
+            Self::Integer(bytes) => bytes.image().task() == Task::Describe,
+        }
+    }
+
+    /// The tokens of a language model, or of what makes texts of features.
     ///
     /// # Errors
     /// If it is another kind of network. An image made elsewhere may also hold a text twice.
     pub fn vocabulary(&self) -> Result<Vocabulary, ModelVocabularyError> {
         match self {
-            Self::Float(network) => Ok(network.as_language_model()?.vocabulary.clone()),
+            Self::Float(network) => match &network.vocabulary {
+                Some(vocabulary) if network.features() > 0 => Ok(vocabulary.clone()),
+                _ => Ok(network.as_language_model()?.vocabulary.clone()),
+            },
             Self::Integer(bytes) => {
                 let image = bytes.image();
                 Ok(vocabulary_of(image.vocabulary())?)

@@ -31,6 +31,16 @@ impl Series {
         self.features
     }
 
+    /// All zeros, in the same shape.
+    pub fn zeros_alike(&self) -> Self {
+        Self::new(self.features, self.steps, self.batch)
+    }
+
+    /// Rows of the batch.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
     fn stride(&self) -> usize {
         (self.steps + 1) * self.batch
     }
@@ -65,6 +75,21 @@ impl Series {
         for (feature, row) in rows.enumerate() {
             self.at_mut(feature, 0).copy_from_slice(row);
         }
+    }
+
+    /// Of each row of the batch a slot of its own: `[features][batch]`.
+    ///
+    /// # Panics
+    /// If there are not as many slots as rows, or one is beyond the last step.
+    pub fn slots(&self, slots: &[usize]) -> Vec<f32> {
+        assert_eq!(slots.len(), self.batch, "slots of the batch's rows");
+        assert!(slots.iter().all(|slot| *slot <= self.steps), "{slots:?}");
+        (0..self.features)
+            .flat_map(|feature| {
+                let at = move |(row, slot): (usize, &usize)| self.at(feature, *slot)[row];
+                slots.iter().enumerate().map(at)
+            })
+            .collect()
     }
 
     /// One slot of every feature: `[features][batch]`.

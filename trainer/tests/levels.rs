@@ -149,7 +149,7 @@ fn every_level_trains_resumes_and_is_what_its_file_says() {
                 temperature,
                 ..Settings::default()
             };
-            let line: Vec<u16> = FloatGenerator::new(&network, &[], settings)
+            let line: Vec<u16> = FloatGenerator::new(&network, network.state(), &[], settings)
                 .take(1000)
                 .collect();
             assert!(line.len() < 100, "{what}: {}", vocabulary.decode(&line));
@@ -218,7 +218,7 @@ fn drawn(network: &Network, temperature: &str, seed: u64, count: usize) -> Vec<u
         top_k: 0,
         seed,
     };
-    FloatGenerator::new(network, &[], settings)
+    FloatGenerator::new(network, network.state(), &[], settings)
         .take(count)
         .collect()
 }

@@ -214,7 +214,7 @@ fn a_stopped_training_leaves_a_model_and_resumes_to_the_same_bytes() {
             assert_eq!(read(&whole, name), read(&parts, name), "{cells}, {name}");
         }
         let end = |folder: &Path| {
-            Checkpoint::read(&folder.join("checkpoint.bin"))
+            Checkpoint::<TrainSettings>::read(&folder.join("checkpoint.bin"))
                 .unwrap()
                 .progress
         };
@@ -278,13 +278,13 @@ fn damaged_checkpoints_are_refused() {
     let good = std::fs::read(&path).unwrap();
     for length in (0..good.len()).step_by(7) {
         std::fs::write(&path, &good[..length]).unwrap();
-        Checkpoint::read(&path).unwrap_err();
+        Checkpoint::<TrainSettings>::read(&path).unwrap_err();
     }
     for byte in (0..good.len()).step_by(3) {
         let mut bad = good.clone();
         bad[byte] ^= 0x10;
         std::fs::write(&path, bad).unwrap();
-        Checkpoint::read(&path).unwrap_err();
+        Checkpoint::<TrainSettings>::read(&path).unwrap_err();
     }
 }
 

@@ -8,7 +8,7 @@
 //!
 //! Weights, flat: `W [3H][I]`, `U [3H][H]`, `Wb [3H]`, `Rbh [H]`. The recurrent biases of z and r would only add to `Wb`.
 
-use super::{Cell, Input, biases_backward};
+use super::{Cell, Handed, Input, biases_backward};
 use crate::gemm::{MatrixMut, MatrixRef, Target, multiply};
 use crate::math::{sigmoid, tanh, vectorized};
 use crate::network::{self, Matrix};
@@ -257,11 +257,16 @@ impl Cell for Gru {
         &self.h
     }
 
+    fn states_after(&self, steps: &[usize]) -> Vec<f32> {
+        self.h.slots(steps)
+    }
+
     fn backward(
         &mut self,
         weights: &[f32],
         input: Input,
         above: &Series,
+        handed: Option<Handed>,
         gradient: &mut [f32],
         below: Option<&mut Series>,
     ) {
@@ -270,6 +275,9 @@ impl Cell for Gru {
         let u = MatrixRef::new(u, 3 * units, units).transposed();
         self.carry.fill(0.0);
         for slot in (1..=self.steps).rev() {
+            if let Some(handed) = handed {
+                handed.add_to(&mut self.carry, slot);
+            }
             self.gates_backward(slot, above);
             let carry = MatrixMut::new(&mut self.carry, units, batch);
             multiply(
@@ -292,6 +300,10 @@ impl Cell for Gru {
             let n = MatrixRef::new(n, units, inputs).transposed();
             multiply(below.steps_mut(), Target::Add, n, self.d_candidate.steps());
         }
+    }
+
+    fn start_gradient(&self) -> &[f32] {
+        &self.carry
     }
 
     fn state(&self) -> &[f32] {

@@ -8,7 +8,7 @@
 //!
 //! Weights, flat: `W [4H][I]`, `U [4H][H]`, `b [4H]`. Recurrent biases would only add to `b`.
 
-use super::{Cell, Input, sums_backward};
+use super::{Cell, Handed, Input, sums_backward};
 use crate::gemm::{MatrixMut, MatrixRef, Target, multiply};
 use crate::math::{sigmoid, tanh, vectorized};
 use crate::network::{self, Matrix};
@@ -204,11 +204,28 @@ impl Cell for Lstm {
         &self.h
     }
 
+    fn states_after(&self, steps: &[usize]) -> Vec<f32> {
+        let (units, batch) = (self.units, self.batch);
+        let mut states = self.h.slots(steps);
+        // Each step has kept the cell state before it; the last one left its own in the state.
+        for unit in 0..units {
+            states.extend(steps.iter().enumerate().map(|(row, &step)| {
+                if step == self.steps {
+                    self.state[(units + unit) * batch + row]
+                } else {
+                    self.gates[((step * units + unit) * 6 + 4) * batch + row]
+                }
+            }));
+        }
+        states
+    }
+
     fn backward(
         &mut self,
         weights: &[f32],
         input: Input,
         above: &Series,
+        handed: Option<Handed>,
         gradient: &mut [f32],
         below: Option<&mut Series>,
     ) {
@@ -217,6 +234,9 @@ impl Cell for Lstm {
         let u = MatrixRef::new(u, 4 * units, units).transposed();
         self.carry.fill(0.0);
         for slot in (1..=self.steps).rev() {
+            if let Some(handed) = handed {
+                handed.add_to(&mut self.carry, slot);
+            }
             self.gates_backward(slot, above);
             multiply(
                 MatrixMut::new(&mut self.carry, units, batch),
@@ -226,6 +246,10 @@ impl Cell for Lstm {
             );
         }
         sums_backward(&self.sums, &self.h, w, input, gradient, below);
+    }
+
+    fn start_gradient(&self) -> &[f32] {
+        &self.carry
     }
 
     fn state(&self) -> &[f32] {

@@ -203,6 +203,27 @@ fn sums_backward(
     }
 }
 
+/// States that were handed to another network, each row's after a number of steps of its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Handed<'a> {
+    /// After how many steps each row's state was taken, 1 to T: `[B]`.
+    pub steps: &'a [usize],
+    /// The loss's gradient by these states, laid out as [`Cell::state`].
+    pub gradient: &'a [f32],
+}
+
+impl Handed<'_> {
+    /// Adds the gradients of the rows that were taken after `step` steps to `carry`, that by the state there.
+    fn add_to(self, carry: &mut [f32], step: usize) {
+        let batch = self.steps.len();
+        for (row, _) in self.steps.iter().enumerate().filter(|(_, at)| **at == step) {
+            let gradient = self.gradient.iter().skip(row).step_by(batch);
+            let carry = carry.iter_mut().skip(row).step_by(batch);
+            carry.zip(gradient).for_each(|(sum, value)| *sum += value);
+        }
+    }
+}
+
 /// One recurrent layer over its part of the batch: its state and what the backward pass must remember.
 pub trait Cell: Send {
     /// Runs all steps from the current state, and leaves the last state there.
@@ -214,10 +235,17 @@ pub trait Cell: Send {
     /// What the last forward pass gave, `[units][steps][batch]`.
     fn output(&self) -> &Series;
 
-    /// Back-propagation through the last forward pass; the state before its first step counts as constant.
+    /// The states of the last forward pass, each row's after a number of steps of its own, 0 to T, laid out as
+    /// [`state`](Self::state).
     ///
-    /// `above` is the loss's gradient by the output, `[units][steps][batch]`. That by the weights is added to `gradient`;
-    /// that by the input replaces `below`, `[inputs][steps][batch]`, where given.
+    /// # Panics
+    /// If there are not B numbers, or one is above T.
+    fn states_after(&self, steps: &[usize]) -> Vec<f32>;
+
+    /// Back-propagation through the last forward pass.
+    ///
+    /// `above` is the loss's gradient by the output, `[units][steps][batch]`, `handed` that by states that others took. That by
+    /// the weights is added to `gradient`; that by the input replaces `below`, `[inputs][steps][batch]`, where given.
     ///
     /// # Panics
     /// As [`forward`](Self::forward).
@@ -226,9 +254,13 @@ pub trait Cell: Send {
         weights: &[f32],
         input: Input,
         above: &Series,
+        handed: Option<Handed>,
         gradient: &mut [f32],
         below: Option<&mut Series>,
     );
+
+    /// The gradient by the state before the first step, which the last backward pass found, laid out as [`state`](Self::state).
+    fn start_gradient(&self) -> &[f32];
 
     /// The state that the next forward pass starts from: `[H][B]`, of an LSTM `h` and then `c`.
     fn state(&self) -> &[f32];

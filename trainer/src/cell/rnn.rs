@@ -2,7 +2,7 @@
 //!
 //! Weights, flat: `W [H][I]`, `U [H][H]`, `b [H]`. A recurrent bias would only add to `b`.
 
-use super::{Cell, Input, sums_backward};
+use super::{Cell, Handed, Input, sums_backward};
 use crate::gemm::{MatrixMut, MatrixRef, Target, multiply};
 use crate::math::{tanh, vectorized};
 use crate::network::{self, Matrix};
@@ -150,11 +150,16 @@ impl Cell for Rnn {
         &self.h
     }
 
+    fn states_after(&self, steps: &[usize]) -> Vec<f32> {
+        self.h.slots(steps)
+    }
+
     fn backward(
         &mut self,
         weights: &[f32],
         input: Input,
         above: &Series,
+        handed: Option<Handed>,
         gradient: &mut [f32],
         below: Option<&mut Series>,
     ) {
@@ -163,6 +168,9 @@ impl Cell for Rnn {
         let u = MatrixRef::new(u, units, units).transposed();
         self.carry.fill(0.0);
         for slot in (1..=self.steps).rev() {
+            if let Some(handed) = handed {
+                handed.add_to(&mut self.carry, slot);
+            }
             self.step_backward(slot, above);
             multiply(
                 MatrixMut::new(&mut self.carry, units, batch),
@@ -172,6 +180,10 @@ impl Cell for Rnn {
             );
         }
         sums_backward(&self.d_sums, &self.h, w, input, gradient, below);
+    }
+
+    fn start_gradient(&self) -> &[f32] {
+        &self.carry
     }
 
     fn state(&self) -> &[f32] {

@@ -4,8 +4,9 @@ use super::lines::each_line;
 use super::print_out;
 use super::vocab::VocabArgs;
 use crate::model::Model;
-use crate::network::{Feeds, Normalization, Reads, normalize};
+use crate::network::{Normalization, Reads, normalize};
 use crate::quantize::vocabulary_of;
+use crate::sequence;
 use crate::vocab::Vocabulary;
 use anyhow::{Context, bail};
 use clap::Args;
@@ -79,12 +80,8 @@ pub fn run(args: ClassifyArgs) -> anyhow::Result<()> {
                 if tokens.is_empty() {
                     bail!("the text has no tokens");
                 }
-                let tokens = tokens.into_iter().map(usize::from).collect();
-                let feeds = Feeds {
-                    tokens,
-                    ..Feeds::default()
-                };
-                print(None, text, network.run(&feeds).head, args.json)
+                let scores = sequence::classify(&network, &tokens);
+                print(network.labels.as_ref(), text, scores, args.json)
             })
         }
     }
@@ -110,15 +107,7 @@ fn print(
     json: bool,
 ) -> anyhow::Result<()> {
     normalize(Normalization::Softmax, &mut scores);
-    // The first of equal ones.
-    let larger = |best: usize, class: usize| {
-        if scores[class] > scores[best] {
-            class
-        } else {
-            best
-        }
-    };
-    let class = (0..scores.len()).fold(0, larger);
+    let class = usize::from(sequence::best(&scores));
     let label = labels.map_or(class.to_string(), |labels| labels.text(class as u16).into());
     if !json {
         return print_out(&format!("{label}\n"));

@@ -4,7 +4,10 @@ use super::vocab::VocabArgs;
 use super::{print_bytes, print_out};
 use crate::generate::{Cycle, FloatGenerator, cycle};
 use crate::model::Model;
+use crate::network::Feeds;
+use crate::sequence;
 use crate::vocab::Vocabulary;
+use anyhow::{Context, bail};
 use clap::Args;
 use pipsqueak::{Generator, Settings, Temperature, TemperatureError};
 use std::path::PathBuf;
@@ -21,6 +24,9 @@ pub struct GenerateArgs {
     /// Text to continue; without it the text begins as after a line's end
     #[arg(long, default_value = "")]
     pub prompt: String,
+    /// What to describe, for a model that makes texts of features: such as length=0.5,a; what is left out is 0
+    #[arg(long, value_name = "NAME=VALUE,...")]
+    pub features: Option<String>,
     /// How freely to draw: 0 always takes the likeliest, 1 follows the model, above that gets wilder
     #[arg(long, default_value = "0.8", value_parser = |text: &str| -> Result<Temperature, TemperatureError> { Temperature::parse(text) })]
     pub temperature: Temperature,
@@ -53,8 +59,20 @@ pub fn run(args: GenerateArgs) -> anyhow::Result<()> {
         model: &model,
         vocabulary: &vocabulary,
         prompt: &prompt.tokens,
+        features: args.features.as_deref(),
         length: args.length,
     };
+    if args.features.is_some() != model.takes_features() {
+        bail!(
+            "{}: {}",
+            args.model.display(),
+            match args.features {
+                Some(_) => "the model takes no features: leave out --features",
+                None =>
+                    "the model makes texts of features: give them with --features, such as length=0.5,a",
+            }
+        );
+    }
     let settings = |temperature| Settings {
         temperature,
         top_k: args.top_k,
@@ -76,6 +94,7 @@ struct Text<'a> {
     model: &'a Model,
     vocabulary: &'a Vocabulary,
     prompt: &'a [u16],
+    features: Option<&'a str>,
     /// Characters after the prompt.
     length: usize,
 }
@@ -86,14 +105,37 @@ impl Text<'_> {
         let greedy = settings.temperature == Temperature::parse("0")?;
         match self.model {
             Model::Float(network) => {
-                self.stream(FloatGenerator::new(network, self.prompt, settings), greedy)
+                let mut state = network.state();
+                if let Some(features) = self.features {
+                    let features = sequence::features(&network.channels, features)
+                        .with_context(|| format!("--features {features:?}"))?;
+                    let feeds = Feeds {
+                        features,
+                        ..Feeds::default()
+                    };
+                    state = network.begin(&feeds);
+                }
+                let generator = FloatGenerator::new(network, state, self.prompt, settings);
+                self.stream(generator, greedy)
             }
             Model::Integer(bytes) => {
                 let image = bytes.image();
                 let mut workspace = vec![0; image.workspace_len()];
                 let mut generator = Generator::new(&image, &mut workspace, settings)?;
+                if let Some(features) = self.features {
+                    generator
+                        .describe(features)
+                        .with_context(|| format!("--features {features:?}"))?;
+                }
                 generator.prompt(&self.vocabulary.decode(self.prompt))?;
-                self.stream(std::iter::repeat_with(|| generator.next_token()), greedy)
+                let eos = self.vocabulary.specials().eos;
+                let limit = match image.limit() {
+                    0 => usize::MAX,
+                    limit => limit.into(),
+                };
+                let tokens = std::iter::repeat_with(|| generator.next_token());
+                let tokens = tokens.take(limit).take_while(|token| Some(*token) != eos);
+                self.stream(tokens, greedy)
             }
         }
     }

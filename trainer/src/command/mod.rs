@@ -16,6 +16,7 @@ pub mod inspect;
 pub mod lines;
 pub mod run;
 pub mod train;
+mod train_lines;
 pub mod translate;
 pub mod vocab;
 

@@ -9,26 +9,44 @@ use clap::Args;
 use indicatif::ProgressBar;
 use pipsqueak::{Settings, Temperature};
 
-use super::print_out;
+use super::{print_out, train_lines};
 use crate::cell::Cells;
 use crate::corpus::{self, Corpus};
 use crate::generate::FloatGenerator;
 use crate::network::Network;
 use crate::progress;
 use crate::train::checkpoint::Checkpoint;
+use crate::train::sequence::settings::{Cut, Features, SequenceSettings, Task};
 use crate::train::settings::{self, TrainSettings};
 use crate::train::{self, Outcome, Plan, Record, Request, Row, Watch};
 use crate::vocab;
 
-/// Trains a network to go on with a text, by characters, bytes, words or subwords.
+/// Trains a network: to go on with a text, by characters, bytes, words or subwords, or on a file of lines (`--task`).
+///
+/// `--task classify` takes lines `class TAB text` and learns to name the class (many-to-one); `--task translate` takes lines
+/// `source TAB target` and learns to say the target (sequence-to-sequence); `--task describe` takes lines `features TAB text`, such
+/// as `length=0.5,a TAB anna`, and learns to make a text for features (one-to-many), which `--features` computes of plain texts.
+/// Of these, what is held back is chosen by each text's hash, so that neither the lines' order nor a seed matters.
 ///
 /// Every option has a default that is good for the number of units and the length of the text. Training can be stopped at any
 /// time with Ctrl-C: the model of that moment is written, and `--resume` goes on to the very result that a training without
 /// a stop would have had.
 #[derive(Debug, Args)]
 pub struct TrainArgs {
-    /// The text to learn, UTF-8: a book, all of a poet, a year of a log. A hundred thousand characters are a start, a million is good
+    /// The text to learn, or the lines, UTF-8: a book, all of a poet, a year of a log. A hundred thousand characters are a start, a million is good
     pub corpus: PathBuf,
+    /// What to learn: without it a language model of the text; else what the lines say, see above
+    #[arg(long, value_name = "TASK")]
+    pub task: Option<Task>,
+    /// With --task: how a source is cut. By default words for classify, characters for translate
+    #[arg(long, value_name = "CUT", requires = "task")]
+    pub source: Option<Cut>,
+    /// With --task: how a target is cut. By default symbols where the lines are some of a few ones between spaces, else characters
+    #[arg(long, value_name = "CUT", requires = "task")]
+    pub target: Option<Cut>,
+    /// With --task describe: what to compute of each line, where they are plain texts: length (in tens of characters), first-letter
+    #[arg(long, value_name = "FEATURES", requires = "task")]
+    pub features: Option<Features>,
     /// Folder for model.onnx, train.toml (all settings), loss.csv and checkpoint.bin
     #[arg(long, value_name = "FOLDER")]
     pub out: PathBuf,
@@ -117,8 +135,11 @@ const HIDDEN: usize = 128;
 /// # Errors
 /// If the text, the settings or the checkpoint are refused, the training diverges, or a file cannot be written.
 pub fn run(args: TrainArgs) -> anyhow::Result<()> {
-    let corpus = Corpus::read(&args.corpus)?;
     let checkpoint = args.out.join("checkpoint.bin");
+    let lines = args.task.is_some()
+        || (args.resume && Checkpoint::<SequenceSettings>::is_one(&checkpoint))
+        || args.settings.as_deref().is_some_and(train_lines::is_record);
+    let corpus = Corpus::read(&args.corpus)?;
     let results = ["checkpoint.bin", "model.onnx", "train.toml", "loss.csv"];
     let there = |file| args.out.join(file).exists();
     if !args.resume && !args.overwrite && results.into_iter().any(there) {
@@ -127,7 +148,10 @@ pub fn run(args: TrainArgs) -> anyhow::Result<()> {
             args.out.display()
         );
     }
-    let resume = if args.resume {
+    if lines {
+        return train_lines::run(&args, &corpus);
+    }
+    let resume: Option<Checkpoint> = if args.resume {
         Some(Checkpoint::read(&checkpoint)?)
     } else {
         None
@@ -144,24 +168,9 @@ pub fn run(args: TrainArgs) -> anyhow::Result<()> {
     };
     args.put_into(&mut settings);
     if let Some(minutes) = args.minutes {
-        let time = Duration::try_from_secs_f64(60.0 * minutes)
-            .ok()
-            .filter(|time| !time.is_zero());
-        let time =
-            time.with_context(|| format!("--minutes {minutes}: expected a number above 0"))?;
-        settings.steps = train::steps_within(&corpus, &settings, time)?;
+        settings.steps = train::steps_within(&corpus, &settings, time(minutes)?)?;
     }
-    // One handler serves every training of the process.
-    static STOP: AtomicBool = AtomicBool::new(false);
-    let handler = ctrlc::set_handler(|| {
-        // The second Ctrl-C does not wait.
-        if STOP.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-    });
-    if !matches!(handler, Err(ctrlc::Error::MultipleHandlers)) {
-        handler?;
-    }
+    let stop = stop()?;
     let mut watch: Box<dyn Watch> = match (args.json, args.quiet) {
         (true, _) => Box::new(JsonLines),
         (_, true) => Box::new(()),
@@ -179,12 +188,36 @@ pub fn run(args: TrainArgs) -> anyhow::Result<()> {
         report_every,
         checkpoint_every: Duration::from_secs(args.checkpoint_every),
     };
-    let outcome = train::run(request, &STOP, &mut *watch)?;
+    let outcome = train::run(request, stop, &mut *watch)?;
     if args.json {
         print_json_line(&outcome.result)
     } else {
         print_out(&summary(&outcome, &args.out, &settings))
     }
+}
+
+/// So many minutes.
+pub(super) fn time(minutes: f64) -> anyhow::Result<Duration> {
+    Duration::try_from_secs_f64(60.0 * minutes)
+        .ok()
+        .filter(|time| !time.is_zero())
+        .with_context(|| format!("--minutes {minutes}: expected a number above 0"))
+}
+
+/// What Ctrl-C makes true.
+pub(super) fn stop() -> anyhow::Result<&'static AtomicBool> {
+    // One handler serves every training of the process.
+    static STOP: AtomicBool = AtomicBool::new(false);
+    let handler = ctrlc::set_handler(|| {
+        // The second Ctrl-C does not wait.
+        if STOP.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    });
+    if !matches!(handler, Err(ctrlc::Error::MultipleHandlers)) {
+        handler?;
+    }
+    Ok(&STOP)
 }
 
 fn read_settings(path: &Path) -> anyhow::Result<TrainSettings> {
@@ -197,7 +230,7 @@ fn read_settings(path: &Path) -> anyhow::Result<TrainSettings> {
 
 impl TrainArgs {
     /// Options that were given win over settings.
-    fn put_into(&self, settings: &mut TrainSettings) {
+    pub(super) fn put_into(&self, settings: &mut TrainSettings) {
         fn put<T: Copy>(setting: &mut T, option: Option<T>) {
             *setting = option.unwrap_or(*setting);
         }
@@ -226,7 +259,7 @@ impl TrainArgs {
     }
 }
 
-fn print_json_line(value: &impl serde::Serialize) -> anyhow::Result<()> {
+pub(super) fn print_json_line(value: &impl serde::Serialize) -> anyhow::Result<()> {
     print_out(&format!("{}\n", serde_json::to_string(value)?))
 }
 
@@ -316,7 +349,6 @@ impl Terminal {
 
 /// What people judge such models by.
 fn sample(network: &Network, seed: u64) -> String {
-    // The board would draw the same way.
     let temperature = Temperature::parse("0.8").expect("a temperature");
     let settings = Settings {
         temperature,
@@ -329,7 +361,8 @@ fn sample(network: &Network, seed: u64) -> String {
     let mut characters = 0;
     while characters < SAMPLE && lines.len() < 8 {
         let seed = seed.wrapping_add(lines.len() as u64);
-        let generator = FloatGenerator::new(network, &[], Settings { seed, ..settings });
+        let generator =
+            FloatGenerator::new(network, network.state(), &[], Settings { seed, ..settings });
         let mut tokens = Vec::new();
         let mut text = String::new();
         for token in generator {
@@ -368,7 +401,7 @@ fn plural(level: vocab::Kind) -> &'static str {
 }
 
 /// A line of JSON for each report.
-struct JsonLines;
+pub(super) struct JsonLines;
 
 impl Watch for JsonLines {
     fn begins(&mut self, _: &Plan) {}

@@ -4,8 +4,9 @@ use super::lines::each_line;
 use super::print_out;
 use super::vocab::VocabArgs;
 use crate::model::Model;
-use crate::network::{Feeds, Network};
+use crate::network::Network;
 use crate::quantize::vocabulary_of;
+use crate::sequence;
 use crate::vocab::Vocabulary;
 use anyhow::{Context, bail};
 use clap::Args;
@@ -79,7 +80,7 @@ pub fn run(args: TranslateArgs) -> anyhow::Result<()> {
                 if tokens.is_empty() {
                     bail!("the text has no tokens");
                 }
-                let made = translate(&network, target, &tokens, limit.unwrap_or(LIMIT));
+                let made = sequence::translate(&network, &tokens, limit.unwrap_or(LIMIT));
                 print(target, source, made.into_iter(), args.json)
             })
         }
@@ -104,43 +105,6 @@ fn float_vocabularies(network: &Network) -> anyhow::Result<(&Vocabulary, &Vocabu
         (Some(source), Some(target)) => Ok((source, target)),
         _ => bail!("the model has no texts of its tokens: give them with --vocab"),
     }
-}
-
-/// What the float decoder says to `source`, always the likeliest token, the end included.
-fn translate(network: &Network, target: &Vocabulary, source: &[u16], limit: usize) -> Vec<u16> {
-    let wide = |tokens: &[u16]| tokens.iter().map(|&token| token.into()).collect();
-    let mut feeds = Feeds {
-        tokens: vec![target.start().into()],
-        encoder: Some(Box::new(Feeds {
-            tokens: wide(source),
-            ..Feeds::default()
-        })),
-        ..Feeds::default()
-    };
-    let banned = target.specials().never_drawn();
-    let mut made = Vec::new();
-    while made.len() < limit {
-        // Outputs are short: running anew what came before costs little.
-        let head = network.run(&feeds).head;
-        let last = &head[head.len() - target.len()..];
-        let allowed = (0..target.len() as u16).filter(|token| !banned.contains(token));
-        let value = |token: u16| last[usize::from(token)];
-        // The first of equal ones, as the sampler takes it.
-        let best = allowed.reduce(|best, token| {
-            if value(token) > value(best) {
-                token
-            } else {
-                best
-            }
-        });
-        let token = best.expect("a vocabulary has text");
-        made.push(token);
-        if Some(token) == target.specials().eos {
-            break;
-        }
-        feeds.tokens.push(token.into());
-    }
-    made
 }
 
 /// Prints what `tokens` say up to their end.

@@ -129,10 +129,7 @@ impl Network {
 
     /// The same; `watch` is told what comes into each layer at each step: its number, its input and its hidden state.
     pub(crate) fn run_watched(&self, feeds: &Feeds, watch: Watch) -> Results {
-        let encoder = self.encoder.as_ref().map(|encoder| {
-            let feeds = feeds.encoder.as_ref().expect("feeds of the encoder");
-            Box::new(encoder.run(feeds))
-        });
+        let encoder = self.encode(feeds);
         let mut state = self.start(feeds, encoder.as_deref());
         let mut read = Vec::new();
         let mut steps = 0;
@@ -170,6 +167,21 @@ impl Network {
             state,
             encoder,
         }
+    }
+
+    /// The state before the first step; an encoder has then run over its feeds.
+    ///
+    /// # Panics
+    /// As [`run`](Self::run).
+    pub fn begin(&self, feeds: &Feeds) -> FloatState {
+        let encoder = self.encode(feeds);
+        self.start(feeds, encoder.as_deref())
+    }
+
+    fn encode(&self, feeds: &Feeds) -> Option<Box<Results>> {
+        let encoder = self.encoder.as_ref()?;
+        let feeds = feeds.encoder.as_ref().expect("feeds of the encoder");
+        Some(Box::new(encoder.run(feeds)))
     }
 
     fn start(&self, feeds: &Feeds, encoder: Option<&Results>) -> FloatState {

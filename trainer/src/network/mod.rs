@@ -190,6 +190,10 @@ pub struct Provenance {
 pub struct Network {
     /// The texts of the input's tokens, where they are known. A language model always has them.
     pub vocabulary: Option<Vocabulary>,
+    /// The texts of the head's outputs, where they are known and are not the input's tokens: a classifier's classes.
+    pub labels: Option<Vocabulary>,
+    /// The names of the feature vector's values, in their order, where they are known.
+    pub channels: Vec<String>,
     /// What it is fed.
     pub input: Input,
     /// The first has [`Input::width`] inputs, each next one the units of the one before. None: a plain dense network.
@@ -240,6 +244,8 @@ impl Network {
         let interface = Interface::language_model(count, &layers);
         Self {
             vocabulary: Some(vocabulary),
+            labels: None,
+            channels: Vec::new(),
             input: Input::Tokens { count, embedding },
             starts: layers.iter().map(Starts::given).collect(),
             layers,
@@ -324,6 +330,31 @@ impl Network {
             Input::Tokens { count, .. } => count,
             _ => 0,
         }
+    }
+
+    /// Number of values that the head gives at a time.
+    pub fn output_width(&self) -> usize {
+        let below = || {
+            let top = self.layers.last();
+            top.map_or(self.input.width(), Layer::hidden)
+        };
+        self.head
+            .dense
+            .last()
+            .map_or_else(below, |last| last.w.rows)
+    }
+
+    /// Number of values of the feature vector; 0 where there is none.
+    pub fn features(&self) -> usize {
+        if let Input::Features { width, .. } = self.input {
+            return width;
+        }
+        let starts = self.starts.iter().flat_map(|s| [&s.hidden, &s.cell]);
+        let mut widths = starts.filter_map(|start| match start {
+            Start::Features(dense) => dense.first().map(|first| first.w.columns),
+            _ => None,
+        });
+        widths.next().unwrap_or(0)
     }
 
     /// Number of float parameters, the encoder's included.

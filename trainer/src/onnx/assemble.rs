@@ -190,6 +190,8 @@ impl Assembly<'_> {
             .collect();
         let mut network = Network {
             vocabulary: None,
+            labels: None,
+            channels: Vec::new(),
             input,
             layers,
             starts,
@@ -852,6 +854,8 @@ impl Assembly<'_> {
             .collect();
         let network = Network {
             vocabulary: None,
+            labels: None,
+            channels: Vec::new(),
             input,
             layers,
             starts,

@@ -51,6 +51,18 @@ pub const VOCABULARY_KEY: &str = "pipsqueak.vocabulary";
 /// of special tokens, `start`, `eos`, `pad` and `unk`. Left out where they are pieces and none is special.
 pub const LEVEL_KEY: &str = "pipsqueak.level";
 
+/// Metadata key of the texts of an encoder's tokens, as under [`VOCABULARY_KEY`].
+pub const ENCODER_VOCABULARY_KEY: &str = "pipsqueak.encoder_vocabulary";
+
+/// Metadata key of what an encoder's tokens are, as under [`LEVEL_KEY`].
+pub const ENCODER_LEVEL_KEY: &str = "pipsqueak.encoder_level";
+
+/// Metadata key of the outputs' texts where they are not the input's tokens, as under [`VOCABULARY_KEY`].
+pub const LABELS_KEY: &str = "pipsqueak.labels";
+
+/// Metadata key of the names of the feature vector's values: a JSON list of strings.
+pub const CHANNELS_KEY: &str = "pipsqueak.channels";
+
 /// Metadata key of the provenance: a JSON object with corpus, split, steps, seed and losses.
 pub const PROVENANCE_KEY: &str = "pipsqueak.provenance";
 

@@ -9,7 +9,10 @@ use super::limits::{MAX_FILE_BYTES, check_fields};
 use super::symbol::{Element, Node as Formula, Symbols};
 use super::tensor::{Source, Tensor};
 use super::tokens::Ids;
-use super::{LEVEL_KEY, PROVENANCE_KEY, VOCABULARY_KEY};
+use super::{
+    CHANNELS_KEY, ENCODER_LEVEL_KEY, ENCODER_VOCABULARY_KEY, LABELS_KEY, LEVEL_KEY, PROVENANCE_KEY,
+    VOCABULARY_KEY,
+};
 use crate::network::{Dim, ElementType, Network, Provenance, Values};
 use crate::vocab::{LEVELS, TokenKind, Vocabulary};
 use std::collections::{BTreeMap, HashMap};
@@ -84,7 +87,10 @@ pub fn read(bytes: &[u8]) -> Result<Network, ReadError> {
 pub fn read_beside(bytes: &[u8], folder: Option<&Path>) -> Result<Network, ReadError> {
     let model = decode(bytes)?;
     let opset = check_head(&model)?;
-    let vocabulary = vocabulary(&model)?;
+    let own = vocabulary(&model, VOCABULARY_KEY, Some(LEVEL_KEY))?;
+    let labels = vocabulary(&model, LABELS_KEY, None)?;
+    let encoders = vocabulary(&model, ENCODER_VOCABULARY_KEY, Some(ENCODER_LEVEL_KEY))?;
+    let channels = channels(&model)?;
     let provenance = provenance(&model)?;
     let graph = model
         .graph
@@ -112,18 +118,37 @@ pub fn read_beside(bytes: &[u8], folder: Option<&Path>) -> Result<Network, ReadE
     let Some(mut network) = network else {
         return Err(first_error.expect("there is a way to read every graph"));
     };
-    if let Some(vocabulary) = vocabulary {
-        let tokens = network.tokens();
-        if vocabulary.len() != tokens {
-            return Err(ReadError::refused(
-                format!("metadata {VOCABULARY_KEY}"),
-                format!("{} tokens", vocabulary.len()),
-                format!("{tokens}, as many as the input has"),
-                "give the vocabulary that the model was trained with",
-            ));
-        }
-        network.vocabulary = Some(vocabulary);
+    let known = |key, texts: Option<Vocabulary>, count: usize, of: &str| match texts {
+        Some(texts) if texts.len() != count => Err(ReadError::refused(
+            format!("metadata {key}"),
+            format!("{} tokens", texts.len()),
+            format!("{count}, as many as {of} has"),
+            "give the vocabulary that the model was trained with",
+        )),
+        texts => Ok(texts),
+    };
+    network.vocabulary = known(VOCABULARY_KEY, own, network.tokens(), "the input")?;
+    network.labels = known(LABELS_KEY, labels, network.output_width(), "the output")?;
+    let encoder = network.encoder.as_ref();
+    let tokens = encoder.map_or(0, |encoder| encoder.tokens());
+    let texts = known(
+        ENCODER_VOCABULARY_KEY,
+        encoders,
+        tokens,
+        "the encoder's input",
+    )?;
+    if let Some(encoder) = &mut network.encoder {
+        encoder.vocabulary = texts;
     }
+    if !channels.is_empty() && channels.len() != network.features() {
+        return Err(ReadError::refused(
+            format!("metadata {CHANNELS_KEY}"),
+            format!("{} names", channels.len()),
+            format!("{}, as many as there are features", network.features()),
+            "give the names that the model was trained with",
+        ));
+    }
+    network.channels = channels;
     network.provenance = provenance;
     Ok(network)
 }
@@ -610,21 +635,26 @@ fn metadata<'m>(model: &'m ModelProto, key: &str) -> Result<Option<&'m str>, Rea
 }
 
 /// The vocabulary, where the file has one: others come without.
-fn vocabulary(model: &ModelProto) -> Result<Option<Vocabulary>, ReadError> {
-    let place = || format!("metadata {VOCABULARY_KEY}");
+fn vocabulary(
+    model: &ModelProto,
+    key: &str,
+    level_key: Option<&str>,
+) -> Result<Option<Vocabulary>, ReadError> {
+    let place = || format!("metadata {key}");
     let expected = "a JSON list of the tokens' texts, by id";
     let advice = "correct it with onnx.helper.set_model_props, or export the model again";
-    let Some(json) = metadata(model, VOCABULARY_KEY)? else {
+    let Some(json) = metadata(model, key)? else {
         return Ok(None);
     };
     let texts: Vec<String> = serde_json::from_str(json).map_err(|error| {
         ReadError::refused(place(), format!("other text ({error})"), expected, advice)
     })?;
-    let kind = match metadata(model, LEVEL_KEY)? {
-        None => TokenKind::default(),
-        Some(json) => serde_json::from_str(json).map_err(|error| {
+    let level = level_key.map(|key| Ok((key, metadata(model, key)?)));
+    let kind = match level.transpose()? {
+        None | Some((_, None)) => TokenKind::default(),
+        Some((key, Some(json))) => serde_json::from_str(json).map_err(|error| {
             ReadError::refused(
-                format!("metadata {LEVEL_KEY}"),
+                format!("metadata {key}"),
                 format!("other text ({error})"),
                 format!(
                     "a JSON object with level ({}) and the ids start, eos, pad, unk, as far as there are any",
@@ -637,6 +667,21 @@ fn vocabulary(model: &ModelProto) -> Result<Option<Vocabulary>, ReadError> {
     kind.vocabulary(texts)
         .map(Some)
         .map_err(|error| ReadError::refused(place(), error.to_string(), expected, advice))
+}
+
+/// The names of the features, where the file has them.
+fn channels(model: &ModelProto) -> Result<Vec<String>, ReadError> {
+    let Some(json) = metadata(model, CHANNELS_KEY)? else {
+        return Ok(Vec::new());
+    };
+    serde_json::from_str(json).map_err(|error| {
+        ReadError::refused(
+            format!("metadata {CHANNELS_KEY}"),
+            format!("other text ({error})"),
+            "a JSON list of the features' names",
+            "remove the key, or export the model again",
+        )
+    })
 }
 
 /// A model without provenance is read: only the report is poorer.

@@ -1,11 +1,14 @@
 //! Canonical network -> ONNX bytes.
 
-use super::{LEVEL_KEY, OPSET, PROVENANCE_KEY, VOCABULARY_KEY};
+use super::{
+    CHANNELS_KEY, ENCODER_LEVEL_KEY, ENCODER_VOCABULARY_KEY, LABELS_KEY, LEVEL_KEY, OPSET,
+    PROVENANCE_KEY, VOCABULARY_KEY,
+};
 use crate::network::{
     Activation, Activations, Dense, Dim, ElementType, Input, Layer, Network, Normalization, Port,
     Reads, Role, Start, StateId,
 };
-use crate::vocab::TokenKind;
+use crate::vocab::{TokenKind, Vocabulary};
 use std::collections::{HashMap, HashSet};
 use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::tensor_proto::DataType;
@@ -574,14 +577,28 @@ impl Builder {
     fn into_model(self, network: &Network) -> Vec<u8> {
         let json = "strings and numbers are always JSON";
         let mut properties = Vec::new();
-        if let Some(vocabulary) = &network.vocabulary {
+        let mut texts = |key, level_key, vocabulary: &Vocabulary| {
             let texts = serde_json::to_string(vocabulary.texts()).expect(json);
-            properties.push(metadata(VOCABULARY_KEY, texts));
+            properties.push(metadata(key, texts));
             let tokens = TokenKind::of(vocabulary);
             if tokens != TokenKind::default() {
                 let tokens = serde_json::to_string(&tokens).expect(json);
-                properties.push(metadata(LEVEL_KEY, tokens));
+                properties.push(metadata(level_key, tokens));
             }
+        };
+        if let Some(vocabulary) = &network.vocabulary {
+            texts(VOCABULARY_KEY, LEVEL_KEY, vocabulary);
+        }
+        if let Some(Some(vocabulary)) = network.encoder.as_ref().map(|e| &e.vocabulary) {
+            texts(ENCODER_VOCABULARY_KEY, ENCODER_LEVEL_KEY, vocabulary);
+        }
+        if let Some(labels) = &network.labels {
+            let texts = serde_json::to_string(labels.texts()).expect(json);
+            properties.push(metadata(LABELS_KEY, texts));
+        }
+        if !network.channels.is_empty() {
+            let names = serde_json::to_string(&network.channels).expect(json);
+            properties.push(metadata(CHANNELS_KEY, names));
         }
         properties.push(metadata(
             PROVENANCE_KEY,

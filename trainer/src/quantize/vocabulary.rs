@@ -1,36 +1,35 @@
 //! Texts of what goes in and what comes out.
 
-use crate::network::{Input, Network, Reads};
+use crate::network::{Network, Reads};
 use crate::vocab::{Level, Specials, Vocabulary, VocabularyError};
 use pipsqueak::encode::VocabularyParts;
 use pipsqueak::image;
 
 /// Of what goes in, where it is something else than what comes out; and of what comes out.
 pub(super) fn vocabularies(network: &Network) -> [VocabularyParts; 2] {
-    let none = VocabularyParts::default;
     let own = parts(network.vocabulary.as_ref());
     // Tokens that come out are those that go in.
-    let speaks = match &network.input {
-        Input::Tokens { count, .. } => {
-            network.head.reads == Reads::EveryStep && outputs(network) == *count
-        }
-        _ => false,
-    };
+    let speaks = network.head.reads == Reads::EveryStep
+        && network.labels.is_none()
+        && network.tokens() == network.output_width();
+    let labels = parts(network.labels.as_ref());
     match &network.encoder {
         Some(encoder) => [
             parts(encoder.vocabulary.as_ref()),
-            if speaks { own } else { none() },
+            if speaks { own } else { labels },
         ],
-        None if speaks => [none(), own],
-        None => [own, none()],
+        None if speaks => [channels(&network.channels), own],
+        None if network.tokens() == 0 => [channels(&network.channels), labels],
+        None => [own, labels],
     }
 }
 
-/// Values that the head gives.
-fn outputs(network: &Network) -> usize {
-    let dense = network.head.dense.last().map(|last| last.w.rows);
-    let top = || network.layers.last().map(|top| top.hidden());
-    dense.or_else(top).unwrap_or(network.input.width())
+/// The names of a feature vector's values.
+fn channels(names: &[String]) -> VocabularyParts {
+    VocabularyParts {
+        tokens: names.to_vec(),
+        ..VocabularyParts::default()
+    }
 }
 
 fn parts(vocabulary: Option<&Vocabulary>) -> VocabularyParts {

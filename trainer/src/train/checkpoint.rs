@@ -2,24 +2,51 @@
 //!
 //! Eight bytes of magic and version, the SHA-256 of the rest, then the fields of [`Checkpoint`] in postcard.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
 use super::Row;
 use super::settings::TrainSettings;
-use super::trainer::Progress;
+use super::update::Progress;
 use crate::output::{self, OutputError};
 
-/// The last byte is the version. It rises when the fields change.
-const MAGIC: [u8; 8] = *b"PIPCKPT\x03";
+/// Settings that a checkpoint keeps.
+pub trait Kept: Clone + PartialEq + serde::Serialize + serde::de::DeserializeOwned {
+    /// What their checkpoints begin with. The last byte is the version: it rises when the fields change.
+    const MAGIC: [u8; 8];
+
+    /// Every setting by its name in `train.toml`.
+    fn table(&self) -> toml::Table;
+
+    /// The settings that differ, as `name = this, not other`.
+    fn differences(&self, other: &Self) -> Vec<String> {
+        let other = other.table();
+        let differs = |(name, value): &(String, toml::Value)| other.get(name) != Some(value);
+        let show = |(name, value)| {
+            let other = &other[&name];
+            format!("{name} = {value}, not {other}")
+        };
+        self.table().into_iter().filter(differs).map(show).collect()
+    }
+}
+
+impl Kept for TrainSettings {
+    const MAGIC: [u8; 8] = *b"PIPCKPT\x03";
+
+    fn table(&self) -> toml::Table {
+        toml::Table::try_from(self).expect("settings are a table")
+    }
+}
+
 const HASH: usize = 32;
 
 /// A training that stopped between two steps.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Checkpoint {
+pub struct Checkpoint<S = TrainSettings> {
     /// The settings.
-    pub settings: TrainSettings,
+    pub settings: S,
     /// SHA-256 of the text, in hexadecimal.
     pub corpus: String,
     /// Weights, moments, states.
@@ -42,10 +69,12 @@ pub enum CheckpointError {
         cause: std::io::Error,
     },
     /// Another file, or another version.
-    #[error("{} is not a checkpoint of this version: expected it to begin with {MAGIC:02x?}, found {found:02x?}", path.display())]
+    #[error("{} is not a checkpoint of this version: expected it to begin with {expected:02x?}, found {found:02x?}", path.display())]
     Magic {
         /// The file.
         path: PathBuf,
+        /// What it should begin with.
+        expected: [u8; 8],
         /// Its first bytes.
         found: Vec<u8>,
     },
@@ -57,7 +86,7 @@ pub enum CheckpointError {
     },
 }
 
-impl Checkpoint {
+impl<S: Kept> Checkpoint<S> {
     /// Writes the file, in full or not at all.
     ///
     /// # Errors
@@ -69,8 +98,15 @@ impl Checkpoint {
         let fields = postcard::to_stdvec(self).expect("postcard encodes every field");
         output::write_atomically(
             path,
-            &[&MAGIC[..], &Sha256::digest(&fields)[..], &fields].concat(),
+            &[&S::MAGIC[..], &Sha256::digest(&fields)[..], &fields].concat(),
         )
+    }
+
+    /// Whether the file can be read and begins as a checkpoint with these settings.
+    pub fn is_one(path: &Path) -> bool {
+        let mut start = [0; 8];
+        let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut start));
+        read.is_ok() && start == S::MAGIC
     }
 
     /// Reads the file.
@@ -83,10 +119,11 @@ impl Checkpoint {
             path: path(),
             cause,
         })?;
-        let Some(rest) = bytes.strip_prefix(&MAGIC) else {
-            let found = bytes[..bytes.len().min(MAGIC.len())].to_vec();
+        let Some(rest) = bytes.strip_prefix(&S::MAGIC) else {
+            let found = bytes[..bytes.len().min(S::MAGIC.len())].to_vec();
             return Err(CheckpointError::Magic {
                 path: path(),
+                expected: S::MAGIC,
                 found,
             });
         };

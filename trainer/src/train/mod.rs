@@ -2,13 +2,17 @@
 
 pub mod batches;
 pub mod checkpoint;
+mod course;
+pub mod head;
 pub mod model;
 pub mod random;
+pub mod sequence;
 pub mod settings;
 pub mod trainer;
+pub mod update;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use crate::corpus::Corpus;
@@ -18,17 +22,16 @@ use crate::output;
 use crate::vocab::{Encoded, Vocabulary};
 use batches::Batches;
 use checkpoint::Checkpoint;
+use course::{Course, Drive, Extent, Validation};
 use settings::TrainSettings;
 use trainer::Trainer;
+use update::{Diverged, Progress, Step, Updater};
 
 /// Logits of the validation text that are computed at a look at it while training; at the end it is read whole.
 const GLANCE_LOGITS: usize = 1 << 23;
 
 /// The most characters that such a look is at.
 pub const VALIDATION_GLANCE: usize = 32_768;
-
-/// Lines that `loss.csv` gets in a whole training, about.
-const ROWS: u64 = 200;
 
 /// What is trained and where the results go.
 #[derive(Clone, Debug)]
@@ -52,7 +55,7 @@ pub struct Request<'a> {
 pub struct Row {
     /// Steps done.
     pub step: u64,
-    /// Tokens trained on so far; characters, where these are the tokens.
+    /// Tokens trained on so far; characters, where these are the tokens, and examples, where whole lines are trained.
     pub characters: u64,
     /// Smoothed training loss, with dropout, nats per token.
     pub train_loss: f64,
@@ -216,7 +219,10 @@ pub enum TrainError {
     },
     /// The loss is not a number any more.
     #[error(transparent)]
-    Diverged(#[from] trainer::Diverged),
+    Diverged(#[from] Diverged),
+    /// Lines were refused.
+    #[error(transparent)]
+    Data(#[from] sequence::data::DataError),
     /// A result cannot be written.
     #[error(transparent)]
     Output(#[from] output::OutputError),
@@ -329,128 +335,44 @@ pub fn run(
         checkpoint_every,
     } = request;
     let texts = Texts::new(corpus, settings)?;
-    let mut trainer = Trainer::new(settings, texts.vocabulary.len(), texts.train.len());
-    let checkpoint_path = out.join("checkpoint.bin");
-    let (mut rows, seconds_before) = match resume {
-        None => (Vec::new(), 0.0),
-        Some(checkpoint) => {
-            let (rows, seconds) = (checkpoint.rows.clone(), checkpoint.seconds);
-            take_up(&mut trainer, checkpoint, corpus, settings).map_err(|differences| {
-                TrainError::Other {
-                    path: checkpoint_path.clone(),
-                    differences,
-                }
-            })?;
-            (rows, seconds)
-        }
+    let mut course = TextCourse {
+        trainer: Trainer::new(settings, texts.vocabulary.len(), texts.train.len()),
+        texts: &texts,
+        corpus,
+        settings,
     };
-    std::fs::create_dir_all(out).map_err(|cause| TrainError::Folder {
-        path: out.into(),
-        cause,
-    })?;
+    let drive = Drive {
+        settings,
+        steps: settings.steps,
+        sha256: &corpus.sha256,
+        out,
+        report_every,
+        checkpoint_every,
+    };
+    let log = drive.begin(&mut course, resume)?;
 
-    let batches = *trainer.batches();
-    let step_tokens = batches.rows() * batches.sequence();
+    let batches = *course.trainer.batches();
     let shrunk = (batches.rows(), batches.sequence()) != (settings.batch, settings.sequence);
     watch.begins(&Plan {
-        parameters: trainer.shape().parameters(),
+        parameters: course.trainer.shape().parameters(),
         level: settings.level,
         tokens: texts.vocabulary.len(),
         train_tokens: texts.train.len(),
         validation_tokens: texts.validation.tokens.len(),
-        step_tokens,
+        step_tokens: batches.rows() * batches.sequence(),
         shrunk: shrunk.then_some((batches.rows(), batches.sequence())),
-        done: trainer.steps_done(),
+        done: course.trainer.steps_done(),
         steps: settings.steps,
     });
 
-    let network = |trainer: &Trainer, tokens: usize| {
-        let provenance = Provenance {
-            corpus: corpus.name.clone(),
-            split: split(settings.validation),
-            steps: trainer.steps_done(),
-            seed: settings.seed,
-            train_loss: Some(trainer.smoothed_loss() as f32),
-            validation_loss: None,
-        };
-        let mut network = trainer
-            .shape()
-            .network(trainer.model(), &texts.vocabulary, provenance);
-        let validation = &texts.validation.tokens[..tokens];
-        let loss = (tokens > 1).then(|| {
-            let measure = texts.vocabulary.measure(&texts.validation, 1..tokens);
-            evaluate::float(&network, validation, || ()).by_character(measure)
-        });
-        network.provenance.validation_loss = loss.map(|loss| loss.nats_per_token as f32);
-        (network, loss)
-    };
-    let glance = (GLANCE_LOGITS / texts.vocabulary.len())
-        .min(VALIDATION_GLANCE)
-        .min(texts.validation.tokens.len());
-    let begun = Instant::now();
-    let seconds = || seconds_before + begun.elapsed().as_secs_f64();
-    let save = |trainer: &Trainer, rows: &[Row]| {
-        Checkpoint {
-            settings: settings.clone(),
-            corpus: corpus.sha256.clone(),
-            progress: trainer.progress(),
-            rows: rows.to_vec(),
-            seconds: seconds(),
-        }
-        .write(&checkpoint_path)
-    };
-    // Before the first step, so that a folder that cannot be written costs no training.
-    save(&trainer, &rows)?;
-    let mut saved = Instant::now();
-
-    while trainer.steps_done() < settings.steps && !stop.load(Ordering::Relaxed) {
-        let step = trainer.step(&texts.train)?;
-        let done = trainer.steps_done();
-        watch.steps(done, trainer.smoothed_loss());
-        let last = done == settings.steps;
-        let reports = last || (report_every > 0 && done.is_multiple_of(report_every));
-        if reports || done.is_multiple_of(settings.steps.div_ceil(ROWS)) {
-            let mut row = Row {
-                step: done,
-                characters: done * step_tokens as u64,
-                train_loss: trainer.smoothed_loss(),
-                validation_loss: None,
-                validation_bits: None,
-                learning_rate: step.rate,
-            };
-            if reports {
-                let (network, loss) = network(&trainer, glance);
-                row.validation_loss = loss.map(|loss| loss.nats_per_token);
-                row.validation_bits = loss.map(|loss| loss.bits_per_char);
-                watch.reports(&row, &network);
-            }
-            rows.push(row);
-        }
-        if saved.elapsed() > checkpoint_every {
-            save(&trainer, &rows)?;
-            saved = Instant::now();
-        }
-    }
-
-    save(&trainer, &rows)?;
-    let finished = trainer.steps_done() == settings.steps;
-    // Someone who stops a training does not want to wait.
-    let tokens = match finished {
-        true => texts.validation.tokens.len(),
-        false => glance,
-    };
-    let (mut network, loss) = network(&trainer, tokens);
-    if !finished {
-        network.provenance.validation_loss = None;
-    }
-    let loss = loss.filter(|_| finished);
+    let driven = drive.run(&mut course, log, stop, watch)?;
     let result = ResultRecord {
-        steps: trainer.steps_done(),
-        parameters: network.parameters(),
-        train_loss: trainer.smoothed_loss(),
-        validation_loss: loss.map(|loss| loss.nats_per_token),
-        validation_bits: loss.map(|loss| loss.bits_per_char),
-        seconds: seconds().round(),
+        steps: course.trainer.steps_done(),
+        parameters: driven.network.parameters(),
+        train_loss: course.trainer.smoothed_loss(),
+        validation_loss: driven.validation.map(|validation| validation.loss),
+        validation_bits: driven.validation.and_then(|validation| validation.bits),
+        seconds: driven.seconds,
     };
     let record = Record {
         settings: settings.clone(),
@@ -463,38 +385,76 @@ pub fn run(
         },
         result: result.clone(),
     };
-    output::write_atomically(&out.join("loss.csv"), csv(&rows).as_bytes())?;
-    let record = toml::to_string(&record).expect("a record can be written as TOML");
-    output::write_atomically(&out.join("train.toml"), record.as_bytes())?;
-    output::write_atomically(&out.join("model.onnx"), &crate::onnx::write(&network))?;
+    driven.write(out, "characters", &record)?;
     Ok(Outcome {
-        network,
-        finished,
+        network: driven.network,
+        finished: driven.finished,
         result,
     })
 }
 
-/// Goes on from a checkpoint, or says in what it is another training's.
-fn take_up(
-    trainer: &mut Trainer,
-    checkpoint: Checkpoint,
-    corpus: &Corpus,
-    settings: &TrainSettings,
-) -> Result<(), String> {
-    let mut differences = checkpoint.settings.differences(settings);
-    if checkpoint.corpus != corpus.sha256 {
-        differences.push(format!(
-            "SHA-256 of the text {}, not {}",
-            checkpoint.corpus, corpus.sha256
-        ));
+/// A language model in training on a text.
+struct TextCourse<'a> {
+    trainer: Trainer,
+    texts: &'a Texts,
+    corpus: &'a Corpus,
+    settings: &'a TrainSettings,
+}
+
+impl Course for TextCourse<'_> {
+    fn step(&mut self) -> Result<Step, Diverged> {
+        self.trainer.step(&self.texts.train)
     }
-    if !differences.is_empty() {
-        return Err(differences.join("; "));
+
+    fn updater(&self) -> &Updater {
+        self.trainer.updater()
     }
-    if trainer.resume(checkpoint.progress) {
-        Ok(())
-    } else {
-        Err("its sizes are not those of its settings".into())
+
+    fn progress(&self) -> Progress {
+        self.trainer.progress()
+    }
+
+    fn resume(&mut self, progress: Progress) -> bool {
+        self.trainer.resume(progress)
+    }
+
+    fn seen(&self) -> u64 {
+        let batches = self.trainer.batches();
+        self.trainer.steps_done() * (batches.rows() * batches.sequence()) as u64
+    }
+
+    fn network(&self, extent: Extent) -> (Network, Option<Validation>) {
+        let (vocabulary, validation) = (&self.texts.vocabulary, &self.texts.validation);
+        let all = validation.tokens.len();
+        let tokens = match extent {
+            Extent::Glance => all
+                .min(VALIDATION_GLANCE)
+                .min(GLANCE_LOGITS / vocabulary.len()),
+            Extent::Whole => all,
+        };
+        let trainer = &self.trainer;
+        let provenance = Provenance {
+            corpus: self.corpus.name.clone(),
+            split: split(self.settings.validation),
+            steps: trainer.steps_done(),
+            seed: self.settings.seed,
+            train_loss: Some(trainer.smoothed_loss() as f32),
+            validation_loss: None,
+        };
+        let mut network = trainer
+            .shape()
+            .network(trainer.model(), vocabulary, provenance);
+        let measured = (tokens > 1).then(|| {
+            let measure = vocabulary.measure(validation, 1..tokens);
+            let read = &validation.tokens[..tokens];
+            let evaluation = evaluate::float(&network, read, || ()).by_character(measure);
+            Validation {
+                loss: evaluation.nats_per_token,
+                bits: Some(evaluation.bits_per_char),
+            }
+        });
+        network.provenance.validation_loss = measured.map(|measured| measured.loss as f32);
+        (network, measured)
     }
 }
 
@@ -505,25 +465,6 @@ fn split(validation: f64) -> String {
     }
     // Two decimals, without the noise of binary fractions.
     format!("first {} %", (1e4 * (1.0 - validation)).round() / 1e2)
-}
-
-fn csv(rows: &[Row]) -> String {
-    let mut text = String::from("step,characters,train_loss,validation_loss,learning_rate\n");
-    for Row {
-        step,
-        characters,
-        train_loss,
-        validation_loss,
-        learning_rate,
-        ..
-    } in rows
-    {
-        let validation = validation_loss
-            .map(|loss| format!("{loss:.4}"))
-            .unwrap_or_default();
-        text += &format!("{step},{characters},{train_loss:.4},{validation},{learning_rate:.6}\n");
-    }
-    text
 }
 
 #[cfg(test)]

@@ -5,11 +5,10 @@ use std::ops::Range;
 use chacha20::ChaCha8Rng;
 
 use crate::cell::{Cell, Input, Kind, embedding};
-use crate::gemm::{MatrixMut, MatrixRef, Target, multiply};
-use crate::math::{exp, sum, vectorized};
+use crate::math::{product, scale};
 use crate::network::{Dense, Matrix, Network, Provenance};
 use crate::series::Series;
-use crate::train::random;
+use crate::train::{head, random};
 use crate::vocab::Vocabulary;
 
 /// The sizes that say what each weight of the flat parameters is: the embedding `[V][E]` where there is one, the layers from
@@ -167,7 +166,6 @@ impl Layer {
 /// The network over B rows of the batch and T steps: states, activations, and the gradient.
 pub struct Model {
     shape: Shape,
-    steps: usize,
     batch: usize,
     dropout: f32,
     places: Places,
@@ -207,7 +205,6 @@ impl Model {
             }),
             gradient: vec![0.0; shape.parameters()],
             shape,
-            steps,
             batch,
             dropout,
         }
@@ -268,7 +265,7 @@ impl Model {
         random: &mut ChaCha8Rng,
     ) -> f64 {
         self.forward(parameters, inputs, random);
-        let loss = self.loss(targets);
+        let loss = head::loss(&mut self.logits, targets);
         self.backward(parameters, inputs);
         loss
     }
@@ -293,113 +290,24 @@ impl Model {
                 }
             }
         }
-        let Shape { tokens, hidden, .. } = self.shape;
-        let w = MatrixRef::new(&parameters[self.places.head.clone()], tokens, hidden);
         let top = self.layers.last().expect("at least one layer").output();
-        multiply(self.logits.steps_mut(), Target::Replace, w, top.steps());
-        let biases = &parameters[self.places.biases.clone()];
-        vectorized(
-            #[inline(always)]
-            || {
-                for (token, bias) in biases.iter().enumerate() {
-                    self.logits
-                        .row_mut(token)
-                        .iter_mut()
-                        .for_each(|logit| *logit += bias);
-                }
-            },
+        let w = &parameters[self.places.head.clone()];
+        head::forward(
+            w,
+            &parameters[self.places.biases.clone()],
+            top,
+            &mut self.logits,
         );
-    }
-
-    /// The loss of the logits, which it turns into its gradient by them: probabilities, less 1 at the targets.
-    fn loss(&mut self, targets: &[u16]) -> f64 {
-        let (logits, batch) = (&mut self.logits, self.batch);
-        assert_eq!(targets.len(), self.steps * batch, "targets of a sequence");
-        let mut loss = 0.0;
-        let (mut max, mut total) = (vec![0f32; batch], vec![0f32; batch]);
-        for (t, targets) in targets.chunks_exact(batch).enumerate() {
-            let slot = t + 1;
-            max.fill(f32::MIN);
-            total.fill(0.0);
-            vectorized(
-                #[inline(always)]
-                || {
-                    for token in 0..logits.features() {
-                        max.iter_mut()
-                            .zip(logits.at(token, slot))
-                            .for_each(|(max, logit)| *max = max.max(*logit));
-                    }
-                },
-            );
-            for ((column, target), max) in targets.iter().enumerate().zip(&max) {
-                loss -= f64::from(logits.at(usize::from(*target), slot)[column] - max);
-            }
-            vectorized(
-                #[inline(always)]
-                || {
-                    for token in 0..logits.features() {
-                        for ((logit, max), total) in logits
-                            .at_mut(token, slot)
-                            .iter_mut()
-                            .zip(&max)
-                            .zip(&mut total)
-                        {
-                            *logit = exp(*logit - max);
-                            *total += *logit;
-                        }
-                    }
-                },
-            );
-            for total in &mut total {
-                loss += f64::from(*total).ln();
-                *total = 1.0 / *total;
-            }
-            vectorized(
-                #[inline(always)]
-                || {
-                    for token in 0..logits.features() {
-                        logits
-                            .at_mut(token, slot)
-                            .iter_mut()
-                            .zip(&total)
-                            .for_each(|(p, total)| *p *= total);
-                    }
-                },
-            );
-            for (column, target) in targets.iter().enumerate() {
-                logits.at_mut(usize::from(*target), slot)[column] -= 1.0;
-            }
-        }
-        loss
     }
 
     fn backward(&mut self, parameters: &[f32], tokens: &[u16]) {
         self.gradient.fill(0.0);
-        let Shape {
-            tokens: v, hidden, ..
-        } = self.shape;
-        let w = &mut self.gradient[self.places.head.clone()];
+        let hidden = self.shape.hidden;
         let top = self.layers.last().expect("at least one layer").output();
-        multiply(
-            MatrixMut::new(w, v, hidden),
-            Target::Add,
-            self.logits.steps(),
-            top.steps().transposed(),
-        );
-        let biases = &mut self.gradient[self.places.biases.clone()];
-        for (token, b) in biases.iter_mut().enumerate() {
-            *b = vectorized(
-                #[inline(always)]
-                || sum(self.logits.row(token)),
-            );
-        }
-        let w = MatrixRef::new(&parameters[self.places.head.clone()], v, hidden);
-        multiply(
-            self.d_output.steps_mut(),
-            Target::Replace,
-            w.transposed(),
-            self.logits.steps(),
-        );
+        let (w, b) = (self.places.head.clone(), self.places.biases.clone());
+        head::weights_backward(&self.logits, top, &mut self.gradient[w.clone()]);
+        head::biases_backward(&self.logits, &mut self.gradient[b]);
+        head::input_backward(&parameters[w], &self.logits, &mut self.d_output);
         for i in (0..self.layers.len()).rev() {
             let (below, layer) = self.layers.split_at_mut(i);
             let layer = &mut layer[0];
@@ -417,7 +325,7 @@ impl Model {
             };
             layer
                 .cell
-                .backward(weights, from, &self.d_output, gradient, from_below);
+                .backward(weights, from, &self.d_output, None, gradient, from_below);
             if i > 0 {
                 std::mem::swap(&mut self.d_output, &mut self.d_below);
             }
@@ -433,24 +341,6 @@ impl Model {
 fn input<'a>(below: &'a [Layer], embedded: Option<&'a Series>, tokens: &'a [u16]) -> Input<'a> {
     let series = below.last().map(Layer::output).or(embedded);
     series.map_or(Input::Tokens(tokens), Input::Series)
-}
-
-fn product(out: &mut [f32], a: &[f32], b: &[f32]) {
-    vectorized(
-        #[inline(always)]
-        || {
-            out.iter_mut()
-                .zip(a.iter().zip(b))
-                .for_each(|(out, (a, b))| *out = a * b)
-        },
-    );
-}
-
-fn scale(out: &mut [f32], by: &[f32]) {
-    vectorized(
-        #[inline(always)]
-        || out.iter_mut().zip(by).for_each(|(out, by)| *out *= by),
-    );
 }
 
 #[cfg(test)]

@@ -13,6 +13,8 @@ pub enum Purpose {
     Offset = 2,
     /// Dropout masks; the place is the step and the thread.
     Dropout = 3,
+    /// The lines' order; the place is the epoch.
+    Order = 4,
 }
 
 /// The stream of `seed` for a purpose and a place.
@@ -35,6 +37,13 @@ pub fn unit(random: &mut ChaCha8Rng) -> f32 {
 /// Uniform in `0..n`, as far as 64 bits divide into n. `n` at least 1.
 pub fn below(random: &mut ChaCha8Rng, n: usize) -> usize {
     (random.next_u64() % n as u64) as usize
+}
+
+/// Puts `values` into a random order (Fisher and Yates).
+pub fn shuffle<T>(random: &mut ChaCha8Rng, values: &mut [T]) {
+    for last in (1..values.len()).rev() {
+        values.swap(last, below(random, last + 1));
+    }
 }
 
 /// Fills `mask` with 0, at probability `p`, and `1 / (1 - p)`. `p` in [0, 1), taken in steps of 1/65536.

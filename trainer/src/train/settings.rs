@@ -67,6 +67,18 @@ pub struct SettingsError {
     expected: &'static str,
 }
 
+impl SettingsError {
+    /// The setting `name`, what was found and what is expected.
+    pub fn new(name: &'static str, found: impl Into<String>, expected: &'static str) -> Self {
+        let found = found.into();
+        Self {
+            name,
+            found,
+            expected,
+        }
+    }
+}
+
 /// Part of the text that is kept for validation where nothing else is said.
 pub const VALIDATION: f64 = 0.1;
 
@@ -132,11 +144,11 @@ impl TrainSettings {
             vocabulary: 4_000,
             embedding: hidden,
             tied: true,
-            dropout: 0.3,
+            dropout: 0.25,
             steps: ((12.0 * epoch) as u64).clamp(1_000, 40_000),
             batch,
             sequence,
-            learning_rate: 4e-3,
+            learning_rate: 6e-3,
             ..Self::for_units(hidden, characters)
         }
     }
@@ -278,18 +290,5 @@ impl TrainSettings {
         let activations =
             predictions as u64 * (15 * hidden * layers + 2 * hidden + embedding + tokens);
         4 * (activations + (5 + self.threads as u64) * weights)
-    }
-
-    /// The settings that differ, as `name: this, other`, by their names in `train.toml`.
-    pub fn differences(&self, other: &Self) -> Vec<String> {
-        let table =
-            |settings: &Self| toml::Table::try_from(settings).expect("settings are a table");
-        let other = table(other);
-        let differs = |(name, value): &(String, toml::Value)| other.get(name) != Some(value);
-        let show = |(name, value)| {
-            let other = &other[&name];
-            format!("{name} = {value}, not {other}")
-        };
-        table(self).into_iter().filter(differs).map(show).collect()
     }
 }

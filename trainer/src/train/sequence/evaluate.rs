@@ -1,0 +1,213 @@
+//! How well a network does what it was trained for, on examples that it was not trained on.
+
+use super::batches::predictions;
+use super::data::{Dataset, Example};
+use super::settings::Task;
+use crate::markov::Markov;
+use crate::network::{Feeds, Network, nats};
+use crate::sequence::{best, classify, translate};
+
+/// The highest order of a Markov chain beside the network.
+const ORDER: usize = 8;
+
+/// What was measured on examples that were held back.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Measures {
+    /// How many examples.
+    pub examples: usize,
+    /// Nats per prediction: a class, or a token of the target or its end, where the ones before are given.
+    pub loss: f64,
+    /// The same in bits: per character, ends counted, where tokens are characters.
+    pub bits: f64,
+    /// Part of the examples whose class is the likeliest one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub accuracy: Option<f64>,
+    /// Tokens to insert, leave out or replace, as a part of the references' tokens, with the nearest reference.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub token_error: Option<f64>,
+    /// Part of the examples that came out as one of the references.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub whole_right: Option<f64>,
+    /// Bits of the best Markov chain over the same targets, and its order.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub markov: Option<Chain>,
+}
+
+/// A Markov chain.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Chain {
+    /// How many tokens it sees.
+    pub order: usize,
+    /// Bits per prediction.
+    pub bits: f64,
+}
+
+/// Sums over examples.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    nats: f64,
+    predictions: usize,
+    right: usize,
+    errors: usize,
+    tokens: usize,
+}
+
+impl Sums {
+    fn add(mut self, other: Self) -> Self {
+        self.nats += other.nats;
+        self.predictions += other.predictions;
+        self.right += other.right;
+        self.errors += other.errors;
+        self.tokens += other.tokens;
+        self
+    }
+}
+
+/// The loss alone, nats per prediction; none without examples.
+pub fn loss(network: &Network, task: Task, examples: &[Example], threads: usize) -> Option<f64> {
+    let sums = over(examples, threads, |example| Sums {
+        nats: nats_of(network, task, example),
+        predictions: predictions(task, example),
+        ..Sums::default()
+    });
+    (sums.predictions > 0).then(|| sums.nats / sums.predictions as f64)
+}
+
+/// Everything; none without examples that were held back.
+pub fn measure(network: &Network, task: Task, data: &Dataset, threads: usize) -> Option<Measures> {
+    let examples = &data.validation;
+    let limit = 2 * data.longest().target;
+    let sums = over(examples, threads, |example| {
+        let mut sums = Sums {
+            nats: nats_of(network, task, example),
+            predictions: predictions(task, example),
+            ..Sums::default()
+        };
+        match task {
+            Task::Classify => {
+                let said = best(&classify(network, &example.source));
+                sums.right = usize::from(said == example.target[0]);
+            }
+            Task::Translate => {
+                let said = translate(network, &example.source, limit);
+                let references = std::iter::once(&example.target).chain(&example.others);
+                let nearest =
+                    references.map(|reference| (distance(&said, reference), reference.len()));
+                let (errors, tokens) = nearest.min().expect("a target");
+                (sums.errors, sums.tokens) = (errors, tokens);
+                sums.right = usize::from(errors == 0);
+            }
+            Task::Describe => {}
+        }
+        sums
+    });
+    if sums.predictions == 0 {
+        return None;
+    }
+    let part = |count: usize, of: usize| count as f64 / of as f64;
+    let right = part(sums.right, examples.len());
+    let loss = sums.nats / sums.predictions as f64;
+    Some(Measures {
+        examples: examples.len(),
+        loss,
+        bits: loss / std::f64::consts::LN_2,
+        accuracy: (task == Task::Classify).then_some(right),
+        token_error: (task == Task::Translate).then(|| part(sums.errors, sums.tokens)),
+        whole_right: (task == Task::Translate).then_some(right),
+        markov: (task == Task::Describe).then(|| best_chain(data)),
+    })
+}
+
+/// The sums over all examples, each thread with its part of them, added in their order.
+fn over(examples: &[Example], threads: usize, of: impl Fn(&Example) -> Sums + Sync) -> Sums {
+    let share = examples.len().div_ceil(threads.max(1)).max(1);
+    let of = &of;
+    std::thread::scope(|scope| {
+        let parts: Vec<_> = examples
+            .chunks(share)
+            .map(|part| scope.spawn(move || part.iter().map(of).fold(Sums::default(), Sums::add)))
+            .collect();
+        parts
+            .into_iter()
+            .map(|part| part.join().expect("a part does not panic"))
+            .fold(Sums::default(), Sums::add)
+    })
+}
+
+/// The loss of an example's predictions, each with the right tokens before it.
+fn nats_of(network: &Network, task: Task, example: &Example) -> f64 {
+    let wide = |tokens: &[u16]| tokens.iter().map(|token| usize::from(*token)).collect();
+    if task == Task::Classify {
+        return nats(&classify(network, &example.source), example.target[0]);
+    }
+    let feeds = Feeds {
+        tokens: wide(&[&[super::trainer::START], &example.target[..]].concat()),
+        features: example.features.clone(),
+        encoder: (task == Task::Translate).then(|| {
+            Box::new(Feeds {
+                tokens: wide(&example.source),
+                ..Feeds::default()
+            })
+        }),
+        ..Feeds::default()
+    };
+    let said = network.run(&feeds).head;
+    let targets = example.target.iter().chain([&super::trainer::END]);
+    let steps = said.chunks_exact(network.tokens());
+    steps
+        .zip(targets)
+        .map(|(logits, target)| nats(logits, *target))
+        .sum()
+}
+
+/// The chain with the fewest bits over the targets that are held back, as one text of targets and ends; counted on the others.
+fn best_chain(data: &Dataset) -> Chain {
+    let text = |examples: &[Example]| -> Vec<u32> {
+        let ended = |example: &Example| {
+            let end = [super::trainer::END];
+            let tokens: Vec<u32> = example
+                .target
+                .iter()
+                .chain(&end)
+                .map(|t| u32::from(*t))
+                .collect();
+            tokens
+        };
+        let ends = [u32::from(super::trainer::END)];
+        ends.into_iter()
+            .chain(examples.iter().flat_map(ended))
+            .collect()
+    };
+    let markov = Markov::new(&text(&data.train), data.target.len(), ORDER);
+    let held = text(&data.validation);
+    let bits = markov.bits(&held);
+    let (order, bits) = bits
+        .into_iter()
+        .enumerate()
+        .min_by(|a, b| a.1.total_cmp(&b.1))
+        .expect("a chain of order 0");
+    Chain {
+        order,
+        bits: bits / (held.len() - 1) as f64,
+    }
+}
+
+/// Levenshtein's distance: the fewest tokens to insert, leave out or replace.
+///
+/// ```
+/// use trainer::train::sequence::evaluate::distance;
+/// assert_eq!(distance(&[1, 2, 3], &[1, 4, 3, 5]), 2);
+/// assert_eq!(distance(&[], &[7, 7]), 2);
+/// ```
+pub fn distance(a: &[u16], b: &[u16]) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(row[j + 1] + 1);
+        }
+    }
+    row[b.len()]
+}

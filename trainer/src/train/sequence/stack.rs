@@ -1,0 +1,262 @@
+//! Recurrent layers above each other, over whole sequences of tokens: one thread's rows of a padded batch.
+
+use std::ops::Range;
+
+use chacha20::ChaCha8Rng;
+
+use crate::cell::{Cell, Handed, Input, Kind, embedding};
+use crate::math::{product, scale};
+use crate::network::{self, Matrix};
+use crate::series::Series;
+use crate::train::random;
+
+/// The sizes that say what each weight of a stack is: the embedding `[V][E]` where there is one, then the layers from the first
+/// to the last, each as its cell lays it out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StackShape {
+    /// Tokens, V.
+    pub tokens: usize,
+    /// Columns of the embedding, E. None: the first layer has a column of weights for each token.
+    pub embedding: Option<usize>,
+    /// Units of each layer, H.
+    pub hidden: usize,
+    /// The cell of each layer, at least one.
+    pub cells: Vec<Kind>,
+}
+
+impl StackShape {
+    fn inputs(&self, layer: usize) -> usize {
+        match layer {
+            0 => self.embedding.unwrap_or(self.tokens),
+            _ => self.hidden,
+        }
+    }
+
+    /// Lengths of the parameters' parts, in order, and whether they decay.
+    pub fn parts(&self) -> impl Iterator<Item = (usize, bool)> {
+        let layers = self.cells.iter().enumerate().flat_map(|(layer, cell)| {
+            let (matrices, biases) = cell.parameters(self.inputs(layer), self.hidden);
+            [(matrices, true), (biases, false)]
+        });
+        [(self.tokens * self.embedding.unwrap_or(0), true)]
+            .into_iter()
+            .chain(layers)
+    }
+
+    /// Number of parameters.
+    pub fn parameters(&self) -> usize {
+        self.parts().map(|(length, _)| length).sum()
+    }
+
+    /// Where the embedding is, and each layer.
+    fn places(&self) -> (Range<usize>, Vec<Range<usize>>) {
+        let embedding = 0..self.tokens * self.embedding.unwrap_or(0);
+        let mut end = embedding.end;
+        let layers = self.cells.iter().enumerate().map(|(layer, cell)| {
+            let (matrices, biases) = cell.parameters(self.inputs(layer), self.hidden);
+            end += matrices + biases;
+            end - matrices - biases..end
+        });
+        let layers = layers.collect();
+        (embedding, layers)
+    }
+
+    /// Values of a layer's state for one row: of an LSTM two for each unit.
+    pub fn state_len(&self, layer: usize) -> usize {
+        let states = if self.cells[layer] == Kind::Lstm {
+            2
+        } else {
+            1
+        };
+        states * self.hidden
+    }
+
+    /// What each cell makes of random weights.
+    pub fn initialize(&self, parameters: &mut [f32]) {
+        for (layer, place) in self.places().1.into_iter().enumerate() {
+            self.cells[layer].initialize(&mut parameters[place], self.inputs(layer), self.hidden);
+        }
+    }
+
+    /// The parameters as parts of the canonical network: the embedding, and the layers.
+    pub fn network(&self, parameters: &[f32]) -> (Option<Matrix>, Vec<network::Layer>) {
+        let (table, layers) = self.places();
+        let table = self
+            .embedding
+            .map(|columns| Matrix::new(self.tokens, columns, parameters[table].to_vec()));
+        let layer = |(i, place): (usize, Range<usize>)| {
+            self.cells[i].layer(&parameters[place], self.inputs(i), self.hidden)
+        };
+        (table, layers.into_iter().enumerate().map(layer).collect())
+    }
+}
+
+/// What is read of a series: all of it, or what dropout left.
+struct Dropout {
+    mask: Series, // 0 or 1 / (1 - dropout)
+    output: Series,
+}
+
+impl Dropout {
+    fn new(of: &Series, dropout: f32, random: &mut ChaCha8Rng) -> Self {
+        let (mut mask, mut output) = (of.zeros_alike(), of.zeros_alike());
+        for row in 0..of.features() {
+            random::mask(random, dropout, mask.row_mut(row));
+            product(output.row_mut(row), of.row(row), mask.row(row));
+        }
+        Self { mask, output }
+    }
+
+    fn backward(&self, d: &mut Series) {
+        for row in 0..d.features() {
+            scale(d.row_mut(row), self.mask.row(row));
+        }
+    }
+}
+
+fn read<'a>(all: &'a Series, dropout: &'a Option<Dropout>) -> &'a Series {
+    dropout.as_ref().map_or(all, |dropout| &dropout.output)
+}
+
+/// A stack's activations, after its forward pass.
+pub struct Stack<'a> {
+    shape: &'a StackShape,
+    parameters: &'a [f32],
+    /// `[T][B]`
+    tokens: &'a [u16],
+    steps: usize,
+    batch: usize,
+    embedded: Option<(Series, Option<Dropout>)>,
+    layers: Vec<(Box<dyn Cell>, Option<Dropout>)>,
+}
+
+impl<'a> Stack<'a> {
+    /// Runs `tokens`, `[T][batch]`, from `starts`, a state `[S][batch]` for each layer, or zeros where there are none. What is
+    /// read of the embedding and of each layer is dropped at `dropout`, 0 to below 1; states are not.
+    ///
+    /// # Panics
+    /// If a length does not fit, or a token is not below V.
+    pub fn forward(
+        shape: &'a StackShape,
+        parameters: &'a [f32],
+        tokens: &'a [u16],
+        batch: usize,
+        starts: &[Vec<f32>],
+        dropout: f32,
+        random: &mut ChaCha8Rng,
+    ) -> Self {
+        let steps = tokens.len() / batch;
+        let (table, places) = shape.places();
+        let mut dropped = |of: &Series| (dropout > 0.0).then(|| Dropout::new(of, dropout, random));
+        let embedded = shape.embedding.map(|columns| {
+            let mut series = Series::new(columns, steps, batch);
+            embedding::forward(&parameters[table], tokens, &mut series);
+            let dropout = dropped(&series);
+            (series, dropout)
+        });
+        let mut stack = Self {
+            shape,
+            parameters,
+            tokens,
+            steps,
+            batch,
+            embedded,
+            layers: Vec::new(),
+        };
+        for (layer, place) in places.into_iter().enumerate() {
+            let (inputs, units) = (shape.inputs(layer), shape.hidden);
+            let mut cell = shape.cells[layer].cell(inputs, units, steps, batch);
+            if let Some(start) = starts.get(layer) {
+                cell.state_mut().copy_from_slice(start);
+            }
+            cell.forward(&parameters[place], stack.input(layer));
+            let dropout = dropped(cell.output());
+            stack.layers.push((cell, dropout));
+        }
+        stack
+    }
+
+    /// What layer `layer` reads.
+    fn input(&self, layer: usize) -> Input<'_> {
+        match (layer, &self.embedded) {
+            (0, None) => Input::Tokens(self.tokens),
+            (0, Some((series, dropout))) => Input::Series(read(series, dropout)),
+            _ => {
+                let (cell, dropout) = &self.layers[layer - 1];
+                Input::Series(read(cell.output(), dropout))
+            }
+        }
+    }
+
+    /// What is read of the last layer, `[H][T][B]`.
+    pub fn output(&self) -> &Series {
+        let (cell, dropout) = self.layers.last().expect("at least one layer");
+        read(cell.output(), dropout)
+    }
+
+    /// Each layer's states, each row's after a number of steps of its own: `[S][B]`.
+    pub fn states_after(&self, steps: &[usize]) -> Vec<Vec<f32>> {
+        self.layers
+            .iter()
+            .map(|(cell, _)| cell.states_after(steps))
+            .collect()
+    }
+
+    /// Back-propagation. `above` is the gradient by [`output`](Self::output), none where nothing was read of it; `handed` are
+    /// the steps after which the rows' states were taken and the gradients by each layer's. Adds to `gradient`, as the
+    /// parameters, and gives the gradients by the states before the first step.
+    ///
+    /// # Panics
+    /// If a length does not fit.
+    pub fn backward(
+        &mut self,
+        above: Option<Series>,
+        handed: Option<(&[usize], &[Vec<f32>])>,
+        gradient: &mut [f32],
+    ) -> Vec<Vec<f32>> {
+        let (table, places) = self.shape.places();
+        let series = |features| Series::new(features, self.steps, self.batch);
+        let mut above = above.unwrap_or_else(|| series(self.shape.hidden));
+        for (layer, place) in places.into_iter().enumerate().rev() {
+            let mut below = match (layer, self.shape.embedding) {
+                (0, None) => None,
+                (0, Some(columns)) => Some(series(columns)),
+                _ => Some(series(self.shape.hidden)),
+            };
+            if let Some(dropout) = &self.layers[layer].1 {
+                dropout.backward(&mut above);
+            }
+            let handed = handed.map(|(steps, gradients)| Handed {
+                steps,
+                gradient: &gradients[layer],
+            });
+            let (lower, upper) = self.layers.split_at_mut(layer);
+            let input = match (lower.last(), &self.embedded) {
+                (Some((cell, dropout)), _) => Input::Series(read(cell.output(), dropout)),
+                (None, Some((series, dropout))) => Input::Series(read(series, dropout)),
+                (None, None) => Input::Tokens(self.tokens),
+            };
+            upper[0].0.backward(
+                &self.parameters[place.clone()],
+                input,
+                &above,
+                handed,
+                &mut gradient[place],
+                below.as_mut(),
+            );
+            if let Some(below) = below {
+                above = below;
+            }
+        }
+        if let Some((_, dropout)) = &self.embedded {
+            if let Some(dropout) = dropout {
+                dropout.backward(&mut above);
+            }
+            embedding::backward(&above, self.tokens, &mut gradient[table]);
+        }
+        self.layers
+            .iter()
+            .map(|(cell, _)| cell.start_gradient().to_vec())
+            .collect()
+    }
+}

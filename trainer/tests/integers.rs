@@ -209,6 +209,8 @@ impl Random {
         };
         Network {
             vocabulary: None,
+            labels: None,
+            channels: Vec::new(),
             input,
             layers,
             starts,

@@ -211,6 +211,8 @@ impl Random {
             labels: None,
             channels: Vec::new(),
             vocabulary: None,
+            labels: None,
+            channels: Vec::new(),
             input,
             layers,
             starts,

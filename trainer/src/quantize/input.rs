@@ -143,9 +143,9 @@ impl TokenTable {
             middles: vec![],
             squares: [0.0; 2],
         };
-        for row in 0..rows {
+        for (row, &bias) in biases.iter().enumerate() {
             // A pre-activation ends at 16; so may what a token adds to it, with its bias.
-            let bias = f64::from(biases[row]);
+            let bias = f64::from(bias);
             let column: Vec<f64> = (0..tokens)
                 .map(|t| (product(row, t) + bias).clamp(-15.5, 15.5) - bias)
                 .collect();

@@ -100,10 +100,10 @@ pub(super) fn quantize_layer(
     match source {
         Source::Table(_) if after => {
             let one = f64::from(1 << CANDIDATE_BITS);
-            for row in 2 * units..3 * units {
+            for (row, &bias) in wb.iter().enumerate().skip(2 * units) {
                 let (middle, step) = token(row);
                 factors.push((step * one).round() as i32);
-                candidate_bias.push(((f64::from(wb[row]) + middle) * one).round() as i32);
+                candidate_bias.push(((f64::from(bias) + middle) * one).round() as i32);
             }
         }
         Source::Table(_) => {}
@@ -113,8 +113,8 @@ pub(super) fn quantize_layer(
                 let name = format!("{name} candidate input");
                 let mut builder = RowsBuilder::new(name, inputs, PRE_ACTIVATION_BITS)
                     .rounded_by(input_rounding.as_ref());
-                for row in 2 * units..3 * units {
-                    builder.push(&input_weights(row), wb[row].into(), 0.0)?;
+                for (row, &bias) in wb.iter().enumerate().skip(2 * units) {
+                    builder.push(&input_weights(row), bias.into(), 0.0)?;
                 }
                 gates.push(builder.finish(tensors));
             }

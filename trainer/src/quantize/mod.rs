@@ -389,6 +389,10 @@ impl Quantizer {
             input_parts = Some(parts);
         }
 
+        let origins = start::Origins {
+            encoder,
+            features: &Vector::of_channels(&features),
+        };
         let mut starts = Vec::new();
         let mut below = source.clone();
         for (index, layer) in network.layers.iter().enumerate() {
@@ -400,8 +404,7 @@ impl Quantizer {
                 &layer_name(index),
                 network,
                 index,
-                encoder,
-                &Vector::of_channels(&features),
+                origins,
                 least,
                 seen,
                 &mut self.tensors,

@@ -154,8 +154,7 @@ fn cholesky(mut matrix: Vec<f64>, size: usize) -> Option<Vec<f64>> {
             row[j] = (row[j] - dot) / other[j];
         }
         let square = row[i] - row[..i].iter().map(|a| a * a).sum::<f64>();
-        // Also refuses what is not a number.
-        if !(square > 0.0) {
+        if square.is_nan() || square <= 0.0 {
             return None;
         }
         row[i] = square.sqrt();

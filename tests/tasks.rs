@@ -6,6 +6,7 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
+use clap::Parser as _;
 use common::root;
 use pipsqueak::{Generator, Image, Settings, Task, Temperature, encode};
 use pipsqueak_boards::{Board, Session, SessionError};
@@ -170,6 +171,66 @@ macro_rules! boards {
 }
 
 boards! { microbit stm32f405 pico }
+
+/// The shipped models of each task where they fit, in the words that their users type.
+#[test]
+fn shipped_models_answer_as_on_the_host() {
+    let asked = [
+        ("names", "microbit", &["length=0.5,a", "length=0.8, m"][..]),
+        ("news", "microbit", &["Stocks rally as oil prices fall"]),
+        ("names", "stm32f405", &["length=0.4,z"]),
+        (
+            "news",
+            "stm32f405",
+            &["Team wins the cup final", "New planet found"],
+        ),
+        ("g2p", "stm32f405", &["hello", "recurrent", "network"]),
+        ("g2p", "pico", &["board"]),
+    ];
+    for (name, board, lines) in asked {
+        let model = Model::read(&root().join(format!("models/{name}/model.pip")));
+        let mut session = start(board, &model);
+        for line in lines {
+            let found = session.command(line).unwrap();
+            println!("{board}: {line} -> {found}");
+            assert_eq!(found, model.answer(line), "{name} on {board}: {line:?}");
+        }
+    }
+}
+
+/// The encoder and decoder of others, where they are at hand: two graphs, one image, words typed at the serial port.
+#[test]
+fn an_imported_encoder_and_decoder_spell_on_the_board() {
+    let Some(data) = std::env::var_os("PIPSQUEAK_DATA") else {
+        println!("PIPSQUEAK_DATA is not set: models/g2p alone is tried");
+        return;
+    };
+    let case = PathBuf::from(data).join("cases/g2p_en");
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("g2p.pip");
+    let file = |name: &str| case.join(name).to_str().unwrap().to_owned();
+    let arguments = [
+        "trainer".to_owned(),
+        "export".into(),
+        file("encoder.onnx"),
+        file("decoder.onnx"),
+        "--vocab".into(),
+        file("vocabulary.json"),
+        "--out".into(),
+        out.to_str().unwrap().into(),
+    ];
+    trainer::cli::Cli::parse_from(arguments).run().unwrap();
+    let model = Model::read(&out);
+    assert!(model.image().len() <= 520 * 1024);
+    let words = std::fs::read_to_string(case.join("words.tsv")).unwrap();
+    let mut session = start("stm32f405", &model);
+    for line in words.lines().take(10) {
+        let word = line.split('\t').next().unwrap();
+        let found = session.command(&format!("prompt {word}")).unwrap();
+        assert_eq!(found, model.answer(word), "{word}");
+        println!("{word} -> {found}");
+    }
+}
 
 #[test]
 fn features_that_are_not_there_are_refused() {

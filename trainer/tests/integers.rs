@@ -208,8 +208,6 @@ impl Random {
             role: Role::Head,
         };
         Network {
-            labels: None,
-            channels: Vec::new(),
             vocabulary: None,
             labels: None,
             channels: Vec::new(),

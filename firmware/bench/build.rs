@@ -9,7 +9,7 @@ const CHARACTERS: usize = 16;
 /// Shapes whose characters are counted, as the names of their functions say them: tokens, embedding (0 for a token table)
 /// and the units of each layer, a GRU's by where its reset gate is. The prediction of what a character costs is fitted to the
 /// first ones and tried on the others.
-const SHAPES: [&str; 21] = [
+const SHAPES: [&str; 22] = [
     "fitted_v64_e0_after32",
     "fitted_v64_e0_after128",
     "fitted_v64_e0_after256",
@@ -23,6 +23,7 @@ const SHAPES: [&str; 21] = [
     "fitted_v64_e32_before64",
     "fitted_v64_e0_lstm128",
     "fitted_v64_e32_lstm64",
+    "fitted_v32_e0_lstm32_lstm64",
     "fitted_v64_e0_rnn128",
     "fitted_v64_e32_rnn64",
     "unseen_v65_e0_lstm96_lstm64",

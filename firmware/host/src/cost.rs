@@ -15,13 +15,14 @@ use crate::{
 };
 
 /// What a character's cycles are a sum over. Rows, units and columns count with their padding to multiples of 4.
-pub const QUANTITIES: [&str; 10] = [
+pub const QUANTITIES: [&str; 11] = [
     "multiply-accumulate",
     "row of a layer",
     "value of a token's row in a token table",
     "unit",
     "unit whose reset gate is before the product",
     "unit of an LSTM",
+    "unit of an LSTM over a token table",
     "unit of a plain layer",
     "layer",
     "logit",
@@ -65,7 +66,8 @@ impl Shape {
     pub(crate) fn quantities(&self) -> Quantities {
         let padded = |n: usize| n.next_multiple_of(4) as f64;
         let (mut macs, mut rows, mut table) = (0.0, 0.0, 0.0);
-        let (mut units, mut before, mut lstm, mut plain) = (0.0, 0.0, 0.0, 0.0);
+        let (mut units, mut before, mut plain) = (0.0, 0.0, 0.0);
+        let (mut lstm, mut lstm_table) = (0.0, 0.0);
         let mut inputs = padded(self.embedding);
         for layer in &self.layers {
             let hidden = padded(layer.hidden.into());
@@ -82,6 +84,7 @@ impl Shape {
             match layer.cell {
                 Cell::GruResetAfter => units += hidden,
                 Cell::GruResetBefore => (units, before) = (units + hidden, before + hidden),
+                Cell::Lstm if inputs == 0.0 => lstm_table += hidden,
                 Cell::Lstm => lstm += hidden,
                 Cell::Rnn => plain += hidden,
             }
@@ -94,7 +97,7 @@ impl Shape {
         let layers = self.layers.len() as f64;
         let logits = self.head.last().copied().unwrap_or(0) as f64;
         [
-            macs, rows, table, units, before, lstm, plain, layers, logits, 1.0,
+            macs, rows, table, units, before, lstm, lstm_table, plain, layers, logits, 1.0,
         ]
     }
 

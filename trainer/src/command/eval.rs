@@ -106,7 +106,7 @@ fn on_lines(model: &Model, lines: &Path, settings: &Path, json: bool) -> anyhow:
     let threads = settings.train.threads;
     let measures = match model {
         Model::Float(network) => sequence::measure(&**network, settings.task, &data, threads),
-        Model::Integer(bytes) => sequence::measure(bytes, settings.task, &data, threads),
+        Model::Integer(bytes) => sequence::measure(&bytes.image(), settings.task, &data, threads),
     };
     let measures = measures.context("no line is held back")?;
     if json {

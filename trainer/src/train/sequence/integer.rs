@@ -6,15 +6,13 @@ use super::data::Example;
 use super::evaluate::Predictor;
 use super::settings::Task;
 use super::trainer::{END, START};
-use crate::model::ImageBytes;
 use crate::network::nats;
 use crate::sequence::best;
 
-impl Predictor for ImageBytes {
+impl Predictor for Image<'_> {
     fn nats(&self, task: Task, example: &Example) -> f64 {
-        let image = self.image();
-        let mut workspace = vec![0; image.workspace_len()];
-        let mut state = begin(&image, &mut workspace, example);
+        let mut workspace = vec![0; self.workspace_len()];
+        let mut state = begin(self, &mut workspace, example);
         if task == Task::Classify {
             return nats(&logits(&mut state), example.target[0]);
         }
@@ -29,21 +27,19 @@ impl Predictor for ImageBytes {
     }
 
     fn class(&self, example: &Example) -> u16 {
-        let image = self.image();
-        let mut workspace = vec![0; image.workspace_len()];
-        best(&logits(&mut begin(&image, &mut workspace, example)))
+        let mut workspace = vec![0; self.workspace_len()];
+        best(&logits(&mut begin(self, &mut workspace, example)))
     }
 
     fn translation(&self, example: &Example, limit: usize) -> Vec<u16> {
-        let image = self.image();
-        let mut workspace = vec![0; image.workspace_len()];
+        let mut workspace = vec![0; self.workspace_len()];
         let settings = Settings {
             temperature: Temperature::GREEDY,
             ..Settings::default()
         };
-        let mut generator = Generator::new(&image, &mut workspace, settings)
+        let mut generator = Generator::new(self, &mut workspace, settings)
             .expect("the workspace has the length asked for");
-        let eos = image.source().specials().eos;
+        let eos = self.source().specials().eos;
         for token in example.source.iter().copied().chain(eos) {
             generator.state().feed(0, Feed::Token(token));
         }

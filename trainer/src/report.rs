@@ -2,7 +2,8 @@
 
 use crate::evaluate::Evaluation;
 use crate::quantize::{TensorReport, TokenBytes};
-use pipsqueak::{GENERATOR_RAM, IMAGE_RAM, Image};
+use pipsqueak::image::{Input, Recurrent};
+use pipsqueak::{GENERATOR_RAM, IMAGE_RAM, Image, Task};
 use pipsqueak_boards::{BAUD, BOARDS, Prediction};
 use serde::Serialize;
 use std::fmt::{self, Display};
@@ -20,7 +21,13 @@ pub struct ImageReport {
     pub tokens: usize,
     /// The embedding's size; 0 where it is folded into the token table.
     pub embedding: usize,
-    /// Cell and units of each layer.
+    /// What it does with a line of text.
+    pub task: &'static str,
+    /// What goes in first.
+    pub input: String,
+    /// Cell and units of each layer of the encoder, where there is one.
+    pub encoder: Vec<LayerReport>,
+    /// Cell and units of each layer, of the decoder's where there is an encoder.
     pub layers: Vec<LayerReport>,
     /// RAM, besides the image.
     pub ram: RamReport,
@@ -106,14 +113,19 @@ impl ImageReport {
             digest: format!("{:08X}", image.digest()),
             tokens: image.outputs(),
             embedding: image.embedding(),
-            layers: image
-                .layers(image.main())
-                .iter()
-                .map(|recurrent| LayerReport {
-                    cell: format!("{:?}", recurrent.layer.cell),
-                    hidden: recurrent.layer.hidden,
-                })
-                .collect(),
+            task: match image.task() {
+                Task::Continue => "goes on with a text",
+                Task::Translate => "makes a text of a text",
+                Task::Classify => "names the class of a text",
+                Task::Describe => "makes a text of features",
+                Task::Numbers => "numbers in, numbers out",
+            },
+            input: input(image, 0),
+            encoder: match image.main() {
+                0 => Vec::new(),
+                _ => layers(image, 0),
+            },
+            layers: layers(image, image.main()),
             ram: RamReport {
                 workspace,
                 generator,
@@ -147,23 +159,54 @@ impl ImageReport {
     }
 }
 
+/// What goes into network `index`.
+fn input(image: &Image, index: usize) -> String {
+    let Some(network) = image.network(index) else {
+        return String::new();
+    };
+    let count = network.count;
+    let features = match network.features {
+        0 => String::new(),
+        n => format!(", {n} features at the start"),
+    };
+    match network.input {
+        Input::Table => format!("{count} tokens by a table{features}"),
+        Input::Embedding(columns) => {
+            format!("{count} tokens by an embedding of {columns}{features}")
+        }
+        Input::Tied { .. } => {
+            format!("{count} tokens by the embedding that is the output's{features}")
+        }
+        Input::Vectors => format!("vectors of {count}{features}"),
+        Input::Features { steps } => format!("{} features at {steps} steps", network.features),
+    }
+}
+
+/// Cell and units of the layers of network `index`.
+fn layers(image: &Image, index: usize) -> Vec<LayerReport> {
+    let layer = |recurrent: &Recurrent| LayerReport {
+        cell: format!("{:?}", recurrent.layer.cell),
+        hidden: recurrent.layer.hidden,
+    };
+    image.layers(index).iter().map(layer).collect()
+}
+
 impl Display for ImageReport {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let layers: Vec<String> = self
-            .layers
-            .iter()
-            .map(|l| format!("{} {}", l.cell, l.hidden))
-            .collect();
-        let input = match self.embedding {
-            0 => "token table".into(),
-            n => format!("embedding {n}"),
+        let layer = |l: &LayerReport| format!("{} {}", l.cell, l.hidden);
+        let stack =
+            |layers: &[LayerReport]| layers.iter().map(layer).collect::<Vec<_>>().join(", ");
+        let encoder = match &self.encoder[..] {
+            [] => String::new(),
+            layers => format!("{} to ", stack(layers)),
         };
+        let (input, outputs) = (&self.input, self.tokens);
+        let layers = stack(&self.layers);
         writeln!(
             f,
-            "network      {} tokens, {input}, {}",
-            self.tokens,
-            layers.join(", ")
+            "network      {input}; {encoder}{layers}; {outputs} outputs"
         )?;
+        writeln!(f, "task         {}", self.task)?;
         let from = &self.provenance;
         writeln!(
             f,

@@ -41,7 +41,16 @@ fn image(folder: &Path) -> (PathBuf, String) {
 fn help_names_every_command() {
     let help = String::from_utf8(trainer(&["--help"]).stdout).unwrap();
     for command in [
-        "train", "export", "generate", "eval", "baseline", "run", "inspect", "flash",
+        "train",
+        "export",
+        "generate",
+        "classify",
+        "translate",
+        "eval",
+        "baseline",
+        "run",
+        "inspect",
+        "flash",
     ] {
         assert!(
             help.contains(&format!("\n  {command} ")),

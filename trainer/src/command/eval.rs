@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 /// Measures how well a model predicts a text, read as one stream from a zero state; or, with --lines, how well it does what it
 /// was trained for on the lines that its training has held back.
 #[derive(Debug, Args)]
+#[command(mut_arg("text", |text| text.required_unless_present("lines")))]
 pub struct EvalArgs {
     /// The model: .onnx runs in float, .pip in integers by the boards' own code
     pub model: PathBuf,

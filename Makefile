@@ -5,7 +5,7 @@
 #   make firmware                          every board's firmware
 #   make test                              the whole suite
 #   make test-extended                     with all that is slow or needs Python
-#   make retrain CORPUS=tinyshakespeare.txt  the shipped models, compared
+#   make retrain CORPUS=tinyshakespeare.txt  the two models of Shakespeare, trained anew and compared
 #   make course-text CORPUS=book.txt       a lesson on generative networks, each part by one command: train, export, show;
 #                                          also course-titles, -words, -news, -names (CORPUS=...) and -phonemes
 #   make bench-cores                       instructions, cycles and bytes on emulated cores

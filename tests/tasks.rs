@@ -139,7 +139,7 @@ fn lines_are_answered_as_on_the_host(board: &str) {
         let mut session = start(board, &model);
         let found = match image.task() {
             Task::Continue => session.generate(&line, LENGTH, |_| ()),
-            _ => session.command(&format!("prompt {line}")),
+            _ => session.ask(&line),
         };
         let name = model.path.display();
         assert_eq!(found.unwrap(), model.answer(&line), "{name}: {line:?}");
@@ -221,7 +221,7 @@ fn an_imported_encoder_and_decoder_spell_on_the_board() {
     let mut session = start("stm32f405", &model);
     for line in words.lines().take(10) {
         let word = line.split('\t').next().unwrap();
-        let found = session.command(&format!("prompt {word}")).unwrap();
+        let found = session.ask(word).unwrap();
         assert_eq!(found, model.answer(word), "{word}");
         println!("{word} -> {found}");
     }

@@ -65,8 +65,7 @@ where
         self.print_board();
         self.terminal.print("\nModel: ");
         self.model.describe(&mut self.terminal);
-        self.terminal
-            .print("\nType a text to continue, or help.\n> ");
+        self.terminal.print("\nType a text, or help.\n> ");
     }
 
     /// Obeys what is typed, until the input ends.
@@ -106,6 +105,7 @@ where
         #[cfg(feature = "score")]
         let scored = matches!(command, Ok(Command::Score(_)));
         let tested = matches!(command, Ok(Command::SelfTest));
+        let empty = matches!(command, Ok(Command::Continue));
         let anew = self.at_start || !matches!(command, Ok(Command::Continue));
         let prompt = match command {
             Ok(Command::Continue | Command::SelfTest) => "",
@@ -162,13 +162,18 @@ where
         }
         if anew {
             self.rest = &[];
-            self.at_start = false;
-            generator.restart(self.settings.generator());
+            // Until a text has begun, an empty line has nothing to go on with.
+            self.at_start = true;
             let task = generator.image().task();
+            if empty && task != Task::Continue {
+                return;
+            }
+            generator.restart(self.settings.generator());
             let _ = self.led.set_high();
             #[cfg(feature = "score")]
             let read = match scored {
-                true => generator.score(prompt).map(Read::Bits),
+                true if task == Task::Continue => generator.score(prompt).map(Read::Bits),
+                true => Ok(Read::Nothing),
                 false => read(generator, prompt, task),
             };
             #[cfg(not(feature = "score"))]
@@ -188,6 +193,7 @@ where
                 }
                 #[cfg(feature = "score")]
                 Ok(Read::Bits(bits)) => {
+                    self.at_start = false;
                     let hundredths = (bits * 100.0 + 0.5) as u64;
                     self.terminal.number(hundredths / 100, 10, 1).print(".");
                     self.terminal
@@ -205,14 +211,16 @@ where
                     return;
                 }
                 Ok(Read::Nothing) => {
-                    let refusal = "the model takes or gives numbers: it has no texts";
+                    let refusal = "the model does not go on with texts";
                     self.terminal.print(BELL).print(refusal);
                     return;
                 }
-                Ok(Read::Prompt) if task == Task::Continue => {
-                    self.terminal.print(prompt);
+                Ok(Read::Prompt) => {
+                    self.at_start = false;
+                    if task == Task::Continue {
+                        self.terminal.print(prompt);
+                    }
                 }
-                Ok(Read::Prompt) => {}
             };
         }
 
@@ -303,8 +311,8 @@ where
                 .print(" steps, seed ")
                 .number(from.seed, 10, 1);
             for (part, loss) in [
-                (" nats per character in training", from.train_loss),
-                (" nats per character in validation", from.validation_loss),
+                (" nats per token in training", from.train_loss),
+                (" nats per token in validation", from.validation_loss),
             ] {
                 if let Some(loss) = loss {
                     self.terminal

@@ -251,8 +251,8 @@ fn info_tells_board_model_and_settings() {
     let bytes = board::image().len();
     let expected = format!(
         "board      pipe, 16 MHz\r\nkernel     {}\r\nmodel      12 units, 10 tokens, {bytes} bytes\r\ncorpus     small.txt, all\r\n\
-         training   123 steps, seed 9\r\nloss       1.045 nats per character in training\r\n\
-         loss       2.500 nats per character in validation\r\nworkspace  {needed} of 4096 bytes\r\n\
+         training   123 steps, seed 9\r\nloss       1.045 nats per token in training\r\n\
+         loss       2.500 nats per token in validation\r\nworkspace  {needed} of 4096 bytes\r\n\
          settings   temperature 0.8, seed 42, length 400, top-k 0, pace 0",
         pipsqueak::kernel()
     );
@@ -502,4 +502,44 @@ fn the_end_of_the_input_ends_the_console() {
 
 fn temperature(text: &str) -> Temperature {
     Temperature::parse(text).unwrap()
+}
+
+/// A line is what the model does with it, and an empty line after it begins nothing of its own.
+#[test]
+fn a_classifier_and_a_translator_answer_lines_and_nothing_else() {
+    use pipsqueak::encode::{Parts, VocabularyParts, shapes};
+    use pipsqueak::image::Reads;
+
+    let mut parts = board::parts();
+    parts.networks[0].reads = Reads::LastStep;
+    let labels = VocabularyParts {
+        tokens: (0..10).map(|n| format!("class {n}")).collect(),
+        ..VocabularyParts::default()
+    };
+    parts.vocabularies.swap(0, 1);
+    parts.vocabularies[1] = labels;
+    let words = encode::encode(&parts).unwrap();
+    let typed = Typed::new().slot(encode::bytes(&words));
+    let said = typed.line("ab").line("").line("x").line("").answers();
+    let image = pipsqueak::Image::parse(encode::bytes(&words)).unwrap();
+    let mut workspace = vec![0; image.workspace_len()];
+    let mut generator =
+        pipsqueak::Generator::new(&image, &mut workspace, Settings::default()).unwrap();
+    let scores = generator.classify("ab").unwrap();
+    let best = (0..scores.len()).rev().max_by_key(|&class| scores[class]);
+    assert_eq!(said[0], format!("class {}", best.unwrap()));
+    assert_eq!(said[1], "");
+    assert!(said[2].contains("no character x"), "{}", said[2]);
+    assert_eq!(said[3], "");
+
+    let (_, mut translator) = shapes()
+        .into_iter()
+        .find(|(name, _)| *name == "translator")
+        .unwrap();
+    translator.vocabularies[0].specials.unk = None;
+    let words = encode::encode(&Parts::random_of(3, &translator)).unwrap();
+    let typed = Typed::new().slot(encode::bytes(&words));
+    let said = typed.line("\u{5d0}").line("").answers();
+    assert!(said[0].contains("no character"), "{}", said[0]);
+    assert_eq!(said[1], "", "what was refused has begun no text");
 }

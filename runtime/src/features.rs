@@ -109,8 +109,8 @@ pub(crate) fn value(image: &Image, text: &str, index: usize, channel: i8) -> i16
     let own = image.source().text(index as u16);
     let named = parts(text)
         .flatten()
-        .find(|(name, _)| name.as_bytes() == own);
-    named.map_or(0, |(_, value)| fixed(value, channel))
+        .filter(|(name, _)| name.as_bytes() == own);
+    named.last().map_or(0, |(_, value)| fixed(value, channel))
 }
 
 #[cfg(test)]

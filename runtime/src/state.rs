@@ -415,6 +415,11 @@ impl<'i, 'w> State<'i, 'w> {
             .unwrap_or_default();
         let mut words = image.head(index);
         let made = match head.is_empty() {
+            // A copy: who draws moves outputs about.
+            true if network.reads != Reads::Mean => {
+                copy(mean, free);
+                free
+            }
             true => mean,
             false => chain(head, &mut words, mean, free),
         };

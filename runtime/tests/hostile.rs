@@ -325,12 +325,20 @@ fn numbers_out_of_bounds_are_refused_by_name() {
 #[test]
 fn parts_that_do_not_fit_are_refused_by_name() {
     let one_more = |m: &mut Metadata| m.networks[0].head += 1;
-    let changes: [(&str, &str, Change); 22] = [
+    let changes: [(&str, &str, Change); 24] = [
         ("lstm", "layers that no network has", |m| {
             m.layers.push(m.layers[0]).unwrap()
         }),
         ("lstm", "layers that no network has", |m| {
             m.dense.push(m.dense[0]).unwrap()
+        }),
+        // The sections stay as long as they are: another layer than the one that was checked would be the head.
+        ("lstm", "dense layers that nothing reads", |m| {
+            m.layers[0].starts[0] = Start::new(StartFrom::Zero, 1);
+            m.dense.push(m.dense[0]).unwrap();
+        }),
+        ("translator", "an encoder whose head reads a mean", |m| {
+            m.networks[0].reads = pipsqueak::image::Reads::Mean;
         }),
         ("lstm", "too few layers", |m| m.networks[0].layers = 2),
         ("lstm", "too few dense layers", one_more),

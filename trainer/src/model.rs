@@ -66,6 +66,9 @@ pub enum ModelVocabularyError {
     /// It is no language model.
     #[error(transparent)]
     Kind(#[from] NotLanguageModel),
+    /// It is an image that does something else.
+    #[error("the image does not go on with a text: {0}")]
+    Task(&'static str),
     /// Its tokens are not those of a text.
     #[error(transparent)]
     Vocabulary(#[from] VocabularyError),
@@ -154,7 +157,17 @@ impl Model {
             },
             Self::Integer(bytes) => {
                 let image = bytes.image();
-                Ok(vocabulary_of(image.vocabulary())?)
+                let instead = match image.task() {
+                    Task::Continue | Task::Describe => {
+                        return Ok(vocabulary_of(image.vocabulary())?);
+                    }
+                    Task::Translate => "it makes a text of a text: use trainer translate",
+                    Task::Classify => "it names the class of a text: use trainer classify",
+                    Task::Numbers => {
+                        "it has no texts: use trainer run, or export the model with --vocab"
+                    }
+                };
+                Err(ModelVocabularyError::Task(instead))
             }
         }
     }

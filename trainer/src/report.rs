@@ -94,9 +94,9 @@ pub struct ProvenanceReport {
     pub steps: u32,
     /// The training's seed.
     pub seed: u64,
-    /// Loss on the training part, nats per character.
+    /// Loss on the training part, nats per token.
     pub train_loss: Option<f64>,
-    /// Loss on the validation part, nats per character.
+    /// Loss on the validation part, nats per token.
     pub validation_loss: Option<f64>,
 }
 
@@ -214,7 +214,7 @@ impl Display for ImageReport {
             from.corpus, from.split, from.steps, from.seed
         )?;
         if let Some(loss) = from.validation_loss {
-            writeln!(f, "validation   {loss:.3} nats/char in float")?;
+            writeln!(f, "validation   {loss:.3} nats/token in float")?;
         }
         writeln!(
             f,

@@ -94,6 +94,12 @@ pub struct Session {
     machine: Machine,
 }
 
+/// The console's line that gives `prompt` to the model, whatever it begins with.
+fn prompt_line(prompt: &str) -> String {
+    let escaped = prompt.replace('\\', "\\\\").replace('\n', "\\n");
+    format!("prompt {escaped}")
+}
+
 impl Session {
     /// Starts the board and waits for its console. What it said until then comes with it.
     ///
@@ -188,6 +194,14 @@ impl Session {
         }
     }
 
+    /// Gives `line` to the model and gives back what it answers: a class, or a text that ends by itself.
+    ///
+    /// # Errors
+    /// The board refuses it.
+    pub fn ask(&mut self, line: &str) -> Result<String, SessionError> {
+        self.command(&prompt_line(line))
+    }
+
     /// Has `prompt` continued by `length` characters, which must be the length that is set. Gives each character of prompt
     /// and text to `each` as it comes.
     ///
@@ -199,8 +213,7 @@ impl Session {
         length: usize,
         mut each: impl FnMut(char),
     ) -> Result<String, SessionError> {
-        let escaped = prompt.replace('\\', "\\\\").replace('\n', "\\n");
-        self.type_line(&format!("prompt {escaped}"))?;
+        self.type_line(&prompt_line(prompt))?;
         // A text may well have a line that looks like the console's prompt: its length alone says where it ends.
         let mut text = String::new();
         for _ in 0..prompt.chars().count() + length {

@@ -72,9 +72,9 @@ pub struct Provenance<'a> {
     pub steps: u32,
     /// Seed of the training.
     pub seed: u64,
-    /// Loss on the training part in 1/1000 nats per character.
+    /// Loss on the training part in 1/1000 nats per token.
     pub train_loss: Option<u16>,
-    /// Loss on the validation part in 1/1000 nats per character.
+    /// Loss on the validation part in 1/1000 nats per token.
     pub validation_loss: Option<u16>,
 }
 
@@ -297,6 +297,10 @@ impl<'a> Image<'a> {
         if !target.is_empty() && target.len() != self.outputs() {
             return misfit("a vocabulary of another size than the outputs");
         }
+        // Steps are counted for the last network alone.
+        if self.networks.len() > 1 && first.network.reads == Reads::Mean {
+            return misfit("an encoder whose head reads a mean");
+        }
         Ok(())
     }
 
@@ -375,6 +379,9 @@ impl<'a> Image<'a> {
             }
         }
         chain(&mut dense, network.head, width, true, visit)?;
+        if !dense.is_empty() {
+            return misfit("dense layers that nothing reads");
+        }
         if network.head == 0 && layers.is_empty() {
             return misfit("no outputs");
         }

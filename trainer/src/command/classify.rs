@@ -93,6 +93,9 @@ fn integer_labels(image: &Image) -> anyhow::Result<Option<Vocabulary>> {
     if image.networks() > 1 || network.is_none_or(|n| n.reads == image::Reads::EveryStep) {
         bail!("the model gives an output at every step: expected one for a text");
     }
+    if network.is_some_and(|network| !network.reads_tokens()) {
+        bail!("the model reads numbers, not texts: use trainer run");
+    }
     match (image.source().is_empty(), image.vocabulary().is_empty()) {
         (true, true) => bail!("the image has no texts of its tokens: export it with --vocab"),
         (false, false) => Ok(Some(vocabulary_of(image.vocabulary())?)),

@@ -93,7 +93,16 @@ fn on_lines(model: &Model, lines: &Path, settings: &Path, json: bool) -> anyhow:
         )
     })?;
     let settings = record.settings;
-    let data = examples(&Corpus::read(lines)?, &settings)?;
+    let corpus = Corpus::read(lines)?;
+    if corpus.sha256 != record.data.sha256 {
+        bail!(
+            "{} is not the file of that training: its SHA-256 is {}, the settings' {}; give the lines that it was trained on",
+            lines.display(),
+            corpus.sha256,
+            record.data.sha256
+        );
+    }
+    let data = examples(&corpus, &settings)?;
     let outputs = match model {
         Model::Float(network) => network.output_width(),
         Model::Integer(bytes) => bytes.image().outputs(),

@@ -55,10 +55,16 @@ pub fn run(args: GenerateArgs) -> anyhow::Result<()> {
     let model = args.vocab.open(&args.model)?;
     let vocabulary = model.vocabulary()?;
     let prompt = vocabulary.encode(&args.prompt, args.skip_unknown)?;
+    // As it was typed, unless characters of it were left out.
+    let read = match prompt.skipped {
+        0 => args.prompt.clone(),
+        _ => vocabulary.decode(&prompt.tokens),
+    };
     let text = Text {
         model: &model,
         vocabulary: &vocabulary,
         prompt: &prompt.tokens,
+        read: &read,
         features: args.features.as_deref(),
         length: args.length,
     };
@@ -94,6 +100,8 @@ struct Text<'a> {
     model: &'a Model,
     vocabulary: &'a Vocabulary,
     prompt: &'a [u16],
+    /// The text that they are of.
+    read: &'a str,
     features: Option<&'a str>,
     /// Characters after the prompt.
     length: usize,
@@ -102,7 +110,7 @@ struct Text<'a> {
 impl Text<'_> {
     /// Writes one text.
     fn write(&self, settings: Settings) -> anyhow::Result<()> {
-        let greedy = settings.temperature == Temperature::parse("0")?;
+        let greedy = settings.temperature == Temperature::GREEDY;
         match self.model {
             Model::Float(network) => {
                 let mut state = network.state();
@@ -127,7 +135,7 @@ impl Text<'_> {
                         .describe(features)
                         .with_context(|| format!("--features {features:?}"))?;
                 }
-                generator.prompt(&self.vocabulary.decode(self.prompt))?;
+                generator.prompt(self.read)?;
                 let eos = self.vocabulary.specials().eos;
                 let limit = match image.limit() {
                     0 => usize::MAX,
@@ -143,11 +151,7 @@ impl Text<'_> {
     /// Prints the prompt, then tokens as they come, until there are characters enough.
     fn stream(&self, tokens: impl Iterator<Item = u16>, greedy: bool) -> anyhow::Result<()> {
         let begun = Instant::now();
-        let mut printed = Vec::new();
-        for &token in self.prompt {
-            self.vocabulary
-                .print(token, !printed.is_empty(), &mut printed);
-        }
+        let mut printed = self.read.as_bytes().to_vec();
         print_bytes(&printed)?;
         let mut after_text = !printed.is_empty();
         let (mut written, mut drawn) = (0, Vec::new());

@@ -23,7 +23,12 @@ pub struct InspectArgs {
 struct NetworkReport<'a> {
     tokens: usize,
     embedding: Option<usize>,
+    /// Of the encoder, where there is one.
+    encoder: Vec<LayerReport>,
     layers: Vec<LayerReport>,
+    outputs: usize,
+    labels: &'a [String],
+    channels: &'a [String],
     parameters: usize,
     provenance: &'a crate::network::Provenance,
     vocabulary: &'a [String],
@@ -66,7 +71,14 @@ pub fn run(args: InspectArgs) -> anyhow::Result<()> {
                     Input::Tokens { embedding, .. } => embedding.as_ref().map(|e| e.columns),
                     _ => None,
                 },
+                encoder: match &network.encoder {
+                    Some(encoder) => encoder.layers.iter().map(layer).collect(),
+                    None => Vec::new(),
+                },
                 layers: network.layers.iter().map(layer).collect(),
+                outputs: network.output_width(),
+                labels: network.labels.as_ref().map_or(&[], |labels| labels.texts()),
+                channels: &network.channels,
                 parameters: network.parameters(),
                 provenance: &network.provenance,
                 vocabulary: network.vocabulary.as_ref().map_or(&[], |v| v.texts()),
@@ -74,20 +86,34 @@ pub fn run(args: InspectArgs) -> anyhow::Result<()> {
             if args.json {
                 return print_json(&report);
             }
-            let layers: Vec<String> = report
-                .layers
-                .iter()
-                .map(|l| format!("{} {}", l.cell, l.hidden))
-                .collect();
+            let stack = |layers: &[LayerReport]| {
+                let layer = |l: &LayerReport| format!("{} {}", l.cell, l.hidden);
+                layers.iter().map(layer).collect::<Vec<_>>().join(", ")
+            };
+            let layers = match &report.encoder[..] {
+                [] => stack(&report.layers),
+                encoder => format!("{} to {}", stack(encoder), stack(&report.layers)),
+            };
+            // Characters stand side by side, longer tokens apart.
+            let long = report.vocabulary.iter().any(|t| t.chars().count() > 1);
+            let mut texts = report.vocabulary.join(if long { " " } else { "" });
+            for (name, more) in [("labels", report.labels), ("features", report.channels)] {
+                if !more.is_empty() {
+                    texts += &format!("; {name} {}", more.join(" "));
+                }
+            }
             let from = report.provenance;
             let loss = |loss: Option<f32>| {
-                loss.map_or("not measured".into(), |nats| format!("{nats:.4} nats/char"))
+                loss.map_or("not measured".into(), |nats| {
+                    format!("{nats:.4} nats/token")
+                })
             };
             print_out(&format!(
-                "network      {} tokens, {}, {} parameters\ntrained on   {} ({}), {} steps, seed {}\n\
+                "network      {} tokens, {}, {} outputs, {} parameters\ntrained on   {} ({}), {} steps, seed {}\n\
                  training     {}\nvalidation   {}\nvocabulary   {:?}\n",
                 report.tokens,
-                layers.join(", "),
+                layers,
+                report.outputs,
                 report.parameters,
                 from.corpus,
                 from.split,
@@ -95,7 +121,7 @@ pub fn run(args: InspectArgs) -> anyhow::Result<()> {
                 from.seed,
                 loss(from.train_loss),
                 loss(from.validation_loss),
-                report.vocabulary.concat(),
+                texts,
             ))
         }
     }

@@ -168,7 +168,7 @@ impl Head {
     }
 }
 
-/// Where a network comes from, as its files carry it. Losses are in nats per character.
+/// Where a network comes from, as its files carry it. Losses are in nats per token, of a classifier per class.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Provenance {
     /// The corpus' file name, without its folder.

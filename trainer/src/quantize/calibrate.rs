@@ -33,7 +33,8 @@ pub(super) struct Seen {
     pub encoder: Option<Box<Seen>>,
 }
 
-/// Whether a file is one of ours: only then it is known that states that are given are states that the network had.
+/// Whether a file is one of ours, or one whose texts were given: only then it is known that states that are given are states
+/// that the network had.
 pub(super) fn is_ours(network: &Network) -> bool {
     network.vocabulary.is_some() || network.provenance != Default::default()
 }

@@ -54,6 +54,16 @@ pub struct VocabularyFile {
 /// Why a vocabulary file was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum VocabularyFileError {
+    /// As many vocabularies as the model has not.
+    #[error("{}: found {found}, expected {expected}", path.display())]
+    Sides {
+        /// The file.
+        path: PathBuf,
+        /// What it has.
+        found: &'static str,
+        /// What the model needs.
+        expected: &'static str,
+    },
     /// The file cannot be read.
     #[error("cannot read {}: {cause}", path.display())]
     Io {
@@ -201,7 +211,7 @@ impl VocabularyFile {
     /// Gives the network these vocabularies.
     ///
     /// # Errors
-    /// If the numbers of tokens differ.
+    /// If the numbers of tokens differ, or there is one for two networks or two for one.
     pub fn put_into(&self, network: &mut Network) -> Result<(), VocabularyFileError> {
         let fits = |place, vocabulary: &Vocabulary, network: &Network| {
             let (found, expected) = (vocabulary.len(), network.tokens());
@@ -215,6 +225,24 @@ impl VocabularyFile {
                 expected,
             })
         };
+        let sides = |found, expected| {
+            let path = self.path.clone();
+            Err(VocabularyFileError::Sides {
+                path,
+                found,
+                expected,
+            })
+        };
+        match (&self.source, &network.encoder) {
+            (Some(_), None) => return sides("two vocabularies", "one: the model has no encoder"),
+            (None, Some(_)) => {
+                return sides(
+                    "one vocabulary",
+                    "input_vocabulary and output_vocabulary: the model is an encoder and a decoder",
+                );
+            }
+            _ => {}
+        }
         let place = if self.source.is_some() { TARGET } else { ONLY };
         fits(place, &self.target, network)?;
         if let (Some(source), Some(encoder)) = (&self.source, &mut network.encoder) {

@@ -89,7 +89,7 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         session.command(&setting)?;
     }
     if !goes_on(model)? {
-        println!("{}", session.command(&format!("prompt {prompt}"))?);
+        println!("{}", session.ask(&prompt)?);
         return Ok(());
     }
     let mut failure = Ok(());

@@ -66,6 +66,10 @@ fn translate_takes_arguments_or_lines() {
     );
     let lines = words.join("\n");
     assert_eq!(said_to(&["translate", &integer], &lines), expected);
+    assert_eq!(
+        said_to(&["translate", &integer], "\nhello\n"),
+        "\nHH EH1 L OW0\n"
+    );
     for model in [&float, &integer] {
         let json = said(&["translate", model, "--json", "hello"]);
         let value: serde_json::Value = serde_json::from_str(&json).unwrap();

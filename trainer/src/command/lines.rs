@@ -1,9 +1,11 @@
 //! Texts from the command line, or the lines of standard input.
 
+use super::print_out;
 use anyhow::{Context, bail};
 use std::io::BufRead;
 
 /// Calls `each` for every text of `arguments`, or for every line of standard input if there are none; an error names the line.
+/// An empty line is answered by one.
 ///
 /// # Errors
 /// The first that `each` gives, or of reading.
@@ -21,7 +23,10 @@ pub fn each_line(
     if arguments.is_empty() {
         for (index, line) in std::io::stdin().lock().lines().enumerate() {
             let place = || format!("line {} of standard input", index + 1);
-            each(&line.with_context(place)?).with_context(place)?;
+            match line.with_context(place)?.as_str() {
+                "" => print_out("\n")?,
+                line => each(line).with_context(place)?,
+            }
         }
     }
     Ok(())

@@ -20,7 +20,7 @@ const MAX_BYTES: u64 = 256 << 20;
 /// Runs a network on arrays, to compare it with the framework that it comes from.
 ///
 /// Arrays go in and come out by the names of the graph, in numpy's .npz files: `numpy.savez("in.npz", x=tokens)`. States that
-/// are left out are zero. The exit code is 0 when the network ran, 2 when the model is refused, 1 for anything else.
+/// are left out are zero, or what the graph starts from. The exit code is 0 when the network ran, 2 when the model is refused, 1 for anything else.
 #[derive(Debug, Args)]
 pub struct RunArgs {
     /// The model: .onnx in float, .pip in integers as on a board

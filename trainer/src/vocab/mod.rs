@@ -194,7 +194,7 @@ pub enum VocabularyError {
     Subwords(String),
     /// What the vocabulary lacks.
     #[error(
-        "the text has {count} {what}(s) that the vocabulary lacks, such as {}: leave them out of the text, or skip them with --skip-unknown",
+        "the text has {count} {what}(s) that the vocabulary lacks, such as {}: leave them out of the text (or by --skip-unknown, where the command has it)",
         list(examples)
     )]
     Unknown {

@@ -337,8 +337,10 @@ fn parts_that_do_not_fit_are_refused_by_name() {
             m.layers[0].starts[0] = Start::new(StartFrom::Zero, 1);
             m.dense.push(m.dense[0]).unwrap();
         }),
-        ("translator", "an encoder whose head reads a mean", |m| {
-            m.networks[0].reads = pipsqueak::image::Reads::Mean;
+        ("translator", "two heads that read a mean", |m| {
+            for network in &mut m.networks {
+                network.reads = pipsqueak::image::Reads::Mean;
+            }
         }),
         ("lstm", "too few layers", |m| m.networks[0].layers = 2),
         ("lstm", "too few dense layers", one_more),

@@ -186,10 +186,10 @@ fn run_takes_images_and_calibration_helps() {
             trainer::network::Dim::Steps => 9,
         })
         .collect();
-    // Much smaller than the normal numbers that are assumed.
+    // Much larger than the normal numbers that are assumed: what is beyond them is cut.
     let mut array = source.random_array(&port.name, &shape, 1);
     if let Values::Float(values) = &mut array.values {
-        values.iter_mut().for_each(|value| *value /= 256.0);
+        values.iter_mut().for_each(|value| *value *= 16.0);
     }
     let arrays = [(port.name.clone(), array)];
     fs::write(at("in.npz"), run::encode(&arrays).unwrap()).unwrap();
@@ -217,7 +217,7 @@ fn run_takes_images_and_calibration_helps() {
     let plain = error(&outputs(&at("plain.pip"), &at("plain.npz")));
     let near = error(&outputs(&at("near.pip"), &at("near.npz")));
     println!("largest error {plain} without, {near} with calibration");
-    assert!(near <= plain && plain < 0.02, "{near}, {plain}");
+    assert!(near < 0.02 && near < plain / 2.0, "{near}, {plain}");
 
     // Another name than the graph's.
     let arrays = [("nonesuch".to_owned(), arrays[0].1.clone())];

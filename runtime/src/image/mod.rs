@@ -297,9 +297,10 @@ impl<'a> Image<'a> {
         if !target.is_empty() && target.len() != self.outputs() {
             return misfit("a vocabulary of another size than the outputs");
         }
-        // Steps are counted for the last network alone.
-        if self.networks.len() > 1 && first.network.reads == Reads::Mean {
-            return misfit("an encoder whose head reads a mean");
+        // Steps are counted for one.
+        let mean = |placed: &&Placed| placed.network.reads == Reads::Mean;
+        if self.networks.iter().filter(mean).count() > 1 {
+            return misfit("two heads that read a mean");
         }
         Ok(())
     }

@@ -206,8 +206,12 @@ where
                     return;
                 }
                 Ok(Read::Class(class)) => {
-                    let text = generator.image().vocabulary().text(class);
-                    self.terminal.print_bytes(text);
+                    let labels = generator.image().vocabulary();
+                    if labels.is_empty() {
+                        self.terminal.number(class.into(), 10, 1);
+                    } else {
+                        self.terminal.print_bytes(labels.text(class));
+                    }
                     return;
                 }
                 Ok(Read::Nothing) => {

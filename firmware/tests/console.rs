@@ -532,6 +532,15 @@ fn a_classifier_and_a_translator_answer_lines_and_nothing_else() {
     assert!(said[2].contains("no character x"), "{}", said[2]);
     assert_eq!(said[3], "");
 
+    // Without names, classes have numbers.
+    parts.vocabularies[1] = VocabularyParts::default();
+    let words = encode::encode(&parts).unwrap();
+    let said = Typed::new()
+        .slot(encode::bytes(&words))
+        .line("ab")
+        .answers();
+    assert_eq!(said, [best.unwrap().to_string()]);
+
     let (_, mut translator) = shapes()
         .into_iter()
         .find(|(name, _)| *name == "translator")

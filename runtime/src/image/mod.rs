@@ -311,11 +311,12 @@ impl<'a> Image<'a> {
         let main = self.network(self.main());
         let features = main.is_some_and(|network| network.features > 0);
         let tokens = main.is_some_and(Network::reads_tokens);
+        let once = main.is_some_and(|network| network.reads != Reads::EveryStep);
         match (self.generates() && target, source) {
             (true, true) if features => Task::Describe,
             (true, true) => Task::Translate,
             (true, false) if !features && self.networks.len() == 1 => Task::Continue,
-            (false, true) if target && tokens && !features => Task::Classify,
+            (false, true) if once && tokens && !features => Task::Classify,
             _ => Task::Numbers,
         }
     }

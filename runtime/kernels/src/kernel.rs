@@ -43,7 +43,12 @@ use portable as core_kernel;
 use x86_64 as core_kernel;
 
 // What stands around the products. A core has its own where that pays, and else the portable one.
-pub use core_kernel::{gates, largest, lstm_gates, walk};
+pub use core_kernel::{gates, largest, walk};
+
+#[cfg(not(assembly = "cortex_m4"))]
+pub use crate::cell::lstm_gates_portable as lstm_gates;
+#[cfg(assembly = "cortex_m4")]
+pub use assembly::lstm_gates;
 
 /// Whether [`lstm_gates`] is the core's own; else steps do without it.
 pub const OWN_LSTM_GATES: bool = cfg!(assembly = "cortex_m4");
@@ -138,29 +143,14 @@ pub fn name() -> &'static str {
 /// The specification.
 mod portable {
     use super::ROWS;
-    use crate::cell::{LSTM_GATES, LSTM_RECORDS, lstm_gates_portable};
-    use crate::draw::Weight;
 
     #[allow(unused_imports, reason = "another kernel may have its own")]
     pub use crate::{cell::gates_portable as gates, draw::largest_portable as largest};
 
-    /// [`crate::cell::lstm_gates_portable`] as a function of its own.
-    #[allow(dead_code, reason = "another kernel may have its own")]
+    /// [`crate::draw::Weight::walk_portable`] as a function of its own, which keeps the loop in registers.
+    #[cfg(not(assembly = "cortex_m4"))]
     #[inline(never)]
-    pub fn lstm_gates(
-        records: &[u32; LSTM_RECORDS],
-        token: &[i8; LSTM_GATES],
-        products: &[[i32; ROWS]; 4],
-        cell: &mut [i32; ROWS],
-        new: &mut [i16; ROWS],
-    ) {
-        lstm_gates_portable(records, token, products, cell, new);
-    }
-
-    /// [`Weight::walk_portable`] as a function of its own, which keeps the loop in registers.
-    #[allow(dead_code, reason = "another kernel may have its own")]
-    #[inline(never)]
-    pub fn walk(weight: &Weight, logits: &[i16], end: u32, rest: u32) -> (usize, u32) {
+    pub fn walk(weight: &crate::draw::Weight, logits: &[i16], end: u32, rest: u32) -> (usize, u32) {
         weight.walk_portable(logits, end, rest)
     }
 

@@ -1,7 +1,7 @@
 //! The kernel of 64-bit ARM in NEON, which every one that runs an operating system has.
 #![allow(unsafe_code)]
 
-pub use super::portable::{gates, largest, lstm_gates, walk};
+pub use super::portable::{gates, largest, walk};
 use super::{ROWS, in_threes};
 use core::arch::aarch64::*;
 

@@ -9,8 +9,6 @@ use super::cortex_m4::{NAME, gates_kernel, kernel, largest_kernel, lstm_kernel, 
 #[cfg(assembly = "riscv32")]
 pub use super::portable::gates;
 #[cfg(not(assembly = "cortex_m4"))]
-pub use super::portable::lstm_gates;
-#[cfg(not(assembly = "cortex_m4"))]
 pub use super::portable::{largest, walk};
 #[cfg(assembly = "riscv32")]
 use super::riscv32::{NAME, kernel};

@@ -1,7 +1,7 @@
 //! The kernels of x86-64: AVX2 where the processor has it, else SSE2, which each of them has.
 #![allow(unsafe_code)]
 
-pub use super::portable::{largest, lstm_gates, walk};
+pub use super::portable::{largest, walk};
 use super::{ROWS, in_threes};
 use crate::activation::TANH;
 use crate::cell::{GATES, RECORDS, gates_portable};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 use indicatif::ProgressBar;
-use pipsqueak::{Settings, Temperature};
+use pipsqueak::Settings;
 
 use super::{print_out, train_lines};
 use crate::cell::Cells;
@@ -349,11 +349,9 @@ impl Terminal {
 
 /// What people judge such models by.
 fn sample(network: &Network, seed: u64) -> String {
-    let temperature = Temperature::parse("0.8").expect("a temperature");
     let settings = Settings {
-        temperature,
-        top_k: 0,
         seed,
+        ..Settings::default()
     };
     let vocabulary = network.vocabulary();
     // Where texts are short, there is room for some of them.

@@ -47,23 +47,9 @@ pub(super) fn any_state(network: &Network, layer: usize) -> bool {
 /// Whether numbers come from outside whose sizes the network does not tell.
 pub(super) fn is_fed_numbers(network: &Network) -> bool {
     let states = (0..network.layers.len()).any(|layer| any_state(network, layer));
-    let features = feature_width(network) > 0;
+    let features = network.features() > 0;
     let vectors = !matches!(network.input, Input::Tokens { .. });
     vectors || states || features || network.encoder.as_deref().is_some_and(is_fed_numbers)
-}
-
-/// Elements of the feature vector; 0 where there is none.
-pub(super) fn feature_width(network: &Network) -> usize {
-    let first = |dense: &[Dense]| dense.first().map_or(0, |first| first.w.columns);
-    let starts = network.starts.iter().flat_map(|s| [&s.hidden, &s.cell]);
-    let mut widths = starts.map(|start| match start {
-        Start::Features(dense) => first(dense),
-        _ => 0,
-    });
-    match &network.input {
-        Input::Features { width, .. } => *width,
-        _ => widths.find(|&width| width > 0).unwrap_or(0),
-    }
 }
 
 /// Random sequences: tokens from all over the vocabulary, and standard normal numbers.
@@ -84,7 +70,7 @@ fn sample(network: &Network, random: &mut Pcg32) -> Feeds {
         Input::Vectors { width, .. } => feeds.vectors = normal(random, steps * width),
         Input::Features { .. } => {}
     }
-    feeds.features = normal(random, feature_width(network));
+    feeds.features = normal(random, network.features());
     for layer in 0..network.layers.len() {
         for cell in [false, true] {
             let starts = &network.starts[layer];
@@ -183,7 +169,7 @@ impl Seen {
         };
         Self {
             vectors: vec![0.0; vectors],
-            features: vec![0.0; feature_width(network)],
+            features: vec![0.0; network.features()],
             given: vec![0.0; network.layers.len()],
             input,
             starts: network

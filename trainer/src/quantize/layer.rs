@@ -10,8 +10,7 @@ use pipsqueak::fixed::{CANDIDATE_BITS, PRE_ACTIVATION_BITS};
 use std::ops::Range;
 
 /// Quantizes `layer`, number `index` of its network, whose hidden state has 15 - `shift` fraction bits and begins at
-/// `starts`. `name` is its
-/// tensors' beginning; `moment` is of what comes in, where it is known.
+/// `starts`. `name` is its tensors' beginning; `moment` is of what comes in, where it is known.
 pub(super) fn quantize_layer(
     name: &str,
     index: usize,

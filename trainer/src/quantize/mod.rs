@@ -33,7 +33,7 @@ pub use calibrate::SAMPLES;
 pub use input::{TokenBytes, TokenForm};
 pub use vocabulary::vocabulary_of;
 
-use calibrate::{NORMAL_END, Seen, feature_width, is_fed_numbers};
+use calibrate::{NORMAL_END, Seen, is_fed_numbers};
 use dense::NORM_COST;
 use input::{Source, TokenTable};
 use rounding::Moments;
@@ -312,7 +312,7 @@ fn check(network: &Network) -> Result<(), QuantizeError> {
     limit("dense layers", dense, MAX_DENSE)?;
     if let Some(encoder) = &network.encoder {
         let both = |what: fn(&Network) -> bool| what(network) && what(encoder);
-        if both(|network| feature_width(network) > 0) {
+        if both(|network| network.features() > 0) {
             return shape(
                 "a feature vector for the encoder and one for the decoder",
                 "one of them",
@@ -348,9 +348,8 @@ impl Quantizer {
         seen: Option<&Seen>,
         moments: Option<&Moments>,
     ) -> Result<NetworkParts, QuantizeError> {
-        let none = [][..].into();
-        let features = channels(seen.map_or(none, |seen| &seen.features));
-        let vectors = channels(seen.map_or(none, |seen| &seen.vectors));
+        let features = channels(seen.map_or(&[], |seen| &seen.features));
+        let vectors = channels(seen.map_or(&[], |seen| &seen.vectors));
         self.assume(&format!("{name}features"), &features);
         self.assume(&format!("{name}inputs"), &vectors);
 

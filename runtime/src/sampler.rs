@@ -1,5 +1,6 @@
 //! Draws a token from logits: softmax at a temperature, in integers.
 
+use crate::image::Specials;
 use crate::say::{Part, Say, display};
 use pipsqueak_kernels::draw::Weights;
 use rand_core::Rng;
@@ -160,6 +161,53 @@ impl Sampler {
             .draw(logits, rng.next_u32())
     }
 
+    /// Draws as [`draw`](Self::draw) does from all logits but those of tokens that stand for no text; of those only the one that
+    /// ends a text may be drawn. Swaps logits.
+    ///
+    /// ```
+    /// use pipsqueak::image::Specials;
+    /// use pipsqueak::{Sampler, Settings, Temperature};
+    /// let specials = Specials { pad: Some(1), ..Specials::default() };
+    /// let greedy = Sampler::new(Temperature::GREEDY, 0);
+    /// let token = greedy.draw_allowed(&mut [1, 9, 2], specials, 9, &mut Settings::default().rng());
+    /// assert_eq!(token, 2);
+    /// ```
+    #[inline(never)]
+    pub fn draw_allowed<R: Rng>(
+        &self,
+        logits: &mut [i16],
+        specials: Specials,
+        logit_bits: u32,
+        rng: &mut R,
+    ) -> u16 {
+        // The last logit takes the place of each that is left out.
+        let mut moved = [(u16::MAX, u16::MAX); 3];
+        let mut count = logits.len();
+        let mut banned =
+            [specials.start, specials.pad, specials.unk].map(|id| id.map_or(-1, i32::from));
+        // The highest first, so that what takes a place may be drawn.
+        banned.sort_unstable_by(|a, b| b.cmp(a));
+        let mut before = None;
+        for (moved, id) in moved.iter_mut().zip(banned) {
+            let Ok(id) = u16::try_from(id) else { continue };
+            let again = before.replace(id) == Some(id);
+            if usize::from(id) < count && Some(id) != specials.eos && !again && count > 1 {
+                count -= 1;
+                logits.swap(id.into(), count);
+                *moved = (id, count as u16);
+            }
+        }
+        let logits = logits.get(..count).unwrap_or_default();
+        let mut token = self.draw(logits, logit_bits, rng);
+        // What took a place may itself have been taken elsewhere later.
+        for (id, last) in moved.into_iter().rev() {
+            if token == id {
+                token = last;
+            }
+        }
+        token
+    }
+
     /// The weight of each token: the distribution of [`draw`](Self::draw) is these over their sum, to within 2^-32 each.
     /// When greedy, all weigh the same.
     pub fn weights(&self, logits: &[i16], logit_bits: u32) -> impl Iterator<Item = u32> {
@@ -178,7 +226,10 @@ impl Sampler {
 mod tests {
     use super::*;
     use alloc::string::ToString;
+    use alloc::vec;
     use alloc::vec::Vec;
+    use core::convert::Infallible;
+    use rand_core::TryRng;
     use rand_pcg::Pcg32;
 
     fn logits(rng: &mut Pcg32, n: usize, spread: u32) -> Vec<i16> {
@@ -255,6 +306,98 @@ mod tests {
                 expected.sort();
                 assert_eq!(kept, expected);
             }
+        }
+    }
+
+    /// The whole range of u32 in even steps: what is drawn by it counts as often as it is likely.
+    struct Even {
+        at: u32,
+        step: u32,
+    }
+
+    impl TryRng for Even {
+        type Error = Infallible;
+
+        fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+            self.at = self.at.wrapping_add(self.step);
+            Ok(self.at)
+        }
+
+        fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+            unreachable!("a draw takes 32 bits")
+        }
+
+        fn try_fill_bytes(&mut self, _: &mut [u8]) -> Result<(), Infallible> {
+            unreachable!("a draw takes 32 bits")
+        }
+    }
+
+    /// How often each token is drawn, of 4,096 times.
+    fn counts(sampler: &Sampler, logits: &[i16], specials: Specials) -> Vec<u32> {
+        let mut rng = Even {
+            at: 12_345,
+            step: 1 << 20,
+        };
+        let mut counts = vec![0; logits.len()];
+        for _ in 0..1 << 12 {
+            let mut logits = logits.to_vec();
+            let token = sampler.draw_allowed(&mut logits, specials, 9, &mut rng);
+            counts[usize::from(token)] += 1;
+        }
+        counts
+    }
+
+    #[test]
+    fn draws_are_those_of_the_allowed_tokens_alone() {
+        let mut random = Pcg32::new(6, 6);
+        for round in 0..400 {
+            let size = 4 + random.next_u32() as usize % 8;
+            // All different: of equal ones the first is the likeliest, and what took a place is before others.
+            let logits: Vec<i16> = (0..size)
+                .map(|id| (random.next_u32() % 200 * 16) as i16 + id as i16)
+                .collect();
+            let mut special = || match random.next_u32() % 4 {
+                0 => None,
+                // The last tokens, which take the places, and the same one twice are tried often.
+                1 => Some(size as u16 - 1 - (random.next_u32() % 3) as u16),
+                _ => Some((random.next_u32() % size as u32) as u16),
+            };
+            let specials = Specials {
+                start: special(),
+                eos: special(),
+                pad: special(),
+                unk: special(),
+            };
+            let banned = |id: u16| {
+                let Specials {
+                    start, pad, unk, ..
+                } = specials;
+                [start, pad, unk].contains(&Some(id)) && specials.eos != Some(id)
+            };
+            let allowed: Vec<usize> = (0..size).filter(|&id| !banned(id as u16)).collect();
+            for (text, top_k) in [("0.8", 0), ("100", 0), ("100", 2)] {
+                let sampler = Sampler::new(Temperature::parse(text).unwrap(), top_k);
+                let counts = counts(&sampler, &logits, specials);
+                let of: Vec<i16> = allowed.iter().map(|&id| logits[id]).collect();
+                let weights: Vec<u32> = sampler.weights(&of, 9).collect();
+                let total: f64 = weights.iter().map(|&w| f64::from(w)).sum();
+                let mut expected = vec![0.0; size];
+                for (&id, &weight) in allowed.iter().zip(&weights) {
+                    expected[id] = f64::from(weight) / total * 4096.0;
+                }
+                for id in 0..size {
+                    let difference = (f64::from(counts[id]) - expected[id]).abs();
+                    assert!(
+                        difference <= 1.01,
+                        "round {round}, {specials:?}: {counts:?}, {expected:?}"
+                    );
+                }
+            }
+            // Greedy takes the largest allowed one.
+            let largest = allowed.iter().map(|&id| logits[id]).max().unwrap();
+            let greedy = counts(&Sampler::new(Temperature::GREEDY, 0), &logits, specials);
+            let drawn = greedy.iter().position(|&count| count == 1 << 12).unwrap();
+            assert!(!banned(drawn as u16) && logits[drawn] == largest);
         }
     }
 

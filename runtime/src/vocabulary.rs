@@ -231,13 +231,6 @@ impl<'a> Vocabulary<'a> {
     }
 }
 
-impl Specials {
-    /// Whether `id` is one of them.
-    pub fn is(&self, id: u16) -> bool {
-        self.all().contains(&Some(id))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use crate::encode::{EncodeError, Parts, bytes, encode};

@@ -14,8 +14,6 @@ fn fixed(logits: &[f32]) -> Vec<i16> {
 }
 
 /// Yields the tokens that follow a prompt, until the one that ends a text, without it: [`pipsqueak::Generator`] in float.
-///
-/// Tokens that are no text are never drawn.
 pub struct FloatGenerator<'n> {
     network: &'n Network,
     state: FloatState,
@@ -23,7 +21,6 @@ pub struct FloatGenerator<'n> {
     rng: Pcg32,
     /// The token to read next; none after the end of the text.
     pending: Option<u16>,
-    never_drawn: Vec<u16>,
 }
 
 impl<'n> FloatGenerator<'n> {
@@ -41,7 +38,7 @@ impl<'n> FloatGenerator<'n> {
         let vocabulary = network.vocabulary();
         let start = vocabulary.start();
         let mut pending = None;
-        let starts = prompt.is_empty() || vocabulary.specials().has(start);
+        let starts = prompt.is_empty() || vocabulary.specials().is(start);
         let read = starts.then_some(start).into_iter();
         for token in read.chain(prompt.iter().copied()) {
             if let Some(before) = pending.replace(token) {
@@ -65,28 +62,7 @@ impl<'n> FloatGenerator<'n> {
             sampler: Sampler::new(settings.temperature, settings.top_k),
             rng: settings.rng(),
             pending: Some(vocabulary.start()),
-            never_drawn: vocabulary.specials().never_drawn(),
         }
-    }
-
-    /// Draws among all logits but those of `never_drawn`.
-    fn draw(&mut self, logits: &mut [i16]) -> u16 {
-        // The last logit takes the place of each that is left out. Highest first, so that none of the places is left out later.
-        let mut last = logits.len();
-        for &token in &self.never_drawn {
-            last -= 1;
-            logits[usize::from(token)] = logits[last];
-        }
-        let mut drawn = self
-            .sampler
-            .draw(&logits[..last], LOGIT_BITS, &mut self.rng);
-        for &token in self.never_drawn.iter().rev() {
-            if drawn == token {
-                drawn = last as u16;
-            }
-            last += 1;
-        }
-        drawn
     }
 }
 
@@ -96,8 +72,11 @@ impl Iterator for FloatGenerator<'_> {
     fn next(&mut self) -> Option<u16> {
         self.network.step(&mut self.state, self.pending?);
         let mut logits = fixed(&self.network.logits(&self.state));
-        let drawn = self.draw(&mut logits);
-        self.pending = (Some(drawn) != self.network.vocabulary().specials().eos).then_some(drawn);
+        let specials = self.network.vocabulary().specials();
+        let drawn = self
+            .sampler
+            .draw_allowed(&mut logits, specials, LOGIT_BITS, &mut self.rng);
+        self.pending = (Some(drawn) != specials.eos).then_some(drawn);
         self.pending
     }
 }

@@ -197,6 +197,11 @@ impl Specials {
     pub fn all(&self) -> [Option<u16>; 4] {
         [self.start, self.eos, self.pad, self.unk]
     }
+
+    /// Whether `id` is one of them.
+    pub fn is(&self, id: u16) -> bool {
+        self.all().contains(&Some(id))
+    }
 }
 
 /// The metadata of an image, in its order.

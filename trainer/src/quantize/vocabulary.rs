@@ -1,9 +1,8 @@
 //! Texts of what goes in and what comes out.
 
 use crate::network::{Network, Reads};
-use crate::vocab::{Level, Specials, Vocabulary, VocabularyError};
+use crate::vocab::{Level, Vocabulary, VocabularyError};
 use pipsqueak::encode::VocabularyParts;
-use pipsqueak::image;
 
 /// Of what goes in, where it is something else than what comes out; and of what comes out.
 pub(super) fn vocabularies(network: &Network) -> [VocabularyParts; 2] {
@@ -36,22 +35,11 @@ fn parts(vocabulary: Option<&Vocabulary>) -> VocabularyParts {
     let Some(vocabulary) = vocabulary else {
         return VocabularyParts::default();
     };
-    let Specials {
-        start,
-        eos,
-        pad,
-        unk,
-    } = vocabulary.specials();
     VocabularyParts {
         level: vocabulary.level(),
         tokens: vocabulary.texts().to_vec(),
         start: vocabulary.start(),
-        specials: image::Specials {
-            start,
-            eos,
-            pad,
-            unk,
-        },
+        specials: vocabulary.specials(),
     }
 }
 
@@ -60,18 +48,6 @@ fn parts(vocabulary: Option<&Vocabulary>) -> VocabularyParts {
 /// # Errors
 /// If it is none of ours: an image made elsewhere may hold a text twice.
 pub fn vocabulary_of(vocabulary: pipsqueak::Vocabulary) -> Result<Vocabulary, VocabularyError> {
-    let image::Specials {
-        start,
-        eos,
-        pad,
-        unk,
-    } = vocabulary.specials();
-    let specials = Specials {
-        start,
-        eos,
-        pad,
-        unk,
-    };
     let bytes = Vocabulary::of_bytes();
     let text = |id: usize| match vocabulary.level() {
         Level::Bytes => bytes
@@ -83,7 +59,7 @@ pub fn vocabulary_of(vocabulary: pipsqueak::Vocabulary) -> Result<Vocabulary, Vo
     };
     Vocabulary::with(
         vocabulary.level(),
-        specials,
+        vocabulary.specials(),
         (0..vocabulary.len()).map(text).collect(),
     )
 }

@@ -421,7 +421,7 @@ fn vocabulary(mut texts: Vec<String>, level: Option<Level>) -> Result<Vocabulary
     };
     let plain = || {
         let named = texts.iter().enumerate();
-        named.filter_map(|(id, text)| (!specials.has(id as u16)).then_some(text))
+        named.filter_map(|(id, text)| (!specials.is(id as u16)).then_some(text))
     };
     let level = level.unwrap_or_else(|| {
         if plain().all(|text| text.chars().count() == 1) {

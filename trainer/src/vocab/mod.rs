@@ -12,6 +12,7 @@ use std::ops::Range;
 
 pub use build::Kind;
 pub use pipsqueak::Level;
+pub use pipsqueak::image::Specials;
 
 /// The most tokens that an image can hold.
 pub const MAX_TOKENS: usize = 65_535;
@@ -30,57 +31,19 @@ pub fn level_named(name: &str) -> Option<Level> {
     Some(Level::ALL[at])
 }
 
-/// The ids of tokens that are no text.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Specials {
-    /// What a text starts after.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub start: Option<u16>,
-    /// What ends a text.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub eos: Option<u16>,
-    /// What fills a batch; it says nothing.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pad: Option<u16>,
-    /// What stands for all that the vocabulary lacks.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub unk: Option<u16>,
-}
-
-impl Specials {
-    /// The ids that are set, by name. An id may be set twice, such as a padding that also ends a text.
-    pub fn named(&self) -> impl Iterator<Item = (&'static str, u16)> {
-        let named = [
-            ("start", self.start),
-            ("eos", self.eos),
-            ("pad", self.pad),
-            ("unk", self.unk),
-        ];
-        named.into_iter().filter_map(|(name, id)| Some((name, id?)))
-    }
-
-    /// Whether `token` is one of them.
-    pub fn has(&self, token: u16) -> bool {
-        self.named().any(|(_, id)| id == token)
-    }
-
-    /// The tokens that are never drawn, the highest first: all but the one that ends a text.
-    pub fn never_drawn(&self) -> Vec<u16> {
-        let ids: BTreeSet<u16> = self.named().map(|(_, id)| id).collect();
-        ids.into_iter()
-            .rev()
-            .filter(|id| Some(*id) != self.eos)
-            .collect()
-    }
-}
-
 /// What a vocabulary's tokens are: all of it but their texts, as files carry it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct TokenKind {
     #[serde(serialize_with = "write_level", deserialize_with = "read_level")]
     level: Level,
-    #[serde(flatten)]
-    specials: Specials,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    eos: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pad: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unk: Option<u16>,
 }
 
 fn write_level<S: serde::Serializer>(level: &Level, to: S) -> Result<S::Ok, S::Error> {
@@ -98,9 +61,18 @@ fn read_level<'d, D: serde::Deserializer<'d>>(from: D) -> Result<Level, D::Error
 impl TokenKind {
     /// That of a vocabulary.
     pub fn of(vocabulary: &Vocabulary) -> Self {
+        let Specials {
+            start,
+            eos,
+            pad,
+            unk,
+        } = vocabulary.specials;
         Self {
             level: vocabulary.level,
-            specials: vocabulary.specials,
+            start,
+            eos,
+            pad,
+            unk,
         }
     }
 
@@ -109,7 +81,20 @@ impl TokenKind {
     /// # Errors
     /// As [`Vocabulary::with`].
     pub fn vocabulary(self, tokens: Vec<String>) -> Result<Vocabulary, VocabularyError> {
-        Vocabulary::with(self.level, self.specials, tokens)
+        let Self {
+            level,
+            start,
+            eos,
+            pad,
+            unk,
+        } = self;
+        let specials = Specials {
+            start,
+            eos,
+            pad,
+            unk,
+        };
+        Vocabulary::with(level, specials, tokens)
     }
 }
 
@@ -242,12 +227,17 @@ impl Vocabulary {
         if tokens.len() > MAX_TOKENS {
             return Err(VocabularyError::TooLarge(tokens.len()));
         }
-        let special: BTreeSet<u16> = specials.named().map(|(_, id)| id).collect();
-        let out_of_range = |(_, id): &(_, u16)| usize::from(*id) >= tokens.len();
-        if let Some((name, id)) = specials.named().find(out_of_range) {
-            let tokens = tokens.len();
-            return Err(VocabularyError::Special { name, id, tokens });
+        for (name, id) in ["start", "eos", "pad", "unk"]
+            .into_iter()
+            .zip(specials.all())
+        {
+            if let Some(id) = id.filter(|id| usize::from(*id) >= tokens.len()) {
+                let tokens = tokens.len();
+                return Err(VocabularyError::Special { name, id, tokens });
+            }
         }
+        // An id may be set twice, such as a padding that also ends a text.
+        let special: BTreeSet<u16> = specials.all().into_iter().flatten().collect();
         if special.len() == tokens.len() {
             return Err(VocabularyError::OnlySpecial);
         }
@@ -326,7 +316,7 @@ impl Vocabulary {
         };
         let text = self.text(token).as_bytes();
         match self.level {
-            _ if self.specials.has(token) => &[],
+            _ if self.specials.is(token) => &[],
             Level::Bytes => &BYTES[usize::from(token)..][..1],
             _ => text,
         }
@@ -489,7 +479,7 @@ impl Vocabulary {
     fn plain(&self) -> impl Iterator<Item = &str> {
         let texts = self.tokens.iter().enumerate();
         texts
-            .filter(|(id, _)| !self.specials.has(*id as u16))
+            .filter(|(id, _)| !self.specials.is(*id as u16))
             .map(|(_, text)| &**text)
     }
 

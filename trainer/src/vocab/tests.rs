@@ -125,20 +125,9 @@ fn special_tokens_are_no_text() {
     let found = vocabulary.encode("<s>x", false).unwrap();
     assert_eq!(found.tokens, [4, 5, 6, 1]);
     assert_eq!(vocabulary.decode(&[2, 4, 0, 5, 1, 6, 3]), "<s>");
-    assert_eq!(all.never_drawn(), [2, 1, 0]);
     assert_eq!(vocabulary.start(), 2);
-    // What ends a text may be drawn, whatever else it is.
-    let both = Specials {
-        pad: Some(3),
-        start: Some(3),
-        ..all
-    };
-    assert_eq!(both.never_drawn(), [1]);
     let none = Vocabulary::with(Level::Pieces, Specials::default(), list.clone()).unwrap();
-    assert_eq!(
-        (none.start(), specials(None, None).never_drawn()),
-        (7, vec![])
-    );
+    assert_eq!(none.start(), 7);
     let missing = specials(Some(8), None);
     let error = Vocabulary::with(Level::Pieces, missing, list).unwrap_err();
     assert!(

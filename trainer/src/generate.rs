@@ -1,7 +1,14 @@
 //! Text from the float network, by the very sampler of the boards.
 
 use crate::network::{FloatState, Network};
-use pipsqueak::{Pcg32, Sampler, Settings};
+use pipsqueak::{Generator, Pcg32, Sampler, Settings, Temperature};
+
+/// Always the likeliest token.
+pub const GREEDY: Settings = Settings {
+    temperature: Temperature::GREEDY,
+    top_k: 0,
+    seed: 0,
+};
 
 /// Fraction bits that float logits are rounded to for the sampler.
 const LOGIT_BITS: u32 = 10;
@@ -79,6 +86,12 @@ impl Iterator for FloatGenerator<'_> {
         self.pending = (Some(drawn) != specials.eos).then_some(drawn);
         self.pending
     }
+}
+
+/// The tokens that an image's generator draws, until the one that ends a text, without it.
+pub fn tokens(generator: &mut Generator) -> impl Iterator<Item = u16> {
+    let eos = generator.state().image().vocabulary().specials().eos;
+    std::iter::repeat_with(|| generator.next_token()).take_while(move |token| Some(*token) != eos)
 }
 
 /// A part of a text that repeats to the end.

@@ -49,6 +49,11 @@ impl<'i> IntegerNetwork<'i> {
         }
     }
 
+    /// The image.
+    pub fn image(&self) -> &'i Image<'i> {
+        self.image
+    }
+
     fn network(&self, index: usize) -> &image::Network {
         self.image.network(index).expect("a network of the image")
     }

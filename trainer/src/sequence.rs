@@ -1,9 +1,8 @@
 //! What networks other than language models are for, in float: a class for a text, a text for a text, a text for features.
 
-use pipsqueak::{Settings, Temperature};
-
-use crate::generate::FloatGenerator;
+use crate::generate::{FloatGenerator, GREEDY};
 use crate::network::{Feeds, Network};
+use pipsqueak::Settings;
 
 /// The scores of every class for `tokens`.
 ///
@@ -93,12 +92,6 @@ pub fn features(channels: &[String], text: &str) -> Result<Vec<f32>, FeatureErro
     }
     Ok(values)
 }
-
-const GREEDY: Settings = Settings {
-    temperature: Temperature::GREEDY,
-    top_k: 0,
-    seed: 0,
-};
 
 fn say(network: &Network, feeds: &Feeds, settings: Settings, limit: usize) -> Vec<u16> {
     let generator = FloatGenerator::from_state(network, network.begin(feeds), settings);

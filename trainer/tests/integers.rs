@@ -238,17 +238,7 @@ impl Random {
             Input::Vectors { width, .. } => feeds.vectors = self.values(steps * width, 3.0),
             Input::Features { .. } => {}
         }
-        let starts = network.starts.iter().flat_map(|s| [&s.hidden, &s.cell]);
-        let width = starts.filter_map(|start| match start {
-            Start::Features(dense) => Some(dense[0].w.columns),
-            _ => None,
-        });
-        let input = match &network.input {
-            Input::Features { width, .. } => Some(*width),
-            _ => None,
-        };
-        let width = width.chain(input).next();
-        feeds.features = self.values(width.unwrap_or(0), 3.0);
+        feeds.features = self.values(network.features(), 3.0);
         for (layer, starts) in network.starts.iter().enumerate() {
             for (cell, start) in [(false, &starts.hidden), (true, &starts.cell)] {
                 if *start == Start::Given && (!cell || network.layers[layer].has_cell()) {

@@ -1,8 +1,7 @@
 //! `trainer classify`
 
-use super::lines::each_line;
+use super::lines::{LinesArgs, each_line};
 use super::print_out;
-use super::vocab::VocabArgs;
 use crate::model::Model;
 use crate::network::{Normalization, Reads, normalize};
 use crate::quantize::vocabulary_of;
@@ -12,22 +11,13 @@ use anyhow::{Context, bail};
 use clap::Args;
 use pipsqueak::{Generator, Image, Settings, image};
 use serde::Serialize;
-use std::path::PathBuf;
 
 /// Tells the class of texts by a network that reads a text and gives one output: the likeliest class of each, a line.
 #[derive(Debug, Args)]
 pub struct ClassifyArgs {
-    /// The model: .pip runs in integers as on a board, .onnx in float
-    pub model: PathBuf,
-    /// The texts [default: the lines of standard input]
-    #[arg(value_name = "TEXT")]
-    pub texts: Vec<String>,
-    /// The tokens' texts.
+    /// The model and the texts.
     #[command(flatten)]
-    pub vocab: VocabArgs,
-    /// Print a JSON object a line, with the probability of every class
-    #[arg(long)]
-    pub json: bool,
+    pub lines: LinesArgs,
 }
 
 /// A text and its class.
@@ -46,7 +36,7 @@ struct Classification<'a> {
 ///
 /// # Errors
 /// If the model does not give one output for a text, or a text has characters that it does not know.
-pub fn run(args: ClassifyArgs) -> anyhow::Result<()> {
+pub fn run(ClassifyArgs { lines: args }: ClassifyArgs) -> anyhow::Result<()> {
     let place = || args.model.display().to_string();
     match args.vocab.open(&args.model)? {
         Model::Integer(bytes) => {

@@ -4,6 +4,7 @@ use super::vocab::VocabArgs;
 use super::{TextArgs, print_json, print_out};
 use crate::corpus::Corpus;
 use crate::evaluate;
+use crate::integer::IntegerNetwork;
 use crate::model::Model;
 use crate::progress;
 use crate::train::sequence::{Record, evaluate as sequence, examples};
@@ -116,7 +117,11 @@ fn on_lines(model: &Model, lines: &Path, settings: &Path, json: bool) -> anyhow:
     let threads = settings.train.threads;
     let measures = match model {
         Model::Float(network) => sequence::measure(&**network, settings.task, &data, threads),
-        Model::Integer(bytes) => sequence::measure(&bytes.image(), settings.task, &data, threads),
+        Model::Integer(bytes) => {
+            let image = bytes.image();
+            let network = IntegerNetwork::new(&image)?;
+            sequence::measure(&network, settings.task, &data, threads)
+        }
     };
     let measures = measures.context("no line is held back")?;
     if json {

@@ -2,7 +2,7 @@
 
 use super::vocab::VocabArgs;
 use super::{print_bytes, print_out};
-use crate::generate::{Cycle, FloatGenerator, cycle};
+use crate::generate::{Cycle, FloatGenerator, cycle, tokens};
 use crate::model::Model;
 use crate::network::Feeds;
 use crate::sequence;
@@ -136,14 +136,11 @@ impl Text<'_> {
                         .with_context(|| format!("--features {features:?}"))?;
                 }
                 generator.prompt(self.read)?;
-                let eos = self.vocabulary.specials().eos;
                 let limit = match image.limit() {
                     0 => usize::MAX,
                     limit => limit.into(),
                 };
-                let tokens = std::iter::repeat_with(|| generator.next_token());
-                let tokens = tokens.take(limit).take_while(|token| Some(*token) != eos);
-                self.stream(tokens, greedy)
+                self.stream(tokens(&mut generator).take(limit), greedy)
             }
         }
     }

@@ -1,8 +1,27 @@
 //! Texts from the command line, or the lines of standard input.
 
 use super::print_out;
+use super::vocab::VocabArgs;
 use anyhow::{Context, bail};
+use clap::Args;
 use std::io::BufRead;
+use std::path::PathBuf;
+
+/// A model, and texts that it answers one by one.
+#[derive(Debug, Args)]
+pub struct LinesArgs {
+    /// The model: .pip runs in integers as on a board, .onnx in float
+    pub model: PathBuf,
+    /// The texts [default: the lines of standard input]
+    #[arg(value_name = "TEXT")]
+    pub texts: Vec<String>,
+    /// The tokens' texts.
+    #[command(flatten)]
+    pub vocab: VocabArgs,
+    /// Print a JSON object a line, with the probability of every class, or a translation's tokens
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// Calls `each` for every text of `arguments`, or for every line of standard input if there are none; an error names the line.
 /// An empty line is answered by one.

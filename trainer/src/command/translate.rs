@@ -1,8 +1,8 @@
 //! `trainer translate`
 
-use super::lines::each_line;
+use super::lines::{LinesArgs, each_line};
 use super::print_out;
-use super::vocab::VocabArgs;
+use crate::generate::{GREEDY, tokens};
 use crate::model::Model;
 use crate::network::Network;
 use crate::quantize::vocabulary_of;
@@ -10,9 +10,8 @@ use crate::sequence;
 use crate::vocab::Vocabulary;
 use anyhow::{Context, bail};
 use clap::Args;
-use pipsqueak::{Generator, Image, Settings, Temperature};
+use pipsqueak::{Generator, Image};
 use serde::Serialize;
-use std::path::PathBuf;
 
 /// The most tokens of an output, where the model says none.
 const LIMIT: usize = 256;
@@ -23,17 +22,9 @@ const LIMIT: usize = 256;
 /// Each text gives one line: `trainer translate g2p.pip mouse trap`, or `trainer translate g2p.pip < words.txt`.
 #[derive(Debug, Args)]
 pub struct TranslateArgs {
-    /// The model: .pip runs in integers as on a board, .onnx in float
-    pub model: PathBuf,
-    /// The texts [default: the lines of standard input]
-    #[arg(value_name = "TEXT")]
-    pub texts: Vec<String>,
-    /// The tokens' texts.
+    /// The model and the texts.
     #[command(flatten)]
-    pub vocab: VocabArgs,
-    /// Print a JSON object a line, with the tokens
-    #[arg(long)]
-    pub json: bool,
+    pub lines: LinesArgs,
 }
 
 /// A text and what became of it.
@@ -48,7 +39,7 @@ struct Translation<'a> {
 ///
 /// # Errors
 /// If the model is no encoder and decoder of texts, or a text has characters that it does not know.
-pub fn run(args: TranslateArgs) -> anyhow::Result<()> {
+pub fn run(TranslateArgs { lines: args }: TranslateArgs) -> anyhow::Result<()> {
     let place = || args.model.display().to_string();
     let limit = args.vocab.read()?.and_then(|file| file.limit);
     match args.vocab.open(&args.model)? {
@@ -56,20 +47,16 @@ pub fn run(args: TranslateArgs) -> anyhow::Result<()> {
             let image = bytes.image();
             let target = integer_target(&image).with_context(place)?;
             let mut workspace = vec![0; image.workspace_len()];
-            let settings = Settings {
-                temperature: Temperature::GREEDY,
-                ..Settings::default()
-            };
-            let mut generator = Generator::new(&image, &mut workspace, settings)?;
+            let mut generator = Generator::new(&image, &mut workspace, GREEDY)?;
             let limit = match image.limit() {
                 0 => LIMIT,
                 limit => limit.into(),
             };
             each_line(&args.texts, |source| {
-                generator.restart(settings);
+                generator.restart(GREEDY);
                 generator.source(source)?;
-                let tokens = std::iter::repeat_with(|| generator.next_token());
-                print(&target, source, tokens.take(limit), args.json)
+                let tokens: Vec<u16> = tokens(&mut generator).take(limit).collect();
+                print(&target, source, &tokens, args.json)
             })
         }
         Model::Float(network) => {
@@ -81,7 +68,7 @@ pub fn run(args: TranslateArgs) -> anyhow::Result<()> {
                     bail!("the text has no tokens");
                 }
                 let made = sequence::translate(&network, &tokens, limit.unwrap_or(LIMIT));
-                print(target, source, made.into_iter(), args.json)
+                print(target, source, &made, args.json)
             })
         }
     }
@@ -107,16 +94,8 @@ fn float_vocabularies(network: &Network) -> anyhow::Result<(&Vocabulary, &Vocabu
     }
 }
 
-/// Prints what `tokens` say up to their end.
-fn print(
-    vocabulary: &Vocabulary,
-    source: &str,
-    tokens: impl Iterator<Item = u16>,
-    json: bool,
-) -> anyhow::Result<()> {
-    let eos = vocabulary.specials().eos;
-    let tokens: Vec<u16> = tokens.take_while(|token| Some(*token) != eos).collect();
-    let target = vocabulary.decode(&tokens);
+fn print(vocabulary: &Vocabulary, source: &str, tokens: &[u16], json: bool) -> anyhow::Result<()> {
+    let target = vocabulary.decode(tokens);
     if !json {
         return print_out(&format!("{target}\n"));
     }

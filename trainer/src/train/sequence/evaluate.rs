@@ -3,9 +3,13 @@
 use super::batches::predictions;
 use super::data::{Dataset, Example};
 use super::settings::Task;
+use super::trainer::{END, START};
+use crate::generate::{GREEDY, tokens};
+use crate::integer::IntegerNetwork;
 use crate::markov::Markov;
-use crate::network::{Feeds, Network, nats};
-use crate::sequence::{best, classify, translate};
+use crate::network::{Feeds, Network, Sequences, nats};
+use crate::sequence::{best, translate};
+use pipsqueak::{Feed, Generator};
 
 /// The highest order of a Markov chain beside the network.
 const ORDER: usize = 8;
@@ -64,35 +68,34 @@ impl Sums {
 }
 
 /// What gives answers to examples: a float network, or an image.
-pub trait Predictor: Sync {
-    /// The loss of an example's predictions, each with the right tokens before it.
-    fn nats(&self, task: Task, example: &Example) -> f64;
-
-    /// The class of its source.
-    fn class(&self, example: &Example) -> u16;
-
-    /// What its source becomes, always the likeliest token, of at most `limit` tokens; the end is left out.
-    fn translation(&self, example: &Example, limit: usize) -> Vec<u16>;
+pub trait Predictor: Sequences + Sync {
+    /// What `source` becomes, always the likeliest token, of at most `limit` tokens; the end is left out.
+    fn translation(&self, source: &[u16], limit: usize) -> Vec<u16>;
 }
 
 impl Predictor for Network {
-    fn nats(&self, task: Task, example: &Example) -> f64 {
-        nats_of(self, task, example)
+    fn translation(&self, source: &[u16], limit: usize) -> Vec<u16> {
+        translate(self, source, limit)
     }
+}
 
-    fn class(&self, example: &Example) -> u16 {
-        best(&classify(self, &example.source))
-    }
-
-    fn translation(&self, example: &Example, limit: usize) -> Vec<u16> {
-        translate(self, &example.source, limit)
+impl Predictor for IntegerNetwork<'_> {
+    fn translation(&self, source: &[u16], limit: usize) -> Vec<u16> {
+        let mut workspace = vec![0; self.image().workspace_len()];
+        let mut generator = Generator::new(self.image(), &mut workspace, GREEDY)
+            .expect("the workspace has the length asked for");
+        for &token in source {
+            generator.state().feed(0, Feed::Token(token));
+        }
+        generator.state().hand_over();
+        tokens(&mut generator).take(limit).collect()
     }
 }
 
 /// The loss alone, nats per prediction; none without examples.
 pub fn loss(network: &Network, task: Task, examples: &[Example], threads: usize) -> Option<f64> {
     let sums = over(examples, threads, |example| Sums {
-        nats: nats_of(network, task, example),
+        nats: nats_of(&logits(network, task, example), task, example),
         predictions: predictions(task, example),
         ..Sums::default()
     });
@@ -109,18 +112,18 @@ pub fn measure(
     let examples = &data.validation;
     let limit = 2 * data.longest().target;
     let sums = over(examples, threads, |example| {
+        let logits = logits(network, task, example);
         let mut sums = Sums {
-            nats: network.nats(task, example),
+            nats: nats_of(&logits, task, example),
             predictions: predictions(task, example),
             ..Sums::default()
         };
         match task {
             Task::Classify => {
-                let said = network.class(example);
-                sums.right = usize::from(said == example.target[0]);
+                sums.right = usize::from(best(&logits) == example.target[0]);
             }
             Task::Translate => {
-                let said = network.translation(example, limit);
+                let said = network.translation(&example.source, limit);
                 let references = std::iter::once(&example.target).chain(&example.others);
                 let nearest =
                     references.map(|reference| (distance(&said, reference), reference.len()));
@@ -165,49 +168,43 @@ fn over(examples: &[Example], threads: usize, of: impl Fn(&Example) -> Sums + Sy
     })
 }
 
-/// The loss of an example's predictions, each with the right tokens before it.
-fn nats_of(network: &Network, task: Task, example: &Example) -> f64 {
-    let wide = |tokens: &[u16]| tokens.iter().map(|token| usize::from(*token)).collect();
-    if task == Task::Classify {
-        return nats(&classify(network, &example.source), example.target[0]);
-    }
-    let feeds = Feeds {
-        tokens: wide(&[&[super::trainer::START], &example.target[..]].concat()),
-        features: example.features.clone(),
-        encoder: (task == Task::Translate).then(|| {
-            Box::new(Feeds {
-                tokens: wide(&example.source),
-                ..Feeds::default()
-            })
-        }),
+/// The logits of an example's predictions, one after the other, each with the right tokens before it.
+fn logits(network: &impl Sequences, task: Task, example: &Example) -> Vec<f32> {
+    let read = |tokens: &[u16]| Feeds {
+        tokens: tokens.iter().map(|token| usize::from(*token)).collect(),
         ..Feeds::default()
     };
-    let said = network.run(&feeds).head;
-    let targets = example.target.iter().chain([&super::trainer::END]);
-    let steps = said.chunks_exact(network.tokens());
-    steps
-        .zip(targets)
+    let feeds = match task {
+        Task::Classify => read(&example.source),
+        Task::Translate | Task::Describe => Feeds {
+            features: example.features.clone(),
+            encoder: (task == Task::Translate).then(|| Box::new(read(&example.source))),
+            ..read(&[&[START], &example.target[..]].concat())
+        },
+    };
+    network.run_sequence(&feeds).head
+}
+
+/// What `logits` of an example's predictions lose: of its class, or of its target's tokens and its end.
+fn nats_of(logits: &[f32], task: Task, example: &Example) -> f64 {
+    let end = (task != Task::Classify).then_some(&END);
+    let outputs = logits.len() / predictions(task, example);
+    logits
+        .chunks_exact(outputs)
+        .zip(example.target.iter().chain(end))
         .map(|(logits, target)| nats(logits, *target))
         .sum()
 }
 
 /// The chain with the fewest bits over the targets that are held back, as one text of targets and ends; counted on the others.
 fn best_chain(data: &Dataset) -> Chain {
-    let text = |examples: &[Example]| -> Vec<u32> {
-        let ended = |example: &Example| {
-            let end = [super::trainer::END];
-            let tokens: Vec<u32> = example
-                .target
-                .iter()
-                .chain(&end)
-                .map(|t| u32::from(*t))
-                .collect();
-            tokens
-        };
-        let ends = [u32::from(super::trainer::END)];
-        ends.into_iter()
-            .chain(examples.iter().flat_map(ended))
-            .collect()
+    let text = |examples: &[Example]| {
+        let mut text = vec![u32::from(END)];
+        for example in examples {
+            let tokens = example.target.iter().chain([&END]);
+            text.extend(tokens.map(|token| u32::from(*token)));
+        }
+        text
     };
     let markov = Markov::new(&text(&data.train), data.target.len(), ORDER);
     let held = text(&data.validation);

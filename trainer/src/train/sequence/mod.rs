@@ -8,7 +8,6 @@
 pub mod batches;
 pub mod data;
 pub mod evaluate;
-mod integer;
 pub mod model;
 pub mod settings;
 pub mod stack;

@@ -1,5 +1,6 @@
 //! A feature vector as text: `length=0.5, a` sets the channels `length` to 0.5 and `a` to 1, and all others to 0.
 
+use crate::decimal::{ONE, ten_thousandths};
 use crate::image::Image;
 use crate::say::{Part, Say, display};
 
@@ -38,7 +39,7 @@ fn parts(text: &str) -> impl Iterator<Item = Result<(&str, i32), FeatureError>> 
             let position = part.as_ptr().addr() - text.as_ptr().addr();
             let equals = part.bytes().position(|b| b == b'=').filter(|&at| at > 0);
             let Some(equals) = equals else {
-                return Ok((part, ONE));
+                return Ok((part, ONE as i32));
             };
             let (name, value) = part.split_at_checked(equals).unwrap_or_default();
             let value = decimal(value.get(1..).unwrap_or_default());
@@ -50,37 +51,26 @@ fn parts(text: &str) -> impl Iterator<Item = Result<(&str, i32), FeatureError>> 
         })
 }
 
-const ONE: i32 = 10_000;
-
-/// A decimal number in 1/10,000.
+/// A number in 1/10,000, of a size that any channel has room for.
 fn decimal(text: &str) -> Option<i32> {
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    let point = digits
-        .bytes()
-        .position(|b| b == b'.')
-        .unwrap_or(digits.len());
-    let (whole, fraction) = digits.split_at_checked(point)?;
-    let fraction = fraction.get(1..).unwrap_or("0");
-    let good = |s: &str| !s.is_empty() && s.len() <= 4 && s.bytes().all(|b| b.is_ascii_digit());
-    if !good(whole) || !good(fraction) {
-        return None;
-    }
-    let number = |s: &str| s.bytes().fold(0, |n, b| n * 10 + i32::from(b - b'0'));
-    let scale = [10_000, 1000, 100, 10, 1][fraction.len() % 5];
-    let value = number(whole) * ONE + number(fraction) * scale;
-    (value <= 3000 * ONE).then_some(if text.starts_with('-') { -value } else { value })
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(digits) => (-1, digits),
+        None => (1, text),
+    };
+    let value = ten_thousandths(digits).filter(|value| *value <= 3000 * ONE)?;
+    Some(sign * value as i32)
 }
 
 /// A value in 1/10,000 as Q15 of a channel below 2^`channel`, rounded down in magnitude and saturated.
 fn fixed(value: i32, channel: i8) -> i16 {
     // Long division, a bit at a time: the smallest cores have none, and one of 64 bits is large.
     let magnitude = value.unsigned_abs();
-    let (mut quotient, mut rest) = (magnitude / ONE as u32, magnitude % ONE as u32);
+    let (mut quotient, mut rest) = (magnitude / ONE, magnitude % ONE);
     let bits = 15 - i32::from(channel);
     for _ in 0..bits.max(0) {
         rest *= 2;
-        let bit = u32::from(rest >= ONE as u32);
-        rest -= bit * ONE as u32;
+        let bit = u32::from(rest >= ONE);
+        rest -= bit * ONE;
         quotient = (quotient.saturating_mul(2)).saturating_add(bit);
     }
     quotient >>= (-bits).clamp(0, 31);
@@ -145,9 +135,9 @@ mod tests {
         let read = |text| parts(text).collect::<Result<alloc::vec::Vec<_>, _>>();
         assert_eq!(
             read(" length=0.5,a "),
-            Ok(alloc::vec![("length", 5000), ("a", ONE)])
+            Ok(alloc::vec![("length", 5000), ("a", 10_000)])
         );
-        assert_eq!(read("==1"), Ok(alloc::vec![("==1", ONE)]));
+        assert_eq!(read("==1"), Ok(alloc::vec![("==1", 10_000)]));
         assert_eq!(read("a b=x").unwrap_err().position, 4);
         assert_eq!(read(""), Ok(alloc::vec![]));
     }

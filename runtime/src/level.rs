@@ -39,26 +39,25 @@ impl Level {
         matches!(self, Self::Spaced | Self::SpacedLower)
     }
 
-    /// The first word of `text` at a level of words: what stands before it and is dropped, and the word, in bytes.
-    /// The word is empty only where no more comes.
+    /// The words of `text` at a level of words.
     ///
     /// ```
     /// use pipsqueak::Level;
-    /// let cut = |level: Level, text: &'static str| {
-    ///     let (mut words, mut rest) = (Vec::new(), text);
-    ///     loop {
-    ///         let (dropped, length) = level.first_word(rest);
-    ///         let (word, more) = rest[dropped..].split_at(length);
-    ///         if word.is_empty() {
-    ///             return words;
-    ///         }
-    ///         words.push(word);
-    ///         rest = more;
-    ///     }
-    /// };
+    /// let cut = |level: Level, text| level.words(text).collect::<Vec<_>>();
     /// assert_eq!(cut(Level::Words, "I don't.\n  A b"), ["I", " don't", ".", "\n", " ", " A", " b"]);
     /// assert_eq!(cut(Level::Spaced, " I don't.\n A "), ["I", "don't", ".", "A"]);
     /// ```
+    pub fn words(self, mut text: &str) -> impl Iterator<Item = &str> {
+        core::iter::from_fn(move || {
+            let (dropped, length) = self.first_word(text);
+            let (word, rest) = text.get(dropped..)?.split_at_checked(length)?;
+            text = rest;
+            (!word.is_empty()).then_some(word)
+        })
+    }
+
+    /// The first of them: what stands before it and is dropped, and the word, in bytes. The word is empty only where no more
+    /// comes.
     pub fn first_word(self, text: &str) -> (usize, usize) {
         let bytes = text.as_bytes();
         let white = |byte: &u8| byte.is_ascii_whitespace();

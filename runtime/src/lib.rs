@@ -33,6 +33,7 @@ extern crate std;
 compile_error!("images are little-endian and read in place: a big-endian target is not supported");
 
 mod certificate;
+mod decimal;
 #[cfg(any(test, feature = "encode"))]
 pub mod encode;
 mod features;

@@ -1,5 +1,6 @@
 //! Draws a token from logits: softmax at a temperature, in integers.
 
+use crate::decimal::{ONE, ten_thousandths};
 use crate::image::Specials;
 use crate::say::{Part, Say, display};
 use pipsqueak_kernels::draw::Weights;
@@ -40,27 +41,14 @@ impl Temperature {
     pub const DEFAULT: Self = Self {
         ten_thousandths: 8000,
     };
-    const ONE: u32 = 10_000;
 
     /// Reads decimal text, such as `0.8`. The command line and the console both come here, so they mean the same.
     ///
     /// # Errors
     /// If the text is not a number that [`Temperature`] holds exactly.
     pub fn parse(text: &str) -> Result<Self, TemperatureError> {
-        let point = text.bytes().position(|b| b == b'.').unwrap_or(text.len());
-        let whole = text.get(..point).unwrap_or_default();
-        let fraction = text.get(point + 1..).unwrap_or("0");
-        let digits = |s: &str, most: usize| {
-            !s.is_empty() && s.len() <= most && s.bytes().all(|b| b.is_ascii_digit())
-        };
-        if !digits(whole, 3) || !digits(fraction, 4) {
-            return Err(TemperatureError);
-        }
-        let number = |s: &str| s.bytes().fold(0u32, |n, b| n * 10 + u32::from(b - b'0'));
-        let scale = [10_000, 1000, 100, 10, 1][fraction.len() % 5];
-        let ten_thousandths = number(whole) * Self::ONE + number(fraction) * scale;
-        match ten_thousandths {
-            0 | 100..=1_000_000 => Ok(Self { ten_thousandths }),
+        match ten_thousandths(text) {
+            Some(ten_thousandths @ (0 | 100..=1_000_000)) => Ok(Self { ten_thousandths }),
             _ => Err(TemperatureError),
         }
     }
@@ -72,7 +60,7 @@ impl Temperature {
     /// If it is not 0 or from 0.01 to 100.
     #[allow(clippy::float_arithmetic, reason = "the edge to float, documented")]
     pub fn from_f32(temperature: f32) -> Result<Self, TemperatureError> {
-        let ten_thousandths = micromath::F32(temperature * Self::ONE as f32).round().0;
+        let ten_thousandths = micromath::F32(temperature * ONE as f32).round().0;
         match ten_thousandths as u32 {
             0 if temperature == 0.0 => Ok(Self::GREEDY),
             n @ 100..=1_000_000 => Ok(Self { ten_thousandths: n }),
@@ -83,8 +71,8 @@ impl Temperature {
 
 impl Say for Temperature {
     fn say(&self, out: &mut dyn FnMut(Part)) {
-        out(Part::Number(self.ten_thousandths / Self::ONE));
-        let (mut fraction, mut scale) = (self.ten_thousandths % Self::ONE, Self::ONE / 10);
+        out(Part::Number(self.ten_thousandths / ONE));
+        let (mut fraction, mut scale) = (self.ten_thousandths % ONE, ONE / 10);
         if fraction > 0 {
             out(Part::Text("."));
         }

@@ -2,8 +2,7 @@
 
 use crate::image::{CELL_SHIFT, Dense, Image, Input, Reads, Recurrent, Start, StartFrom};
 use crate::say::{Part, Say, display};
-use pipsqueak_kernels::fixed::Scale;
-use pipsqueak_kernels::fixed::saturate;
+use pipsqueak_kernels::fixed::{CELL_BITS, Scale, saturate};
 use pipsqueak_kernels::kernel::{ROWS, each_weight, padded};
 use pipsqueak_kernels::rows::{DENSE_QUADS, Record, dense, dense_words};
 
@@ -110,9 +109,6 @@ impl core::fmt::Display for WorkspaceError {
 }
 
 impl core::error::Error for WorkspaceError {}
-
-/// Fraction bits of a cell state.
-const CELL_BITS: u32 = 23;
 
 /// What a network is fed at a step. What is not of its kind is token 0 or a vector of zeros to it.
 #[derive(Clone, Copy, Debug)]

@@ -3,11 +3,9 @@
 use crate::network::{
     Feeds, FloatState, Interface, Normalization, Results, Role, Sequences, Side, StateId, normalize,
 };
+use pipsqueak::fixed::CELL_BITS;
 use pipsqueak::image::{self, Input, Reads};
 use pipsqueak::{Feed, Image, State};
-
-/// Fraction bits of a cell state.
-const CELL_BITS: i32 = 23;
 
 /// An image and the names of its graph's arrays.
 #[derive(Debug)]
@@ -63,7 +61,7 @@ impl<'i> IntegerNetwork<'i> {
         let network = self.network(index);
         for (StateId { layer, cell }, values) in &feeds.states {
             if *cell {
-                let values: Vec<i32> = values.iter().map(|v| fixed(*v, CELL_BITS)).collect();
+                let values: Vec<i32> = values.iter().map(|v| fixed(*v, CELL_BITS as i32)).collect();
                 state.set_cell(index, *layer, &values);
             } else {
                 let bits = self.state_bits(index, *layer);
@@ -118,7 +116,7 @@ impl<'i> IntegerNetwork<'i> {
                 .collect()
         };
         let cell = |layer| {
-            let one = power(-CELL_BITS);
+            let one = power(-(CELL_BITS as i32));
             state
                 .cell_of(index, layer)
                 .iter()

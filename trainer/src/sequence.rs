@@ -68,7 +68,19 @@ pub enum FeatureError {
     Value(String),
 }
 
-/// The values of `channels` that `text` names, such as `length=0.5, a`: a name alone is 1, what is not named is 0.
+/// The names in `text` and their values, such as `length=0.5, a`: a name alone is 1. Where a value is no number, that part of the
+/// text is the error.
+pub fn named(text: &str) -> impl Iterator<Item = Result<(&str, f32), &str>> {
+    let between = |c: char| c == ',' || c.is_ascii_whitespace();
+    let parts = text.split(between).filter(|part| !part.is_empty());
+    parts.map(|part| {
+        let (name, value) = part.split_once('=').unwrap_or((part, "1"));
+        let value = value.parse().ok().filter(|value: &f32| value.is_finite());
+        value.map(|value| (name, value)).ok_or(part)
+    })
+}
+
+/// The values of `channels` that `text` [names](named); what is not named is 0.
 ///
 /// ```
 /// let channels = ["length".to_owned(), "a".to_owned()];
@@ -80,15 +92,13 @@ pub enum FeatureError {
 /// If a name is unknown, or a value is no number.
 pub fn features(channels: &[String], text: &str) -> Result<Vec<f32>, FeatureError> {
     let mut values = vec![0.0; channels.len()];
-    let between = |c: char| c == ',' || c.is_ascii_whitespace();
-    for part in text.split(between).filter(|part| !part.is_empty()) {
-        let (name, value) = part.split_once('=').unwrap_or((part, "1"));
+    for part in named(text) {
+        let (name, value) = part.map_err(|part| FeatureError::Value(part.into()))?;
         let Some(channel) = channels.iter().position(|channel| channel == name) else {
             let (found, channels) = (name.to_owned(), channels.to_vec());
             return Err(FeatureError::Name { found, channels });
         };
-        let number = value.parse().ok().filter(|value: &f32| value.is_finite());
-        values[channel] = number.ok_or_else(|| FeatureError::Value(part.into()))?;
+        values[channel] = value;
     }
     Ok(values)
 }

@@ -4,6 +4,7 @@
 //! |---|---|---|---|
 //! | weight | i8 | a scale per row | -127 to 127 |
 //! | hidden state, gate | i16 | Q15 | -1 to 1 - 2^-15 |
+//! | cell state | i32 | Q8.23 | -256 to 256 - 2^-23, saturating |
 //! | accumulator | i32 | the row's scale times 2^-15 | certified by `Image::parse` |
 //! | pre-activation | i16 | Q4.11 | -16 to 16 - 2^-11, saturating |
 //! | candidate's input side | i32 | Q5.26 | -16 to 16 |
@@ -13,6 +14,8 @@
 pub const PRE_ACTIVATION_BITS: u32 = 11;
 /// Fraction bits of the input side of a GRU's candidate: those of a gate times those of a pre-activation.
 pub const CANDIDATE_BITS: u32 = 26;
+/// Fraction bits of a cell state.
+pub const CELL_BITS: u32 = 23;
 /// A row's multiplier is below this.
 pub const MULTIPLIER_END: u32 = 1 << 14;
 /// A row's shift is at most this.

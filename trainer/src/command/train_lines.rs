@@ -73,7 +73,7 @@ pub(super) fn run(args: &TrainArgs, corpus: &Corpus) -> anyhow::Result<()> {
 
     let data = sequence::examples(corpus, &settings)?;
     if let Some(minutes) = args.minutes {
-        settings.train.steps = sequence::steps_within(&data, &settings, time(minutes)?)?;
+        settings.train.steps = sequence::steps_within(corpus, &data, &settings, time(minutes)?)?;
     }
     let stop = stop()?;
     let mut watch: Box<dyn Watch> = match (args.json, args.quiet) {

@@ -5,10 +5,8 @@ use super::dense::{START_COST, quantize_chain};
 use super::{QuantizeError, TensorReport, Vector};
 use crate::network::{Layer, Network, Start};
 use pipsqueak::encode::{LayerParts, StartParts};
+use pipsqueak::fixed::CELL_BITS;
 use pipsqueak::image::{CELL_SHIFT, MAX_STATE_SHIFT};
-
-/// Fraction bits of a cell state.
-const CELL_BITS: u32 = 23;
 
 /// A layer's starts, and the shift of its hidden state.
 pub(super) struct Starts {

@@ -47,6 +47,27 @@ pub(super) trait Course {
     fn network(&self, extent: Extent) -> (Network, Option<Validation>);
 }
 
+/// How many steps fit into `time`, by doing some of a training of `steps`, which is of no use after that.
+pub(super) fn steps_within(
+    course: &mut impl Course,
+    steps: u64,
+    time: Duration,
+) -> Result<u64, Diverged> {
+    // The first step touches fresh memory.
+    course.step()?;
+    let begun = Instant::now();
+    // Batches of lines differ in length: many of them tell the mean better.
+    let sample = (time / 20).min(Duration::from_secs(10));
+    let mut done = 0;
+    while done == 0 || begun.elapsed() < sample && course.updater().steps_done() < steps {
+        course.step()?;
+        done += 1;
+    }
+    let step = begun.elapsed().as_secs_f64() / f64::from(done);
+    // A twentieth went to this measurement, a twentieth goes to reports and the validation.
+    Ok(((0.9 * time.as_secs_f64() / step) as u64).max(1))
+}
+
 /// What the loop needs to know of a training.
 pub(super) struct Drive<'a, S> {
     /// The settings.

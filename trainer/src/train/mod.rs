@@ -13,7 +13,7 @@ pub mod update;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::corpus::Corpus;
 use crate::evaluate;
@@ -296,22 +296,8 @@ pub fn steps_within(
     time: Duration,
 ) -> Result<u64, TrainError> {
     let texts = Texts::new(corpus, settings)?;
-    let mut trainer = Trainer::new(settings, texts.vocabulary.len(), texts.train.len());
-    // The first step touches fresh memory.
-    trainer.step(&texts.train)?;
-    let begun = Instant::now();
-    let sample = (time / 20).min(Duration::from_secs(5));
-    let mut steps = 0;
-    while steps == 0 || begun.elapsed() < sample {
-        trainer.step(&texts.train)?;
-        steps += 1;
-        if trainer.steps_done() >= settings.steps {
-            break;
-        }
-    }
-    let step = begun.elapsed().as_secs_f64() / steps as f64;
-    // A twentieth went to this measurement, a twentieth goes to reports and the validation.
-    Ok(((0.9 * time.as_secs_f64() / step) as u64).max(1))
+    let mut course = TextCourse::new(&texts, corpus, settings);
+    Ok(course::steps_within(&mut course, settings.steps, time)?)
 }
 
 /// Trains, and writes into the folder `out`: `model.onnx`, `train.toml`, `loss.csv` and `checkpoint.bin`.
@@ -335,12 +321,7 @@ pub fn run(
         checkpoint_every,
     } = request;
     let texts = Texts::new(corpus, settings)?;
-    let mut course = TextCourse {
-        trainer: Trainer::new(settings, texts.vocabulary.len(), texts.train.len()),
-        texts: &texts,
-        corpus,
-        settings,
-    };
+    let mut course = TextCourse::new(&texts, corpus, settings);
     let drive = Drive {
         settings,
         steps: settings.steps,
@@ -361,15 +342,15 @@ pub fn run(
         validation_tokens: texts.validation.tokens.len(),
         step_tokens: batches.rows() * batches.sequence(),
         shrunk: shrunk.then_some((batches.rows(), batches.sequence())),
-        done: course.trainer.steps_done(),
+        done: course.updater().steps_done(),
         steps: settings.steps,
     });
 
     let driven = drive.run(&mut course, log, stop, watch)?;
     let result = ResultRecord {
-        steps: course.trainer.steps_done(),
+        steps: course.updater().steps_done(),
         parameters: driven.network.parameters(),
-        train_loss: course.trainer.smoothed_loss(),
+        train_loss: course.updater().smoothed_loss(),
         validation_loss: driven.validation.map(|validation| validation.loss),
         validation_bits: driven.validation.and_then(|validation| validation.bits),
         seconds: driven.seconds,
@@ -401,6 +382,17 @@ struct TextCourse<'a> {
     settings: &'a TrainSettings,
 }
 
+impl<'a> TextCourse<'a> {
+    fn new(texts: &'a Texts, corpus: &'a Corpus, settings: &'a TrainSettings) -> Self {
+        Self {
+            trainer: Trainer::new(settings, texts.vocabulary.len(), texts.train.len()),
+            texts,
+            corpus,
+            settings,
+        }
+    }
+}
+
 impl Course for TextCourse<'_> {
     fn step(&mut self) -> Result<Step, Diverged> {
         self.trainer.step(&self.texts.train)
@@ -420,7 +412,7 @@ impl Course for TextCourse<'_> {
 
     fn seen(&self) -> u64 {
         let batches = self.trainer.batches();
-        self.trainer.steps_done() * (batches.rows() * batches.sequence()) as u64
+        self.updater().steps_done() * (batches.rows() * batches.sequence()) as u64
     }
 
     fn network(&self, extent: Extent) -> (Network, Option<Validation>) {
@@ -432,18 +424,17 @@ impl Course for TextCourse<'_> {
                 .min(GLANCE_LOGITS / vocabulary.len()),
             Extent::Whole => all,
         };
-        let trainer = &self.trainer;
+        let updater = self.updater();
         let provenance = Provenance {
             corpus: self.corpus.name.clone(),
             split: split(self.settings.validation),
-            steps: trainer.steps_done(),
+            steps: updater.steps_done(),
             seed: self.settings.seed,
-            train_loss: Some(trainer.smoothed_loss() as f32),
+            train_loss: Some(updater.smoothed_loss() as f32),
             validation_loss: None,
         };
-        let mut network = trainer
-            .shape()
-            .network(trainer.model(), vocabulary, provenance);
+        let shape = self.trainer.shape();
+        let mut network = shape.network(updater.model(), vocabulary, provenance);
         let measured = (tokens > 1).then(|| {
             let measure = vocabulary.measure(validation, 1..tokens);
             let read = &validation.tokens[..tokens];

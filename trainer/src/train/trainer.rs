@@ -75,21 +75,6 @@ impl Trainer {
         &self.updater
     }
 
-    /// Steps done.
-    pub fn steps_done(&self) -> u64 {
-        self.updater.steps_done()
-    }
-
-    /// Smoothed training loss, nats per character.
-    pub fn smoothed_loss(&self) -> f64 {
-        self.updater.smoothed_loss()
-    }
-
-    /// The weights that the model gets: the moving average, or the last ones.
-    pub fn model(&self) -> &[f32] {
-        self.updater.model()
-    }
-
     /// All that a resumed training needs.
     pub fn progress(&self) -> Progress {
         let states = self.workers.iter().map(|worker| worker.model.state());
@@ -118,7 +103,7 @@ impl Trainer {
     /// # Panics
     /// If `text` is not as long as the trainer was made for, or has a token that is not below V.
     pub fn step(&mut self, text: &[u16]) -> Result<Step, Diverged> {
-        let (step, seed, batches) = (self.steps_done(), self.seed, &self.batches);
+        let (step, seed, batches) = (self.updater.steps_done(), self.seed, &self.batches);
         let work = |worker: &mut Worker, parameters: &[f32]| {
             let Worker {
                 thread,

@@ -24,17 +24,6 @@ pub struct Progress {
     pub smoothed_loss: f64,
 }
 
-impl Progress {
-    /// The weights that the model gets.
-    pub fn model(&self) -> &[f32] {
-        if self.average.is_empty() {
-            &self.parameters
-        } else {
-            &self.average
-        }
-    }
-}
-
 /// What a step did.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Step {

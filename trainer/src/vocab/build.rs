@@ -97,7 +97,7 @@ impl Vocabulary {
     /// ```
     pub fn of_words(text: &str, size: usize) -> Result<Self, VocabularyError> {
         let mut counts: HashMap<&str, usize> = HashMap::new();
-        for word in words(text) {
+        for word in Level::Words.words(text) {
             *counts.entry(word).or_default() += 1;
         }
         // A word may look like the special token; the special token stays.
@@ -134,7 +134,7 @@ impl Vocabulary {
             .show_progress(false)
             .initial_alphabet(alphabet)
             .build();
-        let cut = |text: &str| Ok(words(text).map(String::from).collect());
+        let cut = |text: &str| Ok(Level::Words.words(text).map(String::from).collect());
         trainer.feed([train].into_iter(), cut).map_err(refused)?;
         let mut model = BPE::default();
         trainer.train(&mut model).map_err(refused)?;
@@ -164,16 +164,6 @@ impl Vocabulary {
         tokens.push(EOS.into());
         Self::with(level, specials, tokens)
     }
-}
-
-/// The words of a text, which they are again when put together.
-fn words(mut text: &str) -> impl Iterator<Item = &str> {
-    std::iter::from_fn(move || {
-        let (_, length) = Level::Words.first_word(text);
-        let (word, rest) = text.split_at(length);
-        text = rest;
-        (!word.is_empty()).then_some(word)
-    })
 }
 
 const UNK: &str = "<unk>";

@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::settings::{Cut, Feature, SequenceSettings, Task};
 use crate::corpus::Corpus;
+use crate::sequence;
 use crate::vocab::{Specials, Vocabulary, VocabularyError};
 
 /// The token that a decoder is fed first.
@@ -305,20 +306,13 @@ impl Dataset {
     }
 }
 
-/// The features that a line names.
+/// The features that a line names, each once.
 fn named(text: &str) -> Result<BTreeMap<String, f32>, String> {
     let mut features = BTreeMap::new();
-    let names = text.split(|c: char| c == ',' || c.is_whitespace());
-    for feature in names.filter(|name| !name.is_empty()) {
-        let (name, value) = match feature.split_once('=') {
-            None => (feature, 1.0),
-            Some((name, value)) => {
-                let number = value.parse::<f32>().ok().filter(|value| value.is_finite());
-                (name, number.ok_or_else(|| format!("{feature:?}"))?)
-            }
-        };
+    for part in sequence::named(text) {
+        let (name, value) = part.map_err(|part| format!("{part:?}"))?;
         if name.is_empty() || features.insert(name.to_owned(), value).is_some() {
-            return Err(format!("{feature:?} without a name, or twice"));
+            return Err(format!("{name:?} without a name, or twice"));
         }
     }
     Ok(features)

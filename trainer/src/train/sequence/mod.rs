@@ -18,10 +18,10 @@ mod model_tests;
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::checkpoint::Checkpoint;
-use super::course::{Course, Drive, Extent, Validation};
+use super::course::{self, Course, Drive, Extent, Validation};
 use super::update::{Diverged, Progress, Step, Updater};
 use super::{MAX_MEMORY_GB, MAX_PARAMETERS, TrainError, Watch};
 use crate::corpus::Corpus;
@@ -132,22 +132,17 @@ pub fn examples(corpus: &Corpus, settings: &SequenceSettings) -> Result<Dataset,
 /// # Errors
 /// If the training diverges.
 pub fn steps_within(
+    corpus: &Corpus,
     data: &Dataset,
     settings: &SequenceSettings,
     time: Duration,
 ) -> Result<u64, TrainError> {
-    let mut trainer = Trainer::new(settings, data);
-    let begun = Instant::now();
-    // Batches differ in length: more of them tell the mean better.
-    let sample = (time / 20).min(Duration::from_secs(10));
-    while trainer.updater().steps_done() == 0 || begun.elapsed() < sample {
-        trainer.step()?;
-        if trainer.updater().steps_done() >= settings.train.steps {
-            break;
-        }
-    }
-    let step = begun.elapsed().as_secs_f64() / trainer.updater().steps_done() as f64;
-    Ok(((0.9 * time.as_secs_f64() / step) as u64).max(1))
+    let mut course = LineCourse::new(corpus, data, settings);
+    Ok(course::steps_within(
+        &mut course,
+        settings.train.steps,
+        time,
+    )?)
 }
 
 /// Trains, and writes into the folder `out`: `model.onnx`, `train.toml`, `loss.csv` and `checkpoint.bin`.
@@ -170,12 +165,7 @@ pub fn run(
         report_every,
         checkpoint_every,
     } = request;
-    let mut course = LineCourse {
-        trainer: Trainer::new(settings, data),
-        corpus,
-        data,
-        settings,
-    };
+    let mut course = LineCourse::new(corpus, data, settings);
     let drive = Drive {
         settings,
         steps: settings.train.steps,
@@ -223,6 +213,17 @@ struct LineCourse<'a> {
     corpus: &'a Corpus,
     data: &'a Dataset,
     settings: &'a SequenceSettings,
+}
+
+impl<'a> LineCourse<'a> {
+    fn new(corpus: &'a Corpus, data: &'a Dataset, settings: &'a SequenceSettings) -> Self {
+        Self {
+            trainer: Trainer::new(settings, data),
+            corpus,
+            data,
+            settings,
+        }
+    }
 }
 
 impl Course for LineCourse<'_> {

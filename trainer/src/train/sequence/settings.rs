@@ -50,6 +50,7 @@ impl Cut {
     /// assert_eq!(Cut::Symbol.tokens("T AE1"), ["T", "AE1"]);
     /// ```
     pub fn tokens(self, text: &str) -> Vec<String> {
+        let words = |text: &str| self.level().words(text).map(String::from).collect();
         match self {
             Cut::Char => text.chars().map(String::from).collect(),
             Cut::Word => words(&text.to_ascii_lowercase()),
@@ -64,20 +65,6 @@ impl Cut {
             Cut::Word => Level::SpacedLower,
             Cut::Symbol => Level::Spaced,
         }
-    }
-}
-
-/// The words and other characters of `text`, without white space.
-fn words(text: &str) -> Vec<String> {
-    let (mut words, mut rest) = (Vec::new(), text);
-    loop {
-        let (dropped, length) = Level::Spaced.first_word(rest);
-        let (word, more) = rest[dropped..].split_at(length);
-        if word.is_empty() {
-            return words;
-        }
-        words.push(word.to_owned());
-        rest = more;
     }
 }
 

@@ -24,6 +24,7 @@ mod assembly;
 mod cortex_m0;
 #[cfg(assembly = "cortex_m4")]
 mod cortex_m4;
+mod groups;
 #[cfg(assembly = "riscv32")]
 mod riscv32;
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
@@ -41,6 +42,8 @@ use assembly as core_kernel;
 use portable as core_kernel;
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 use x86_64 as core_kernel;
+
+pub use groups::{GROUP, RANGE, grouped_columns, grouped_words, pack_grouped};
 
 // What stands around the products. A core has its own where that pays, and else the portable one.
 pub use core_kernel::{gates, largest, walk};
@@ -144,6 +147,8 @@ pub fn name() -> &'static str {
 mod portable {
     use super::ROWS;
 
+    #[allow(unused_imports, reason = "another kernel may have its own")]
+    pub(super) use super::groups::add_grouped;
     #[allow(unused_imports, reason = "another kernel may have its own")]
     pub use crate::{cell::gates_portable as gates, draw::largest_portable as largest};
 

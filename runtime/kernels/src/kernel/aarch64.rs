@@ -1,6 +1,7 @@
 //! The kernel of 64-bit ARM in NEON, which every one that runs an operating system has.
 #![allow(unsafe_code)]
 
+pub(super) use super::groups::add_grouped;
 pub use super::portable::{gates, largest, walk};
 use super::{ROWS, in_threes};
 use core::arch::aarch64::*;

@@ -6,6 +6,7 @@ use super::ROWS;
 use super::cortex_m0::{NAME, gates_kernel, kernel};
 #[cfg(assembly = "cortex_m4")]
 use super::cortex_m4::{NAME, gates_kernel, kernel, largest_kernel, lstm_kernel, walk_kernel};
+pub(super) use super::groups::add_grouped;
 #[cfg(assembly = "riscv32")]
 pub use super::portable::gates;
 #[cfg(not(assembly = "cortex_m4"))]

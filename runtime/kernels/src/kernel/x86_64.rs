@@ -1,6 +1,7 @@
 //! The kernels of x86-64: AVX2 where the processor has it, else SSE2, which each of them has.
 #![allow(unsafe_code)]
 
+pub(super) use super::groups::add_grouped;
 pub use super::portable::{largest, walk};
 use super::{ROWS, in_threes};
 use crate::activation::TANH;

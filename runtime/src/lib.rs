@@ -51,7 +51,7 @@ pub use features::FeatureError;
 pub use generate::{Generator, Settings, UnknownCharacter};
 pub use image::{Cell, Image, ImageError, Layer, Provenance, Task};
 pub use level::Level;
-pub use pipsqueak_kernels::kernel::name as kernel;
+pub use pipsqueak_kernels::kernel::{GROUP, RANGE, name as kernel};
 pub use pipsqueak_kernels::{activation, fixed};
 pub use rand_pcg::Pcg32;
 pub use sampler::{Sampler, Temperature, TemperatureError};

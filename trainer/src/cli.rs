@@ -1,7 +1,7 @@
 //! The command line: arguments only.
 
 use crate::command::{
-    baseline, classify, eval, export, flash, generate, inspect, run, train, translate,
+    baseline, classify, eval, export, flash, generate, inspect, run, teach, train, translate,
 };
 use clap::{Parser, Subcommand};
 
@@ -19,6 +19,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Train(train::TrainArgs),
+    Teach(teach::TeachArgs),
     Export(export::ExportArgs),
     Flash(flash::FlashArgs),
     Generate(generate::GenerateArgs),
@@ -38,6 +39,7 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Train(args) => train::run(args),
+            Command::Teach(args) => teach::run(args),
             Command::Export(args) => export::run(args),
             Command::Flash(args) => flash::run(args),
             Command::Generate(args) => generate::run(args),

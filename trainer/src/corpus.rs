@@ -116,7 +116,7 @@ impl Corpus {
             .into_owned();
         Ok(Self {
             name,
-            sha256: hex(&Sha256::digest(&text)),
+            sha256: sha256(text.as_bytes()),
             text,
         })
     }
@@ -143,6 +143,11 @@ impl Corpus {
 }
 
 /// Lower-case hexadecimal.
+/// SHA-256 in hexadecimal.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

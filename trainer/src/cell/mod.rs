@@ -93,6 +93,16 @@ impl TryFrom<String> for Cells {
     }
 }
 
+impl Cells {
+    /// The cells of these layers, from the first to the last.
+    pub fn of(layers: &[Kind]) -> Self {
+        match layers {
+            [first, others @ ..] if others.iter().all(|other| other == first) => Self(vec![*first]),
+            _ => Self(layers.to_vec()),
+        }
+    }
+}
+
 impl Display for Cells {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         for (i, kind) in self.0.iter().enumerate() {
@@ -296,6 +306,30 @@ impl Kind {
             Kind::Gru | Kind::Lstm => {}
             Kind::Rnn => rnn::initialize(weights, inputs, units),
         }
+    }
+
+    /// The kind of a layer and its weights as one flat slice, where it can be trained here: the inverse of
+    /// [`layer`](Self::layer), with biases that only add to others put into them.
+    pub fn of(layer: &network::Layer) -> Option<(Self, Vec<f32>)> {
+        let kind = match layer {
+            _ if !layer.is_usual() => return None,
+            network::Layer::Gru(gru) if gru.linear_before_reset => Self::Gru,
+            network::Layer::Gru(_) => return None,
+            network::Layer::Lstm(_) => Self::Lstm,
+            network::Layer::Rnn(_) => Self::Rnn,
+        };
+        let (w, r, wb, rb) = layer.weights();
+        let apart = match kind {
+            Self::Gru => 2 * layer.hidden(),
+            _ => rb.len(),
+        };
+        let mut weights = [&w.data[..], &r.data, wb].concat();
+        let biases = weights.len() - wb.len();
+        for (sum, bias) in weights[biases..].iter_mut().zip(&rb[..apart]) {
+            *sum += bias;
+        }
+        weights.extend(&rb[apart..]);
+        Some((kind, weights))
     }
 
     /// The weights as a layer of the canonical network.

@@ -15,6 +15,7 @@ pub mod generate;
 pub mod inspect;
 pub mod lines;
 pub mod run;
+pub mod teach;
 pub mod train;
 mod train_lines;
 pub mod translate;

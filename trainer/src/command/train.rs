@@ -13,9 +13,12 @@ use super::{print_out, train_lines};
 use crate::cell::Cells;
 use crate::corpus::{self, Corpus};
 use crate::generate::FloatGenerator;
+use crate::model::Model;
 use crate::network::Network;
 use crate::progress;
 use crate::train::checkpoint::Checkpoint;
+use crate::train::lessons::Lessons;
+use crate::train::model::Shape;
 use crate::train::sequence::settings::{Cut, Features, SequenceSettings, Task};
 use crate::train::settings::{self, TrainSettings};
 use crate::train::{self, Outcome, Plan, Record, Request, Row, Watch};
@@ -74,6 +77,39 @@ pub struct TrainArgs {
     /// Recurrent layers, one above the other. One wider layer is mostly better than two
     #[arg(long)]
     pub layers: Option<usize>,
+    /// Recurrent steps that each token is fed for: 2 make a better text of the same bytes, in twice the time on the board
+    #[arg(long, value_name = "STEPS")]
+    pub steps_per_token: Option<usize>,
+    /// Bits of the layers' weights in the image: 8, or 4 for half the flash, which the last part of the training is done with
+    #[arg(long)]
+    pub bits: Option<u8>,
+    /// Bits of the head's weights in the image: 8 or 4
+    #[arg(long, value_name = "BITS")]
+    pub head_bits: Option<u8>,
+    /// Of all steps the last ones, done with rounded weights where they have 4 bits [default: a quarter]
+    #[arg(long, value_name = "STEPS")]
+    pub rounded_steps: Option<u64>,
+    /// The highest learning rate of these
+    #[arg(long, value_name = "RATE")]
+    pub rounded_rate: Option<f64>,
+    /// The decay of the moving average of the weights in these
+    #[arg(long, value_name = "DECAY")]
+    pub rounded_average: Option<f32>,
+    /// Begin from this model's weights instead of random ones
+    #[arg(long, value_name = "MODEL", conflicts_with_all = ["task", "resume"])]
+    pub from: Option<PathBuf>,
+    /// Learn what teachers say beside the text: a file of `trainer teach`
+    #[arg(long, value_name = "FILE", conflicts_with = "task")]
+    pub lessons: Option<PathBuf>,
+    /// The part of the teachers' word in what is learned, 0 to 1
+    #[arg(long, value_name = "PART")]
+    pub soft: Option<f32>,
+    /// Part of the batch's rows that are of the text that teachers made up
+    #[arg(long, value_name = "PART")]
+    pub imagined: Option<f32>,
+    /// The decay of the moving average of the weights, which is what the model gets; 0: the last weights
+    #[arg(long, value_name = "DECAY")]
+    pub average: Option<f32>,
     /// Part of the layers' outputs that is dropped while training, 0 to below 1: keeps large networks from learning a small text by heart
     #[arg(long, value_name = "PART")]
     pub dropout: Option<f32>,
@@ -167,6 +203,24 @@ pub fn run(args: TrainArgs) -> anyhow::Result<()> {
         }
     };
     args.put_into(&mut settings);
+    let lessons = match &args.lessons {
+        None => None,
+        Some(path) => {
+            let (lessons, hash) = Lessons::read(path)?;
+            settings.lessons = hash;
+            Some(lessons)
+        }
+    };
+    if lessons.is_none() && !settings.lessons.is_empty() {
+        bail!("the training has lessons: give them with --lessons FILE");
+    }
+    let first = match &args.from {
+        None => None,
+        Some(path) => Some(first_weights(path, &mut settings)?),
+    };
+    if settings.rounds() && settings.rounded_steps == 0 {
+        settings.rounded_steps = settings.steps / 4;
+    }
     if let Some(minutes) = args.minutes {
         settings.steps = train::steps_within(&corpus, &settings, time(minutes)?)?;
     }
@@ -183,6 +237,8 @@ pub fn run(args: TrainArgs) -> anyhow::Result<()> {
     let request = Request {
         corpus: &corpus,
         settings: &settings,
+        first,
+        lessons: lessons.as_ref(),
         out: &args.out,
         resume,
         report_every,
@@ -194,6 +250,24 @@ pub fn run(args: TrainArgs) -> anyhow::Result<()> {
     } else {
         print_out(&summary(&outcome, &args.out, &settings))
     }
+}
+
+/// The weights of a model, and its shape in the settings.
+fn first_weights(path: &Path, settings: &mut TrainSettings) -> anyhow::Result<Vec<f32>> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let Model::Float(network) = Model::open(path)? else {
+        bail!("{} is an image: expected a model.onnx", path.display());
+    };
+    let (shape, weights) =
+        Shape::of(&network).map_err(|found| anyhow::anyhow!("{}: {found}", path.display()))?;
+    settings.from = corpus::sha256(&bytes);
+    settings.hidden = shape.hidden;
+    settings.layers = shape.layers.len();
+    settings.cell = Cells::of(&shape.layers);
+    settings.embedding = shape.embedding.unwrap_or(0);
+    settings.tied = shape.tied;
+    settings.steps_per_token = shape.steps_per_token;
+    Ok(weights)
 }
 
 /// So many minutes.
@@ -247,6 +321,15 @@ impl TrainArgs {
         put(&mut settings.tied, self.tied);
         put(&mut settings.hidden, self.hidden);
         put(&mut settings.layers, self.layers);
+        put(&mut settings.steps_per_token, self.steps_per_token);
+        put(&mut settings.bits, self.bits);
+        put(&mut settings.head_bits, self.head_bits);
+        put(&mut settings.rounded_steps, self.rounded_steps);
+        put(&mut settings.rounded_rate, self.rounded_rate);
+        put(&mut settings.rounded_average, self.rounded_average);
+        put(&mut settings.soft, self.soft);
+        put(&mut settings.imagined, self.imagined);
+        put(&mut settings.average, self.average);
         put(&mut settings.dropout, self.dropout);
         put(&mut settings.seed, self.seed);
         put(&mut settings.steps, self.steps);

@@ -96,17 +96,20 @@ impl Network {
         self.feed_watched(state, signal, &mut |_, _, _| ());
     }
 
+    /// All steps of one token, or the step of a vector.
     fn feed_watched(&self, state: &mut FloatState, signal: Signal, watch: Watch) {
         let mut below: Vec<f32> = Vec::new();
-        for (depth, layer) in self.layers.iter().enumerate() {
-            let signal = if depth == 0 {
-                signal
-            } else {
-                Signal::Vector(&below)
-            };
-            watch(depth, signal, &state.hidden[depth]);
-            layer.step(signal, &mut state.hidden[depth], &mut state.cell[depth]);
-            below.clone_from(&state.hidden[depth]);
+        for _ in 0..self.steps_per_token {
+            for (depth, layer) in self.layers.iter().enumerate() {
+                let signal = if depth == 0 {
+                    signal
+                } else {
+                    Signal::Vector(&below)
+                };
+                watch(depth, signal, &state.hidden[depth]);
+                layer.step(signal, &mut state.hidden[depth], &mut state.cell[depth]);
+                below.clone_from(&state.hidden[depth]);
+            }
         }
     }
 

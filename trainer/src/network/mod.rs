@@ -200,6 +200,8 @@ pub struct Network {
     pub layers: Vec<Layer>,
     /// One for each layer.
     pub starts: Vec<Starts>,
+    /// Recurrent steps of the whole stack that each token is fed for, at least 1; what comes out is read after the last.
+    pub steps_per_token: usize,
     /// What comes out.
     pub head: Head,
     /// The network that runs first, over its own input, and hands its last states to the starts of this one.
@@ -249,6 +251,7 @@ impl Network {
             input: Input::Tokens { count, embedding },
             starts: layers.iter().map(Starts::given).collect(),
             layers,
+            steps_per_token: 1,
             head: Head::logits(head),
             encoder: None,
             interface,

@@ -92,6 +92,8 @@ struct Stack {
     chains: Vec<Chain>,
     /// What goes into the first layer, or into the head where there is none.
     inputs: Vec<Part>,
+    /// Steps of each input, of which the last is read.
+    repeat: usize,
 }
 
 impl Assembly<'_> {
@@ -149,6 +151,11 @@ impl Assembly<'_> {
                 (Some(Box::new(network)), chains)
             }
         };
+        let steps_per_token = stack.repeat;
+        if steps_per_token > 1 && !matches!(input, Input::Tokens { .. }) {
+            let found = format!("{steps_per_token} steps for each vector");
+            return Err(Fault::new(found, "one; only tokens may have several", AGAIN).at("graph"));
+        }
         let states = last_states(&stack.chains);
         let encoder_last = last_states(&encoder_chains);
         let mut ports = Vec::new();
@@ -195,6 +202,7 @@ impl Assembly<'_> {
             input,
             layers,
             starts,
+            steps_per_token,
             head,
             encoder,
             interface: Interface {
@@ -428,12 +436,28 @@ impl Assembly<'_> {
 
     /// The layers that a sequence comes out of, down to what goes into the first.
     fn stack(&mut self, mut tops: Vec<Part>) -> Result<Stack, ReadError> {
-        let mut chains = Vec::new();
+        let mut chains: Vec<Chain> = Vec::new();
+        let mut repeat = 1;
         while let Some(&last) = tops.last() {
             let Some(chain) = self.chain(last)? else {
                 break;
             };
-            if chain.hidden != tops {
+            let every = chain.hidden.len() / tops.len();
+            let read = |parts: &[Part]| -> Vec<Part> {
+                parts
+                    .iter()
+                    .skip(every - 1)
+                    .step_by(every)
+                    .copied()
+                    .collect()
+            };
+            if chains.is_empty()
+                && every > 1
+                && every * tops.len() == chain.hidden.len()
+                && read(&chain.hidden) == tops
+            {
+                repeat = every;
+            } else if chain.hidden != tops {
                 let found = format!(
                     "{} steps of a layer, of which {} are read",
                     chain.hidden.len(),
@@ -449,9 +473,20 @@ impl Assembly<'_> {
             tops.clone_from(&chain.inputs);
             chains.push(chain);
         }
+        if repeat > 1 {
+            if !tops
+                .chunks(repeat)
+                .all(|same| same.iter().all(|part| *part == same[0]))
+            {
+                let found = format!("one of {repeat} steps read, and an input of its own in each");
+                return Err(self.refused(tops[0], found, "the same token in all of them", AGAIN));
+            }
+            tops = tops.into_iter().step_by(repeat).collect();
+        }
         Ok(Stack {
             chains,
             inputs: tops,
+            repeat,
         })
     }
 
@@ -859,6 +894,7 @@ impl Assembly<'_> {
             input,
             layers,
             starts,
+            steps_per_token: 1,
             head: Head {
                 reads: Reads::LastStep,
                 ..Head::default()

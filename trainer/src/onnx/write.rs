@@ -99,6 +99,14 @@ impl Builder {
                 if port.shape[..] != [Dim::Fixed(1), Dim::Steps] {
                     tokens = self.reshape(&tokens, &name(self, "batched"), &[1, -1]);
                 }
+                if network.steps_per_token > 1 {
+                    tokens = self.reshape(&tokens, &name(self, "each"), &[1, -1, 1]);
+                    let (times, all) = (name(self, "times"), name(self, "steps"));
+                    self.int64(&times, &[3], &[1, 1, network.steps_per_token as i64]);
+                    let tile = name(self, "repeat");
+                    self.node(&tile, "Tile", &[&tokens, &times], &[&all], vec![]);
+                    tokens = self.reshape(&all, &name(self, "repeated"), &[1, -1]);
+                }
                 match embedding {
                     None => {
                         let (depth, off_on) = (name(self, "depth"), name(self, "off_on"));
@@ -190,6 +198,28 @@ impl Builder {
                     ends(&Role::States(vec![id]), &shape)
                 };
                 x = self.layer(index, layer, &x, &starts, &axis, prefix, &ends, &mut last);
+            }
+            if network.steps_per_token > 1 {
+                let steps = network.steps_per_token as i64;
+                let [from, to, along, by, read] = [
+                    "first_read",
+                    "past_all",
+                    "time_axis",
+                    "read_every",
+                    "last_steps",
+                ]
+                .map(|what| name(self, what));
+                for (name, value) in [
+                    (&from, steps - 1),
+                    (&to, i64::MAX),
+                    (&along, 0),
+                    (&by, steps),
+                ] {
+                    self.int64(name, &[1], &[value]);
+                }
+                let inputs = [&*x, &from, &to, &along, &by];
+                self.node(&name(self, "read_last"), "Slice", &inputs, &[&read], vec![]);
+                x = read;
             }
         }
 

@@ -57,6 +57,25 @@ impl Batches {
         step.is_multiple_of(self.epoch())
     }
 
+    /// Where in the text the inputs of step `step`, from 0, stand for these rows: `[sequence][rows]`.
+    pub fn places(&self, step: u64, rows: Range<usize>) -> impl Iterator<Item = usize> {
+        let Self {
+            sequence,
+            rows: all,
+            ..
+        } = *self;
+        let ring = self.characters - 1;
+        let start = random::below(
+            &mut random::stream(self.seed, Purpose::Offset, step / self.epoch(), 0),
+            ring,
+        );
+        let done = (step % self.epoch()) as usize * sequence;
+        (0..sequence).flat_map(move |t| {
+            let row = move |row| (start + row * (ring / all) + done + t) % ring;
+            rows.clone().map(row)
+        })
+    }
+
     /// The inputs and targets of step `step`, from 0, for these rows: each `[sequence][rows]`.
     pub fn fill(
         &self,
@@ -66,20 +85,11 @@ impl Batches {
         inputs: &mut Vec<u16>,
         targets: &mut Vec<u16>,
     ) {
-        let ring = self.characters - 1;
-        let start = random::below(
-            &mut random::stream(self.seed, Purpose::Offset, step / self.epoch(), 0),
-            ring,
-        );
-        let sequence = (step % self.epoch()) as usize * self.sequence;
         inputs.clear();
         targets.clear();
-        for t in 0..self.sequence {
-            for row in rows.clone() {
-                let at = (start + row * (ring / self.rows) + sequence + t) % ring;
-                inputs.push(text[at]);
-                targets.push(text[at + 1]);
-            }
+        for at in self.places(step, rows) {
+            inputs.push(text[at]);
+            targets.push(text[at + 1]);
         }
     }
 }

@@ -103,6 +103,45 @@ pub fn loss(logits: &mut Series, targets: &[u16]) -> f64 {
     loss
 }
 
+/// Soft targets: what teachers took each prediction for.
+#[derive(Clone, Debug)]
+pub struct Soft<'a> {
+    /// Their part in the mixture with the plain targets, 0 to 1.
+    pub weight: f32,
+    /// The probabilities of all tokens in 1/65,535, for each prediction, `[steps][batch]`.
+    pub probabilities: Vec<&'a [u16]>,
+}
+
+/// Makes the gradient by the logits that by the loss of a mixture of plain and soft targets.
+///
+/// # Panics
+/// If a length does not fit, or a target is not below V.
+pub fn soften(gradient: &mut Series, targets: &[u16], soft: &Soft) {
+    let batch = gradient.batch();
+    assert_eq!(targets.len(), soft.probabilities.len(), "soft targets");
+    let one = soft.weight / f32::from(u16::MAX);
+    let mut turned: Vec<f32> = vec![0.0; gradient.features() * batch];
+    let steps = targets
+        .chunks_exact(batch)
+        .zip(soft.probabilities.chunks_exact(batch));
+    for (t, (targets, probabilities)) in steps.enumerate() {
+        // Turned over once, so that what follows runs along rows.
+        for (column, row) in probabilities.iter().enumerate() {
+            let values = turned.iter_mut().skip(column).step_by(batch);
+            values
+                .zip(*row)
+                .for_each(|(to, p)| *to = f32::from(*p) * one);
+        }
+        for (token, soft) in turned.chunks_exact(batch).enumerate() {
+            let gradient = gradient.at_mut(token, t + 1).iter_mut();
+            gradient.zip(soft).for_each(|(d, soft)| *d -= soft);
+        }
+        for (column, target) in targets.iter().enumerate() {
+            gradient.at_mut(usize::from(*target), t + 1)[column] += soft.weight;
+        }
+    }
+}
+
 /// Adds the gradient by `w` to `dw`, from `d`, that by the logits.
 ///
 /// # Panics

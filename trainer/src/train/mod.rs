@@ -4,8 +4,10 @@ pub mod batches;
 pub mod checkpoint;
 mod course;
 pub mod head;
+pub mod lessons;
 pub mod model;
 pub mod random;
+pub mod rounder;
 pub mod sequence;
 pub mod settings;
 pub mod trainer;
@@ -23,6 +25,8 @@ use crate::vocab::{Encoded, Vocabulary};
 use batches::Batches;
 use checkpoint::Checkpoint;
 use course::{Course, Drive, Extent, Validation};
+use lessons::{Lessons, LessonsError};
+use rounder::Rounder;
 use settings::TrainSettings;
 use trainer::Trainer;
 use update::{Diverged, Progress, Step, Updater};
@@ -40,6 +44,10 @@ pub struct Request<'a> {
     pub corpus: &'a Corpus,
     /// The settings.
     pub settings: &'a TrainSettings,
+    /// The first weights, in the place of random ones; the settings have the hash of where they are from.
+    pub first: Option<Vec<f32>>,
+    /// What teachers say; the settings have its hash.
+    pub lessons: Option<&'a Lessons>,
     /// The folder of the results, which is made where it is missing.
     pub out: &'a Path,
     /// Where to go on from.
@@ -220,6 +228,9 @@ pub enum TrainError {
     /// The loss is not a number any more.
     #[error(transparent)]
     Diverged(#[from] Diverged),
+    /// Lessons were refused.
+    #[error(transparent)]
+    Lessons(#[from] LessonsError),
     /// Lines were refused.
     #[error(transparent)]
     Data(#[from] sequence::data::DataError),
@@ -296,7 +307,7 @@ pub fn steps_within(
     time: Duration,
 ) -> Result<u64, TrainError> {
     let texts = Texts::new(corpus, settings)?;
-    let mut course = TextCourse::new(&texts, corpus, settings);
+    let mut course = TextCourse::new(&texts, corpus, settings, None, None);
     Ok(course::steps_within(&mut course, settings.steps, time)?)
 }
 
@@ -315,13 +326,18 @@ pub fn run(
     let Request {
         corpus,
         settings,
+        first,
+        lessons,
         out,
         resume,
         report_every,
         checkpoint_every,
     } = request;
     let texts = Texts::new(corpus, settings)?;
-    let mut course = TextCourse::new(&texts, corpus, settings);
+    if let Some(lessons) = lessons {
+        lessons.check(&corpus.sha256, texts.vocabulary.len(), texts.train.len())?;
+    }
+    let mut course = TextCourse::new(&texts, corpus, settings, first, lessons);
     let drive = Drive {
         settings,
         steps: settings.steps,
@@ -333,14 +349,15 @@ pub fn run(
     let log = drive.begin(&mut course, resume)?;
 
     let batches = *course.trainer.batches();
-    let shrunk = (batches.rows(), batches.sequence()) != (settings.batch, settings.sequence);
+    let tokens = settings.batch * settings.sequence;
+    let shrunk = course.trainer.step_tokens() != tokens;
     watch.begins(&Plan {
         parameters: course.trainer.shape().parameters(),
         level: settings.level,
         tokens: texts.vocabulary.len(),
         train_tokens: texts.train.len(),
         validation_tokens: texts.validation.tokens.len(),
-        step_tokens: batches.rows() * batches.sequence(),
+        step_tokens: course.trainer.step_tokens(),
         shrunk: shrunk.then_some((batches.rows(), batches.sequence())),
         done: course.updater().steps_done(),
         steps: settings.steps,
@@ -376,16 +393,23 @@ pub fn run(
 
 /// A language model in training on a text.
 struct TextCourse<'a> {
-    trainer: Trainer,
+    trainer: Trainer<'a>,
     texts: &'a Texts,
     corpus: &'a Corpus,
     settings: &'a TrainSettings,
 }
 
 impl<'a> TextCourse<'a> {
-    fn new(texts: &'a Texts, corpus: &'a Corpus, settings: &'a TrainSettings) -> Self {
+    fn new(
+        texts: &'a Texts,
+        corpus: &'a Corpus,
+        settings: &'a TrainSettings,
+        first: Option<Vec<f32>>,
+        lessons: Option<&'a Lessons>,
+    ) -> Self {
+        let (tokens, characters) = (texts.vocabulary.len(), texts.train.len());
         Self {
-            trainer: Trainer::new(settings, texts.vocabulary.len(), texts.train.len()),
+            trainer: Trainer::new(settings, tokens, characters, first, lessons),
             texts,
             corpus,
             settings,
@@ -411,8 +435,7 @@ impl Course for TextCourse<'_> {
     }
 
     fn seen(&self) -> u64 {
-        let batches = self.trainer.batches();
-        self.updater().steps_done() * (batches.rows() * batches.sequence()) as u64
+        self.updater().steps_done() * self.trainer.step_tokens() as u64
     }
 
     fn network(&self, extent: Extent) -> (Network, Option<Validation>) {
@@ -434,7 +457,16 @@ impl Course for TextCourse<'_> {
             validation_loss: None,
         };
         let shape = self.trainer.shape();
-        let mut network = shape.network(updater.model(), vocabulary, provenance);
+        let mut rounder = Rounder::new(
+            shape.clone(),
+            self.settings.bits == 4,
+            self.settings.head_bits == 4,
+        );
+        let weights = match updater.is_rounded() {
+            true => rounder.round(updater.model()),
+            false => updater.model(),
+        };
+        let mut network = shape.network(weights, vocabulary, provenance);
         let measured = (tokens > 1).then(|| {
             let measure = vocabulary.measure(validation, 1..tokens);
             let read = &validation.tokens[..tokens];

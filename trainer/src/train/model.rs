@@ -8,7 +8,8 @@ use crate::cell::{Cell, Input, Kind, embedding};
 use crate::math::{product, scale};
 use crate::network::{Dense, Matrix, Network, Provenance};
 use crate::series::Series;
-use crate::train::{head, random};
+use crate::train::head::{self, Soft};
+use crate::train::random;
 use crate::vocab::Vocabulary;
 
 /// The sizes that say what each weight of the flat parameters is: the embedding `[V][E]` where there is one, the layers from
@@ -25,6 +26,8 @@ pub struct Shape {
     pub hidden: usize,
     /// The cell of each layer, at least one.
     pub layers: Vec<Kind>,
+    /// Recurrent steps that each token is fed for; what comes out is read after the last.
+    pub steps_per_token: usize,
 }
 
 /// Where the parts are in the flat parameters.
@@ -36,7 +39,8 @@ struct Places {
 }
 
 impl Shape {
-    fn inputs(&self, layer: usize) -> usize {
+    /// What a layer reads: V, E or H.
+    pub fn inputs(&self, layer: usize) -> usize {
         match layer {
             0 => self.embedding.unwrap_or(self.tokens),
             _ => self.hidden,
@@ -96,6 +100,22 @@ impl Shape {
         }
     }
 
+    /// The embedding among the parameters, `[V][E]`, and its columns, where there is one.
+    pub fn embedding_of<'p>(&self, parameters: &'p [f32]) -> Option<(&'p [f32], usize)> {
+        let columns = self.embedding?;
+        Some((&parameters[self.places().embedding], columns))
+    }
+
+    /// Where each layer's parameters are: its matrices `[rows][inputs]` and `[rows][H]`, then its biases.
+    pub fn layer_ranges(&self) -> Vec<Range<usize>> {
+        self.places().layers
+    }
+
+    /// Where the head's weights are, `[V][H]`.
+    pub fn head_range(&self) -> Range<usize> {
+        self.places().head
+    }
+
     /// Random parameters, uniform within `1 / sqrt(H)`, and what each cell makes of them.
     pub fn initial(&self, seed: u64) -> Vec<f32> {
         let bound = 1.0 / (self.hidden as f32).sqrt();
@@ -138,7 +158,48 @@ impl Shape {
         let embedding = self
             .embedding
             .map(|columns| table(places.embedding, columns));
-        Network::language_model(vocabulary.clone(), embedding, layers, head, provenance)
+        Network {
+            steps_per_token: self.steps_per_token,
+            ..Network::language_model(vocabulary.clone(), embedding, layers, head, provenance)
+        }
+    }
+
+    /// The shape and the parameters of a language model that could have been trained here, or what stands in the way.
+    ///
+    /// # Errors
+    /// If the network is no language model, its layers have different units, or a cell is not one that is trained.
+    pub fn of(network: &Network) -> Result<(Self, Vec<f32>), String> {
+        let model = network.as_language_model().map_err(|e| e.to_string())?;
+        let hidden = model.layers[0].hidden();
+        let (tokens, embedding) = (model.vocabulary.len(), model.embedding);
+        let tied = embedding.is_some_and(|embedding| *embedding == model.head.w);
+        let mut parameters = embedding.map_or(vec![], |embedding| embedding.data.clone());
+        let mut kinds = Vec::new();
+        for (index, layer) in model.layers.iter().enumerate() {
+            if layer.hidden() != hidden {
+                return Err(format!(
+                    "layer {index} has {} units and the first {hidden}: expected as many in every layer",
+                    layer.hidden()
+                ));
+            }
+            let (kind, weights) = Kind::of(layer)
+                .ok_or_else(|| format!("layer {index} has a cell that is not trained here: expected a GRU that resets after, an LSTM or an RNN with tanh"))?;
+            kinds.push(kind);
+            parameters.extend(weights);
+        }
+        if !tied {
+            parameters.extend(&model.head.w.data);
+        }
+        parameters.extend(&model.head.b);
+        let shape = Self {
+            tokens,
+            embedding: embedding.map(|embedding| embedding.columns),
+            tied,
+            hidden,
+            layers: kinds,
+            steps_per_token: network.steps_per_token,
+        };
+        Ok((shape, parameters))
     }
 }
 
@@ -172,15 +233,25 @@ pub struct Model {
     embedded: Option<Series>,   // [E][T][B]
     d_embedded: Option<Series>, // [E][T][B]
     layers: Vec<Layer>,
+    read: Option<Read>, // where tokens have several steps
     logits: Series,     // [V][T][B]; then the loss's gradient by them
     d_output: Series,   // [H][T][B]
     d_below: Series,    // [H][T][B]
     gradient: Vec<f32>, // as the parameters
 }
 
+/// What the head reads of a series in which each token has several steps: the last of them.
+struct Read {
+    output: Series,   // [H][tokens][B]
+    d_output: Series, // [H][tokens][B]
+}
+
 impl Model {
     /// A model with states of zeros for sequences of `steps` steps, `batch` rows. Both at least 1; `0 <= dropout < 1`.
     pub fn new(shape: Shape, steps: usize, batch: usize, dropout: f32) -> Self {
+        let tokens = |features| Series::new(features, steps, batch);
+        let repeat = shape.steps_per_token;
+        let steps = steps * repeat;
         let series = |features| Series::new(features, steps, batch);
         let places = shape.places();
         let layers = places.layers.iter().enumerate().map(|(i, weights)| Layer {
@@ -196,7 +267,11 @@ impl Model {
             places,
             embedded: shape.embedding.map(series),
             d_embedded: shape.embedding.map(series),
-            logits: series(shape.tokens),
+            read: (repeat > 1).then(|| Read {
+                output: tokens(shape.hidden),
+                d_output: tokens(shape.hidden),
+            }),
+            logits: tokens(shape.tokens),
             d_output: series(shape.hidden),
             d_below: series(if shape.layers.len() > 1 {
                 shape.hidden
@@ -243,10 +318,12 @@ impl Model {
         assert!(rest.is_empty(), "{} values of state too many", rest.len());
     }
 
-    /// Sets all states to zero.
-    pub fn reset(&mut self) {
+    /// Sets the states of these rows of the batch to zero.
+    pub fn reset(&mut self, rows: Range<usize>) {
         for layer in &mut self.layers {
-            layer.cell.state_mut().fill(0.0);
+            for unit in layer.cell.state_mut().chunks_exact_mut(self.batch) {
+                unit[rows.clone()].fill(0.0);
+            }
         }
     }
 
@@ -264,10 +341,53 @@ impl Model {
         targets: &[u16],
         random: &mut ChaCha8Rng,
     ) -> f64 {
-        self.forward(parameters, inputs, random);
+        self.train_by(parameters, inputs, targets, None, random)
+    }
+
+    /// The same with soft targets beside the plain ones, as far as they are given: the gradient is that of the mixture, the
+    /// loss that of the plain targets.
+    ///
+    /// # Panics
+    /// As [`train`](Self::train).
+    pub fn train_by(
+        &mut self,
+        parameters: &[f32],
+        inputs: &[u16],
+        targets: &[u16],
+        soft: Option<&Soft>,
+        random: &mut ChaCha8Rng,
+    ) -> f64 {
+        let repeated = self.repeated(inputs);
+        let tokens = repeated.as_deref().unwrap_or(inputs);
+        self.forward(parameters, tokens, random);
         let loss = head::loss(&mut self.logits, targets);
-        self.backward(parameters, inputs);
+        if let Some(soft) = soft {
+            head::soften(&mut self.logits, targets, soft);
+        }
+        self.backward(parameters, tokens);
         loss
+    }
+
+    /// The logits after one sequence without dropout, from the states that the one before left: `[V][steps][batch]`.
+    ///
+    /// # Panics
+    /// If the length does not fit, a token is not below V, or the model was made with dropout.
+    pub fn logits(&mut self, parameters: &[f32], inputs: &[u16]) -> &Series {
+        assert_eq!(self.dropout, 0.0, "dropout");
+        let repeated = self.repeated(inputs);
+        let tokens = repeated.as_deref().unwrap_or(inputs);
+        let mut none = random::stream(0, random::Purpose::Dropout, 0, 0);
+        self.forward(parameters, tokens, &mut none);
+        &self.logits
+    }
+
+    /// Each token as often as it has steps, where that is more than one.
+    fn repeated(&self, tokens: &[u16]) -> Option<Vec<u16>> {
+        self.read.as_ref().map(|_| {
+            let steps = tokens.chunks_exact(self.batch);
+            let each = |step| std::iter::repeat_n(step, self.shape.steps_per_token);
+            steps.flat_map(each).flatten().copied().collect()
+        })
     }
 
     /// Fills `logits`, biases not yet added.
@@ -290,7 +410,18 @@ impl Model {
                 }
             }
         }
-        let top = self.layers.last().expect("at least one layer").output();
+        let mut top = self.layers.last().expect("at least one layer").output();
+        if let Some(read) = &mut self.read {
+            let repeat = self.shape.steps_per_token;
+            let batch = self.batch;
+            for j in 0..self.shape.hidden {
+                let steps = top.row(j).chunks_exact(batch).skip(repeat - 1);
+                let read = read.output.row_mut(j).chunks_exact_mut(batch);
+                let last = read.zip(steps.step_by(repeat));
+                last.for_each(|(read, last)| read.copy_from_slice(last));
+            }
+            top = &read.output;
+        }
         let w = &parameters[self.places.head.clone()];
         head::forward(
             w,
@@ -305,9 +436,24 @@ impl Model {
         let hidden = self.shape.hidden;
         let top = self.layers.last().expect("at least one layer").output();
         let (w, b) = (self.places.head.clone(), self.places.biases.clone());
+        let (top, d_top) = match &mut self.read {
+            None => (top, &mut self.d_output),
+            Some(Read { output, d_output }) => (&*output, d_output),
+        };
         head::weights_backward(&self.logits, top, &mut self.gradient[w.clone()]);
         head::biases_backward(&self.logits, &mut self.gradient[b]);
-        head::input_backward(&parameters[w], &self.logits, &mut self.d_output);
+        head::input_backward(&parameters[w], &self.logits, d_top);
+        if let Some(Read { d_output: read, .. }) = &self.read {
+            let repeat = self.shape.steps_per_token;
+            for j in 0..hidden {
+                let steps = self.d_output.row_mut(j);
+                steps.fill(0.0);
+                let last = steps.chunks_exact_mut(self.batch).skip(repeat - 1);
+                let read = read.row(j).chunks_exact(self.batch);
+                let last = last.step_by(repeat).zip(read);
+                last.for_each(|(last, read)| last.copy_from_slice(read));
+            }
+        }
         for i in (0..self.layers.len()).rev() {
             let (below, layer) = self.layers.split_at_mut(i);
             let layer = &mut layer[0];

@@ -40,6 +40,7 @@ fn shape(tokens: usize, hidden: usize, cells: &str) -> Shape {
         tied: false,
         hidden,
         layers: cells.stack(cells.len()).unwrap(),
+        steps_per_token: 1,
     }
 }
 
@@ -89,26 +90,29 @@ fn loss_states_and_gradients_are_those_of_pytorch() {
 /// Sizes with and without remainders of vectors, 1 to 3 layers, and dropout, whose masks the same stream repeats.
 #[test]
 fn gradients_are_those_of_finite_differences() {
-    for (v, hidden, cells, steps, batch, dropout, embedding, tied) in [
-        (5, 7, "gru", 5, 3, 0.0, None, false),
-        (1, 3, "gru,gru", 4, 1, 0.0, None, false),
-        (9, 16, "gru,gru", 3, 17, 0.0, None, false),
-        (4, 5, "gru,gru,gru", 4, 2, 0.5, None, false),
-        (17, 3, "gru", 2, 16, 0.3, None, false),
-        (5, 7, "lstm", 5, 3, 0.0, None, false),
-        (9, 16, "lstm,lstm", 3, 17, 0.0, None, false),
-        (17, 3, "lstm", 2, 16, 0.3, None, false),
-        (5, 7, "rnn", 5, 3, 0.0, None, false),
-        (9, 16, "rnn,rnn", 3, 17, 0.0, None, false),
-        (4, 5, "rnn,lstm,gru", 4, 2, 0.5, None, false),
-        (6, 5, "gru", 3, 4, 0.0, Some(3), false),
-        (6, 5, "gru", 3, 4, 0.0, Some(5), true),
-        (9, 7, "lstm,rnn", 3, 17, 0.3, Some(7), true),
-        (5, 3, "rnn,gru", 4, 2, 0.0, Some(9), false),
+    for (v, hidden, cells, steps, batch, dropout, embedding, tied, steps_per_token) in [
+        (5, 7, "gru", 5, 3, 0.0, None, false, 1),
+        (1, 3, "gru,gru", 4, 1, 0.0, None, false, 1),
+        (9, 16, "gru,gru", 3, 17, 0.0, None, false, 1),
+        (4, 5, "gru,gru,gru", 4, 2, 0.5, None, false, 1),
+        (17, 3, "gru", 2, 16, 0.3, None, false, 1),
+        (5, 7, "lstm", 5, 3, 0.0, None, false, 1),
+        (9, 16, "lstm,lstm", 3, 17, 0.0, None, false, 1),
+        (17, 3, "lstm", 2, 16, 0.3, None, false, 1),
+        (5, 7, "rnn", 5, 3, 0.0, None, false, 1),
+        (9, 16, "rnn,rnn", 3, 17, 0.0, None, false, 1),
+        (4, 5, "rnn,lstm,gru", 4, 2, 0.5, None, false, 1),
+        (6, 5, "gru", 3, 4, 0.0, Some(3), false, 1),
+        (6, 5, "gru", 3, 4, 0.0, Some(5), true, 1),
+        (9, 7, "lstm,rnn", 3, 17, 0.3, Some(7), true, 1),
+        (5, 3, "rnn,gru", 4, 2, 0.0, Some(9), false, 1),
+        (6, 5, "gru", 3, 4, 0.3, Some(3), false, 2),
+        (4, 5, "lstm,gru", 3, 2, 0.0, None, false, 3),
     ] {
         let shape = Shape {
             embedding,
             tied,
+            steps_per_token,
             ..shape(v, hidden, cells)
         };
         let mut parameters = values(shape.parameters(), 1.0);
@@ -148,22 +152,27 @@ fn gradients_are_those_of_finite_differences() {
 #[test]
 fn the_batched_loss_is_that_of_the_plain_step() {
     let (v, hidden, steps, batch) = (6, 9, 11, 5);
-    for (cells, embedding, tied) in [
-        ("gru,gru", None, false),
-        ("lstm,lstm", None, false),
-        ("rnn,rnn", None, false),
-        ("gru,rnn,lstm", None, false),
-        ("gru,lstm", Some(4), false),
-        ("lstm,gru", Some(9), true),
+    for (cells, embedding, tied, steps_per_token) in [
+        ("gru,gru", None, false, 1),
+        ("lstm,lstm", None, false, 1),
+        ("rnn,rnn", None, false, 1),
+        ("gru,rnn,lstm", None, false, 1),
+        ("gru,lstm", Some(4), false, 1),
+        ("lstm,gru", Some(9), true, 1),
+        ("gru", Some(4), false, 2),
+        ("lstm,rnn", None, false, 3),
     ] {
         let shape = Shape {
             embedding,
             tied,
+            steps_per_token,
             ..shape(v, hidden, cells)
         };
         let parameters = values(shape.parameters(), 3.0);
         let vocabulary = Vocabulary::of_characters("abcdef").unwrap();
         let network = shape.network(&parameters, &vocabulary, Provenance::default());
+        let again = Shape::of(&network).unwrap();
+        assert_eq!(again, (shape.clone(), parameters.clone()), "{cells}");
         let (inputs, targets) = (tokens(steps * batch, v, 0), tokens(steps * batch, v, 4));
         let mut model = Model::new(shape, steps, batch, 0.0);
         // The second sequence goes on from the first one's states.
@@ -190,6 +199,39 @@ fn the_batched_loss_is_that_of_the_plain_step() {
             "{cells}: the state makes a difference"
         );
     }
+}
+
+/// The gradient is linear in what each prediction is told to be.
+#[test]
+fn soft_targets_are_the_mean_of_plain_ones() {
+    let (v, steps, batch, weight) = (3, 4, 5, 0.75);
+    let shape = shape(v, 6, "gru");
+    let parameters = values(shape.parameters(), 2.0);
+    let inputs = tokens(steps * batch, v, 0);
+    let targets = tokens(steps * batch, v, 1);
+    let gradient = |targets: &[u16], soft: Option<&Soft>| {
+        let mut model = Model::new(shape.clone(), steps, batch, 0.0);
+        model.train_by(&parameters, &inputs, targets, soft, &mut no_dropout());
+        model.gradient().to_vec()
+    };
+    let said = [13107, 39321, 13107];
+    let soft = Soft {
+        weight,
+        probabilities: vec![&said; steps * batch],
+    };
+    let found = gradient(&targets, Some(&soft));
+    let mut expected: Vec<f32> = gradient(&targets, None);
+    expected.iter_mut().for_each(|d| *d *= 1.0 - weight);
+    for (token, p) in said.iter().enumerate() {
+        let all = gradient(&vec![token as u16; steps * batch], None);
+        let share = weight * f32::from(*p) / 65535.0;
+        expected
+            .iter_mut()
+            .zip(all)
+            .for_each(|(sum, d)| *sum += share * d);
+    }
+    let expected: Vec<f64> = expected.into_iter().map(f64::from).collect();
+    close(&found, &expected, 1e-5, "gradient");
 }
 
 #[test]

@@ -15,6 +15,8 @@ pub enum Purpose {
     Dropout = 3,
     /// The lines' order; the place is the epoch.
     Order = 4,
+    /// The text that teachers make up; the place is the thread.
+    Imagined = 5,
 }
 
 /// The stream of `seed` for a purpose and a place.

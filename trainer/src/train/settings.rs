@@ -29,6 +29,9 @@ pub struct TrainSettings {
     pub hidden: usize,
     /// Number of recurrent layers.
     pub layers: usize,
+    /// Recurrent steps that each token is fed for.
+    #[serde(default = "one")]
+    pub steps_per_token: usize,
     /// Part of each layer's outputs that is dropped while training, 0 to below 1.
     pub dropout: f32,
     /// Seed of the first weights, the epochs' starts and the dropout.
@@ -53,8 +56,44 @@ pub struct TrainSettings {
     pub average: f32,
     /// Part of the text, at its end, that is kept for validation.
     pub validation: f64,
+    /// Bits of the recurrent layers' weights in the image. With 4, the last steps are trained with rounded weights.
+    #[serde(default = "eight")]
+    pub bits: u8,
+    /// Bits of the head's weights in the image.
+    #[serde(default = "eight")]
+    pub head_bits: u8,
+    /// Of all steps the last ones, in which weights of 4 bits are rounded: a training of their own, from the average that the
+    /// ones before left.
+    #[serde(default)]
+    pub rounded_steps: u64,
+    /// The highest learning rate of these.
+    #[serde(default)]
+    pub rounded_rate: f64,
+    /// Decay of the moving average in these.
+    #[serde(default)]
+    pub rounded_average: f32,
+    /// The training's first weights are those of a model with this SHA-256.
+    #[serde(default)]
+    pub from: String,
+    /// The lessons of teachers with this SHA-256 are learned beside the text.
+    #[serde(default)]
+    pub lessons: String,
+    /// The part of the teachers' soft targets in the mixture with the text's own.
+    #[serde(default)]
+    pub soft: f32,
+    /// Part of the batch's rows that are of texts which the teachers made up.
+    #[serde(default)]
+    pub imagined: f32,
     /// Threads. Sums depend on the split of the batch, so another number gives other last digits.
     pub threads: usize,
+}
+
+fn one() -> usize {
+    1
+}
+
+fn eight() -> u8 {
+    8
 }
 
 /// Why settings were refused.
@@ -110,6 +149,7 @@ impl TrainSettings {
             tied: false,
             hidden,
             layers: 1,
+            steps_per_token: 1,
             dropout,
             seed: 1,
             // Small texts are seen more often, large ones less.
@@ -122,6 +162,15 @@ impl TrainSettings {
             weight_decay,
             clip: 1.0,
             average: 0.999,
+            bits: 8,
+            head_bits: 8,
+            rounded_steps: 0,
+            rounded_rate: 3e-4,
+            rounded_average: 0.995,
+            from: String::new(),
+            lessons: String::new(),
+            soft: 0.8,
+            imagined: 0.4,
             validation: VALIDATION,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
         }
@@ -153,6 +202,11 @@ impl TrainSettings {
         }
     }
 
+    /// Whether weights of 4 bits are asked for.
+    pub fn rounds(&self) -> bool {
+        self.bits == 4 || self.head_bits == 4
+    }
+
     /// The network's shape on so many tokens.
     ///
     /// # Panics
@@ -164,6 +218,7 @@ impl TrainSettings {
             tied: self.tied,
             hidden: self.hidden,
             layers: self.cell.stack(self.layers).expect("checked settings"),
+            steps_per_token: self.steps_per_token,
         }
     }
 
@@ -202,6 +257,16 @@ impl TrainSettings {
         )?;
         whole("hidden", self.hidden, 4096, "1 to 4096")?;
         whole("layers", self.layers, 8, "1 to 8")?;
+        whole("steps_per_token", self.steps_per_token, 4, "1 to 4")?;
+        for (name, bits) in [("bits", self.bits), ("head_bits", self.head_bits)] {
+            check(name, bits.to_string(), [4, 8].contains(&bits), "4 or 8")?;
+        }
+        check(
+            "rounded_steps",
+            self.rounded_steps.to_string(),
+            self.rounded_steps <= self.steps && (self.rounded_steps == 0 || self.rounds()),
+            "at most as many as steps, 0 without bits of 4",
+        )?;
         check(
             "embedding",
             self.embedding.to_string(),
@@ -249,6 +314,13 @@ impl TrainSettings {
         };
         part("dropout", self.dropout.into(), "0 or more, below 1")?;
         part("average", self.average.into(), "0 or more, below 1")?;
+        part(
+            "rounded_average",
+            self.rounded_average.into(),
+            "0 or more, below 1",
+        )?;
+        part("soft", self.soft.into(), "0 or more, below 1")?;
+        part("imagined", self.imagined.into(), "0 or more, below 1")?;
         part("validation", self.validation, "0 or more, below 1")?;
         part(
             "weight_decay",
@@ -263,6 +335,9 @@ impl TrainSettings {
                 expected,
             )
         };
+        if self.rounded_steps > 0 {
+            positive("rounded_rate", self.rounded_rate, 1.0, "above 0, at most 1")?;
+        }
         positive(
             "learning_rate",
             self.learning_rate,
@@ -287,8 +362,11 @@ impl TrainSettings {
         let (hidden, layers, tokens) = (self.hidden as u64, self.layers as u64, tokens as u64);
         // Values that a GRU keeps for a unit and a step; an LSTM keeps about as many, an RNN fewer.
         let embedding = 2 * self.embedding as u64;
-        let activations =
-            predictions as u64 * (15 * hidden * layers + 2 * hidden + embedding + tokens);
+        let activations = predictions as u64
+            * (15 * hidden * layers * self.steps_per_token as u64
+                + 2 * hidden
+                + embedding
+                + tokens);
         4 * (activations + (5 + self.threads as u64) * weights)
     }
 }

@@ -3,66 +3,120 @@
 use std::ops::Range;
 
 use super::batches::Batches;
+use super::head::Soft;
+use super::lessons::Lessons;
 use super::model::{Model, Shape};
 use super::random::{self, Purpose};
+use super::rounder::Rounder;
 use super::settings::TrainSettings;
 use super::update::{Diverged, Progress, Step, Updater};
 
-/// One thread's part of the batch.
+/// One thread's part of the batch: rows of the text, and after them rows of what teachers made up.
 struct Worker {
     thread: u64,
+    /// Of the text's batches.
     rows: Range<usize>,
+    /// Of the batches of what was made up.
+    imagined: Range<usize>,
     model: Model,
     inputs: Vec<u16>,  // [sequence][rows]
     targets: Vec<u16>, // [sequence][rows]
 }
 
 /// A training: the network, the optimizer, the workers.
-pub struct Trainer {
-    seed: u64,
+pub struct Trainer<'l> {
+    settings: TrainSettings,
     shape: Shape,
     batches: Batches,
+    lessons: Option<&'l Lessons>,
+    /// Of what teachers made up, where rows of the batch are that.
+    imagined: Option<Batches>,
     workers: Vec<Worker>,
     updater: Updater,
 }
 
-impl Trainer {
-    /// A training before its first step, over a text of `characters` characters, `tokens` different ones.
+impl<'l> Trainer<'l> {
+    /// A training before its first step, over a text of `characters` characters, `tokens` different ones, from the weights
+    /// `first`, or random ones, and with `lessons`, where there are any.
     ///
     /// # Panics
-    /// If the text has fewer than 2 characters, or the settings are not good by [`TrainSettings::check`].
-    pub fn new(settings: &TrainSettings, tokens: usize, characters: usize) -> Self {
+    /// If the text has fewer than 2 characters, the settings are not good by [`TrainSettings::check`], or there are not as
+    /// many weights as their shape has.
+    pub fn new(
+        settings: &TrainSettings,
+        tokens: usize,
+        characters: usize,
+        first: Option<Vec<f32>>,
+        lessons: Option<&'l Lessons>,
+    ) -> Self {
         let shape = settings.shape(tokens);
-        let batches = Batches::new(characters, settings.batch, settings.sequence, settings.seed);
+        let &TrainSettings {
+            batch,
+            sequence,
+            seed,
+            ..
+        } = settings;
+        let made_up = lessons.map_or(0, |lessons| lessons.imagined().len());
+        let share = (settings.imagined * batch as f32).round() as usize;
+        let share = share.min(batch - 1);
+        let (own, imagined) = if share > 0 && made_up > share * sequence {
+            let imagined = Batches::new(made_up, share, sequence, seed);
+            (batch - share, Some(imagined))
+        } else {
+            (batch, None)
+        };
+        let batches = Batches::new(characters, own, sequence, seed);
+        // A short text has shorter sequences.
+        let imagined = imagined.filter(|imagined| imagined.sequence() == batches.sequence());
+        let others = imagined.map_or(0, |imagined| imagined.rows());
         let threads = settings.threads.min(batches.rows());
-        let share = |thread: usize| thread * batches.rows() / threads;
+        let part = |rows: usize, thread: usize| {
+            let end = |thread| thread * rows / threads;
+            end(thread)..end(thread + 1)
+        };
         let workers = (0..threads).map(|thread| {
-            let rows = share(thread)..share(thread + 1);
+            let (rows, imagined) = (part(batches.rows(), thread), part(others, thread));
             Worker {
                 thread: thread as u64,
                 model: Model::new(
                     shape.clone(),
                     batches.sequence(),
-                    rows.len(),
+                    rows.len() + imagined.len(),
                     settings.dropout,
                 ),
                 rows,
+                imagined,
                 inputs: Vec::new(),
                 targets: Vec::new(),
             }
         });
+        let first = first.unwrap_or_else(|| shape.initial(seed));
+        assert_eq!(first.len(), shape.parameters(), "first weights");
+        let mut updater = Updater::new(settings, first, shape.parts());
+        if settings.rounded_steps > 0 {
+            let (layers, head) = (settings.bits == 4, settings.head_bits == 4);
+            updater = updater.rounded_by(Rounder::new(shape.clone(), layers, head));
+        }
         Self {
-            seed: settings.seed,
+            settings: settings.clone(),
             workers: workers.collect(),
-            updater: Updater::new(settings, shape.initial(settings.seed), shape.parts()),
+            updater,
             shape,
             batches,
+            lessons,
+            imagined,
         }
     }
 
-    /// The batches.
+    /// The batches of the text.
     pub fn batches(&self) -> &Batches {
         &self.batches
+    }
+
+    /// Tokens of a step, those that were made up among them.
+    pub fn step_tokens(&self) -> usize {
+        let imagined = self.imagined.map_or(0, |imagined| imagined.rows());
+        (self.batches.rows() + imagined) * self.batches.sequence()
     }
 
     /// What the parameters are.
@@ -103,27 +157,73 @@ impl Trainer {
     /// # Panics
     /// If `text` is not as long as the trainer was made for, or has a token that is not below V.
     pub fn step(&mut self, text: &[u16]) -> Result<Step, Diverged> {
-        let (step, seed, batches) = (self.updater.steps_done(), self.seed, &self.batches);
+        let step = self.updater.steps_done();
+        let predictions = self.step_tokens() as f64;
+        let Self {
+            settings,
+            batches,
+            imagined,
+            lessons,
+            ..
+        } = &*self;
+        let (settings, batches, imagined, lessons) =
+            (settings.clone(), *batches, *imagined, *lessons);
         let work = |worker: &mut Worker, parameters: &[f32]| {
             let Worker {
                 thread,
                 rows,
+                imagined: others,
                 model,
                 inputs,
                 targets,
             } = worker;
+            let (own, all) = (rows.len(), rows.len() + others.len());
             if batches.begins(step) {
-                model.reset();
+                model.reset(0..own);
             }
-            batches.fill(text, step, rows.clone(), inputs, targets);
-            model.train(
+            let mut probabilities = Vec::new();
+            match (imagined, lessons) {
+                (Some(imagined), Some(lessons)) => {
+                    if imagined.begins(step) {
+                        model.reset(own..all);
+                    }
+                    inputs.clear();
+                    targets.clear();
+                    let mut places = batches.places(step, rows.clone());
+                    let mut more = imagined.places(step, others.clone());
+                    for _ in 0..batches.sequence() {
+                        for at in places.by_ref().take(own) {
+                            inputs.push(text[at]);
+                            targets.push(text[at + 1]);
+                            probabilities.push(lessons.of_text(at));
+                        }
+                        for at in more.by_ref().take(others.len()) {
+                            inputs.push(lessons.imagined()[at]);
+                            targets.push(lessons.imagined()[at + 1]);
+                            probabilities.push(lessons.of_imagined(at));
+                        }
+                    }
+                }
+                _ => {
+                    batches.fill(text, step, rows.clone(), inputs, targets);
+                    if let Some(lessons) = lessons {
+                        let places = batches.places(step, rows.clone());
+                        probabilities.extend(places.map(|at| lessons.of_text(at)));
+                    }
+                }
+            }
+            let soft = lessons.map(|_| Soft {
+                weight: settings.soft,
+                probabilities,
+            });
+            model.train_by(
                 parameters,
                 inputs,
                 targets,
-                &mut random::stream(seed, Purpose::Dropout, step, *thread),
+                soft.as_ref(),
+                &mut random::stream(settings.seed, Purpose::Dropout, step, *thread),
             )
         };
-        let predictions = (batches.rows() * batches.sequence()) as f64;
         self.updater.step(
             &mut self.workers,
             work,

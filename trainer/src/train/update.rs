@@ -1,5 +1,6 @@
 //! One optimizer step: all threads' gradients, AdamW, the moving average. What is trained does not matter here.
 
+use super::rounder::Rounder;
 use super::settings::TrainSettings;
 use crate::math::vectorized;
 use crate::optimizer::{AdamW, Schedule, clip, norm};
@@ -47,12 +48,17 @@ pub struct Diverged {
     rate: f64,
 }
 
+/// Steps until the learning rate of rounded weights is at its highest.
+const ROUNDED_WARMUP: u64 = 20;
+
 /// The weights and what moves them.
 pub struct Updater {
     settings: TrainSettings,
     /// Lengths of the parameters' parts, in order, and whether they decay.
     parts: Vec<(usize, bool)>,
-    schedule: Schedule,
+    /// Of the steps with weights as they are, and of those with rounded ones.
+    schedules: [Schedule; 2],
+    rounder: Option<Rounder>,
     gradient: Vec<f32>,
     step: u64,
     parameters: Vec<f32>,
@@ -80,14 +86,35 @@ impl Updater {
             optimizer: AdamW::new(parameters.len()),
             parameters,
             smoothed_loss: 0.0,
-            schedule: Schedule {
-                peak: settings.learning_rate,
-                warmup: settings.warmup,
-                steps: settings.steps,
-                last: settings.last_rate,
-            },
+            schedules: [
+                Schedule {
+                    peak: settings.learning_rate,
+                    warmup: settings.warmup,
+                    steps: settings.steps - settings.rounded_steps,
+                    last: settings.last_rate,
+                },
+                Schedule {
+                    peak: settings.rounded_rate,
+                    warmup: ROUNDED_WARMUP,
+                    steps: settings.rounded_steps,
+                    last: settings.last_rate,
+                },
+            ],
+            rounder: None,
             settings: settings.clone(),
         }
+    }
+
+    /// The last of the settings' steps are done with weights that `rounder` rounds.
+    pub fn rounded_by(self, rounder: Rounder) -> Self {
+        let rounder = Some(rounder);
+        Self { rounder, ..self }
+    }
+
+    /// Steps done with rounded weights, where the next step is one of these.
+    fn rounded_steps_done(&self) -> Option<u64> {
+        self.rounder.as_ref()?;
+        self.step.checked_sub(self.schedules[0].steps)
     }
 
     /// Steps done.
@@ -107,6 +134,11 @@ impl Updater {
         } else {
             &self.average
         }
+    }
+
+    /// Whether the model's weights have been trained to be rounded.
+    pub fn is_rounded(&self) -> bool {
+        self.rounded_steps_done().is_some_and(|steps| steps > 0)
     }
 
     /// All that a resumed training needs, with the workers' `states`.
@@ -150,7 +182,19 @@ impl Updater {
         gradient: impl Fn(&W) -> &[f32],
         predictions: f64,
     ) -> Result<Step, Diverged> {
-        let (step, parameters, work) = (self.step, &*self.parameters, &work);
+        let (step, work) = (self.step, &work);
+        let rounded = self.rounded_steps_done();
+        if rounded == Some(0) {
+            // Another training begins where the average is.
+            if !self.average.is_empty() {
+                self.parameters.clone_from(&self.average);
+            }
+            self.optimizer = AdamW::new(self.parameters.len());
+        }
+        let parameters: &[f32] = match (&mut self.rounder, rounded) {
+            (Some(rounder), Some(_)) => rounder.round(&self.parameters),
+            _ => &self.parameters,
+        };
         let (first, others) = workers.split_first_mut().expect("at least one thread");
         let loss: f64 = std::thread::scope(|scope| {
             let others: Vec<_> = others
@@ -171,7 +215,10 @@ impl Updater {
             );
         }
         let (loss, norm) = (loss / predictions, norm(&self.gradient) / predictions);
-        let rate = self.schedule.rate(step);
+        let rate = match rounded {
+            None => self.schedules[0].rate(step),
+            Some(step) => self.schedules[1].rate(step),
+        };
         if !loss.is_finite() || !norm.is_finite() {
             return Err(Diverged {
                 step,
@@ -190,7 +237,7 @@ impl Updater {
             self.parts.iter().copied(),
         );
         self.step += 1;
-        self.update_average();
+        self.update_average(rounded);
         self.smoothed_loss = match step {
             0 => loss,
             _ => SMOOTHING * self.smoothed_loss + (1.0 - SMOOTHING) * loss,
@@ -199,11 +246,12 @@ impl Updater {
     }
 
     /// Early on the average forgets faster, so that the first weights do not linger.
-    fn update_average(&mut self) {
-        let keep = self
-            .settings
-            .average
-            .min((1.0 + self.step as f32) / (10.0 + self.step as f32));
+    fn update_average(&mut self, rounded: Option<u64>) {
+        let (decay, step) = match rounded {
+            None => (self.settings.average, self.step as f32),
+            Some(step) => (self.settings.rounded_average, step as f32 + 1.0),
+        };
+        let keep = decay.min((1.0 + step) / (10.0 + step));
         let values = self.average.iter_mut().zip(&self.parameters);
         vectorized(
             #[inline(always)]

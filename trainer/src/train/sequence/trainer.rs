@@ -173,6 +173,7 @@ pub fn network(
             input: Input::Tokens { count, embedding },
             starts: zeros(layers.len()),
             layers,
+            steps_per_token: 1,
             head: Head {
                 reads: Reads::LastStep,
                 ..Head::default()
@@ -232,6 +233,7 @@ pub fn network(
         },
         layers,
         starts,
+        steps_per_token: 1,
         head: Head {
             reads,
             ..Head::logits(parts.head)

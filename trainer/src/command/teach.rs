@@ -1,0 +1,101 @@
+//! `trainer teach`: what trained models say of a text, for smaller ones to learn.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use clap::Args;
+
+use super::print_out;
+use crate::corpus::Corpus;
+use crate::model::Model;
+use crate::progress;
+use crate::train::lessons::Lessons;
+use crate::train::settings;
+
+/// Lets trained models read a text and make up more of it, and writes what they say of each next token to a file, from which
+/// `trainer train --lessons FILE` teaches a smaller model (distillation).
+///
+/// The teachers read the same first part of the text that they and the student are trained on, never the validation part.
+/// Several teachers are averaged, which teaches better than one. The file takes two bytes for each token of the text, and of
+/// what is made up, times the size of the vocabulary.
+#[derive(Debug, Args)]
+pub struct TeachArgs {
+    /// The text that teachers and students are trained on
+    pub corpus: PathBuf,
+    /// A teacher: the model.onnx of a training; several are averaged
+    #[arg(long = "teacher", value_name = "MODEL", required = true)]
+    pub teachers: Vec<PathBuf>,
+    /// Where to write the lessons
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Tokens that the teachers make up; 0: they only read
+    #[arg(long, value_name = "TOKENS", default_value_t = 2_000_000)]
+    pub imagine: usize,
+    /// Part of the text, at its end, that is kept for validation: as in training
+    #[arg(long, value_name = "PART", default_value_t = settings::VALIDATION)]
+    pub validation: f64,
+    /// Seed of what is made up
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Threads; all cores by default
+    #[arg(long)]
+    pub threads: Option<usize>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// If the text or a teacher is refused, or the file cannot be written.
+pub fn run(args: TeachArgs) -> anyhow::Result<()> {
+    let corpus = Corpus::read(&args.corpus)?;
+    if !(0.0..1.0).contains(&args.validation) {
+        bail!(
+            "--validation {}: expected 0 or more, below 1",
+            args.validation
+        );
+    }
+    let mut teachers = Vec::new();
+    for path in &args.teachers {
+        let Model::Float(network) = Model::open(path)? else {
+            bail!(
+                "{} is an image: expected the model.onnx that it was made of",
+                path.display()
+            );
+        };
+        teachers.push((path.display().to_string(), *network));
+    }
+    let vocabulary = teachers[0].1.vocabulary.clone().with_context(|| {
+        format!(
+            "{}: expected a language model with a vocabulary",
+            teachers[0].0
+        )
+    })?;
+    let (first, _) = corpus.parts(args.validation, vocabulary.is_by_line());
+    let text = vocabulary.encode_stream(first, false)?.tokens;
+    if text.len() < 2 {
+        bail!("{} has fewer than 2 tokens to read", args.corpus.display());
+    }
+    let threads = args
+        .threads
+        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let bar = progress::bar(1000, "teaching");
+    let lessons = Lessons::new(
+        &teachers,
+        &vocabulary,
+        (&corpus.sha256, &text),
+        args.imagine,
+        args.seed,
+        threads.max(1),
+        &|done| bar.set_position(done),
+    )?;
+    bar.finish_and_clear();
+    lessons.write(&args.out)?;
+    print_out(&format!(
+        "{}: {} teacher(s), {} tokens read at {:.4} nats/token, {} made up\n",
+        args.out.display(),
+        teachers.len(),
+        text.len(),
+        lessons.loss(&text),
+        lessons.imagined().len()
+    ))
+}

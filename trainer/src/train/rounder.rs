@@ -1,0 +1,154 @@
+//! Weights rounded to 4 bits while they are trained: what goes forward and back is on the grid, what the optimizer moves is
+//! not (the straight-through estimator, Bengio et al. 2013).
+
+use super::model::Shape;
+use crate::math::vectorized;
+use pipsqueak::{GROUP, RANGE};
+
+/// Scales that are tried for a group: this many, each so much smaller than the one before, of the largest.
+const TRIES: usize = 16;
+const SHRINK: f32 = 0.04;
+
+/// Rounds a language model's weights.
+pub struct Rounder {
+    shape: Shape,
+    layers: bool,
+    head: bool,
+    rounded: Vec<f32>,
+}
+
+impl Rounder {
+    /// For networks of `shape`; rounds the recurrent layers' weights, the head's, or both.
+    pub fn new(shape: Shape, layers: bool, head: bool) -> Self {
+        Self {
+            shape,
+            layers,
+            head,
+            rounded: Vec::new(),
+        }
+    }
+
+    /// `parameters` with those weights rounded that have 4 bits in an image.
+    ///
+    /// # Panics
+    /// If there are not as many as the shape has.
+    pub fn round(&mut self, parameters: &[f32]) -> &[f32] {
+        self.rounded.clear();
+        self.rounded.extend(parameters);
+        let (hidden, shape) = (self.shape.hidden, &self.shape);
+        if self.layers {
+            // An embedding is i8 of a scale per column, which the weights on it hold.
+            let columns = shape.embedding_of(parameters).map(|(table, columns)| {
+                let largest = |c| table.iter().skip(c).step_by(columns).map(|x| x.abs());
+                let scale = |c| largest(c).fold(1e-9, f32::max);
+                (0..columns).map(scale).collect::<Vec<f32>>()
+            });
+            for (layer, range) in shape.layer_ranges().into_iter().enumerate() {
+                let inputs = shape.inputs(layer);
+                let (matrices, _) = shape.layers[layer].parameters(inputs, hidden);
+                let rows = matrices / (inputs + hidden);
+                let (w, u) = self.rounded[range][..matrices].split_at_mut(rows * inputs);
+                match (layer, &columns) {
+                    // A one-hot token picks a row of a table of i8.
+                    (0, None) => {}
+                    (0, Some(columns)) => {
+                        let mut folded = vec![0.0; inputs];
+                        for row in w.chunks_exact_mut(inputs) {
+                            let pairs = row.iter().zip(columns);
+                            let values = pairs.map(|(w, scale)| w * scale);
+                            folded.iter_mut().zip(values).for_each(|(to, w)| *to = w);
+                            round_row(&mut folded);
+                            let pairs = folded.iter().zip(columns);
+                            let values = pairs.map(|(w, scale)| w / scale);
+                            row.iter_mut().zip(values).for_each(|(to, w)| *to = w);
+                        }
+                    }
+                    _ => w.chunks_exact_mut(inputs).for_each(round_row),
+                }
+                u.chunks_exact_mut(hidden).for_each(round_row);
+            }
+        }
+        if self.head && !shape.tied {
+            let range = shape.head_range();
+            self.rounded[range]
+                .chunks_exact_mut(hidden)
+                .for_each(round_row);
+        }
+        &self.rounded
+    }
+}
+
+/// Rounds a row of weights group by group.
+fn round_row(row: &mut [f32]) {
+    vectorized(
+        #[inline(always)]
+        || row.chunks_mut(GROUP).for_each(round_group),
+    );
+}
+
+/// Rounds to the grid of 4 bits whose scale errs least.
+#[inline(always)]
+fn round_group(group: &mut [f32]) {
+    let largest = group.iter().fold(0f32, |a, w| a.max(w.abs()));
+    if largest == 0.0 {
+        return;
+    }
+    let [low, high] = RANGE.map(f32::from);
+    let (mut scale, mut least) = (0.0, f32::MAX);
+    for tried in 0..TRIES {
+        let step = largest / high * (1.0 - SHRINK * tried as f32);
+        let inverse = 1.0 / step;
+        let mut sums = [0f32; 8];
+        let (eights, rest) = group.as_chunks::<8>();
+        let error = |w: f32| {
+            let rounded = (w * inverse).round_ties_even().clamp(low, high) * step;
+            (rounded - w) * (rounded - w)
+        };
+        for eight in eights {
+            for (sum, w) in sums.iter_mut().zip(eight) {
+                *sum += error(*w);
+            }
+        }
+        let error = sums.iter().sum::<f32>() + rest.iter().map(|w| error(*w)).sum::<f32>();
+        if error < least {
+            (scale, least) = (step, error);
+        }
+    }
+    let inverse = 1.0 / scale;
+    for w in group {
+        *w = (*w * inverse).round_ties_even().clamp(low, high) * scale;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_is_on_a_grid_of_16_values_and_no_scale_of_the_search_errs_less() {
+        let weights: Vec<f32> = (0..32)
+            .map(|i| ((i * 37 % 64) as f32 - 31.0) / 50.0)
+            .collect();
+        let mut rounded = weights.clone();
+        round_group(&mut rounded);
+        let mut values = rounded.clone();
+        values.sort_by(f32::total_cmp);
+        values.dedup();
+        assert!(values.len() <= 16, "{values:?}");
+        let error = |rounded: &[f32]| -> f32 {
+            weights
+                .iter()
+                .zip(rounded)
+                .map(|(a, b)| (a - b).powi(2))
+                .sum()
+        };
+        for tried in 0..TRIES {
+            let step = 0.64 / 7.0 * (1.0 - SHRINK * tried as f32);
+            let naive: Vec<f32> = weights
+                .iter()
+                .map(|w| (w / step).round().clamp(-8.0, 7.0) * step)
+                .collect();
+            assert!(error(&rounded) <= error(&naive) + 1e-6);
+        }
+    }
+}

@@ -26,7 +26,7 @@ fn main() {
     let text: Vec<u16> = (0..1_000_000u32)
         .map(|i| (i.wrapping_mul(2_654_435_761) >> 7) as u16 % 65)
         .collect();
-    let mut trainer = Trainer::new(&settings, 65, text.len());
+    let mut trainer = Trainer::new(&settings, 65, text.len(), None, None);
     let mut times = Vec::new();
     for _ in 0..steps + 2 {
         let start = Instant::now();

@@ -52,6 +52,8 @@ fn request<'a>(corpus: &'a Corpus, settings: &'a TrainSettings, out: &'a Path) -
         corpus,
         settings,
         out,
+        first: None,
+        lessons: None,
         resume: None,
         report_every: 0,
         checkpoint_every: Duration::from_secs(60),

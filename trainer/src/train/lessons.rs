@@ -307,6 +307,10 @@ fn read(
                 // Each row begins a while before its stretch.
                 let blocks = (stretch + WARM_UP).div_ceil(SEQUENCE);
                 for block in 0..blocks {
+                    if stretches.start == 0 && block * SEQUENCE == WARM_UP {
+                        // Nothing comes before the text.
+                        models.iter_mut().for_each(|model| model.reset(0..1));
+                    }
                     inputs.clear();
                     let place = |t: usize, row: usize| -> Option<usize> {
                         let at = (stretches.start + row) * stretch + block * SEQUENCE + t;
@@ -409,4 +413,104 @@ fn make_up(
         }
         (made, said)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cell::Kind;
+    use crate::network::{Provenance, nats};
+
+    fn teacher(vocabulary: &Vocabulary, steps_per_token: usize, seed: u64) -> (String, Network) {
+        let shape = Shape {
+            tokens: vocabulary.len(),
+            embedding: Some(3),
+            tied: false,
+            hidden: 7,
+            layers: vec![Kind::Gru, Kind::Gru],
+            steps_per_token,
+        };
+        let mut weights = shape.initial(seed);
+        weights.iter_mut().for_each(|w| *w *= 3.0);
+        let network = shape.network(&weights, vocabulary, Provenance::default());
+        (format!("teacher {seed}"), network)
+    }
+
+    #[test]
+    fn lessons_are_the_mean_of_what_each_teacher_says_by_itself() {
+        let vocabulary = Vocabulary::of_characters("abcd").unwrap();
+        let teachers = [teacher(&vocabulary, 1, 1), teacher(&vocabulary, 2, 2)];
+        let text: Vec<u16> = (0..200).map(|i| (i * i + i / 3) % 4).collect();
+        let make = |imagine| {
+            let text = ("hash", &text[..]);
+            Lessons::new(&teachers, &vocabulary, text, imagine, 5, 2, &|_| ()).unwrap()
+        };
+        let lessons = make(3000);
+        let mut states = teachers.each_ref().map(|(_, network)| network.state());
+        for (at, token) in text.iter().enumerate() {
+            let mut expected = [0.0; 4];
+            for ((_, network), state) in teachers.iter().zip(&mut states) {
+                network.step(state, *token);
+                let logits = network.logits(state);
+                for (token, p) in expected.iter_mut().enumerate() {
+                    *p += 0.5 * (-nats(&logits, token as u16)).exp();
+                }
+            }
+            for (found, expected) in lessons.of_text(at).iter().zip(expected) {
+                let found = f64::from(*found) / 65535.0;
+                assert!((found - expected).abs() < 2e-5, "{at}: {found}, {expected}");
+            }
+        }
+        assert!(lessons.imagined().len() >= 3000);
+        assert!(lessons.imagined().iter().all(|token| *token < 4));
+        let all = lessons.imagined().len();
+        for at in [0, all / 2, all - 1] {
+            let sum: u32 = lessons.of_imagined(at).iter().map(|p| u32::from(*p)).sum();
+            assert!(sum.abs_diff(65535) <= 4, "{sum}");
+        }
+        // What is drawn is as likely as was said.
+        let mut expected = 0.0;
+        let mut drawn = 0.0;
+        for at in 0..all {
+            expected += f64::from(lessons.of_imagined(at)[2]) / 65535.0;
+            drawn += f64::from(u8::from(lessons.imagined()[at] == 2));
+        }
+        assert!(
+            (expected - drawn).abs() < 5.0 * expected.sqrt(),
+            "{expected}, {drawn}"
+        );
+        assert_eq!(make(3000), lessons, "the same seed");
+    }
+
+    #[test]
+    fn what_cannot_teach_and_what_is_damaged_is_refused() {
+        let vocabulary = Vocabulary::of_characters("abcd").unwrap();
+        let other = Vocabulary::of_characters("abce").unwrap();
+        let text = ("hash", &[0, 1, 2, 3][..]);
+        let refused = |teachers: &[(String, Network)], imagine| {
+            let made = Lessons::new(teachers, &vocabulary, text, imagine, 1, 1, &|_| ());
+            made.unwrap_err().to_string()
+        };
+        let error = refused(&[teacher(&vocabulary, 1, 1), teacher(&other, 1, 2)], 0);
+        assert!(
+            error.contains("teacher 2") && error.contains("vocabulary"),
+            "{error}"
+        );
+        let error = refused(&[teacher(&vocabulary, 1, 1)], 1 << 40);
+        assert!(error.contains("GB"), "{error}");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lessons.bin");
+        let teachers = [teacher(&vocabulary, 1, 1)];
+        let lessons = Lessons::new(&teachers, &vocabulary, text, 0, 1, 1, &|_| ()).unwrap();
+        let hash = lessons.write(&path).unwrap();
+        assert_eq!(Lessons::read(&path).unwrap(), (lessons.clone(), hash));
+        assert!(lessons.check("hash", 4, 4).is_ok());
+        let error = lessons.check("other", 4, 4).unwrap_err().to_string();
+        assert!(error.contains("hash") && error.contains("other"), "{error}");
+        let mut bytes = std::fs::read(&path).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(&path, &bytes).unwrap();
+        let error = Lessons::read(&path).unwrap_err().to_string();
+        assert!(error.contains("damaged"), "{error}");
+    }
 }

@@ -229,6 +229,17 @@ impl SequenceSettings {
                 "false, where whole sequences are trained",
             ));
         }
+        let train = &self.train;
+        let form = (train.bits, train.head_bits, train.steps_per_token);
+        if form != (8, 8, 1) {
+            let found = format!("{form:?}");
+            let expected = "(8, 8, 1) where lines are trained; `trainer export --bits 4` rounds them afterwards";
+            return Err(SettingsError::new(
+                "bits, head_bits, steps_per_token",
+                found,
+                expected,
+            ));
+        }
         if self.train.level != vocab::Kind::default() || self.train.lines {
             let level = format!("{:?}, lines {}", self.train.level, self.train.lines);
             let expected = "none: lines are cut as --source and --target say";

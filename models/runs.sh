@@ -1,0 +1,45 @@
+#!/bin/sh
+# The runs behind the choices, each trained, exported and measured anew: a row of Markdown for each. What is there already is
+# measured again but not trained again.
+#
+#   models/runs.sh tinyshakespeare.txt [part of a name] > runs.md
+#
+# The whole table takes hours: name a part of it. Losses are of the image on the integer runtime over the last tenth of the
+# text as one stream, which no training, teacher or choice of weights saw; bytes are the whole file.
+set -eu
+cd "$(dirname "$0")/.."
+corpus=$1 wanted=${2:-}
+runs=target/runs/$(basename "$corpus" .txt)
+trainer=target/release/trainer
+cargo build --quiet --release
+mkdir -p "$runs"
+json() { sed -n "s/.*\"$1\": *\([0-9.]*\).*/\1/p" | head -n 1; }
+
+# row NAME OPTIONS...: of `trainer train`. LESSONS in them are those that the teachers give.
+row() {
+    name=$1
+    shift
+    case $name in *"$wanted"*) ;; *) return 0 ;; esac
+    folder=$runs/$name
+    if [ ! -e "$folder/model.onnx" ] || ! grep -q '^\[result\]' "$folder/train.toml"; then
+        case "$*" in *lessons.bin*) lessons ;; esac
+        "$trainer" train "$corpus" --out "$folder" --overwrite --quiet "$@" >&2
+    fi
+    "$trainer" export "$folder/model.onnx" > /dev/null
+    nats=$("$trainer" eval "$folder/model.pip" --text "$corpus" --last 0.1 --json | json nats_per_token)
+    seconds=$(sed -n 's/^seconds = //p' "$folder/train.toml")
+    bytes=$(wc -c < "$folder/model.pip")
+    printf '| %s | `%s` | %s | %.4f | %s |\n' "$name" "$(echo "$*" | sed "s,$runs/,,g")" "$bytes" "$nats" "${seconds%.*}"
+}
+
+# What the two teachers say.
+lessons() {
+    [ -e "$runs/lessons.bin" ] && return 0
+    (wanted='' && row teacher-384 $TEACHER_384 && row teacher-416 $TEACHER_416) >&2
+    "$trainer" teach "$corpus" --teacher "$runs/teacher-384/model.onnx" --teacher "$runs/teacher-416/model.onnx" \
+        --imagine 2500000 --out "$runs/lessons.bin" >&2
+}
+
+LARGE="--layers 2 --dropout 0.4 --batch 64 --sequence 64 --weight-decay 0.1 --learning-rate 0.004"
+TEACHER_384="--hidden 384 $LARGE --steps 4500 --seed 3"
+TEACHER_416="--hidden 416 $LARGE --steps 4200 --seed 5"

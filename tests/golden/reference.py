@@ -568,7 +568,7 @@ def main(path):
                 if layer.cell == LSTM:
                     lines.append(line("cell", state.cell[index][at][: layer.hidden]))
             lines.append(line("logits", state.outputs(index)))
-    if image.networks[-1].input in (TABLE, EMBEDDING, TIED):
+    if image.target.tokens and image.networks[-1].input in (TABLE, EMBEDDING, TIED):
         for temperature, top_k in TEMPERATURES:
             state = State(image)
             if len(image.networks) > 1:

@@ -4,8 +4,8 @@ use super::{
     DenseParts, InputParts, LayerParts, NetworkParts, Parts, Rows, StartParts, VocabularyParts,
 };
 use crate::image::{
-    Activation, Bits, Cell, Dense, Input, Layer, Metadata, Network, Normalization, Provenance, Reads,
-    Recurrent, Specials, Start, StartFrom, VocabularyShape,
+    Activation, Bits, Cell, Dense, Input, Layer, Metadata, Network, Normalization, Provenance,
+    Reads, Recurrent, Specials, Start, StartFrom, VocabularyShape,
 };
 use crate::level::Level;
 use alloc::string::String;
@@ -228,9 +228,8 @@ impl Random {
             columns: columns.to_vec(),
             ..Rows::default()
         };
-        let mut from = |least: i32, most: i32| {
-            least + (self.0.next_u32() % (most - least + 1) as u32) as i32
-        };
+        let mut from =
+            |least: i32, most: i32| least + (self.0.next_u32() % (most - least + 1) as u32) as i32;
         let [least, most] = RANGE.map(i32::from);
         made.weights = (0..rows * width).map(|_| from(least, most) as i8).collect();
         let scales = rows * made.groups();

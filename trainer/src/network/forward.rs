@@ -72,7 +72,7 @@ impl Network {
         }
     }
 
-    /// Feeds `token` to every layer.
+    /// Feeds `token` to every layer, [as often](Self::steps_per_token) as the network says.
     ///
     /// # Panics
     /// If `token` is not below [`tokens`](Self::tokens).
@@ -97,16 +97,18 @@ impl Network {
     }
 
     fn feed_watched(&self, state: &mut FloatState, signal: Signal, watch: Watch) {
-        let mut below: Vec<f32> = Vec::new();
-        for (depth, layer) in self.layers.iter().enumerate() {
-            let signal = if depth == 0 {
-                signal
-            } else {
-                Signal::Vector(&below)
-            };
-            watch(depth, signal, &state.hidden[depth]);
-            layer.step(signal, &mut state.hidden[depth], &mut state.cell[depth]);
-            below.clone_from(&state.hidden[depth]);
+        for _ in 0..self.steps_per_token {
+            let mut below: Vec<f32> = Vec::new();
+            for (depth, layer) in self.layers.iter().enumerate() {
+                let signal = if depth == 0 {
+                    signal
+                } else {
+                    Signal::Vector(&below)
+                };
+                watch(depth, signal, &state.hidden[depth]);
+                layer.step(signal, &mut state.hidden[depth], &mut state.cell[depth]);
+                below.clone_from(&state.hidden[depth]);
+            }
         }
     }
 

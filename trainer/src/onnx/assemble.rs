@@ -195,6 +195,8 @@ impl Assembly<'_> {
             input,
             layers,
             starts,
+            steps_per_token: 1,
+            grids: Default::default(),
             head,
             encoder,
             interface: Interface {
@@ -859,6 +861,8 @@ impl Assembly<'_> {
             input,
             layers,
             starts,
+            steps_per_token: 1,
+            grids: Default::default(),
             head: Head {
                 reads: Reads::LastStep,
                 ..Head::default()

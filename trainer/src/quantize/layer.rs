@@ -120,10 +120,7 @@ pub(super) fn quantize_layer(
         }
     }
     Ok(LayerParts {
-        layer: pipsqueak::Layer {
-            cell: cell(index, layer)?,
-            hidden: units as u16,
-        },
+        layer: pipsqueak::Layer::new(cell(index, layer)?, units as u16),
         shift,
         gates,
         factors,

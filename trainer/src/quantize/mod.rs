@@ -511,6 +511,7 @@ impl Quantizer {
             features,
             dense,
             layers,
+            steps_per_token: network.steps_per_token as u8,
             head: head.unwrap_or_default(),
             reads: match network.head.reads {
                 Reads::EveryStep => image::Reads::EveryStep,

@@ -218,7 +218,10 @@ mod tests {
     #[test]
     fn words_are_those_of_the_panels() {
         for cell in Cell::ALL {
-            for (inputs, bits) in [0, 4, 36].into_iter().flat_map(|n| Bits::ALL.map(|b| (n, b))) {
+            for (inputs, bits) in [0, 4, 36]
+                .into_iter()
+                .flat_map(|n| Bits::ALL.map(|b| (n, b)))
+            {
                 let shape = Shape {
                     cell,
                     inputs,

@@ -172,6 +172,8 @@ pub fn network(
             channels: Vec::new(),
             input: Input::Tokens { count, embedding },
             starts: zeros(layers.len()),
+            steps_per_token: 1,
+            grids: Default::default(),
             layers,
             head: Head {
                 reads: Reads::LastStep,
@@ -232,6 +234,8 @@ pub fn network(
         },
         layers,
         starts,
+        steps_per_token: 1,
+        grids: Default::default(),
         head: Head {
             reads,
             ..Head::logits(parts.head)

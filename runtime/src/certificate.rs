@@ -24,9 +24,11 @@ fn norms(bits: Bits, blocks: [&[u32]; 2]) -> [u32; ROWS] {
     match bits {
         Bits::Eight => {
             for (lane, norm) in norms.iter_mut().enumerate() {
+                let mut sum = 0;
                 each_weight(blocks[0], lane, |weight| {
-                    *norm += u32::from(weight.unsigned_abs());
+                    sum += u32::from(weight.unsigned_abs());
                 });
+                *norm = sum;
             }
         }
         Bits::Four => {

@@ -114,9 +114,7 @@ impl<'a> Factor<'a> {
     pub fn products(&self, weights: &[u32], accumulators: &mut [[i32; ROWS]]) {
         match self {
             Self::Eight(x) => x.products(weights, accumulators),
-            Self::Four(parts) => add_parts(parts, weights, accumulators, |x, weights, sums| {
-                x.add_grouped(weights, sums);
-            }),
+            Self::Four(parts) => grouped(parts, weights, accumulators),
         }
     }
 
@@ -129,6 +127,14 @@ impl<'a> Factor<'a> {
             }),
         }
     }
+}
+
+/// A function of its own, beside the usual path.
+#[inline(never)]
+pub(crate) fn grouped(parts: &[Operand; 2], weights: &[u32], accumulators: &mut [[i32; ROWS]]) {
+    add_parts(parts, weights, accumulators, |x, weights, sums| {
+        x.add_grouped(weights, sums);
+    });
 }
 
 /// All gates' blocks over the input, then all over the state.

@@ -11,7 +11,7 @@ use super::{Shape, shifted, small};
 use crate::activation::{sigmoid, tanh};
 use crate::fixed::{CANDIDATE_BITS, PRE_ACTIVATION_BITS, saturate};
 use crate::kernel::{self, Operand, ROWS};
-use crate::rows::{Bits, Factor, Over, Record, output, outputs};
+use crate::rows::{Bits, Factor, Over, Record, grouped, output, outputs};
 
 /// Values of four units in a token's row.
 pub const GATES: usize = 3 * ROWS;
@@ -29,10 +29,12 @@ pub(super) fn after_table(
         Bits::Eight => by_table(shape, words, token, state, next, |weights, products| {
             x.products(weights, products);
         }),
-        Bits::Four => by_table(shape, words, token, state, next, |weights, products| {
-            products.fill([0; ROWS]);
-            x.add_grouped(weights, products);
-        }),
+        Bits::Four => {
+            let parts = [Operand::new(&[]), x];
+            by_table(shape, words, token, state, next, |weights, products| {
+                grouped(&parts, weights, products);
+            });
+        }
     }
 }
 
@@ -46,6 +48,7 @@ fn by_table(
     next: &mut [i16],
     multiply: impl Fn(&[u32], &mut [[i32; ROWS]; 3]),
 ) {
+    let shift = shape.shift;
     let mut products = [[0; ROWS]; 3];
     let (token, state) = (token.as_chunks().0, state.as_chunks().0);
     let units = token.iter().zip(state).zip(next.as_chunks_mut::<ROWS>().0);
@@ -55,9 +58,9 @@ fn by_table(
             return;
         };
         multiply(weights, &mut products);
-        match shape.shift {
+        match shift {
             0 => kernel::gates(records, token, &products, old, new),
-            shift => gates_shifted(records, token, &products, old, new, shift),
+            _ => gates_shifted(records, token, &products, old, new, shift),
         }
     }
 }

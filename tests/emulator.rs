@@ -426,9 +426,6 @@ impl Drop for Model {
 }
 
 fn parts(tokens: usize, units: u16) -> Parts<'static> {
-    let layer = Layer {
-        cell: Cell::GruResetAfter,
-        hidden: units,
-    };
+    let layer = Layer::new(Cell::GruResetAfter, units);
     Parts::random(1, tokens, 0, &[layer])
 }

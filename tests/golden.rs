@@ -14,14 +14,8 @@ fn path(name: &str, extension: &str) -> PathBuf {
 }
 
 fn images() -> Vec<(&'static str, Parts<'static>)> {
-    let after = |hidden| Layer {
-        cell: Cell::GruResetAfter,
-        hidden,
-    };
-    let before = |hidden| Layer {
-        cell: Cell::GruResetBefore,
-        hidden,
-    };
+    let after = |hidden| Layer::new(Cell::GruResetAfter, hidden);
+    let before = |hidden| Layer::new(Cell::GruResetBefore, hidden);
     let models = [
         ("table-after", 29, 0, vec![after(24)]),
         ("table-before", 29, 0, vec![before(17)]),

@@ -60,7 +60,7 @@ fn main() {
         ("256", Cell::GruResetAfter, 256),
         ("lstm", Cell::Lstm, 128),
     ] {
-        let words = random(u64::from(hidden), 64, 0, &[Layer { cell, hidden }]);
+        let words = random(u64::from(hidden), 64, 0, &[Layer::new(cell, hidden)]);
         write_image(name, encode::bytes(&words));
     }
     for name in SHAPES {
@@ -123,7 +123,7 @@ fn shape(name: &str) -> Vec<u32> {
         let known = |&(start, cell)| Some((word.strip_prefix(start)?, cell));
         let (hidden, cell) = cells.iter().find_map(known).expect(name);
         let hidden = hidden.parse().expect(name);
-        Layer { cell, hidden }
+        Layer::new(cell, hidden)
     };
     let layers: Vec<Layer> = words.map(layer).collect();
     random(tokens as u64, tokens, embedding, &layers)

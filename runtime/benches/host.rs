@@ -24,7 +24,7 @@ fn matvec(criterion: &mut Criterion) {
 
 fn image(hidden: u16) -> Vec<u32> {
     let cell = Cell::GruResetAfter;
-    let parts = encode::Parts::random(u64::from(hidden), 64, 0, &[Layer { cell, hidden }]);
+    let parts = encode::Parts::random(u64::from(hidden), 64, 0, &[Layer::new(cell, hidden)]);
     encode::encode(&parts).expect("random parts can be encoded")
 }
 

@@ -2,29 +2,49 @@
 
 use crate::image::PanelWords;
 use pipsqueak_kernels::fixed::{CANDIDATE_BITS, MAX_SHIFT, MULTIPLIER_END, Scale};
-use pipsqueak_kernels::kernel::{ROWS, each_weight};
-use pipsqueak_kernels::rows::Record;
+use pipsqueak_kernels::kernel::{ROWS, each_weight, grouped_columns};
+use pipsqueak_kernels::rows::{Bits, Record};
 
 /// Checks every row of a panel. The error is a row of it.
 pub(crate) fn check(panel: &PanelWords) -> Result<(), u32> {
-    let columns = panel.weights.len() / panel.gates.len().max(1);
-    let (mut records, mut weights) = (panel.records, panel.weights);
+    let mut records = panel.records;
     for (gate, kind) in panel.gates.iter().enumerate() {
         let record = records.split_off(..kind.words()).unwrap_or_default();
-        let weights = weights.split_off(..columns).unwrap_or_default();
-        check_gate(record, *kind, weights).map_err(|lane| (ROWS * gate) as u32 + lane)?;
+        let blocks = panel.columns.blocks(panel.weights, panel.gates.len(), gate);
+        let norms = norms(panel.columns.bits, blocks);
+        check_gate(record, *kind, norms).map_err(|lane| (ROWS * gate) as u32 + lane)?;
     }
     Ok(())
 }
 
+/// The sums of the magnitudes of four rows' weights.
+fn norms(bits: Bits, blocks: [&[u32]; 2]) -> [u32; ROWS] {
+    // At most 65,536 columns twice over of at most 255 times 8, so it fits easily.
+    let mut norms = [0; ROWS];
+    match bits {
+        Bits::Eight => {
+            for (lane, norm) in norms.iter_mut().enumerate() {
+                let mut sum = 0;
+                each_weight(blocks[0], lane, |weight| {
+                    sum += u32::from(weight.unsigned_abs());
+                });
+                *norm = sum;
+            }
+        }
+        Bits::Four => {
+            for column in blocks.into_iter().flat_map(grouped_columns) {
+                for (norm, weight) in norms.iter_mut().zip(column) {
+                    *norm += u32::from(weight.unsigned_abs());
+                }
+            }
+        }
+    }
+    norms
+}
+
 /// Checks four rows; the error is one of them.
-fn check_gate(record: &[u32], kind: Record, weights: &[u32]) -> Result<(), u32> {
-    for lane in 0..ROWS {
-        // At most 16,384 columns twice over, so it fits easily.
-        let mut norm = 0;
-        each_weight(weights, lane, |weight| {
-            norm += u32::from(weight.unsigned_abs());
-        });
+fn check_gate(record: &[u32], kind: Record, norms: [u32; ROWS]) -> Result<(), u32> {
+    for (lane, norm) in norms.into_iter().enumerate() {
         let of = |quad: usize| record.get(ROWS * quad + lane).copied().unwrap_or(u32::MAX);
         // Magnitudes times a power of two; what leaves 32 bits is too large anyway.
         let times = |magnitude: u32, bits: u32| match magnitude >> (31 - bits) {

@@ -13,8 +13,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 use pipsqueak_kernels::cell::Shape;
 use pipsqueak_kernels::fixed::Scale;
-use pipsqueak_kernels::kernel::{ROWS, pack, padded};
-use pipsqueak_kernels::rows::{DENSE_QUADS, Panel, Record};
+use pipsqueak_kernels::kernel::{GROUP, RANGE, ROWS, pack, pack_grouped, padded};
+use pipsqueak_kernels::rows::{Bits, DENSE_QUADS, Panel, Record};
 
 mod random;
 
@@ -25,12 +25,30 @@ pub use random::shapes;
 pub struct Rows {
     /// Columns of each part, side by side: of the input and of the state, or of one of them.
     pub columns: Vec<usize>,
-    /// `[rows][sum of columns]`, -127 to 127.
+    /// `[rows][sum of columns]`, -127 to 127; of 4 bits -8 to 7.
     pub weights: Vec<i8>,
+    /// Of rows of 4 bits the scales of their groups, `[rows][groups]`: what weights are multiplied with, 32 columns at a
+    /// time, anew at each part. Rows of 8 bits have none.
+    pub scales: Vec<u8>,
     /// `[rows]`, in units of the accumulator, half of the scale's shift included.
     pub bias: Vec<i32>,
     /// `[rows]`
     pub scale: Vec<Scale>,
+}
+
+impl Rows {
+    /// The width of the weights.
+    pub fn bits(&self) -> Bits {
+        match self.scales.is_empty() {
+            true => Bits::Eight,
+            false => Bits::Four,
+        }
+    }
+
+    /// Groups of a row of 4 bits.
+    pub fn groups(&self) -> usize {
+        self.columns.iter().map(|part| part.div_ceil(GROUP)).sum()
+    }
 }
 
 /// A dense layer's values.
@@ -124,6 +142,8 @@ pub struct NetworkParts {
     pub layers: Vec<LayerParts>,
     /// The head: none where the last hidden state itself is the output.
     pub head: Vec<DenseParts>,
+    /// How often all layers step for a token; 1 where it reads none.
+    pub steps_per_token: u8,
     /// At which steps it is read.
     pub reads: Reads,
     /// What its outputs go through afterwards.
@@ -190,7 +210,8 @@ impl core::error::Error for EncodeError {}
 /// If the parts do not fit together or do not fit an image.
 ///
 /// # Panics
-/// If a layer has too few gates, or a token table, embedding or matrix does not have the length that its shape says.
+/// If a layer has too few gates or gates of another width than it says, or a token table, embedding or matrix does not have
+/// the length that its shape says, or weights of 4 bits are out of their range.
 pub fn encode(parts: &Parts) -> Result<Vec<u32>, EncodeError> {
     let mut bytes = numbers(&metadata(parts)?);
     let mut buffer = [0; 1024];
@@ -249,11 +270,8 @@ pub fn metadata(parts: &Parts) -> Result<Metadata, EncodeError> {
     }
     let dense_of = |metadata: &mut Metadata, list: &[DenseParts]| -> Result<u8, EncodeError> {
         for dense in list {
-            let dense = Dense {
-                outputs: half(dense.rows.bias.len())?,
-                activation: dense.activation,
-                bits: dense.bits,
-            };
+            let outputs = half(dense.rows.bias.len())?;
+            let dense = Dense::new(outputs, dense.activation, dense.bits, dense.rows.bits());
             let pushed = metadata.dense.push(dense);
             pushed.map_err(|_| EncodeError::Metadata)?;
         }
@@ -275,6 +293,7 @@ pub fn metadata(parts: &Parts) -> Result<Metadata, EncodeError> {
             features: half(from.features.len())?,
             dense: dense_of(&mut metadata, &from.dense)?,
             layers: byte(from.layers.len())?,
+            steps_per_token: from.steps_per_token,
             head: 0,
             reads: from.reads,
             normalization: from.normalization,
@@ -459,21 +478,22 @@ impl Writer {
                 for quad in panel {
                     self.words(quad.record);
                 }
-                for quad in panel {
-                    self.words(quad.weights.iter().copied());
-                }
+                self.weights(&panel.iter().collect::<Vec<_>>());
             }
         }
     }
 
     fn layer(&mut self, layer: &LayerParts, vector: bool) {
         let gates: Vec<Vec<Quad>> = layer.gates.iter().map(Rows::quads).collect();
+        let has_bits = |rows: &Rows| rows.bits() == layer.layer.bits;
+        assert!(layer.gates.iter().all(has_bits), "gates of another width");
         let shape = Shape {
             cell: layer.layer.cell,
             // Whether there is an input vector is all that the panels depend on.
             inputs: usize::from(vector),
             units: layer.layer.hidden.into(),
             shift: 0,
+            bits: layer.layer.bits,
         };
         let mut first = 0;
         for run in shape.runs() {
@@ -511,8 +531,15 @@ impl Writer {
                 self.words(quad(factors, block));
             }
         }
-        for quads in gates {
-            self.words(quads[block].weights.iter().copied());
+        self.weights(&gates.iter().map(|quads| &quads[block]).collect::<Vec<_>>());
+    }
+
+    /// The weights of a panel: of all its gates over a part, and then over the next one.
+    fn weights(&mut self, gates: &[&Quad]) {
+        for part in 0..gates.first().map_or(0, |quad| quad.weights.len()) {
+            for quad in gates {
+                self.words(quad.weights[part].iter().copied());
+            }
         }
     }
 }
@@ -521,7 +548,8 @@ impl Writer {
 struct Quad {
     /// Biases and scales.
     record: [u32; 2 * ROWS],
-    weights: Vec<u32>,
+    /// All of 8 bits, or those of 4 bits over each part.
+    weights: Vec<Vec<u32>>,
 }
 
 /// Values 4 `index` to 4 `index` + 3, or zeros after the last.
@@ -534,11 +562,14 @@ impl Rows {
     /// Four rows at a time, padded.
     fn quads(&self) -> Vec<Quad> {
         let scales: Vec<i32> = self.scale.iter().map(|scale| scale.0 as i32).collect();
-        let with_record = |(index, columns): (usize, Vec<[i8; ROWS]>)| {
+        let with_record = |(index, parts): (usize, Vec<Vec<[i8; ROWS]>>)| {
             let record = [quad(&self.bias, index), quad(&scales, index)];
             Quad {
                 record: bytemuck::cast(record),
-                weights: pack(&columns).collect(),
+                weights: match self.bits() {
+                    Bits::Eight => vec![pack(&parts.concat()).collect()],
+                    Bits::Four => self.pack_grouped(index, &parts),
+                },
             }
         };
         self.columns_by_four()
@@ -548,8 +579,27 @@ impl Rows {
             .collect()
     }
 
-    /// The padded columns of four rows at a time.
-    fn columns_by_four(&self) -> Vec<Vec<[i8; ROWS]>> {
+    /// The words over each part of rows 4 `index` to 4 `index` + 3.
+    fn pack_grouped(&self, index: usize, parts: &[Vec<[i8; ROWS]>]) -> Vec<Vec<u32>> {
+        let count = self.groups();
+        let lane = |row: usize, group: usize| {
+            let scales = self.scales.chunks_exact(count).nth(ROWS * index + row);
+            scales.map_or(0, |scales| scales[group])
+        };
+        let mut first = 0;
+        let words = parts.iter().map(|columns| {
+            let groups = first..first + columns.len().div_ceil(GROUP);
+            first = groups.end;
+            let scales: Vec<[u8; ROWS]> = groups
+                .map(|group| core::array::from_fn(|row| lane(row, group)))
+                .collect();
+            pack_grouped(columns, &scales).collect()
+        });
+        words.collect()
+    }
+
+    /// The padded columns over each part of four rows at a time.
+    fn columns_by_four(&self) -> Vec<Vec<Vec<[i8; ROWS]>>> {
         let width: usize = self.columns.iter().sum();
         let rows = self.bias.len();
         assert_eq!(
@@ -558,22 +608,31 @@ impl Rows {
             "rows of {:?} columns",
             self.columns
         );
+        if self.bits() == Bits::Four {
+            assert_eq!(self.scales.len(), rows * self.groups(), "scales of groups");
+            let [least, most] = RANGE;
+            let mut weights = self.weights.iter();
+            assert!(
+                weights.all(|weight| (least..=most).contains(weight)),
+                "weights of 4 bits"
+            );
+        }
         let weights: Vec<&[i8]> = self.weights.chunks_exact(width.max(1)).collect();
-        let columns = |block: &[&[i8]]| {
-            let mut columns = Vec::new();
+        let parts = |block: &[&[i8]]| {
+            let lane = |row: usize, column: usize| block.get(row).map_or(0, |row| row[column]);
             let mut start = 0;
-            for &part in &self.columns {
-                let lane = |row: usize, column: usize| block.get(row).map_or(0, |row| row[column]);
-                columns.extend(
-                    (start..start + part)
-                        .map(|column| core::array::from_fn(|row| lane(row, column))),
-                );
-                columns.resize(padded(columns.len()), [0; ROWS]);
-                start += part;
-            }
-            columns
+            let parts = self.columns.iter().map(|&part| {
+                let own = start..start + part;
+                start = own.end;
+                let mut columns: Vec<[i8; ROWS]> = own
+                    .map(|column| core::array::from_fn(|row| lane(row, column)))
+                    .collect();
+                columns.resize(padded(part), [0; ROWS]);
+                columns
+            });
+            parts.collect()
         };
-        weights.chunks(ROWS).map(columns).collect()
+        weights.chunks(ROWS).map(parts).collect()
     }
 }
 

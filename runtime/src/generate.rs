@@ -535,15 +535,7 @@ mod tests {
 
     #[test]
     fn a_score_is_the_surprise_of_each_token() {
-        let image = image(&Parts::random(
-            1,
-            20,
-            0,
-            &[Layer {
-                cell: Cell::Rnn,
-                hidden: 9,
-            }],
-        ));
+        let image = image(&Parts::random(1, 20, 0, &[Layer::new(Cell::Rnn, 9)]));
         let mut state = State::new(image, vec![0; image.workspace_len()].leak()).unwrap();
         let mut bits = 0.0;
         for [before, token] in [[0, 1], [1, 0], [0, 2]] {
@@ -560,10 +552,7 @@ mod tests {
 
     #[test]
     fn a_classifier_reads_all_of_a_text() {
-        let layers = [Layer {
-            cell: Cell::Lstm,
-            hidden: 9,
-        }];
+        let layers = [Layer::new(Cell::Lstm, 9)];
         let mut parts = Parts::random(1, 20, 4, &layers);
         parts.vocabularies.swap(0, 1);
         parts.networks[0].reads = crate::image::Reads::LastStep;

@@ -7,7 +7,7 @@
 //! # use pipsqueak::{encode, Cell, Layer};
 //! use pipsqueak::{Generator, Image, Settings};
 //!
-//! # let parts = encode::Parts::random(1, 20, 0, &[Layer { cell: Cell::GruResetAfter, hidden: 16 }]);
+//! # let parts = encode::Parts::random(1, 20, 0, &[Layer::new(Cell::GruResetAfter, 16)]);
 //! # let words = encode::encode(&parts).unwrap();
 //! # let bytes: &[u8] = encode::bytes(&words);
 //! let image = Image::parse(bytes)?; // `bytes`: a file, or the model's slot in a board's flash

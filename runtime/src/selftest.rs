@@ -5,7 +5,7 @@
 //! use pipsqueak::selftest::{Extent, digest, kernel};
 //! use pipsqueak::{Image, State};
 //!
-//! # let parts = encode::Parts::random(1, 20, 0, &[Layer { cell: Cell::GruResetAfter, hidden: 16 }]);
+//! # let parts = encode::Parts::random(1, 20, 0, &[Layer::new(Cell::GruResetAfter, 16)]);
 //! # let words = encode::encode(&parts).unwrap();
 //! # let bytes: &[u8] = encode::bytes(&words);
 //! let image = Image::parse(bytes)?;
@@ -19,8 +19,8 @@
 use crate::image::{Input, PanelWords, crc};
 use crate::say::{Part, Say, display};
 use crate::state::{Feed, State};
-use pipsqueak_kernels::kernel::{Operand, ROWS};
-use pipsqueak_kernels::rows::MOST_GATES;
+use pipsqueak_kernels::kernel::ROWS;
+use pipsqueak_kernels::rows::{Factor, MOST_GATES};
 #[cfg(feature = "thorough")]
 use pipsqueak_kernels::{
     cell::{LSTM_RECORDS, RECORDS, gates_portable, lstm_gates_portable},
@@ -207,19 +207,25 @@ fn differs(layer: u32, row: u32, expected: u32, found: u32) -> Result<(), Mismat
 /// Compares the products of one panel.
 fn compare(panel: &PanelWords, x: &[i16], extent: Extent) -> Result<usize, Mismatch> {
     let gates = panel.gates.len().clamp(1, MOST_GATES);
-    let mut columns = panel.weights.len() / gates;
-    if extent == Extent::Start {
+    let columns = match extent {
         // Any words are blocks of fewer columns.
-        columns = columns.min(COLUMNS);
-    }
-    let weights = panel.weights.get(..columns * gates).unwrap_or_default();
-    let operand = Operand::new(x.get(..columns).unwrap_or_default());
+        Extent::Start => panel.columns.first(COLUMNS),
+        Extent::All => panel.columns,
+    };
+    let weights = panel.weights.get(..columns.words() * gates);
+    let weights = weights.unwrap_or_default();
+    let factor = Factor::new(x.get(..columns.count()).unwrap_or_default(), columns);
     let (mut expected, mut found) = ([[0; ROWS]; MOST_GATES], [[0; ROWS]; MOST_GATES]);
-    operand.products_portable(weights, expected.get_mut(..gates).unwrap_or_default());
-    operand.products(weights, found.get_mut(..gates).unwrap_or_default());
+    factor.products_portable(weights, expected.get_mut(..gates).unwrap_or_default());
+    factor.products(weights, found.get_mut(..gates).unwrap_or_default());
     let lanes = expected.as_flattened().iter().zip(found.as_flattened());
     for ((&expected, &found), row) in lanes.zip(panel.row..) {
         differs(panel.layer.into(), row, expected as u32, found as u32)?;
+    }
+    // The range certificate holds for products of whole rows, and of nothing.
+    #[cfg(feature = "thorough")]
+    if columns.count() < panel.columns.count() {
+        expected = [[0; ROWS]; MOST_GATES];
     }
     #[cfg(feature = "thorough")]
     if let (Ok(records), [products @ .., _]) = (panel.records.try_into(), &expected) {
@@ -229,7 +235,7 @@ fn compare(panel: &PanelWords, x: &[i16], extent: Extent) -> Result<usize, Misma
     if let (true, Ok(records)) = (OWN_LSTM_GATES, panel.records.try_into()) {
         compare_lstm(panel, records, &expected, x)?;
     }
-    Ok(weights.len() * ROWS)
+    Ok(columns.count() * gates * ROWS)
 }
 
 /// Compares the gates of a panel that has an LSTM's over a token table.

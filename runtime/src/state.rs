@@ -240,7 +240,7 @@ impl<'i, 'w> State<'i, 'w> {
         self.feed(self.image.main(), Feed::Token(token));
     }
 
-    /// Feeds network `index`: all its layers step.
+    /// Feeds network `index`: all its layers step, for a token as often as the network says.
     pub fn feed(&mut self, index: usize, feed: Feed) {
         let image = self.image;
         let Some(network) = image.network(index) else {
@@ -284,25 +284,28 @@ impl<'i, 'w> State<'i, 'w> {
             Input::Features { .. } => {}
         }
         skip(list, raw_width, &mut rows);
-        let mut inputs = width;
-        let (mut start, mut cells) = (0, cells);
-        for recurrent in image.layers(index) {
-            let shape = recurrent.shape(inputs);
-            let words = rows.split_off(..shape.words()).unwrap_or_default();
-            let (cell, others) = cells
-                .split_at_mut_checked(shape.cell_state())
-                .unwrap_or_default();
-            let end = start + shape.inputs + shape.units;
-            if let Some(joint) = hidden.get_mut(start..end) {
-                shape.step(words, row, joint, cell, scratch);
+        // Elements of the last layer's state, or of what came in, and of all layers' cell states.
+        let (mut top, mut used) = (width, 0);
+        for _ in 0..network.steps_per_token {
+            let (mut rows, mut start) = (rows, 0);
+            (top, used) = (width, 0);
+            for recurrent in image.layers(index) {
+                let shape = recurrent.shape(top);
+                let words = rows.split_off(..shape.words()).unwrap_or_default();
+                let cell = cells.get_mut(used..used + shape.cell_state());
+                let end = start + shape.inputs + shape.units;
+                if let Some(joint) = hidden.get_mut(start..end) {
+                    shape.step(words, row, joint, cell.unwrap_or_default(), scratch);
+                }
+                start += shape.inputs;
+                top = shape.units;
+                used += shape.cell_state();
             }
-            start += shape.inputs;
-            inputs = shape.units;
-            cells = others;
         }
         if network.reads == Reads::Mean {
-            let top = hidden.get(hidden.len().saturating_sub(inputs)..);
-            for (sum, &top) in cells.iter_mut().zip(top.unwrap_or_default()) {
+            let top = hidden.get(hidden.len().saturating_sub(top)..);
+            let sums = cells.get_mut(used..).unwrap_or_default();
+            for (sum, &top) in sums.iter_mut().zip(top.unwrap_or_default()) {
                 *sum = sum.saturating_add(top.into());
             }
             self.steps = self.steps.saturating_add(1);
@@ -549,7 +552,7 @@ impl<'i, 'w> State<'i, 'w> {
         }
         let made = chain(list, &mut words, raw, free);
         if let Some(last) = list.last() {
-            bits = last.bits.into();
+            bits = last.fraction().into();
         }
         if cell {
             let cells = states.get_mut(cell_place).unwrap_or_default();
@@ -610,7 +613,7 @@ fn skip(list: &[Dense], mut columns: usize, words: &mut &[u32]) {
     for dense in list {
         let rows = padded(dense.outputs.into());
         *words = words
-            .get(dense_words(rows / ROWS, columns)..)
+            .get(dense_words(rows / ROWS, columns, dense.bits())..)
             .unwrap_or_default();
         columns = rows;
     }
@@ -629,9 +632,9 @@ fn chain<'s>(
         let rows = padded(layer.outputs.into());
         let (out, rest) = free.split_at_mut_checked(rows).unwrap_or_default();
         let own = words
-            .split_off(..dense_words(rows / ROWS, x.len()))
+            .split_off(..dense_words(rows / ROWS, x.len(), layer.bits()))
             .unwrap_or_default();
-        dense(own, x, layer.activation, out);
+        dense(own, x, layer.bits(), layer.activation, out);
         (x, free) = (out, rest);
     }
     x

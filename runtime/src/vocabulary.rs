@@ -240,10 +240,7 @@ mod tests {
     use alloc::vec::Vec;
 
     fn encoded(level: Level, tokens: &[&str], specials: Specials) -> Result<Vec<u32>, EncodeError> {
-        let layers = [Layer {
-            cell: Cell::GruResetAfter,
-            hidden: 1,
-        }];
+        let layers = [Layer::new(Cell::GruResetAfter, 1)];
         let mut parts = Parts::random(1, tokens.len(), 0, &layers);
         let vocabulary = &mut parts.vocabularies[1];
         vocabulary.level = level;

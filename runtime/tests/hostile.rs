@@ -2,14 +2,14 @@
 
 use pipsqueak::encode::{Parts, aligned, bytes, encode, metadata, seal, shapes, with_metadata};
 use pipsqueak::image::{
-    Activation, HEADER_LEN, Input, MAX_LAYERS, Metadata, Start, StartFrom, VERSION,
+    Activation, Bits, Dense, HEADER_LEN, Input, MAX_LAYERS, Metadata, Start, StartFrom, VERSION,
 };
 use pipsqueak::{
     Cell, Feed, Generator, Image, ImageError, Layer, Level, Settings, Temperature, selftest,
 };
 
 fn images() -> Vec<Vec<u8>> {
-    let layer = |cell, hidden| Layer { cell, hidden };
+    let layer = |cell, hidden| Layer::new(cell, hidden);
     let models: [(usize, usize, &[Layer]); 4] = [
         (5, 0, &[layer(Cell::GruResetAfter, 6)]),
         (
@@ -40,10 +40,7 @@ const LEVELS: [Level; 3] = [Level::Words, Level::Spaced, Level::Bytes];
 
 /// A small model over words or bytes.
 fn of_level(level: Level) -> Parts<'static> {
-    let layers = [Layer {
-        cell: Cell::Lstm,
-        hidden: 2,
-    }];
+    let layers = [Layer::new(Cell::Lstm, 2)];
     let words = ["I", " am", " don't", ".", "\n", "the", "é"];
     let count = if level == Level::Bytes {
         257
@@ -213,7 +210,7 @@ fn refusals_say_what_was_expected_and_found() {
     );
     assert_eq!(
         refused(&|i| i[8] = 9),
-        "image format: expected version 3, found 9; export the model anew"
+        "image format: expected version 4, found 9; export the model anew"
     );
     assert_eq!(
         refused(&|i| i.fill(0xff)),
@@ -227,10 +224,7 @@ fn refusals_say_what_was_expected_and_found() {
 
 #[test]
 fn a_row_that_could_overflow_is_refused() {
-    let layers = [Layer {
-        cell: Cell::GruResetAfter,
-        hidden: 1024,
-    }];
+    let layers = [Layer::new(Cell::GruResetAfter, 1024)];
     let mut parts = Parts::random(1, 2, 0, &layers);
     // Norm 65,535 passes with no bias; one more does not.
     let first = &mut parts.networks[0].layers[0];
@@ -246,6 +240,26 @@ fn a_row_that_could_overflow_is_refused() {
         error,
         "the image would be refused: row 0 of layer 0 could leave 32 bits or has a bad scale"
     );
+}
+
+#[test]
+fn a_row_of_four_bits_that_could_overflow_is_refused() {
+    let layers = [Layer::new(Cell::Lstm, 36).with_bits(Bits::Four)];
+    let mut parts = Parts::random(1, 2, 0, &layers);
+    // 32 times 8 times 255, and 255 in the second group: the norm is 65,535.
+    let first = &mut parts.networks[0].layers[0];
+    let row = &mut first.gates[0];
+    row.weights[..32].fill(-8);
+    row.weights[32..36].copy_from_slice(&[-5, 0, 0, 0]);
+    row.scales[..2].copy_from_slice(&[255, 51]);
+    row.bias[0] = 0;
+    first.factors[0] = 0;
+    encode(&parts).unwrap();
+    let row = &mut parts.networks[0].layers[0].gates[0];
+    row.scales[1] = 52;
+    row.weights[33] = 1;
+    let error = encode(&parts).unwrap_err().to_string();
+    assert!(error.contains("row 0 of layer 0 could leave 32 bits"));
 }
 
 /// An image of shapes with other metadata; the sections stay.
@@ -269,7 +283,19 @@ type Change = fn(&mut Metadata);
 
 #[test]
 fn numbers_out_of_bounds_are_refused_by_name() {
-    let bounds: [(&str, &str, Change); 16] = [
+    let bounds: [(&str, &str, Change); 20] = [
+        ("lstm", "fraction bits of an output (0 or more)", |m| {
+            m.dense[0] = Dense::new(31, Activation::Linear, 255, Bits::Four)
+        }),
+        ("four", "steps per token", |m| {
+            m.networks[0].steps_per_token = 0
+        }),
+        ("lstm", "steps per token", |m| {
+            m.networks[0].steps_per_token = 5
+        }),
+        ("sensors", "steps per token", |m| {
+            m.networks[0].steps_per_token = 2
+        }),
         ("lstm", "number of networks", |m| m.networks.clear()),
         ("lstm", "inputs of a network", |m| m.networks[0].count = 0),
         ("lstm-rnn", "embedding", |m| {
@@ -289,7 +315,7 @@ fn numbers_out_of_bounds_are_refused_by_name() {
             m.dense[0].outputs = 0
         }),
         ("lstm", "fraction bits of an output (0 or more)", |m| {
-            m.dense[0].bits = 16
+            m.dense[0] = Dense::new(31, Activation::Linear, 16, Bits::Eight)
         }),
         ("lstm", "start token (0 or more)", |m| {
             m.vocabularies[1].start = 31
@@ -325,7 +351,7 @@ fn numbers_out_of_bounds_are_refused_by_name() {
 #[test]
 fn parts_that_do_not_fit_are_refused_by_name() {
     let one_more = |m: &mut Metadata| m.networks[0].head += 1;
-    let changes: [(&str, &str, Change); 24] = [
+    let changes: [(&str, &str, Change); 25] = [
         ("lstm", "layers that no network has", |m| {
             m.layers.push(m.layers[0]).unwrap()
         }),
@@ -435,6 +461,9 @@ fn parts_that_do_not_fit_are_refused_by_name() {
             "a start of another size than the state",
             |m| m.dense[0].outputs = 9,
         ),
+        ("words", "an embedding that is a head of 4 bits", |m| {
+            m.dense[0] = Dense::new(30, Activation::Linear, 9, Bits::Four)
+        }),
         ("words", "an embedding that is not the head's", |m| {
             m.networks[0].count = 29
         }),
@@ -462,7 +491,15 @@ fn parts_that_do_not_fit_are_refused_by_name() {
 /// Shapes within their bounds that the sections do not have.
 #[test]
 fn absurd_shapes_are_refused_by_name() {
-    let changes: [(&str, Change); 14] = [
+    let changes: [(&str, Change); 18] = [
+        ("lstm", |m| m.layers[0].layer.bits = Bits::Four),
+        ("four", |m| m.layers[0].layer.bits = Bits::Eight),
+        ("lstm", |m| {
+            m.dense[0] = Dense::new(31, Activation::Linear, 9, Bits::Four)
+        }),
+        ("four", |m| {
+            m.dense[0] = Dense::new(28, Activation::Linear, 9, Bits::Eight)
+        }),
         ("lstm", |m| m.vocabularies[1].tokens += 1),
         ("lstm", |m| m.vocabularies[1].tokens = u16::MAX),
         ("lstm", |m| m.vocabularies[1].text_len = u32::MAX),
@@ -515,7 +552,7 @@ fn random_metadata_is_refused_or_runs() {
                     below(9) as usize % changed.layers.len(),
                 );
                 let small = below(6) as u8;
-                match below(11) {
+                match below(13) {
                     0 => changed.networks[network].dense = small,
                     1 => changed.networks[network].head = small,
                     2 => changed.networks[network].layers = small % 3,
@@ -543,10 +580,14 @@ fn random_metadata_is_refused_or_runs() {
                     7 => changed.layers[layer].layer.cell = Cell::ALL[below(4) as usize],
                     8 => {
                         let dense = below(changed.dense.len() as u32) as usize;
-                        changed.dense[dense].activation = Activation::ALL[below(4) as usize];
-                        changed.dense[dense].bits = small;
+                        let activation = Activation::ALL[below(4) as usize];
+                        let Dense { outputs, .. } = changed.dense[dense];
+                        let bits = Bits::ALL[usize::from(below(8) == 0)];
+                        changed.dense[dense] = Dense::new(outputs, activation, small, bits);
                     }
-                    9 => {
+                    9 => changed.networks[network].steps_per_token = small,
+                    10 => changed.layers[layer].layer.bits = Bits::ALL[below(2) as usize],
+                    11 => {
                         changed.vocabularies[below(2) as usize] =
                             metadata.vocabularies[below(2) as usize]
                     }

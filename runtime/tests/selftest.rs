@@ -3,14 +3,14 @@
 use pipsqueak::encode::{
     DenseParts, NetworkParts, Parts, Rows, StartParts, aligned, bytes, encode, seal, shapes,
 };
-use pipsqueak::image::Activation;
+use pipsqueak::image::{Activation, Bits};
 use pipsqueak::selftest::{Extent, digest, kernel};
 use pipsqueak::{Cell, Image, Layer, State};
 
 /// Networks of every kind of matrix, whose few tokens the sequence visits all.
 fn all() -> Vec<(String, Parts<'static>)> {
     let stack = |cell, embedding| {
-        let layer = |hidden| Layer { cell, hidden };
+        let layer = |hidden| Layer::new(cell, hidden);
         let name = format!("{cell:?} over {embedding}");
         (name, Parts::random(5, 7, embedding, &[layer(6), layer(9)]))
     };
@@ -77,7 +77,11 @@ fn a_changed_weight_behind_a_good_seal_is_found() {
         let (found, expected) = computed(bytes(&words));
         assert_eq!(found, expected, "{name}");
         let recorded = &bytes(&words)[16..20];
-        matrices(&mut parts)[0].weights[5] ^= 0x20;
+        let first = &mut *matrices(&mut parts)[0];
+        first.weights[5] ^= match first.bits() {
+            Bits::Eight => 0x20,
+            Bits::Four => 4,
+        };
         let words = encode(&parts).unwrap();
         let mut changed = bytes(&words).to_vec();
         changed[16..20].copy_from_slice(recorded);
@@ -96,18 +100,27 @@ fn every_weight_counts() {
         for matrix in 0..matrices(&mut parts).len() {
             for at in 0..matrices(&mut parts)[matrix].weights.len() {
                 let old = matrices(&mut parts)[matrix].weights[at];
+                let [small, large] = match matrices(&mut parts)[matrix].bits() {
+                    Bits::Eight => [8, 100],
+                    Bits::Four => [1, 7],
+                };
                 let mut is_seen = |by: i8| {
                     let new = if old > 0 { old - by } else { old + by };
                     matrices(&mut parts)[matrix].weights[at] = new;
                     recorded(&parts) != before
                 };
                 // Rounding may hide a small change of what counts once, as a start's weights do, but not a large one.
-                if !is_seen(8) {
+                if !is_seen(small) {
                     hidden += 1;
-                    assert!(is_seen(100), "{name}: matrix {matrix}, weight {at}");
+                    assert!(is_seen(large), "{name}: matrix {matrix}, weight {at}");
                 }
                 matrices(&mut parts)[matrix].weights[at] = old;
                 all += 1;
+            }
+            for at in 0..matrices(&mut parts)[matrix].scales.len() {
+                matrices(&mut parts)[matrix].scales[at] ^= 0x80;
+                assert_ne!(recorded(&parts), before, "{name}: {matrix}, scale {at}");
+                matrices(&mut parts)[matrix].scales[at] ^= 0x80;
             }
         }
         assert!(hidden * 100 <= all, "{name}: {hidden} of {all}");

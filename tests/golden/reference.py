@@ -76,20 +76,37 @@ class Gate:
     def take_weights(self, reader, columns):
         raw = reader.section("B", 4 * columns)
         rows = [[0] * columns for _ in range(4)]
+        self.weights += rows
         for pair in range(columns // 2):
             for word in range(2):
                 for column in range(2):
                     even, odd = raw[pair * 8 + word * 4 + column * 2 :][:2]
                     rows[word * 2][pair * 2 + column] = even - 128
                     rows[word * 2 + 1][pair * 2 + column] = odd - 256 if odd > 127 else odd
-        self.weights += rows
+
+    def take_grouped(self, reader, columns):
+        """Weights of 4 bits over one part, each times its group's scale."""
+        rows = [[] for _ in range(4)]
+        for start in range(0, columns, 32):
+            scales = reader.section("B", 4)
+            for half in reader.section("H", min(32, columns - start)):
+                for row in range(4):
+                    nibble = half >> 4 * row & 15
+                    weight = (nibble ^ 8) - 8 if row == 3 else nibble - 8
+                    rows[row].append(scales[row] * weight)
+        return rows
 
 
-def panel(reader, gates, kinds, columns):
+def panel(reader, gates, kinds, parts, four):
     for gate, kind in zip(gates, kinds):
         gate.take_record(reader, kind)
-    for gate in gates:
-        gate.take_weights(reader, columns)
+    if not four:
+        for gate in gates:
+            gate.take_weights(reader, sum(parts))
+        return
+    made = [[gate.take_grouped(reader, part) for gate in gates] for part in parts]
+    for gate, *blocks in zip(gates, *made):
+        gate.weights += [sum(rows, []) for rows in zip(*blocks)]
 
 
 def apart(values, count):
@@ -97,12 +114,12 @@ def apart(values, count):
     return [[v for i, v in enumerate(values) if i // 4 % count == gate] for gate in range(count)]
 
 
-def rows(reader, count, columns):
+def rows(reader, count, columns, four):
     """A dense layer: a panel for each 16 rows, and one for what is left."""
     matrix = Gate()
     while len(matrix.bias) < pad(count):
         quads = min(4, (pad(count) - len(matrix.bias)) // 4)
-        panel(reader, [matrix] * quads, ["plain"] * quads, columns)
+        panel(reader, [matrix] * quads, ["plain"] * quads, [columns], four)
     return matrix
 
 
@@ -113,29 +130,29 @@ MEAN = 2
 
 
 class Layer:
-    def __init__(self, cell, hidden, shift, *starts):
-        self.cell, self.hidden, self.shift, self.units = cell, hidden, shift, pad(hidden)
+    def __init__(self, cell, four, hidden, shift, *starts):
+        self.four, self.cell, self.hidden, self.shift, self.units = four, cell, hidden, shift, pad(hidden)
         self.kinds, self.starts = starts[::2], []
         self.start_dense = starts[1::2]
 
     def take(self, reader, inputs):
         self.inputs = inputs
         self.gates = [Gate() for _ in range({AFTER: 4, BEFORE: 3, LSTM: 4, RNN: 1}[self.cell])]
-        kind, joint = ("plain" if inputs else "token"), inputs + self.units
+        kind, joint, four = ("plain" if inputs else "token"), [inputs, self.units], self.four
         for _ in range(self.units // 4):
             if self.cell in (LSTM, RNN):
-                panel(reader, self.gates, [kind] * len(self.gates), joint)
+                panel(reader, self.gates, [kind] * len(self.gates), joint, four)
                 continue
             z, r, h = self.gates[:3]
             if self.cell == AFTER and not inputs:
-                panel(reader, [z, r, h], ["token", "token", "candidate"], joint)
+                panel(reader, [z, r, h], ["token", "token", "candidate"], joint, four)
                 continue
-            panel(reader, [z, r], [kind, kind], joint)
+            panel(reader, [z, r], [kind, kind], joint, four)
             if self.cell == AFTER:
-                panel(reader, [h], ["plain"], self.units)
-                panel(reader, [self.gates[3]], ["plain"], inputs)
+                panel(reader, [h], ["plain"], [self.units], four)
+                panel(reader, [self.gates[3]], ["plain"], [inputs], four)
         for _ in range(self.units // 4 if self.cell == BEFORE else 0):
-            panel(reader, [self.gates[2]], [kind], joint)
+            panel(reader, [self.gates[2]], [kind], joint, four)
 
 
 class Vocabulary:
@@ -155,8 +172,9 @@ class Vocabulary:
 
 class Network:
     def __init__(self, reader):
-        fields = [reader.varint() for _ in range(9)]
-        self.input, self.size, self.count, self.features, self.dense, self.layers, self.head, self.reads, _ = fields
+        fields = [reader.varint() for _ in range(10)]
+        self.input, self.size, self.count, self.features, self.dense, self.layers, *fields = fields
+        self.steps, self.head, self.reads, _ = fields
 
     def take(self, reader, layers, dense, encoder):
         """Takes its layers, dense layers and sections; the lists are what is left of the image's."""
@@ -164,8 +182,8 @@ class Network:
         def chain(count, columns):
             made = []
             for _ in range(count):
-                outputs, activation, bits = dense.pop(0)
-                made.append((rows(reader, outputs, columns), activation, bits, outputs))
+                outputs, activation, bits, four = dense.pop(0)
+                made.append((rows(reader, outputs, columns, four), activation, bits, outputs))
                 columns = pad(outputs)
             return made
 
@@ -208,15 +226,15 @@ class Image:
     def __init__(self, data):
         assert data[:4] == b"PIPS"
         crc, version, metadata, length, self.digest = struct.unpack_from("<IHHII", data, 4)
-        assert (version, length) == (3, len(data))
+        assert (version, length) == (4, len(data))
         assert crc == zlib.crc32(data[8:])
         reader = Reader(data, 20)
         vocabularies = [Vocabulary(reader), Vocabulary(reader)]
         self.source, self.target = vocabularies
         self.limit, interface = reader.varint(), reader.varint()
         self.networks = [Network(reader) for _ in range(reader.varint())]
-        layers = [Layer(*(reader.varint() for _ in range(7))) for _ in range(reader.varint())]
-        dense = [[reader.varint() for _ in range(3)] for _ in range(reader.varint())]
+        layers = [Layer(*(reader.varint() for _ in range(8))) for _ in range(reader.varint())]
+        dense = [[reader.varint() for _ in range(4)] for _ in range(reader.varint())]
         reader.text(), reader.text(), reader.varint(), reader.varint(), reader.option(), reader.option()
         assert reader.at == 20 + metadata
         reader.at = pad(reader.at)
@@ -350,9 +368,10 @@ class State:
         elif network.input == VECTORS:
             vector = (fed + [0] * network.count)[: network.count]
             self.x[index] = chain(network.dense, vector + [0] * (pad(network.count) - network.count))
-        x = self.x[index]
-        for at, layer in enumerate(network.layers):
-            x = self.layer(index, at, layer, x, token if at == 0 else None)
+        for _ in range(network.steps):
+            x = self.x[index]
+            for at, layer in enumerate(network.layers):
+                x = self.layer(index, at, layer, x, token if at == 0 else None)
         if network.reads == MEAN:
             self.sums = [clamp(s + v, -(2**31), 2**31 - 1) for s, v in zip(self.sums, x)]
             self.steps += 1
@@ -549,7 +568,7 @@ def main(path):
                 if layer.cell == LSTM:
                     lines.append(line("cell", state.cell[index][at][: layer.hidden]))
             lines.append(line("logits", state.outputs(index)))
-    if image.networks[-1].input in (TABLE, EMBEDDING, TIED):
+    if image.target.tokens and image.networks[-1].input in (TABLE, EMBEDDING, TIED):
         for temperature, top_k in TEMPERATURES:
             state = State(image)
             if len(image.networks) > 1:

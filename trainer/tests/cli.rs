@@ -27,10 +27,7 @@ fn refused(arguments: &[&str]) -> String {
 /// An image of an untrained network, and its path as text.
 fn image(folder: &Path) -> (PathBuf, String) {
     use pipsqueak::{Cell, Layer, encode};
-    let layers = [Layer {
-        cell: Cell::GruResetAfter,
-        hidden: 16,
-    }];
+    let layers = [Layer::new(Cell::GruResetAfter, 16)];
     let words = encode::encode(&encode::Parts::random(1, 26, 0, &layers)).unwrap();
     let path = folder.join("random.pip");
     fs::write(&path, encode::bytes(&words)).unwrap();
@@ -167,7 +164,7 @@ fn inspect_predicts_what_each_board_will_do() {
     let folder = tempfile::tempdir().unwrap();
     let inspect = |tokens, hidden, json: bool| {
         let cell = Cell::GruResetAfter;
-        let parts = encode::Parts::random(1, tokens, 0, &[Layer { cell, hidden }]);
+        let parts = encode::Parts::random(1, tokens, 0, &[Layer::new(cell, hidden)]);
         let path = folder.path().join("random.pip");
         fs::write(&path, encode::bytes(&encode::encode(&parts).unwrap())).unwrap();
         let path = path.to_str().unwrap();

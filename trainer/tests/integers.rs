@@ -214,6 +214,8 @@ impl Random {
             input,
             layers,
             starts,
+            steps_per_token: 1,
+            grids: Default::default(),
             head: Head {
                 reads,
                 dense,

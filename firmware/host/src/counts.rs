@@ -408,10 +408,7 @@ fn code_and_tables(path: &Path) -> Result<u64, CountError> {
 
 /// Bytes of RAM beside a 128-unit image of 64 tokens: workspace, parsed image, generator.
 fn ram() -> u64 {
-    let layer = Layer {
-        cell: Cell::GruResetAfter,
-        hidden: 128,
-    };
+    let layer = Layer::new(Cell::GruResetAfter, 128);
     let words = encode::encode(&encode::Parts::random(1, 64, 0, &[layer])).unwrap_or_default();
     let workspace =
         Image::parse(encode::bytes(&words)).map_or(0, |image| 4 * image.workspace_len());

@@ -172,7 +172,7 @@ fn parse(name: &str) -> Option<(bool, Shape)> {
         let known = |&(start, cell)| Some((word.strip_prefix(start)?, cell));
         let (hidden, cell) = cells.iter().find_map(known)?;
         let hidden = hidden.parse().ok()?;
-        Some(Layer { cell, hidden })
+        Some(Layer::new(cell, hidden))
     };
     let layers: Option<Vec<Layer>> = words.map(layer).collect();
     let layers = layers?;

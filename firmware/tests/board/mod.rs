@@ -18,10 +18,7 @@ static WORDS: LazyLock<Vec<u32>> =
     LazyLock::new(|| encode::encode(&parts()).expect("a model of these sizes is one"));
 
 pub fn parts() -> Parts<'static> {
-    let layer = Layer {
-        cell: Cell::GruResetAfter,
-        hidden: 12,
-    };
+    let layer = Layer::new(Cell::GruResetAfter, 12);
     let mut parts = Parts::random(1, TOKENS.len(), 0, &[layer]);
     parts.vocabularies[1].tokens = TOKENS.map(str::to_owned).to_vec();
     parts.provenance = Provenance {

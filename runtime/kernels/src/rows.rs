@@ -5,11 +5,153 @@
 //! | words | what |
 //! |---|---|
 //! | a [`Record`] per gate | 4 biases, 4 scales and more |
-//! | gates x columns | weights, as [`crate::kernel`] orders them |
+//! | gates x columns | weights of 8 bits, as [`crate::kernel`] orders them |
+//! | or, for the input and then for the state, gates x [`grouped_words`] | weights of 4 bits in groups that have scales |
 
 use crate::cell::small;
 use crate::fixed::{Scale, requantize};
-use crate::kernel::{Operand, ROWS};
+use crate::kernel::{Operand, ROWS, grouped_words};
+
+/// How wide weights are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Bits {
+    /// 8 bits, -127 to 127.
+    #[default]
+    Eight,
+    /// 4 bits, -8 to 7, times the scale of their group.
+    Four,
+}
+
+impl Bits {
+    /// Both, in the order of the numbers that stand for them in an image.
+    pub const ALL: [Self; 2] = [Self::Eight, Self::Four];
+
+    /// Words of four rows over so many columns.
+    pub const fn words(self, columns: usize) -> usize {
+        match self {
+            Self::Eight => columns,
+            Self::Four => grouped_words(columns),
+        }
+    }
+}
+
+/// The columns of a panel's rows and how wide their weights are.
+#[derive(Clone, Copy, Debug)]
+pub struct Columns {
+    /// The width of the weights.
+    pub bits: Bits,
+    /// Columns over the input and over the state; 0 where there is none of them.
+    pub parts: [usize; 2],
+}
+
+impl Columns {
+    /// All of them.
+    pub const fn count(self) -> usize {
+        self.parts[0] + self.parts[1]
+    }
+
+    /// Words of four rows.
+    pub const fn words(self) -> usize {
+        self.bits.words(self.parts[0]) + self.bits.words(self.parts[1])
+    }
+
+    /// The first ones, up to `most`.
+    pub fn first(self, most: usize) -> Self {
+        let input = self.parts[0].min(most);
+        let state = self.parts[1].min(most - input);
+        let parts = [input, state];
+        Self { parts, ..self }
+    }
+
+    /// The rows of gate `gate` of `gates` in a panel's weights: all of 8 bits, or those over the input and those over the state.
+    pub fn blocks<'w>(self, weights: &'w [u32], gates: usize, gate: usize) -> [&'w [u32]; 2] {
+        let block = |start: usize, words: usize| {
+            let start = start + gate * words;
+            weights.get(start..start + words).unwrap_or_default()
+        };
+        match self.bits {
+            Bits::Eight => [block(0, self.count()), &[]],
+            Bits::Four => {
+                let [input, state] = self.parts.map(grouped_words);
+                [block(0, input), block(gates * input, state)]
+            }
+        }
+    }
+}
+
+/// A vector as the rows of a panel are multiplied with it.
+#[derive(Clone, Copy)]
+pub enum Factor<'a> {
+    /// Rows of 8 bits: all of it at once.
+    Eight(Operand<'a>),
+    /// Rows of 4 bits: the input, then the state.
+    Four([Operand<'a>; 2]),
+}
+
+impl<'a> Factor<'a> {
+    /// `x` has as many elements as there are `columns`, and is aligned to 4 bytes.
+    pub fn new(x: &'a [i16], columns: Columns) -> Self {
+        match columns.bits {
+            Bits::Eight => Self::Eight(Operand::new(x)),
+            Bits::Four => {
+                let (input, state) = x.split_at_checked(columns.parts[0]).unwrap_or_default();
+                Self::Four([input, state].map(Operand::new))
+            }
+        }
+    }
+
+    /// Words of a gate's four rows.
+    #[inline(always)]
+    fn words(&self) -> usize {
+        match self {
+            Self::Eight(x) => x.columns(),
+            Self::Four(parts) => parts.iter().map(|x| grouped_words(x.columns())).sum(),
+        }
+    }
+
+    /// Writes the accumulators of a panel's gates. Leaves them alone or zero if there are not as many words.
+    #[inline(always)]
+    pub fn products(&self, weights: &[u32], accumulators: &mut [[i32; ROWS]]) {
+        match self {
+            Self::Eight(x) => x.products(weights, accumulators),
+            Self::Four(parts) => grouped(parts, weights, accumulators),
+        }
+    }
+
+    /// The same by the portable kernel, whatever the core.
+    pub fn products_portable(&self, weights: &[u32], accumulators: &mut [[i32; ROWS]]) {
+        match self {
+            Self::Eight(x) => x.products_portable(weights, accumulators),
+            Self::Four(parts) => add_parts(parts, weights, accumulators, |x, weights, sums| {
+                x.add_grouped_portable(weights, sums);
+            }),
+        }
+    }
+}
+
+/// A function of its own, beside the usual path.
+#[inline(never)]
+pub(crate) fn grouped(parts: &[Operand; 2], weights: &[u32], accumulators: &mut [[i32; ROWS]]) {
+    add_parts(parts, weights, accumulators, |x, weights, sums| {
+        x.add_grouped(weights, sums);
+    });
+}
+
+/// All gates' blocks over the input, then all over the state.
+#[inline(always)]
+fn add_parts(
+    parts: &[Operand; 2],
+    mut weights: &[u32],
+    accumulators: &mut [[i32; ROWS]],
+    add: impl Fn(&Operand, &[u32], &mut [[i32; ROWS]]),
+) {
+    accumulators.fill([0; ROWS]);
+    for x in parts {
+        let words = accumulators.len() * grouped_words(x.columns());
+        let own = weights.split_off(..words).unwrap_or_default();
+        add(x, own, accumulators);
+    }
+}
 
 /// What stands beside the weights of a gate's four rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,13 +211,13 @@ pub(crate) fn output(product: i32, bias: u32, scale: u32, added: i32) -> i32 {
 /// The outputs of the panel that `block` begins with, all of whose gates have a [`Record::Plain`], or a [`Record::Token`]
 /// if there is a `token`: four values per gate. `block` goes on after the panel.
 #[inline(never)]
-pub(crate) fn outputs(block: &mut &[u32], x: Operand, token: &[i8], values: &mut [[i32; ROWS]]) {
+pub(crate) fn outputs(block: &mut &[u32], x: &Factor, token: &[i8], values: &mut [[i32; ROWS]]) {
     let record = if token.is_empty() {
         Record::Plain
     } else {
         Record::Token
     };
-    let weights = values.len() * x.columns();
+    let weights = values.len() * x.words();
     let records = block.split_at_checked(values.len() * record.words());
     let Some((records, rest)) = records else {
         return;
@@ -136,17 +278,18 @@ impl Activation {
 }
 
 /// Words of a dense layer of `quads` runs of four rows.
-pub fn dense_words(quads: usize, columns: usize) -> usize {
-    (columns + Record::Plain.words()).saturating_mul(quads)
+pub fn dense_words(quads: usize, columns: usize, bits: Bits) -> usize {
+    (bits.words(columns) + Record::Plain.words()).saturating_mul(quads)
 }
 
 /// A dense layer: `words` has a panel over `x` for each 16 of `out`, and one for what is left.
-pub fn dense(mut words: &[u32], x: &[i16], activation: Activation, out: &mut [i16]) {
-    let x = Operand::new(x);
+pub fn dense(mut words: &[u32], x: &[i16], bits: Bits, activation: Activation, out: &mut [i16]) {
+    let parts = [x.len(), 0];
+    let x = Factor::new(x, Columns { bits, parts });
     let mut values = [[0; ROWS]; DENSE_QUADS];
     for out in out.chunks_mut(ROWS * DENSE_QUADS) {
         let values = values.get_mut(..out.len() / ROWS).unwrap_or_default();
-        outputs(&mut words, x, &[], values);
+        outputs(&mut words, &x, &[], values);
         for (out, value) in out.iter_mut().zip(values.as_flattened()) {
             *out = *value as i16;
         }

@@ -4,14 +4,15 @@ use super::{
     DenseParts, InputParts, LayerParts, NetworkParts, Parts, Rows, StartParts, VocabularyParts,
 };
 use crate::image::{
-    Activation, Cell, Dense, Input, Layer, Metadata, Network, Normalization, Provenance, Reads,
-    Recurrent, Specials, Start, StartFrom, VocabularyShape,
+    Activation, Bits, Cell, Dense, Input, Layer, Metadata, Network, Normalization, Provenance,
+    Reads, Recurrent, Specials, Start, StartFrom, VocabularyShape,
 };
 use crate::level::Level;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use pipsqueak_kernels::fixed::Scale;
+use pipsqueak_kernels::kernel::RANGE;
 use rand_core::Rng;
 use rand_pcg::Pcg32;
 
@@ -46,16 +47,18 @@ impl Parts<'static> {
                     features: 0,
                     dense: 0,
                     layers: layers.len() as u8,
+                    steps_per_token: 1,
                     head: 1,
                     reads: Reads::EveryStep,
                     normalization: Normalization::None,
                 }]),
                 layers: layers.iter().map(recurrent).collect(),
-                dense: heapless::Vec::from_array([Dense {
-                    outputs: count,
-                    activation: Activation::Linear,
-                    bits: 9,
-                }]),
+                dense: heapless::Vec::from_array([Dense::new(
+                    count,
+                    Activation::Linear,
+                    9,
+                    Bits::Eight,
+                )]),
                 ..Metadata::default()
             },
         )
@@ -143,6 +146,7 @@ impl Parts<'static> {
                 features: vec![0; features],
                 dense: before,
                 layers: made,
+                steps_per_token: network.steps_per_token,
                 head,
                 reads: network.reads,
                 normalization: network.normalization,
@@ -191,10 +195,14 @@ impl Random {
         (0..count).map(|_| self.below(127) as i8).collect()
     }
 
-    fn rows(&mut self, rows: usize, columns: &[usize]) -> Rows {
+    fn rows(&mut self, bits: Bits, rows: usize, columns: &[usize]) -> Rows {
         let width: usize = columns.iter().sum();
         // Wide rows have small weights, for the range certificate.
-        let largest = (60_000 / width as u32).clamp(1, 127);
+        let most = 60_000 / width as u32;
+        if bits == Bits::Four {
+            return self.grouped_rows(rows, columns, (most / 8).clamp(1, 255));
+        }
+        let largest = most.clamp(1, 127);
         // Sums grow with the square root of the columns; 2^13 * 2^-(15 + shift) brings them to about 1 in Q11.
         let shift = (2 + largest.ilog2() + width.ilog2() / 2) as u8;
         let mut below = |end: i32| self.below(end);
@@ -203,11 +211,34 @@ impl Random {
             weights: (0..rows * width)
                 .map(|_| below(largest as i32) as i8)
                 .collect(),
+            scales: vec![],
             bias: (0..rows).map(|_| below(1 << 20)).collect(),
             scale: (0..rows)
                 .map(|_| Scale::new((12_000 + below(4000)) as u16, shift))
                 .collect(),
         }
+    }
+
+    /// Rows of 4 bits, with scales up to `largest`.
+    fn grouped_rows(&mut self, rows: usize, columns: &[usize], largest: u32) -> Rows {
+        let width: usize = columns.iter().sum();
+        // As above: a weight times its scale is about 4 times the largest scale.
+        let shift = (4 + largest.ilog2() + width.ilog2() / 2) as u8;
+        let mut made = Rows {
+            columns: columns.to_vec(),
+            ..Rows::default()
+        };
+        let mut from =
+            |least: i32, most: i32| least + (self.0.next_u32() % (most - least + 1) as u32) as i32;
+        let [least, most] = RANGE.map(i32::from);
+        made.weights = (0..rows * width).map(|_| from(least, most) as i8).collect();
+        let scales = rows * made.groups();
+        made.scales = (0..scales).map(|_| from(1, largest as i32) as u8).collect();
+        made.bias = (0..rows).map(|_| from(-1 << 20, 1 << 20)).collect();
+        made.scale = (0..rows)
+            .map(|_| Scale::new(from(8_000, 16_000) as u16, shift))
+            .collect();
+        made
     }
 
     /// The next `count` of `list`, the first one over `columns`.
@@ -217,9 +248,9 @@ impl Random {
         for dense in taken {
             let outputs = dense.outputs.into();
             made.push(DenseParts {
-                rows: self.rows(outputs, &[columns]),
+                rows: self.rows(dense.bits(), outputs, &[columns]),
                 activation: dense.activation,
-                bits: dense.bits,
+                bits: dense.fraction(),
             });
             columns = outputs;
         }
@@ -239,12 +270,12 @@ impl Random {
         };
         let mut gates: Vec<Rows> = (0..count)
             .map(|gate| match gate {
-                2 if after => self.rows(units, &[units]),
-                _ => self.rows(units, &joint),
+                2 if after => self.rows(layer.bits, units, &[units]),
+                _ => self.rows(layer.bits, units, &joint),
             })
             .collect();
         if after && !table {
-            gates.push(self.rows(units, &[inputs]));
+            gates.push(self.rows(layer.bits, units, &[inputs]));
         }
         LayerParts {
             layer,
@@ -257,7 +288,8 @@ impl Random {
     }
 }
 
-/// Small shapes of every kind by name: each cell, input, start and head, and an encoder with its decoder.
+/// Small shapes of every kind by name: each cell, input, start and head, both widths of weights, two steps for a token, and an
+/// encoder with its decoder.
 pub fn shapes() -> Vec<(&'static str, Metadata)> {
     let vocabulary = |tokens| VocabularyShape {
         tokens,
@@ -276,24 +308,29 @@ pub fn shapes() -> Vec<(&'static str, Metadata)> {
         features: 0,
         dense: 0,
         layers,
+        steps_per_token: 1,
         head,
         reads: Reads::EveryStep,
         normalization: Normalization::None,
     };
     let starting = |cell, hidden, starts| Recurrent {
-        layer: Layer { cell, hidden },
+        layer: Layer::new(cell, hidden),
         shift: 0,
         starts,
     };
     let layer = |cell, hidden| starting(cell, hidden, Default::default());
-    let dense = |outputs, activation| Dense {
-        outputs,
-        activation,
-        bits: match activation {
+    let four = |cell, hidden| Recurrent {
+        layer: Layer::new(cell, hidden).with_bits(Bits::Four),
+        ..layer(cell, hidden)
+    };
+    let dense_of = |outputs, activation, bits| {
+        let fraction = match activation {
             Activation::Tanh | Activation::Sigmoid => 15,
             Activation::Linear | Activation::Relu => 9,
-        },
+        };
+        Dense::new(outputs, activation, fraction, bits)
     };
+    let dense = |outputs, activation| dense_of(outputs, activation, Bits::Eight);
     let image =
         |vocabularies, limit, networks: &[Network], layers: &[Recurrent], dense: &[Dense]| {
             Metadata {
@@ -422,6 +459,37 @@ pub fn shapes() -> Vec<(&'static str, Metadata)> {
                     dense(6, Activation::Sigmoid),
                     linear(4),
                 ],
+            ),
+        ),
+        (
+            "four",
+            image(
+                [none, vocabulary(28)],
+                0,
+                &[Network {
+                    steps_per_token: 2,
+                    ..network(Input::Table, 28, 1, 1)
+                }],
+                &[four(Cell::GruResetAfter, 35)],
+                &[dense_of(28, Activation::Linear, Bits::Four)],
+            ),
+        ),
+        (
+            "mixed",
+            image(
+                [vocabulary(27), none],
+                0,
+                &[Network {
+                    steps_per_token: 3,
+                    reads: Reads::Mean,
+                    ..network(Input::Embedding(6), 27, 3, 2)
+                }],
+                &[
+                    four(Cell::Lstm, 9),
+                    layer(Cell::GruResetBefore, 7),
+                    four(Cell::GruResetAfter, 5),
+                ],
+                &[dense_of(6, Activation::Tanh, Bits::Four), linear(4)],
             ),
         ),
     ]

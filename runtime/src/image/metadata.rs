@@ -4,7 +4,7 @@ use super::ImageError;
 use crate::Level;
 use pipsqueak_kernels::cell::{Cell, MAX_STATE_SHIFT};
 use pipsqueak_kernels::fixed::MAX_SHIFT;
-use pipsqueak_kernels::rows::Activation;
+use pipsqueak_kernels::rows::{Activation, Bits};
 
 /// The most recurrent layers of an image, an encoder's among them.
 pub const MAX_LAYERS: usize = 8;
@@ -12,6 +12,8 @@ pub const MAX_LAYERS: usize = 8;
 pub const MAX_DENSE: usize = 10;
 /// The most networks of an image: one, or an encoder and a decoder.
 pub const MAX_NETWORKS: usize = 2;
+/// The most steps that all layers take for a token.
+pub const MAX_STEPS_PER_TOKEN: u8 = 4;
 /// The most units of a layer and the largest embedding: 32 bits hold every sum over them.
 pub const MAX_UNITS: u16 = 16_384;
 
@@ -20,8 +22,23 @@ pub const MAX_UNITS: u16 = 16_384;
 pub struct Layer {
     /// Its cell.
     pub cell: Cell,
+    /// The width of its weights.
+    pub bits: Bits,
     /// Units, H: 1 to [`MAX_UNITS`].
     pub hidden: u16,
+}
+
+impl Layer {
+    /// A layer of `hidden` units with weights of 8 bits.
+    pub const fn new(cell: Cell, hidden: u16) -> Self {
+        let bits = Bits::Eight;
+        Self { cell, bits, hidden }
+    }
+
+    /// The same with weights of another width.
+    pub const fn with_bits(self, bits: Bits) -> Self {
+        Self { bits, ..self }
+    }
 }
 
 /// Where a state is before the first step.
@@ -95,8 +112,41 @@ pub struct Dense {
     pub outputs: u16,
     /// What they go through.
     pub activation: Activation,
-    /// Fraction bits of an output, at most 15; before [`Activation::Tanh`] and [`Activation::Sigmoid`] 11, after them 15.
-    pub bits: u8,
+    /// Fraction bits of an output and, in the highest bit, whether weights have 4 bits: a byte, for the RAM of boards.
+    format: u8,
+}
+
+/// The bit of [`Dense::format`] that says that weights have 4 bits.
+const FOUR: u8 = 1 << 7;
+
+impl Dense {
+    /// A dense layer with weights of this width and so many fraction bits of an output, at most 15; before
+    /// [`Activation::Tanh`] and [`Activation::Sigmoid`] 11, after them 15.
+    pub const fn new(outputs: u16, activation: Activation, fraction: u8, bits: Bits) -> Self {
+        // Too many stay too many, and are refused.
+        let fraction = if fraction < FOUR { fraction } else { FOUR - 1 };
+        Self {
+            outputs,
+            activation,
+            format: match bits {
+                Bits::Eight => fraction,
+                Bits::Four => fraction | FOUR,
+            },
+        }
+    }
+
+    /// Fraction bits of an output.
+    pub const fn fraction(self) -> u8 {
+        self.format & !FOUR
+    }
+
+    /// The width of its weights.
+    pub const fn bits(self) -> Bits {
+        match self.format & FOUR {
+            0 => Bits::Eight,
+            _ => Bits::Four,
+        }
+    }
 }
 
 /// What a network is fed at every step.
@@ -156,6 +206,8 @@ pub struct Network {
     pub dense: u8,
     /// Recurrent layers.
     pub layers: u8,
+    /// How often all of them step for a token, 1 to [`MAX_STEPS_PER_TOKEN`]; 1 where it reads no tokens.
+    pub steps_per_token: u8,
     /// Dense layers of the head.
     pub head: u8,
     /// At which steps the head is read.
@@ -259,7 +311,7 @@ impl Metadata {
                 Input::Features { steps } => (4, steps.into()),
             };
             out.extend([kind, size, n.count.into(), n.features.into()]);
-            out.extend([n.dense, n.layers, n.head].map(u32::from));
+            out.extend([n.dense, n.layers, n.steps_per_token, n.head].map(u32::from));
             out.push(place(&READS, n.reads));
             out.push(place(&NORMALIZATIONS, n.normalization));
         }
@@ -267,6 +319,7 @@ impl Metadata {
         for l in &self.layers {
             out.extend([
                 place(&Cell::ALL, l.layer.cell),
+                place(&Bits::ALL, l.layer.bits),
                 l.layer.hidden.into(),
                 l.shift.into(),
             ]);
@@ -281,7 +334,8 @@ impl Metadata {
             out.extend([
                 d.outputs.into(),
                 place(&Activation::ALL, d.activation),
-                d.bits.into(),
+                d.fraction().into(),
+                place(&Bits::ALL, d.bits()),
             ]);
         }
         out
@@ -327,6 +381,7 @@ impl Metadata {
                 features: numbers.half()?,
                 dense: numbers.byte()?,
                 layers: numbers.byte()?,
+                steps_per_token: numbers.byte()?,
                 head: numbers.byte()?,
                 reads: numbers.of(&READS)?,
                 normalization: numbers.of(&NORMALIZATIONS)?,
@@ -336,6 +391,7 @@ impl Metadata {
         for _ in 0..numbers.next()? {
             let layer = Layer {
                 cell: numbers.of(&Cell::ALL)?,
+                bits: numbers.of(&Bits::ALL)?,
                 hidden: numbers.half()?,
             };
             let shift = numbers.byte()?;
@@ -354,11 +410,9 @@ impl Metadata {
                 .ok()?;
         }
         for _ in 0..numbers.next()? {
-            let dense = Dense {
-                outputs: numbers.half()?,
-                activation: numbers.of(&Activation::ALL)?,
-                bits: numbers.byte()?,
-            };
+            let (outputs, activation) = (numbers.half()?, numbers.of(&Activation::ALL)?);
+            let (fraction, bits) = (numbers.byte()?, numbers.of(&Bits::ALL)?);
+            let dense = Dense::new(outputs, activation, fraction, bits);
             metadata.dense.push(dense).ok()?;
         }
         Some((metadata, numbers.0))
@@ -416,6 +470,16 @@ impl Metadata {
                 }
                 Input::Table => {}
             }
+            let steps = match network.reads_tokens() {
+                true => MAX_STEPS_PER_TOKEN,
+                false => 1,
+            };
+            within(
+                "steps per token",
+                network.steps_per_token.into(),
+                1,
+                steps.into(),
+            )?;
             within(
                 "features (0 or more)",
                 network.features.into(),
@@ -446,7 +510,7 @@ impl Metadata {
             )?;
             within(
                 "fraction bits of an output (0 or more)",
-                dense.bits.into(),
+                dense.fraction().into(),
                 0,
                 15,
             )?;
@@ -524,15 +588,13 @@ mod tests {
             features: 7,
             dense: 1,
             layers: 1,
+            steps_per_token: 3,
             head: 2,
             reads,
             normalization: Normalization::LogSoftmax,
         };
         let layer = |cell, from| Recurrent {
-            layer: Layer {
-                cell,
-                hidden: 65_535,
-            },
+            layer: Layer::new(cell, 65_535).with_bits(Bits::Four),
             shift: 3,
             starts: [Start::new(from, 2), Start::default()],
         };
@@ -552,11 +614,9 @@ mod tests {
                 layer(Cell::GruResetBefore, StartFrom::Constant),
                 layer(Cell::Lstm, encoder),
             ]),
-            dense: heapless::Vec::from_array([Dense {
-                outputs: 1,
-                activation: Activation::Sigmoid,
-                bits: 15,
-            }]),
+            dense: heapless::Vec::from_array(
+                Bits::ALL.map(|bits| Dense::new(1, Activation::Sigmoid, 15, bits)),
+            ),
         };
         assert_eq!(metadata.layers[1].starts[0].from(), encoder);
         let mut bytes = alloc::vec::Vec::new();

@@ -22,7 +22,7 @@
 //! | or channels | i8 `[count]`: an element of the input is below 2^this |
 //! | features | i8 `[features]`: the same of the feature vector; where the input is made of it, this alone |
 //! | the input's dense layers | [`pipsqueak_kernels::rows`] |
-//! | each layer | [`pipsqueak_kernels::cell`] |
+//! | each layer | [`pipsqueak_kernels::cell`]; its weights and those of a dense layer have 8 bits, or 4 in groups that have scales |
 //! | each layer's starts | i16 or i32 `[H]`, or dense layers |
 //! | the head's dense layers | [`pipsqueak_kernels::rows`] |
 //! | of all networks: interface | names of the graph's arrays, for the host |
@@ -38,7 +38,7 @@ use crate::vocabulary::Vocabulary;
 use crc::{CRC_32_ISO_HDLC, Crc, NoTable};
 use pipsqueak_kernels::cell::Shape;
 use pipsqueak_kernels::kernel::{ROWS, padded};
-use pipsqueak_kernels::rows::{DENSE_QUADS, Panel, Record, dense_panel, dense_words};
+use pipsqueak_kernels::rows::{Columns, DENSE_QUADS, Panel, Record, dense_panel, dense_words};
 use serde::{Deserialize, Serialize};
 
 mod error;
@@ -46,16 +46,17 @@ mod metadata;
 
 pub use error::ImageError;
 pub use metadata::{
-    Dense, Input, Layer, MAX_DENSE, MAX_LAYERS, MAX_NETWORKS, MAX_UNITS, Metadata, Network,
-    Normalization, Reads, Recurrent, Specials, Start, StartFrom, VocabularyShape,
+    Dense, Input, Layer, MAX_DENSE, MAX_LAYERS, MAX_NETWORKS, MAX_STEPS_PER_TOKEN, MAX_UNITS,
+    Metadata, Network, Normalization, Reads, Recurrent, Specials, Start, StartFrom,
+    VocabularyShape,
 };
 pub use pipsqueak_kernels::cell::{Cell, MAX_STATE_SHIFT};
-pub use pipsqueak_kernels::rows::Activation;
+pub use pipsqueak_kernels::rows::{Activation, Bits};
 
 /// The first bytes of an image.
 pub const MAGIC: [u8; 4] = *b"PIPS";
 /// The format that this library reads and writes.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 /// Bytes before the metadata.
 pub const HEADER_LEN: usize = 20;
 /// The cell state enters a dense layer with this many fraction bits less than 15.
@@ -143,7 +144,9 @@ impl Group {
     /// Its words.
     pub fn words(&self) -> usize {
         match self {
-            Self::Dense { dense, columns, .. } => dense_words(quads(dense.outputs), *columns),
+            Self::Dense { dense, columns, .. } => {
+                dense_words(quads(dense.outputs), *columns, dense.bits())
+            }
             Self::Layer(shape) => shape.words(),
             Self::Constant(words) => *words,
         }
@@ -391,7 +394,10 @@ impl<'a> Image<'a> {
             (Input::Tied { .. }, Some(last))
                 if network.head > 0 && last.outputs == network.count =>
             {
-                Ok(())
+                match last.bits() {
+                    Bits::Eight => Ok(()),
+                    Bits::Four => misfit("an embedding that is a head of 4 bits"),
+                }
             }
             (Input::Tied { .. }, _) => misfit("an embedding that is not the head's"),
             _ => Ok(()),
@@ -408,14 +414,15 @@ impl<'a> Image<'a> {
             let _ = self.groups(index, &mut |group| {
                 let mut rest = words.split_off(..group.words()).unwrap_or_default();
                 let mut row = 0;
-                let mut take = |panel: &Panel, columns: usize| {
+                let mut take = |panel: &Panel, columns: Columns| {
                     let records = rest.split_off(..panel.record_words());
-                    let weights = rest.split_off(..columns * panel.gates.len());
+                    let weights = rest.split_off(..columns.words() * panel.gates.len());
                     go_on = go_on
                         && visit(&PanelWords {
                             layer,
                             row,
                             gates: panel.gates,
+                            columns,
                             records: records.unwrap_or_default(),
                             weights: weights.unwrap_or_default(),
                         });
@@ -433,10 +440,11 @@ impl<'a> Image<'a> {
                         }
                     }
                     Group::Dense { dense, columns, .. } => {
+                        let (bits, parts) = (dense.bits(), [columns, 0]);
                         let mut quads = quads(dense.outputs);
                         while quads > 0 {
                             let panel = dense_panel(quads.min(DENSE_QUADS));
-                            take(&panel, columns);
+                            take(&panel, Columns { bits, parts });
                             quads -= panel.gates.len();
                         }
                     }
@@ -659,7 +667,7 @@ impl<'a> Image<'a> {
             .layers(index)
             .last()
             .map_or(15, |layer| 15 - u32::from(layer.shift));
-        dense.map_or(top, |dense| dense.bits.into())
+        dense.map_or(top, |dense| dense.fraction().into())
     }
 
     /// What [`selftest::digest`](crate::selftest::digest) gave when the image was made.
@@ -737,6 +745,7 @@ impl Recurrent {
             inputs,
             units: self.units(),
             shift: self.shift.into(),
+            bits: self.layer.bits,
         }
     }
 }
@@ -748,6 +757,7 @@ pub(crate) struct PanelWords<'a> {
     /// Its first row, counted through the layer in the order of the image.
     pub row: u32,
     pub gates: &'static [Record],
+    pub columns: Columns,
     pub records: &'a [u32],
     pub weights: &'a [u32],
 }

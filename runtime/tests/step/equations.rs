@@ -28,11 +28,36 @@ pub fn exact<T: Copy + Into<f64>>(values: &[T]) -> Vec<Near> {
     values.iter().map(|&value| (value.into(), 0.0)).collect()
 }
 
+/// What the weights of a row stand for: of 4 bits each times its group's scale.
+fn meant(rows: &Rows, row: usize) -> Vec<f64> {
+    let width: usize = rows.columns.iter().sum();
+    let mut weights = rows.weights[row * width..][..width].iter();
+    if rows.scales.is_empty() {
+        return weights.map(|&w| f64::from(w)).collect();
+    }
+    let groups = rows.scales.len() / rows.bias.len();
+    let mut scales = rows.scales[row * groups..][..groups].iter();
+    let mut meant = vec![];
+    for &part in &rows.columns {
+        for column in 0..part {
+            if column % 32 == 0 && column > 0 {
+                scales.next();
+            }
+            let scale = scales.clone().next().unwrap();
+            meant.push(f64::from(*scale) * f64::from(*weights.next().unwrap()));
+        }
+        scales.next();
+    }
+    assert!(scales.next().is_none());
+    meant
+}
+
 /// `(rows * x + bias + added) * scale`, without any rounding but the bias's half.
 pub fn outputs(rows: &Rows, x: &[Near], added: impl Fn(usize) -> f64) -> Vec<Near> {
-    let row = |(index, weights): (usize, &[i8])| {
+    let row = |index: usize| {
         let scale = rows.scale[index];
-        let pairs = || weights.iter().map(|&w| f64::from(w)).zip(x);
+        let weights = meant(rows, index);
+        let pairs = || weights.iter().copied().zip(x);
         let product: f64 = pairs().map(|(w, x)| w * x.0).sum();
         let error: f64 = pairs().map(|(w, x)| w.abs() * x.1).sum();
         let half = match scale.shift() {
@@ -44,7 +69,7 @@ pub fn outputs(rows: &Rows, x: &[Near], added: impl Fn(usize) -> f64) -> Vec<Nea
         (to_i16(sum * factor), error * factor + 1.0)
     };
     assert_eq!(rows.weights.len(), rows.bias.len() * x.len());
-    rows.weights.chunks(x.len()).enumerate().map(row).collect()
+    (0..rows.bias.len()).map(row).collect()
 }
 
 /// What dense layers make of `x`.

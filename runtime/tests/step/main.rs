@@ -10,7 +10,8 @@ use equations::{
 use pipsqueak::encode::{InputParts, NetworkParts, Parts, StartParts, bytes, encode, shapes};
 use pipsqueak::fixed::Scale;
 use pipsqueak::image::{
-    Activation, Dense, Input, Metadata, Network, Normalization, Reads, Recurrent, Start, StartFrom,
+    Activation, Bits, Dense, Input, Metadata, Network, Normalization, Reads, Recurrent, Start,
+    StartFrom,
 };
 use pipsqueak::{Cell, Feed, Image, Layer, State};
 use rand_core::Rng;
@@ -43,11 +44,21 @@ fn check_starts(
 }
 
 /// Runs an image on random input and holds every state and output to the equations. Largest magnitudes of states and outputs.
+///
+/// Steps within a token are those of the same image that takes one for each, and is fed the token as often.
 fn check(parts: &Parts) -> [f64; 2] {
     let words = encode(parts).expect("the parts fit");
     let image = Image::parse(bytes(&words)).expect("it is an image");
     let mut workspace = vec![0; image.workspace_len()];
     let mut state = State::new(&image, &mut workspace).expect("as large as asked for");
+    let mut single = parts.clone();
+    for network in &mut single.networks {
+        network.steps_per_token = 1;
+    }
+    let words = encode(&single).expect("the parts fit");
+    let single = Image::parse(bytes(&words)).expect("it is an image");
+    let mut workspace = vec![0; single.workspace_len()];
+    let mut single = State::new(&single, &mut workspace).expect("as large as asked for");
     let mut rng = pipsqueak::Pcg32::new(7, 7);
     let mut vector =
         |count: usize| -> Vec<i16> { (0..count).map(|_| (rng.next_u32() >> 16) as i16).collect() };
@@ -66,39 +77,46 @@ fn check(parts: &Parts) -> [f64; 2] {
         check_starts(&state, index, network, &features, None, constant);
     }
     state.features(&features);
+    single.features(&features);
     let (mut moved, mut largest) = (0f64, 0f64);
     for (index, network) in parts.networks.iter().enumerate() {
         if index == main {
             state.hand_over();
+            single.hand_over();
         }
         let from = encoder.as_ref().map(|(network, states)| (*network, states));
         check_starts(&state, index, network, &features, from, |_| true);
         let mut sums: Vec<f64> = vec![];
         for i in 0..12usize {
-            let before = states(&state, index, network);
             let fed = match network.input {
                 InputParts::Vectors(_) => Fed::Vector(vector(network.count)),
                 InputParts::Features { .. } => Fed::Again,
                 _ => Fed::Token((i * 7919 % network.count) as u16),
             };
-            state.feed(
-                index,
-                match &fed {
-                    Fed::Token(token) => Feed::Token(*token),
-                    Fed::Vector(vector) => Feed::Vector(vector),
-                    Fed::Again => Feed::Again,
-                },
-            );
-            let (row, mut x) = input(network, &fed, &features);
-            for (layer, old) in before.iter().enumerate() {
-                let row = row.filter(|_| layer == 0);
-                let [hidden, cell] = step(&network.layers[layer], row, &x, old);
-                let found = floats(state.hidden_of(index, layer));
-                let most = hold(&format!("step {i}, layer {layer}, unit"), &hidden, &found);
-                moved = moved.max(most / bits(15 - u32::from(network.layers[layer].shift)));
-                hold("cell", &cell, &floats(state.cell_of(index, layer)));
-                x = exact(&found);
+            let feed = match &fed {
+                Fed::Token(token) => Feed::Token(*token),
+                Fed::Vector(vector) => Feed::Vector(vector),
+                Fed::Again => Feed::Again,
+            };
+            state.feed(index, feed);
+            let mut x = vec![];
+            for _ in 0..network.steps_per_token {
+                let before = states(&single, index, network);
+                single.feed(index, feed);
+                let (row, input) = input(network, &fed, &features);
+                x = input;
+                for (layer, old) in before.iter().enumerate() {
+                    let row = row.filter(|_| layer == 0);
+                    let [hidden, cell] = step(&network.layers[layer], row, &x, old);
+                    let found = floats(single.hidden_of(index, layer));
+                    let most = hold(&format!("step {i}, layer {layer}, unit"), &hidden, &found);
+                    moved = moved.max(most / bits(15 - u32::from(network.layers[layer].shift)));
+                    hold("cell", &cell, &floats(single.cell_of(index, layer)));
+                    x = exact(&found);
+                }
             }
+            let after = states(&state, index, network);
+            assert_eq!(after, states(&single, index, network), "step {i}");
             sums.resize(x.len(), 0.0);
             sums.iter_mut().zip(&x).for_each(|(sum, x)| *sum += x.0);
             if network.reads == Reads::Mean {
@@ -126,6 +144,7 @@ const MODEL: Network = Network {
     features: 0,
     dense: 0,
     layers: 1,
+    steps_per_token: 1,
     head: 1,
     reads: Reads::EveryStep,
     normalization: Normalization::None,
@@ -136,7 +155,7 @@ fn layer(cell: Cell, hidden: u16, shift: u8) -> Recurrent {
 }
 
 fn starting(cell: Cell, hidden: u16, shift: u8, starts: [Start; 2]) -> Recurrent {
-    let layer = Layer { cell, hidden };
+    let layer = Layer::new(cell, hidden);
     Recurrent {
         layer,
         shift,
@@ -145,15 +164,15 @@ fn starting(cell: Cell, hidden: u16, shift: u8, starts: [Start; 2]) -> Recurrent
 }
 
 fn dense(outputs: u16, activation: Activation) -> Dense {
-    let bits = match activation {
+    dense_of(outputs, activation, Bits::Eight)
+}
+
+fn dense_of(outputs: u16, activation: Activation, bits: Bits) -> Dense {
+    let fraction = match activation {
         Activation::Tanh | Activation::Sigmoid => 15,
         Activation::Linear | Activation::Relu => 9,
     };
-    Dense {
-        outputs,
-        activation,
-        bits,
-    }
+    Dense::new(outputs, activation, fraction, bits)
 }
 
 fn linear(outputs: u16) -> Dense {
@@ -175,7 +194,7 @@ fn every_size_of_units_tokens_and_embedding() {
     for cell in Cell::ALL {
         for size in [1u16, 3, 17, 24, 65, 100, 127, 1024] {
             let n = usize::from(size);
-            let hidden = |hidden| Layer { cell, hidden };
+            let hidden = |hidden| Layer::new(cell, hidden);
             lively(Parts::random(7, n, 0, &[hidden(size)]));
             lively(Parts::random(7, n, n, &[hidden(5)]));
             let layers = [hidden(9), hidden(size.min(127))];
@@ -186,7 +205,7 @@ fn every_size_of_units_tokens_and_embedding() {
 
 #[test]
 fn layers_of_all_kinds_stack() {
-    let layer = |cell, hidden| Layer { cell, hidden };
+    let layer = |cell, hidden| Layer::new(cell, hidden);
     let [after, before, lstm, rnn] = Cell::ALL;
     let layers = [
         (after, 24),
@@ -217,6 +236,38 @@ fn layers_of_all_kinds_stack() {
         6,
         &layers.map(|(cell, n)| layer(cell, n)),
     ));
+}
+
+#[test]
+fn weights_of_four_bits_in_every_cell_and_two_steps_for_a_token() {
+    for cell in Cell::ALL {
+        for size in [1, 5, 31, 33, 64, 100] {
+            for (input, shift) in [
+                (Input::Table, 0),
+                (Input::Table, 2),
+                (Input::Embedding(37), 0),
+            ] {
+                let networks = [Network {
+                    input,
+                    layers: 2,
+                    steps_per_token: 2,
+                    ..MODEL
+                }];
+                let four = |mut recurrent: Recurrent| {
+                    recurrent.layer.bits = Bits::Four;
+                    recurrent
+                };
+                let layers = [four(layer(cell, size, shift)), four(layer(cell, 40, 0))];
+                let head = dense_of(11, Activation::Linear, Bits::Four);
+                let [moved, largest] =
+                    check(&Parts::random_of(5, &image(&networks, &layers, &[head])));
+                assert!(
+                    moved > 0.05 && largest > 50.0,
+                    "{cell:?} {size} {input:?}: {moved}, {largest}"
+                );
+            }
+        }
+    }
 }
 
 #[test]
@@ -482,10 +533,7 @@ fn starts_of_the_encoder() {
                         list.push(dense(12, Activation::Tanh));
                     }
                     if through > 0 {
-                        list.push(Dense {
-                            bits: fraction,
-                            ..linear(7)
-                        });
+                        list.push(Dense::new(7, Activation::Linear, fraction, Bits::Eight));
                     }
                 }
                 list.push(linear(11));
@@ -543,7 +591,7 @@ fn what_cannot_be_fed_is_replaced() {
 #[test]
 fn states_do_not_drift() {
     for cell in Cell::ALL {
-        let mut parts = Parts::random(11, 20, 0, &[Layer { cell, hidden: 24 }]);
+        let mut parts = Parts::random(11, 20, 0, &[Layer::new(cell, 24)]);
         // It forgets: where differences grow by themselves, roundings do too.
         for rows in &mut parts.networks[0].layers[0].gates {
             for scale in &mut rows.scale {

@@ -8,13 +8,14 @@ use crate::model::{ImageBytes, Model};
 use crate::network::{Network, sequences};
 use crate::output::write_atomically;
 use crate::progress;
-use crate::quantize::{quantize, quantize_calibrated};
+use crate::quantize::{Options, quantize_with};
 use crate::report::{ExportReport, ImageReport, Losses};
 use anyhow::{Context, bail};
 use clap::Args;
+use pipsqueak::image::Bits;
 use std::path::PathBuf;
 
-/// Quantizes a network to int8 weights and writes the image that boards run.
+/// Quantizes a network to weights of 8 or 4 bits and writes the image that boards run.
 ///
 /// An encoder and a decoder in two graphs make one image: `trainer export encoder.onnx decoder.onnx --vocab vocabulary.json
 /// --out translator.pip`. The encoder's last states become the decoder's initial ones, in the order of the graphs.
@@ -29,6 +30,13 @@ pub struct ExportArgs {
     /// Typical inputs, arrays by the names of the graph's inputs as for `trainer run`: numbers twice as large as any there will fit
     #[arg(long, value_name = "FILE.npz")]
     pub calibrate: Option<PathBuf>,
+    /// Bits of a weight of the recurrent layers, 8 or 4; several stand for a layer each, such as 4,8, the last one for all after it
+    /// [default: 4 where the model was trained so, else 8]
+    #[arg(long, value_name = "BITS", value_parser = bits, value_delimiter = ',')]
+    pub bits: Vec<Bits>,
+    /// Bits of a weight of the head, 8 or 4 [default: 4 where the model was trained so, else 8]
+    #[arg(long, value_name = "BITS", value_parser = bits)]
+    pub head_bits: Option<Bits>,
     /// The tokens' texts.
     #[command(flatten)]
     pub vocab: VocabArgs,
@@ -66,16 +74,19 @@ pub fn run(args: ExportArgs) -> anyhow::Result<()> {
     if args.models.contains(&out) {
         bail!("the image would replace the model: name another file with --out");
     }
-    let mut quantized = match &args.calibrate {
-        None => quantize(&network)?,
+    let samples = match &args.calibrate {
+        None => None,
         Some(path) => {
             let samples = sequences(&network, &read(path)?);
-            quantize_calibrated(
-                &network,
-                &samples.with_context(|| path.display().to_string())?,
-            )?
+            Some(samples.with_context(|| path.display().to_string())?)
         }
     };
+    let options = Options {
+        samples: samples.as_deref(),
+        layers: args.bits,
+        head: args.head_bits,
+    };
+    let mut quantized = quantize_with(&network, &options)?;
     quantized.parts.limit = limit;
     let image = ImageBytes::new(pipsqueak::encode::encode(&quantized.parts)?)?;
     let losses = match &args.text {
@@ -111,6 +122,15 @@ pub fn run(args: ExportArgs) -> anyhow::Result<()> {
         return print_json(&report);
     }
     print_out(&format!("{report}\nwrote {}\n", out.display()))
+}
+
+/// A width of weights.
+fn bits(text: &str) -> Result<Bits, String> {
+    match text {
+        "8" => Ok(Bits::Eight),
+        "4" => Ok(Bits::Four),
+        _ => Err("expected 8 or 4".into()),
+    }
 }
 
 /// The network, or that of an encoder and its decoder.

@@ -10,10 +10,7 @@ use std::collections::BTreeMap;
 
 /// An image of `units` units.
 fn image(units: u16) -> Vec<u8> {
-    let layer = Layer {
-        cell: Cell::GruResetAfter,
-        hidden: units,
-    };
+    let layer = Layer::new(Cell::GruResetAfter, units);
     encode::bytes(&encode::encode(&Parts::random(1, 20, 0, &[layer])).unwrap()).to_vec()
 }
 
@@ -256,10 +253,7 @@ fn an_image_that_does_not_fit_is_refused_with_the_numbers() {
             1,
             20,
             0,
-            &[Layer {
-                cell: Cell::GruResetAfter,
-                hidden: 9,
-            }],
+            &[Layer::new(Cell::GruResetAfter, 9)],
         ))
         .unwrap(),
     ))

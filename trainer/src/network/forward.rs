@@ -72,7 +72,7 @@ impl Network {
         }
     }
 
-    /// Feeds `token` to every layer.
+    /// Feeds `token` to every layer, [as often](Self::steps_per_token) as the network says.
     ///
     /// # Panics
     /// If `token` is not below [`tokens`](Self::tokens).
@@ -98,8 +98,8 @@ impl Network {
 
     /// All steps of one token, or the step of a vector.
     fn feed_watched(&self, state: &mut FloatState, signal: Signal, watch: Watch) {
-        let mut below: Vec<f32> = Vec::new();
         for _ in 0..self.steps_per_token {
+            let mut below: Vec<f32> = Vec::new();
             for (depth, layer) in self.layers.iter().enumerate() {
                 let signal = if depth == 0 {
                     signal

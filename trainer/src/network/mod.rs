@@ -12,6 +12,7 @@ use crate::vocab::Vocabulary;
 mod arrays;
 mod cells;
 mod forward;
+mod grids;
 mod interface;
 mod join;
 mod matrix;
@@ -21,6 +22,7 @@ pub(crate) use cells::Signal;
 pub use cells::{Activation, Activations, Gru, Layer, Lstm, Rnn};
 pub use forward::{Feeds, FloatState, Results, nats};
 pub(crate) use forward::{normalize, through};
+pub use grids::{Grids, TensorGrid};
 pub use interface::{Dim, ElementType, Interface, Port, Role, StateId};
 pub use join::JoinError;
 pub use matrix::Matrix;
@@ -200,7 +202,7 @@ pub struct Network {
     pub layers: Vec<Layer>,
     /// One for each layer.
     pub starts: Vec<Starts>,
-    /// Recurrent steps of the whole stack that each token is fed for, at least 1; what comes out is read after the last.
+    /// How often all layers step for a token, with the same input; the head is read after the last time. 1 where vectors go in.
     pub steps_per_token: usize,
     /// What comes out.
     pub head: Head,
@@ -208,6 +210,9 @@ pub struct Network {
     pub encoder: Option<Box<Network>>,
     /// Names and shapes of what goes in and out.
     pub interface: Interface,
+    /// The grids of weights that 4 bits hold exactly; empty where the network was not trained to have such. The encoder has
+    /// its own.
+    pub grids: Grids,
     /// Corpus, split, losses.
     pub provenance: Provenance,
 }
@@ -255,6 +260,7 @@ impl Network {
             head: Head::logits(head),
             encoder: None,
             interface,
+            grids: Grids::new(),
             provenance,
         }
     }

@@ -203,6 +203,7 @@ impl Assembly<'_> {
             layers,
             starts,
             steps_per_token,
+            grids: Default::default(),
             head,
             encoder,
             interface: Interface {
@@ -895,6 +896,7 @@ impl Assembly<'_> {
             layers,
             starts,
             steps_per_token: 1,
+            grids: Default::default(),
             head: Head {
                 reads: Reads::LastStep,
                 ..Head::default()

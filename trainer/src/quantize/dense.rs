@@ -1,6 +1,6 @@
 //! Dense layers in integers.
 
-use super::rows::RowsBuilder;
+use super::rows::{RowsBuilder, Width};
 use super::{QuantizeError, TensorReport, Vector};
 use crate::network::{self, Dense};
 use pipsqueak::encode::DenseParts;
@@ -22,6 +22,7 @@ pub(super) fn quantize_chain(
     mut x: Vector,
     seen: Option<&[f64]>,
     cost: u8,
+    width: Width,
     tensors: &mut Vec<TensorReport>,
 ) -> Result<(Vec<DenseParts>, Vector), QuantizeError> {
     let mut parts = Vec::with_capacity(list.len());
@@ -42,7 +43,7 @@ pub(super) fn quantize_chain(
                 (bits, bits)
             }
         };
-        let mut builder = RowsBuilder::new(name, vec![dense.w.columns], accumulated.into());
+        let mut builder = RowsBuilder::new(name, vec![dense.w.columns], accumulated.into(), width);
         for row in 0..dense.w.rows {
             builder.push(&x.fold(dense.w.row(row)), dense.b[row].into(), 0.0)?;
         }

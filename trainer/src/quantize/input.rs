@@ -4,6 +4,7 @@ use super::rows::span;
 use super::{QuantizeError, TensorReport, Vector, padded};
 use crate::network::{Activations, Layer, Matrix};
 use pipsqueak::Cell;
+use pipsqueak::image::Bits;
 
 /// Where the first layer's input comes from.
 pub(super) enum Source {
@@ -47,12 +48,14 @@ pub struct TokenBytes {
 
 /// The bytes of each form that tokens can have, the smallest first.
 ///
-/// `embedding` is `[V][E]`, or none where tokens are one-hot; `tied` says whether the head has the same numbers.
+/// `embedding` is `[V][E]`, or none where tokens are one-hot; `tied` says whether the head has the same numbers. The first
+/// layer's weights have `bits`.
 pub(super) fn forms(
     first: Option<&Layer>,
     count: usize,
     embedding: Option<&Matrix>,
     tied: bool,
+    bits: Bits,
 ) -> Vec<TokenBytes> {
     let rows = first.map_or(0, |layer| {
         layer.weights().1.rows / layer.hidden() * padded(layer.hidden())
@@ -65,9 +68,12 @@ pub(super) fn forms(
     if let Some(embedding) = embedding {
         let columns = padded(embedding.columns);
         if tied && first.is_some() {
-            push(TokenForm::Tied, columns * rows);
+            push(TokenForm::Tied, bits.words(columns) * rows);
         }
-        push(TokenForm::Embedding, columns * (count + rows));
+        push(
+            TokenForm::Embedding,
+            columns * count + bits.words(columns) * rows,
+        );
     }
     // Where two are as small, the one named first.
     forms.sort_by_key(|form| form.bytes);
@@ -175,6 +181,7 @@ impl TokenTable {
             bytes: tokens * rows / self.units * padded(self.units),
             scale: span(&self.steps),
             relative_error: (self.squares[0] / self.squares[1].max(1e-30)).sqrt(),
+            grid: None,
         }
     }
 }
@@ -205,6 +212,7 @@ pub(super) fn quantize_embedding(
         bytes: embedding.rows * padded(embedding.columns),
         scale: span(&scales.iter().map(|s| s / 128.0).collect::<Vec<_>>()),
         relative_error: (squares[0] / f64::max(squares[1], 1e-30)).sqrt(),
+        grid: None,
     };
     (values, Vector::scaled(scales), report)
 }

@@ -2,7 +2,7 @@
 
 use super::input::{Source, cell};
 use super::rounding::{Moment, Rounding};
-use super::rows::RowsBuilder;
+use super::rows::{RowsBuilder, Width};
 use super::{QuantizeError, TensorReport};
 use crate::network::Layer;
 use pipsqueak::encode::{LayerParts, Rows, StartParts};
@@ -10,7 +10,7 @@ use pipsqueak::fixed::{CANDIDATE_BITS, PRE_ACTIVATION_BITS};
 use std::ops::Range;
 
 /// Quantizes `layer`, number `index` of its network, whose hidden state has 15 - `shift` fraction bits and begins at
-/// `starts`. `name` is its tensors' beginning; `moment` is of what comes in, where it is known.
+/// `starts`. `name` is its tensors' beginning; `moment` is of what comes in, where it is known; `width` is its weights'.
 pub(super) fn quantize_layer(
     name: &str,
     index: usize,
@@ -18,6 +18,7 @@ pub(super) fn quantize_layer(
     source: &Source,
     (shift, starts): (u8, [StartParts; 2]),
     moment: Option<&Moment>,
+    width: Width,
     tensors: &mut Vec<TensorReport>,
 ) -> Result<LayerParts, QuantizeError> {
     let (w, r, wb, rb) = layer.weights();
@@ -81,7 +82,8 @@ pub(super) fn quantize_layer(
             &joint_rounding
         };
         let mut builder =
-            RowsBuilder::new(name, columns, PRE_ACTIVATION_BITS).rounded_by(rounding.as_ref());
+            RowsBuilder::new(name, columns, PRE_ACTIVATION_BITS, width)
+                .rounded_by(rounding.as_ref());
         for row in gate * units..(gate + 1) * units {
             let recurrent_bias = f64::from(rb[row]);
             if alone {
@@ -110,7 +112,7 @@ pub(super) fn quantize_layer(
             factors.clear();
             if after {
                 let name = format!("{name} candidate input");
-                let mut builder = RowsBuilder::new(name, inputs, PRE_ACTIVATION_BITS)
+                let mut builder = RowsBuilder::new(name, inputs, PRE_ACTIVATION_BITS, width)
                     .rounded_by(input_rounding.as_ref());
                 for (row, &bias) in wb.iter().enumerate().skip(2 * units) {
                     builder.push(&input_weights(row), bias.into(), 0.0)?;
@@ -120,10 +122,7 @@ pub(super) fn quantize_layer(
         }
     }
     Ok(LayerParts {
-        layer: pipsqueak::Layer {
-            cell: cell(index, layer)?,
-            hidden: units as u16,
-        },
+        layer: pipsqueak::Layer::new(cell(index, layer)?, units as u16).with_bits(width.bits),
         shift,
         gates,
         factors,

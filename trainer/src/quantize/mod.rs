@@ -1,8 +1,10 @@
-//! The float network in integers: int8 weights with a scale per row, and the range certificate.
+//! The float network in integers: weights of 8 bits with a scale per row or of 4 bits with one per group, and the range
+//! certificate.
 //!
 //! | file | what |
 //! |---|---|
 //! | `rows` | rows of weights |
+//! | `grid` | what weights of 4 bits are multiples of |
 //! | `rounding` | which way each weight is rounded |
 //! | `input` | tokens as a table, as an embedding or by the head |
 //! | `layer` | recurrent cells |
@@ -14,14 +16,15 @@
 //! A vector's element is Q15 of a scale of its own ([`Vector`]); the rows that read it hold that scale in their weights.
 
 use crate::network::{
-    Feeds, Input, Interface, Layer, Matrix, Network, Normalization, Reads, Start,
+    Feeds, Grids, Input, Interface, Layer, Matrix, Network, Normalization, Reads, Start, TensorGrid,
 };
 use pipsqueak::Provenance;
 use pipsqueak::encode::{InputParts, LayerParts, NetworkParts, Parts};
-use pipsqueak::image::{self, MAX_DENSE, MAX_LAYERS, MAX_UNITS};
+use pipsqueak::image::{self, Bits, MAX_DENSE, MAX_LAYERS, MAX_STEPS_PER_TOKEN, MAX_UNITS};
 
 mod calibrate;
 mod dense;
+mod grid;
 mod input;
 mod layer;
 mod rounding;
@@ -30,6 +33,7 @@ mod start;
 mod vocabulary;
 
 pub use calibrate::SAMPLES;
+pub use grid::{GROUP, GridRow, RANGE, exact_unit, group_count};
 pub use input::{TokenBytes, TokenForm};
 pub use vocabulary::vocabulary_of;
 
@@ -37,6 +41,7 @@ use calibrate::{NORMAL_END, Seen, is_fed_numbers};
 use dense::NORM_COST;
 use input::{Source, TokenTable};
 use rounding::Moments;
+use rows::Width;
 
 /// A network in integers, and what became of each tensor.
 #[derive(Debug)]
@@ -47,8 +52,24 @@ pub struct Quantized<'a> {
     pub tensors: Vec<TensorReport>,
     /// The forms that tokens could have, the one that was taken first; of the encoder and then of the network itself.
     pub forms: Vec<Vec<TokenBytes>>,
+    /// The grids of the weights of 4 bits, of the encoder and then of the network itself: what each one's
+    /// [`Network::grids`] may be from now on.
+    pub grids: Vec<Grids>,
     /// What was assumed about numbers whose sizes the network does not tell.
     pub assumed: Vec<String>,
+}
+
+/// How a network is quantized.
+#[derive(Clone, Debug, Default)]
+pub struct Options<'s> {
+    /// Sequences that all ranges are measured on: twice the largest number that is seen. Without them what nothing bounds is
+    /// measured on [`SAMPLES`] random ones.
+    pub samples: Option<&'s [Feeds]>,
+    /// The width of the weights of each recurrent layer, an encoder's first; the last one is that of all after it. By default
+    /// a layer has 4 bits where the network has [grids](Network::grids) for it, and else 8.
+    pub layers: Vec<Bits>,
+    /// The same of the dense layers of heads. Those of inputs and of starts always have 8.
+    pub head: Option<Bits>,
 }
 
 /// What became of a tensor.
@@ -64,6 +85,9 @@ pub struct TensorReport {
     pub scale: [f64; 2],
     /// Root of the mean squared rounding error over that of the values.
     pub relative_error: f64,
+    /// Of weights of 4 bits.
+    #[serde(skip)]
+    pub grid: Option<TensorGrid>,
 }
 
 /// A network that integers cannot hold.
@@ -121,6 +145,18 @@ pub enum QuantizeError {
         /// The largest value.
         value: f64,
     },
+    /// A grid that the network brings and that does not fit its weights.
+    #[error(
+        "the grid that the model has for row {row} of {tensor} does not fit it: {what}; train its weights of 4 bits anew, or export it with --bits 8 --head-bits 8"
+    )]
+    Grid {
+        /// The tensor.
+        tensor: String,
+        /// The row.
+        row: usize,
+        /// What is wrong.
+        what: &'static str,
+    },
     /// The float network computes no numbers.
     #[error(
         "the float network computes numbers that are not finite on the samples that it was calibrated with: give typical inputs with --calibrate"
@@ -168,7 +204,7 @@ impl Vector {
     }
 }
 
-/// Quantizes `network`.
+/// Quantizes `network`: weights have 4 bits where it brings [grids](Network::grids) for them, and else 8.
 ///
 /// Float inputs, and states that are given in another framework's file, are taken to be standard normal numbers. What nothing
 /// bounds is measured on [`SAMPLES`] random sequences: twice the largest number that is seen.
@@ -176,29 +212,26 @@ impl Vector {
 /// # Errors
 /// If the integer runtime lacks a part of the network, or it is larger than an image can be, or its values are.
 pub fn quantize(network: &Network) -> Result<Quantized<'_>, QuantizeError> {
-    quantize_by(network, None)
+    quantize_with(network, &Options::default())
 }
 
-/// The same with all ranges from `samples`: twice the largest number that is seen.
+/// The same as `options` say.
 ///
 /// # Errors
 /// As [`quantize`].
 ///
 /// # Panics
 /// If a sample does not fit the network.
-pub fn quantize_calibrated<'n>(
+pub fn quantize_with<'n>(
     network: &'n Network,
-    samples: &[Feeds],
-) -> Result<Quantized<'n>, QuantizeError> {
-    quantize_by(network, Some(samples))
-}
-
-fn quantize_by<'n>(
-    network: &'n Network,
-    samples: Option<&[Feeds]>,
+    options: &Options,
 ) -> Result<Quantized<'n>, QuantizeError> {
     check(network)?;
+    let samples = options.samples;
     let mut quantizer = Quantizer {
+        options,
+        layers: 0,
+        grids: Vec::new(),
         is_measured: samples.is_some() || is_fed_numbers(network),
         tensors: Vec::new(),
         forms: Vec::new(),
@@ -249,6 +282,7 @@ fn quantize_by<'n>(
     let Quantizer {
         tensors,
         forms,
+        grids,
         assumed,
         ..
     } = quantizer;
@@ -256,6 +290,7 @@ fn quantize_by<'n>(
         parts,
         tensors,
         forms,
+        grids,
         assumed,
     })
 }
@@ -287,6 +322,11 @@ fn check(network: &Network) -> Result<(), QuantizeError> {
             })
             .sum::<usize>();
         layers += network.layers.len();
+        let most = match network.input {
+            Input::Tokens { .. } => MAX_STEPS_PER_TOKEN,
+            Input::Vectors { .. } | Input::Features { .. } => 1,
+        };
+        limit("steps per token", network.steps_per_token, most.into())?;
         match &network.input {
             Input::Tokens { count, embedding } => {
                 let columns = embedding.as_ref().map_or(0, |e| e.columns);
@@ -330,7 +370,11 @@ fn shape<T>(found: &'static str, expected: &'static str) -> Result<T, QuantizeEr
 }
 
 /// What is gathered on the way.
-struct Quantizer {
+struct Quantizer<'o> {
+    options: &'o Options<'o>,
+    /// Recurrent layers of the networks before.
+    layers: usize,
+    grids: Vec<Grids>,
     /// Whether numbers from outside were measured, and heads too.
     is_measured: bool,
     tensors: Vec<TensorReport>,
@@ -338,7 +382,14 @@ struct Quantizer {
     assumed: Vec<String>,
 }
 
-impl Quantizer {
+impl Quantizer<'_> {
+    /// The width of layer `index` of the next network.
+    fn layer_width<'n>(&self, name: &'n str, network: &'n Network, index: usize) -> Width<'n> {
+        let list = &self.options.layers;
+        let asked = list.get(self.layers + index).or(list.last()).copied();
+        width(name, network, asked, &format!("layer {index} "))
+    }
+
     /// `name` begins the names of its tensors. `encoder` are the encoder's layers.
     fn network(
         &mut self,
@@ -348,6 +399,8 @@ impl Quantizer {
         seen: Option<&Seen>,
         moments: Option<&Moments>,
     ) -> Result<NetworkParts, QuantizeError> {
+        let (first_tensor, prefix) = (self.tensors.len(), name);
+        let head_width = width(name, network, self.options.head, "head");
         let features = channels(seen.map_or(&[], |seen| &seen.features));
         let vectors = channels(seen.map_or(&[], |seen| &seen.vectors));
         self.assume(&format!("{name}features"), &features);
@@ -381,8 +434,16 @@ impl Quantizer {
                 source = Some(x);
             } else {
                 let name = format!("{name}input");
-                let (made, x) =
-                    dense::quantize_chain(&name, list, x, largest, NORM_COST, &mut self.tensors)?;
+                let tensors = &mut self.tensors;
+                let (made, x) = dense::quantize_chain(
+                    &name,
+                    list,
+                    x,
+                    largest,
+                    NORM_COST,
+                    Width::EIGHT,
+                    tensors,
+                )?;
                 (dense, source) = (made, Some(x));
             }
             input_parts = Some(parts);
@@ -418,8 +479,15 @@ impl Quantizer {
         let mut head_of = |x: Vector| {
             let largest = head_seen.as_deref().filter(|_| self.is_measured);
             let name = format!("{name}head");
-            let made =
-                dense::quantize_chain(&name, &head_dense, x, largest, NORM_COST, &mut head_tensors);
+            let made = dense::quantize_chain(
+                &name,
+                &head_dense,
+                x,
+                largest,
+                NORM_COST,
+                head_width,
+                &mut head_tensors,
+            );
             made.map(|(parts, _)| parts)
         };
         let top = |shift: u8| {
@@ -432,7 +500,10 @@ impl Quantizer {
         if let Input::Tokens { count, embedding } = &network.input {
             let first = network.layers.first();
             let tied = embedding.as_ref().is_some_and(|e| is_tied(e, &head_dense));
-            let forms = input::forms(first, *count, embedding.as_ref(), tied);
+            // Rows of 4 bits are no embedding.
+            let tied = tied && head_width.bits == Bits::Eight;
+            let bits = self.layer_width(name, network, 0).bits;
+            let forms = input::forms(first, *count, embedding.as_ref(), tied, bits);
             let form = input::choose(&forms, moments.is_some());
             self.forms.push(forms);
             let (parts, x) = match (form, embedding, network.layers.first()) {
@@ -496,12 +567,20 @@ impl Quantizer {
                 &from,
                 (shift, parts),
                 moment,
+                self.layer_width(prefix, network, index),
                 &mut self.tensors,
             )?;
             layers.push(made);
             from = Source::Vector(Vector::uniform(layer.hidden(), shift.into()));
         }
         self.tensors.append(&mut head_tensors);
+        self.layers += network.layers.len();
+        let made = self.tensors.iter().skip(first_tensor);
+        let own = made.filter_map(|tensor| {
+            let name = tensor.name.strip_prefix(prefix)?;
+            Some((name.to_owned(), tensor.grid.clone()?))
+        });
+        self.grids.push(own.collect());
         Ok(NetworkParts {
             count: match &network.input {
                 Input::Tokens { count, .. } => *count,
@@ -511,6 +590,7 @@ impl Quantizer {
             features,
             dense,
             layers,
+            steps_per_token: network.steps_per_token as u8,
             head: head.unwrap_or_default(),
             reads: match network.head.reads {
                 Reads::EveryStep => image::Reads::EveryStep,
@@ -536,6 +616,25 @@ impl Quantizer {
                 false => format!("{name:<10} below {most}"),
             });
         }
+    }
+}
+
+/// The width that is `asked` for, or that which the network has grids for, of tensors whose names begin with `tensors` after
+/// `prefix`.
+fn width<'n>(
+    prefix: &'n str,
+    network: &'n Network,
+    asked: Option<Bits>,
+    tensors: &str,
+) -> Width<'n> {
+    let own = || match network.grids.keys().any(|name| name.starts_with(tensors)) {
+        true => Bits::Four,
+        false => Bits::Eight,
+    };
+    Width {
+        bits: asked.unwrap_or_else(own),
+        grids: Some(&network.grids),
+        prefix,
     }
 }
 

@@ -128,13 +128,16 @@ impl Rounding {
         Some(Self { size, order, upper })
     }
 
-    /// `weights` in units of `step`.
-    pub fn round(&self, weights: &[f32], step: f64) -> Vec<i8> {
+    /// `weights` in `steps` of their own, within a range.
+    pub fn round(&self, weights: &[f32], steps: &[f64], [least, most]: [i8; 2]) -> Vec<i8> {
         let mut wanted: Vec<f64> = self.order.iter().map(|&c| weights[c].into()).collect();
         let mut made = vec![0; self.size];
         for (place, &column) in self.order.iter().enumerate() {
             let row = &self.upper[place * self.size..][..self.size];
-            let rounded = (wanted[place] / step).round().clamp(-127.0, 127.0);
+            let step = steps[column];
+            let rounded = (wanted[place] / step)
+                .round()
+                .clamp(least.into(), most.into());
             let error = (wanted[place] - rounded * step) / row[place];
             let after = wanted[place + 1..].iter_mut().zip(&row[place + 1..]);
             after.for_each(|(wanted, upper)| *wanted -= error * upper);

@@ -1,12 +1,37 @@
-//! Rows of weights in i8, each with a scale of its own.
+//! Rows of weights in 8 bits, each with a scale of its own, or in 4 bits on the grid of [`GridRow`].
 //!
 //! A row's accumulator counts in units of `u`, the row's scale times 2^-15. The unit is chosen last and exactly: it is the one
 //! that the row's integer multiplier and shift mean, so the only error is that of rounding each weight.
 
+use super::grid::{GridRow, RANGE, exact_unit, group_count};
 use super::rounding::Rounding;
 use super::{QuantizeError, TensorReport, padded};
+use crate::network::{Grids, TensorGrid};
 use pipsqueak::encode::Rows;
-use pipsqueak::fixed::{MAX_SHIFT, MULTIPLIER_END, Scale};
+use pipsqueak::image::Bits;
+
+/// The width of the weights of a layer, and the grids that its network brings for those of 4 bits.
+#[derive(Clone, Copy)]
+pub(super) struct Width<'g> {
+    pub bits: Bits,
+    /// By the names of tensors without `prefix`.
+    pub grids: Option<&'g Grids>,
+    pub prefix: &'g str,
+}
+
+impl<'g> Width<'g> {
+    /// 8 bits.
+    pub const EIGHT: Self = Self {
+        bits: Bits::Eight,
+        grids: None,
+        prefix: "",
+    };
+
+    fn grid(&self, tensor: &str) -> Option<&'g TensorGrid> {
+        let name = tensor.strip_prefix(self.prefix)?;
+        self.grids?.get(name)
+    }
+}
 
 /// Quantizes rows one by one.
 pub(super) struct RowsBuilder<'r> {
@@ -14,15 +39,32 @@ pub(super) struct RowsBuilder<'r> {
     rows: Rows,
     /// Fraction bits of the outputs.
     bits: u32,
+    /// Of 4 bits the grid, as it grows; and the one that is given.
+    grid: Option<TensorGrid>,
+    given: Option<&'r TensorGrid>,
     /// How errors are made up for; else to nearest.
     rounding: Option<&'r Rounding>,
     scales: Vec<f64>,
     squares: [f64; 2],
 }
 
+/// A row in integers.
+struct Row {
+    unit: f64,
+    /// Of 4 bits.
+    scales: Vec<u8>,
+    weights: Vec<i8>,
+    /// What a step of each weight is worth.
+    steps: Vec<f64>,
+}
+
 impl<'r> RowsBuilder<'r> {
-    pub(super) fn new(name: String, columns: Vec<usize>, bits: u32) -> Self {
+    /// `columns` are those of each part.
+    pub(super) fn new(name: String, columns: Vec<usize>, bits: u32, width: Width<'r>) -> Self {
+        let is_four = width.bits == Bits::Four;
         Self {
+            given: width.grid(&name).filter(|_| is_four),
+            grid: is_four.then(TensorGrid::default),
             name,
             rows: Rows {
                 columns,
@@ -53,12 +95,60 @@ impl<'r> RowsBuilder<'r> {
             .fold(0.0, f64::max);
         let refused = QuantizeError::Value {
             tensor: self.name.clone(),
-            row: self.scales.len(),
+            row: self.rows.bias.len(),
             value: largest.max(bias.abs()),
         };
         if !(largest < 256.0 && bias.abs() < 65536.0) {
             return Err(refused);
         }
+        // The row's bias and a token's factor in a unit.
+        let bits = self.bits;
+        let beside = |unit: f64| {
+            let accumulated = unit / 32768.0;
+            let shift = exact_unit(unit, bits).map_or(0, |(scale, _)| scale.shift());
+            let half = if shift > 0 {
+                f64::from(1u32 << (shift - 1))
+            } else {
+                0.0
+            };
+            let bias = (bias / accumulated).round() + half;
+            (bias, (step / accumulated).round())
+        };
+        // The range certificate, as the image's check has it: what it leaves to the weights.
+        let norm = |unit: f64| {
+            let (bias, factor) = beside(unit);
+            (f64::from(i32::MAX) - bias.abs() - factor.abs() * 128.0) / 32768.0
+        };
+        let row = match (&self.grid, self.given) {
+            (None, _) => self.eight(weights, largest, norm).ok_or(refused.clone())?,
+            (Some(_), None) => self.four(weights, norm).ok_or(refused.clone())?,
+            (Some(_), Some(given)) => self.on_grid(weights, given, norm)?,
+        };
+        let (bias, factor) = beside(row.unit);
+        let (scale, _) = exact_unit(row.unit, bits).ok_or(refused)?;
+        for ((&w, &q), step) in weights.iter().zip(&row.weights).zip(&row.steps) {
+            self.squares[0] += (f64::from(q) * step - f64::from(w)).powi(2);
+            self.squares[1] += f64::from(w).powi(2);
+        }
+        if let Some(grid) = &mut self.grid {
+            // Exact: a multiplier has 14 bits.
+            grid.units.push(row.unit as f32);
+            grid.scales.extend_from_slice(&row.scales);
+        }
+        let worth = |scale: &u8| row.unit * f64::from(*scale);
+        match row.scales.is_empty() {
+            true => self.scales.push(row.unit),
+            false => self.scales.extend(row.scales.iter().map(worth)),
+        }
+        self.rows.weights.extend(row.weights);
+        self.rows.scales.extend(row.scales);
+        self.rows.bias.push(bias as i32);
+        self.rows.scale.push(scale);
+        Ok(factor as i32)
+    }
+
+    /// A row of 8 bits whose sum of magnitudes is at most `norm` of its unit.
+    fn eight(&self, weights: &[f32], largest: f64, norm: impl Fn(f64) -> f64) -> Option<Row> {
         // A row of zeros has a bias to hold and nothing else.
         let mut least = if largest > 0.0 {
             largest / 127.0
@@ -66,64 +156,98 @@ impl<'r> RowsBuilder<'r> {
             1.0 / 127.0
         };
         loop {
-            let (scale, weight) = self.scale(least).ok_or_else(|| refused.clone())?;
-            let unit = weight / 32768.0;
-            let nearest = |&w: &f32| (f64::from(w) / weight).round().clamp(-127.0, 127.0) as i8;
+            let (_, unit) = exact_unit(least, self.bits)?;
+            let nearest = |&w: &f32| (f64::from(w) / unit).round().clamp(-127.0, 127.0) as i8;
+            let steps = vec![unit; weights.len()];
             let quantized: Vec<i8> = match self.rounding {
-                Some(rounding) => rounding.round(weights, weight),
+                Some(rounding) => rounding.round(weights, &steps, [-127, 127]),
                 None => weights.iter().map(nearest).collect(),
             };
-            let norm: f64 = quantized.iter().map(|&w| f64::from(w).abs()).sum();
-            let half = if scale.shift() > 0 {
-                f64::from(1u32 << (scale.shift() - 1))
-            } else {
-                0.0
-            };
-            let bias = (bias / unit).round() + half;
-            let factor = (step / unit).round();
-            // The range certificate, as the image's check has it.
-            if norm * 32768.0 + bias.abs() + factor.abs() * 128.0 > f64::from(i32::MAX) {
-                least = weight * 1.01;
-                continue;
+            let sum: f64 = quantized.iter().map(|&w| f64::from(w).abs()).sum();
+            if sum <= norm(unit) {
+                return Some(Row {
+                    unit,
+                    scales: vec![],
+                    weights: quantized,
+                    steps,
+                });
             }
-            for (&w, &q) in weights.iter().zip(&quantized) {
-                self.squares[0] += (f64::from(q) * weight - f64::from(w)).powi(2);
-                self.squares[1] += f64::from(w).powi(2);
-            }
-            self.rows.weights.extend(quantized);
-            self.rows.bias.push(bias as i32);
-            self.rows.scale.push(scale);
-            self.scales.push(weight);
-            return Ok(factor as i32);
+            least = unit * 1.01;
         }
     }
 
-    /// The integer scale whose weights' step is at least `least`, and that step.
-    fn scale(&self, least: f64) -> Option<(Scale, f64)> {
-        // Accumulator times 2^-15 times the step, to `bits` fraction bits, is multiplier * 2^-(15 + shift).
-        let factor = least * f64::from(1u32 << self.bits);
-        // The largest shift whose multiplier fits; small steps are met by a smaller multiplier.
-        let shift = (0..=MAX_SHIFT).rev().find(|&shift| {
-            (factor * f64::from(1u32 << shift)).ceil() < f64::from(MULTIPLIER_END)
-        })?;
-        let multiplier = (factor * f64::from(1u32 << shift)).ceil();
-        let scale = Scale::new(multiplier as u16, shift as u8);
-        Some((
-            scale,
-            multiplier / f64::from(1u32 << shift) / f64::from(1u32 << self.bits),
-        ))
+    /// A row of 4 bits on a grid that is searched.
+    fn four(&self, weights: &[f32], norm: impl Fn(f64) -> f64) -> Option<Row> {
+        let parts = &self.rows.columns;
+        let exact = |least: f64| Some(exact_unit(least, self.bits)?.1);
+        let mut found = GridRow::search(weights, parts, exact, &norm)?;
+        let steps = found.steps(parts);
+        if let Some(rounding) = self.rounding {
+            let rounded = GridRow {
+                weights: rounding.round(weights, &steps, RANGE),
+                ..found.clone()
+            };
+            if f64::from(rounded.norm(parts)) <= norm(found.unit) {
+                found = rounded;
+            }
+        }
+        Some(Row {
+            unit: found.unit,
+            scales: found.scales,
+            weights: found.weights,
+            steps,
+        })
+    }
+
+    /// A row of 4 bits on its part of a grid that is given.
+    fn on_grid(
+        &self,
+        weights: &[f32],
+        given: &TensorGrid,
+        norm: impl Fn(f64) -> f64,
+    ) -> Result<Row, QuantizeError> {
+        let index = self.rows.bias.len();
+        let refused = |what| QuantizeError::Grid {
+            tensor: self.name.clone(),
+            row: index,
+            what,
+        };
+        let parts = &self.rows.columns;
+        let count = group_count(parts);
+        let scales = given.scales.chunks_exact(count).nth(index);
+        let (Some(&unit), Some(scales)) = (given.units.get(index), scales) else {
+            return Err(refused("units or scales are missing"));
+        };
+        let unit = f64::from(unit);
+        let is_exact = unit > 0.0 && exact_unit(unit, self.bits).is_some_and(|(_, u)| u == unit);
+        if !is_exact || scales.contains(&0) {
+            return Err(refused("a unit or a scale is none that an image holds"));
+        }
+        let row = GridRow::round(weights, parts, unit, scales.to_vec());
+        if f64::from(row.norm(parts)) > norm(unit) {
+            return Err(refused("its sums could leave 32 bits"));
+        }
+        Ok(Row {
+            steps: row.steps(parts),
+            unit,
+            scales: row.scales,
+            weights: row.weights,
+        })
     }
 
     pub(super) fn finish(self, tensors: &mut Vec<TensorReport>) -> Rows {
         let rows = self.rows.bias.len();
         let columns = self.rows.columns.iter().sum();
-        let padded_columns: usize = self.rows.columns.iter().map(|&c| padded(c)).sum();
+        let bits = self.rows.bits();
+        let words = |&part: &usize| bits.words(padded(part));
+        let words: usize = self.rows.columns.iter().map(words).sum();
         tensors.push(TensorReport {
             name: self.name,
             shape: [rows, columns],
-            bytes: padded(rows) * (padded_columns + 8),
+            bytes: padded(rows) * (words + 8),
             scale: span(&self.scales),
             relative_error: (self.squares[0] / self.squares[1].max(1e-30)).sqrt(),
+            grid: self.grid,
         });
         self.rows
     }

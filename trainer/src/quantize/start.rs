@@ -2,6 +2,7 @@
 
 use super::calibrate::{Seen, any_state};
 use super::dense::{START_COST, quantize_chain};
+use super::rows::Width;
 use super::{QuantizeError, TensorReport, Vector};
 use crate::network::{Layer, Network, Start};
 use pipsqueak::encode::{LayerParts, StartParts};
@@ -48,6 +49,7 @@ pub(super) fn quantize_starts(
                 from,
                 largest.map(|l| &l[1..]),
                 START_COST,
+                Width::EIGHT,
                 tensors,
             )
         };

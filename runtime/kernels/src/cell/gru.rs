@@ -7,33 +7,57 @@
 //! h' = n + z (h - n)
 //! ```
 
-use super::{shifted, small};
+use super::{Shape, shifted, small};
 use crate::activation::{sigmoid, tanh};
 use crate::fixed::{CANDIDATE_BITS, PRE_ACTIVATION_BITS, saturate};
 use crate::kernel::{self, Operand, ROWS};
-use crate::rows::{Record, output, outputs};
+use crate::rows::{Bits, Factor, Over, Record, grouped, output, outputs};
 
 /// Values of four units in a token's row.
 pub const GATES: usize = 3 * ROWS;
 
 /// Most texts are made here: a block is two calls of the core's kernel.
 pub(super) fn after_table(
+    shape: &Shape,
     words: &[u32],
     token: &[i8],
     state: &[i16],
-    shift: u32,
     next: &mut [i16],
 ) {
     let x = Operand::new(state);
+    match shape.bits {
+        Bits::Eight => by_table(shape, words, token, state, next, |weights, products| {
+            x.products(weights, products);
+        }),
+        Bits::Four => {
+            let parts = [Operand::new(&[]), x];
+            by_table(shape, words, token, state, next, |weights, products| {
+                grouped(&parts, weights, products);
+            });
+        }
+    }
+}
+
+/// A copy for each width of weights: the loop of the usual one is as short as it can be.
+#[inline(always)]
+fn by_table(
+    shape: &Shape,
+    words: &[u32],
+    token: &[i8],
+    state: &[i16],
+    next: &mut [i16],
+    multiply: impl Fn(&[u32], &mut [[i32; ROWS]; 3]),
+) {
+    let shift = shape.shift;
     let mut products = [[0; ROWS]; 3];
     let (token, state) = (token.as_chunks().0, state.as_chunks().0);
     let units = token.iter().zip(state).zip(next.as_chunks_mut::<ROWS>().0);
-    let blocks = words.chunks_exact(RECORDS + 3 * x.columns());
+    let blocks = words.chunks_exact(RECORDS + 3 * shape.columns(Over::State).words());
     for (block, ((token, old), new)) in blocks.zip(units) {
         let Some((records, weights)) = block.split_first_chunk::<RECORDS>() else {
             return;
         };
-        x.products(weights, &mut products);
+        multiply(weights, &mut products);
         match shift {
             0 => kernel::gates(records, token, &products, old, new),
             _ => gates_shifted(records, token, &products, old, new, shift),
@@ -93,21 +117,17 @@ fn gates_of(
     }
 }
 
-pub(super) fn after_vector(
-    mut words: &[u32],
-    joint: &[i16],
-    inputs: usize,
-    shift: u32,
-    next: &mut [i16],
-) {
-    let (input, state) = joint.split_at_checked(inputs).unwrap_or_default();
-    let both = Operand::new(joint);
-    let (input, recurrent) = (Operand::new(input), Operand::new(state));
+pub(super) fn after_vector(shape: &Shape, mut words: &[u32], joint: &[i16], next: &mut [i16]) {
+    let shift = shape.shift;
+    let (input, state) = joint.split_at_checked(shape.inputs).unwrap_or_default();
+    let factor = |x, over| Factor::new(x, shape.columns(over));
+    let both = factor(joint, Over::Joint);
+    let (input, recurrent) = (factor(input, Over::Input), factor(state, Over::State));
     for (old, new) in blocks_of(state, next) {
         let (mut gates, mut h, mut added) = ([[0; ROWS]; 2], [[0; ROWS]], [[0; ROWS]]);
-        outputs(&mut words, both, &[], &mut gates);
-        outputs(&mut words, recurrent, &[], &mut h);
-        outputs(&mut words, input, &[], &mut added);
+        outputs(&mut words, &both, &[], &mut gates);
+        outputs(&mut words, &recurrent, &[], &mut h);
+        outputs(&mut words, &input, &[], &mut added);
         for i in 0..ROWS {
             let added = added[0][i] << (CANDIDATE_BITS - PRE_ACTIVATION_BITS);
             let n = small::tanh(candidate(added, small::sigmoid(gates[1][i]), h[0][i]));
@@ -118,15 +138,16 @@ pub(super) fn after_vector(
 }
 
 pub(super) fn before(
+    shape: &Shape,
     mut words: &[u32],
     token: &[i8],
     joint: &[i16],
-    inputs: usize,
-    shift: u32,
     next: &mut [i16],
     reset: &mut [i16],
 ) {
-    let both = Operand::new(joint);
+    let (inputs, shift) = (shape.inputs, shape.shift);
+    let columns = shape.columns(Over::Joint);
+    let both = Factor::new(joint, columns);
     let state = joint.get(inputs..).unwrap_or_default();
     for (to, from) in reset.iter_mut().zip(joint) {
         *to = *from;
@@ -141,7 +162,7 @@ pub(super) fn before(
             .split_at_checked(2 * ROWS)
             .unwrap_or_default();
         let mut gates = [[0; ROWS]; 2];
-        outputs(&mut words, both, token, &mut gates);
+        outputs(&mut words, &both, token, &mut gates);
         for i in 0..ROWS {
             // The new state waits for all of the reset one; its place keeps the gate.
             gate[i] = small::sigmoid(gates[0][i]);
@@ -149,7 +170,7 @@ pub(super) fn before(
             reset[i] = ((r * i32::from(old[i]) + (1 << 14)) >> 15) as i16;
         }
     }
-    let reset = Operand::new(reset);
+    let reset = Factor::new(reset, columns);
     let mut tokens = token.chunks_exact(GATES);
     for (old, new) in blocks_of(state, next) {
         let (_, token) = tokens
@@ -158,7 +179,7 @@ pub(super) fn before(
             .split_at_checked(2 * ROWS)
             .unwrap_or_default();
         let mut h = [[0; ROWS]];
-        outputs(&mut words, reset, token, &mut h);
+        outputs(&mut words, &reset, token, &mut h);
         for i in 0..ROWS {
             new[i] = blend(new[i], old[i], shifted(small::tanh(h[0][i]), shift));
         }

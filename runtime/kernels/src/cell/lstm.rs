@@ -7,10 +7,11 @@
 //!
 //! The cell state is Q8.23 and its addition saturates: it can grow by almost 1 a step, and trained cells reach 20.
 
+use super::Shape;
 use super::small::{sigmoid, tanh};
 use crate::fixed::saturate;
-use crate::kernel::{self, Operand, ROWS};
-use crate::rows::{self, Record, outputs};
+use crate::kernel::{self, ROWS};
+use crate::rows::{self, Factor, Over, Record, outputs};
 
 const GATES: usize = 4;
 /// Values of four units in a token's row.
@@ -19,32 +20,32 @@ pub const LSTM_GATES: usize = GATES * ROWS;
 pub const LSTM_RECORDS: usize = GATES * Record::Token.words();
 
 pub(super) fn step(
+    shape: &Shape,
     words: &[u32],
     token: &[i8],
     joint: &[i16],
-    shift: u32,
     cell: &mut [i32],
     next: &mut [i16],
 ) {
+    let x = Factor::new(joint, shape.columns(Over::Joint));
     let units = cell.as_chunks_mut::<ROWS>().0.iter_mut();
     let units = units.zip(next.as_chunks_mut::<ROWS>().0);
-    if kernel::OWN_LSTM_GATES && shift == 0 && !token.is_empty() {
-        over_table(words, token, joint, units)
+    if kernel::OWN_LSTM_GATES && shape.shift == 0 && !token.is_empty() {
+        let words = words.chunks_exact(LSTM_RECORDS + GATES * shape.columns(Over::State).words());
+        over_table(words, token, &x, units)
     } else {
-        in_general(words, token, joint, shift, units)
+        in_general(words, token, &x, shape.shift, units)
     }
 }
 
 /// Where a core has its own kernel for gates: a block is two calls of kernels.
 fn over_table<'s>(
-    words: &[u32],
+    blocks: impl Iterator<Item = &'s [u32]>,
     token: &[i8],
-    state: &[i16],
+    x: &Factor,
     units: impl Iterator<Item = (&'s mut [i32; ROWS], &'s mut [i16; ROWS])>,
 ) {
-    let x = Operand::new(state);
     let mut products = [[0; ROWS]; GATES];
-    let blocks = words.chunks_exact(LSTM_RECORDS + GATES * x.columns());
     for ((block, token), (cell, new)) in blocks.zip(token.as_chunks().0).zip(units) {
         let Some((records, weights)) = block.split_first_chunk::<LSTM_RECORDS>() else {
             return;
@@ -57,11 +58,10 @@ fn over_table<'s>(
 fn in_general<'s>(
     mut words: &[u32],
     token: &[i8],
-    joint: &[i16],
+    x: &Factor,
     shift: u32,
     units: impl Iterator<Item = (&'s mut [i32; ROWS], &'s mut [i16; ROWS])>,
 ) {
-    let x = Operand::new(joint);
     let mut tokens = token.as_chunks::<LSTM_GATES>().0.iter();
     for (cell, new) in units {
         let token = tokens.next().map_or(&[][..], |token| token);

@@ -20,7 +20,7 @@
 
 use crate::activation;
 use crate::kernel::ROWS;
-use crate::rows::{Over, Panel, Record};
+use crate::rows::{Bits, Columns, Over, Panel, Record};
 
 pub(crate) mod gru;
 mod lstm;
@@ -72,6 +72,8 @@ pub struct Shape {
     pub units: usize,
     /// The hidden state has 15 less this many fraction bits; at most [`MAX_STATE_SHIFT`].
     pub shift: u32,
+    /// The width of its weights.
+    pub bits: Bits,
 }
 
 /// Hidden states are below 2^this.
@@ -113,12 +115,14 @@ impl Shape {
     }
 
     /// Columns of a panel over `over`.
-    pub fn columns(&self, over: Over) -> usize {
-        match over {
-            Over::Input => self.inputs,
-            Over::State => self.units,
-            Over::Joint => self.inputs + self.units,
-        }
+    pub fn columns(&self, over: Over) -> Columns {
+        let parts = match over {
+            Over::Input => [self.inputs, 0],
+            Over::State => [0, self.units],
+            Over::Joint => [self.inputs, self.units],
+        };
+        let bits = self.bits;
+        Columns { bits, parts }
     }
 
     /// Words of the layer.
@@ -131,7 +135,7 @@ impl Shape {
             (_, false) => gates * Record::Token.words(),
             (_, true) => gates * Record::Plain.words(),
         };
-        let weights = gates * (self.inputs + self.units);
+        let weights = gates * self.columns(Over::Joint).words();
         (records + weights).saturating_mul(self.units / ROWS)
     }
 
@@ -170,15 +174,15 @@ impl Shape {
         let token = if self.inputs == 0 { token } else { &[] };
         match self.cell {
             Cell::GruResetAfter if self.inputs == 0 => {
-                gru::after_table(words, token, joint, self.shift, next);
+                gru::after_table(self, words, token, joint, next);
             }
-            Cell::GruResetAfter => gru::after_vector(words, joint, self.inputs, self.shift, next),
+            Cell::GruResetAfter => gru::after_vector(self, words, joint, next),
             Cell::GruResetBefore => {
                 let reset = reset.get_mut(..joint.len()).unwrap_or_default();
-                gru::before(words, token, joint, self.inputs, self.shift, next, reset);
+                gru::before(self, words, token, joint, next, reset);
             }
-            Cell::Lstm => lstm::step(words, token, joint, self.shift, cell, next),
-            Cell::Rnn => plain::step(words, token, joint, self.shift, next),
+            Cell::Lstm => lstm::step(self, words, token, joint, cell, next),
+            Cell::Rnn => plain::step(self, words, token, joint, next),
         }
         if let Some(state) = joint.get_mut(self.inputs..) {
             for (state, next) in state.iter_mut().zip(next) {
@@ -214,15 +218,19 @@ mod tests {
     #[test]
     fn words_are_those_of_the_panels() {
         for cell in Cell::ALL {
-            for inputs in [0, 4, 36] {
+            for (inputs, bits) in [0, 4, 36]
+                .into_iter()
+                .flat_map(|n| Bits::ALL.map(|b| (n, b)))
+            {
                 let shape = Shape {
                     cell,
                     inputs,
                     units: 12,
                     shift: 0,
+                    bits,
                 };
                 let words = |panel: &Panel| {
-                    panel.record_words() + panel.gates.len() * shape.columns(panel.over)
+                    panel.record_words() + panel.gates.len() * shape.columns(panel.over).words()
                 };
                 let block: usize = shape.runs().iter().copied().flatten().map(words).sum();
                 assert_eq!(shape.words(), block * shape.units / ROWS);

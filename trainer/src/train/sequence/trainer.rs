@@ -172,8 +172,9 @@ pub fn network(
             channels: Vec::new(),
             input: Input::Tokens { count, embedding },
             starts: zeros(layers.len()),
-            layers,
             steps_per_token: 1,
+            grids: Default::default(),
+            layers,
             head: Head {
                 reads: Reads::LastStep,
                 ..Head::default()
@@ -234,6 +235,7 @@ pub fn network(
         layers,
         starts,
         steps_per_token: 1,
+        grids: Default::default(),
         head: Head {
             reads,
             ..Head::logits(parts.head)

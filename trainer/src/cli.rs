@@ -1,7 +1,8 @@
 //! The command line: arguments only.
 
 use crate::command::{
-    baseline, classify, eval, export, flash, generate, inspect, run, teach, train, translate,
+    baseline, classify, eval, export, finetune, flash, generate, inspect, run, teach, train,
+    translate,
 };
 use clap::{Parser, Subcommand};
 
@@ -20,6 +21,7 @@ pub struct Cli {
 enum Command {
     Train(train::TrainArgs),
     Teach(teach::TeachArgs),
+    Finetune(finetune::FinetuneArgs),
     Export(export::ExportArgs),
     Flash(flash::FlashArgs),
     Generate(generate::GenerateArgs),
@@ -40,6 +42,7 @@ impl Cli {
         match self.command {
             Command::Train(args) => train::run(args),
             Command::Teach(args) => teach::run(args),
+            Command::Finetune(args) => finetune::run(args),
             Command::Export(args) => export::run(args),
             Command::Flash(args) => flash::run(args),
             Command::Generate(args) => generate::run(args),

@@ -5,6 +5,7 @@ pub mod cli;
 pub mod command;
 pub mod corpus;
 pub mod evaluate;
+pub mod fit;
 pub mod flash;
 pub mod gemm;
 pub mod generate;

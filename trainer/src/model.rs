@@ -2,7 +2,7 @@
 
 use crate::network::{Network, NotLanguageModel};
 use crate::onnx;
-use crate::quantize::vocabulary_of;
+use crate::quantize::{Options, QuantizeError, quantize_with, vocabulary_of};
 use crate::vocab::{Vocabulary, VocabularyError};
 use pipsqueak::image::MAGIC;
 use pipsqueak::{Image, ImageError, Task, encode};
@@ -84,6 +84,15 @@ impl ImageBytes {
         Ok(Self(words))
     }
 
+    /// The image of a network, as `options` say.
+    ///
+    /// # Errors
+    /// If integers or an image cannot hold it.
+    pub fn of(network: &Network, options: &Options) -> Result<Self, BuildError> {
+        let quantized = quantize_with(network, options)?;
+        Ok(Self::new(encode::encode(&quantized.parts)?)?)
+    }
+
     /// The bytes to write to a file.
     pub fn bytes(&self) -> &[u8] {
         encode::bytes(&self.0)
@@ -93,6 +102,20 @@ impl ImageBytes {
     pub fn image(&self) -> Image<'_> {
         Image::parse(self.bytes()).expect("it was parsed when it was made")
     }
+}
+
+/// Why an image cannot be made of a network.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// Integers cannot hold it.
+    #[error(transparent)]
+    Quantize(#[from] QuantizeError),
+    /// It fits into no image.
+    #[error(transparent)]
+    Encode(#[from] encode::EncodeError),
+    /// What was made is no image.
+    #[error(transparent)]
+    Image(#[from] ImageError),
 }
 
 impl Model {

@@ -27,7 +27,8 @@ pub struct FlashArgs {
     firmware: Option<PathBuf>,
 }
 
-fn parse_board(name: &str) -> Result<&'static Board, String> {
+/// A board by its name.
+pub(super) fn parse_board(name: &str) -> Result<&'static Board, String> {
     Board::find(name).ok_or_else(|| format!("expected one of {}", Board::names()))
 }
 

@@ -10,6 +10,7 @@ pub mod baseline;
 pub mod classify;
 pub mod eval;
 pub mod export;
+pub mod finetune;
 pub mod flash;
 pub mod generate;
 pub mod inspect;

@@ -29,7 +29,7 @@ pub struct TeachArgs {
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
     /// Tokens that the teachers make up; 0: they only read
-    #[arg(long, value_name = "TOKENS", default_value_t = 2_000_000)]
+    #[arg(long, value_name = "TOKENS", default_value_t = IMAGINE)]
     pub imagine: usize,
     /// Part of the text, at its end, that is kept for validation: as in training
     #[arg(long, value_name = "PART", default_value_t = settings::VALIDATION)]
@@ -54,48 +54,70 @@ pub fn run(args: TeachArgs) -> anyhow::Result<()> {
             args.validation
         );
     }
-    let mut teachers = Vec::new();
-    for path in &args.teachers {
+    let threads = args
+        .threads
+        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let (lessons, loss) = lessons(
+        &corpus,
+        &args.teachers,
+        args.validation,
+        args.imagine,
+        args.seed,
+        threads.max(1),
+    )?;
+    lessons.write(&args.out)?;
+    print_out(&format!(
+        "{}: {} teacher(s), who read {} at {loss:.4} nats/token and made up {} tokens\n",
+        args.out.display(),
+        args.teachers.len(),
+        corpus.name,
+        lessons.imagined().len()
+    ))
+}
+
+/// What the models in `teachers` say of all but the last `validation` of a text, and their mean loss on it in nats per token.
+pub(super) fn lessons(
+    corpus: &Corpus,
+    teachers: &[PathBuf],
+    validation: f64,
+    imagine: usize,
+    seed: u64,
+    threads: usize,
+) -> anyhow::Result<(Lessons, f64)> {
+    let mut networks = Vec::new();
+    for path in teachers {
         let Model::Float(network) = Model::open(path)? else {
             bail!(
                 "{} is an image: expected the model.onnx that it was made of",
                 path.display()
             );
         };
-        teachers.push((path.display().to_string(), *network));
+        networks.push((path.display().to_string(), *network));
     }
-    let vocabulary = teachers[0].1.vocabulary.clone().with_context(|| {
-        format!(
-            "{}: expected a language model with a vocabulary",
-            teachers[0].0
-        )
-    })?;
-    let (first, _) = corpus.parts(args.validation, vocabulary.is_by_line());
-    let text = vocabulary.encode_stream(first, false)?.tokens;
+    let (name, first) = networks.first().context("no teacher")?;
+    let vocabulary = first
+        .vocabulary
+        .clone()
+        .with_context(|| format!("{name}: expected a language model with a vocabulary"))?;
+    let (part, _) = corpus.parts(validation, vocabulary.is_by_line());
+    let text = vocabulary.encode_stream(part, false)?.tokens;
     if text.len() < 2 {
-        bail!("{} has fewer than 2 tokens to read", args.corpus.display());
+        bail!("{}: expected at least 2 tokens to read", corpus.name);
     }
-    let threads = args
-        .threads
-        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let bar = progress::bar(1000, "teaching");
     let lessons = Lessons::new(
-        &teachers,
+        &networks,
         &vocabulary,
         (&corpus.sha256, &text),
-        args.imagine,
-        args.seed,
-        threads.max(1),
+        imagine,
+        seed,
+        threads,
         &|done| bar.set_position(done),
     )?;
     bar.finish_and_clear();
-    lessons.write(&args.out)?;
-    print_out(&format!(
-        "{}: {} teacher(s), {} tokens read at {:.4} nats/token, {} made up\n",
-        args.out.display(),
-        teachers.len(),
-        text.len(),
-        lessons.loss(&text),
-        lessons.imagined().len()
-    ))
+    let loss = lessons.loss(&text);
+    Ok((lessons, loss))
 }
+
+/// Tokens that teachers make up where nothing else is said.
+pub(super) const IMAGINE: usize = 2_000_000;

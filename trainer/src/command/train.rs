@@ -8,14 +8,19 @@ use anyhow::{Context, bail};
 use clap::Args;
 use indicatif::ProgressBar;
 use pipsqueak::Settings;
+use pipsqueak_boards::Board;
 
-use super::{print_out, train_lines};
+use super::{flash, print_out, teach, train_lines};
 use crate::cell::Cells;
 use crate::corpus::{self, Corpus};
+use crate::fit::{self, Budget, Fit};
 use crate::generate::FloatGenerator;
-use crate::model::Model;
+use crate::model::{ImageBytes, Model};
 use crate::network::Network;
+use crate::output;
 use crate::progress;
+use crate::quantize::Options;
+use crate::report::ImageReport;
 use crate::train::checkpoint::Checkpoint;
 use crate::train::lessons::Lessons;
 use crate::train::model::Shape;
@@ -98,7 +103,10 @@ pub struct TrainArgs {
     /// Begin from this model's weights instead of random ones
     #[arg(long, value_name = "MODEL", conflicts_with_all = ["task", "resume"])]
     pub from: Option<PathBuf>,
-    /// Learn what teachers say beside the text: a file of `trainer teach`
+    /// Learn what a larger model says of the text beside the text itself, and from text that it makes up; several are averaged
+    #[arg(long = "teacher", value_name = "MODEL", conflicts_with_all = ["task", "lessons"])]
+    pub teachers: Vec<PathBuf>,
+    /// The same from a file of `trainer teach`
     #[arg(long, value_name = "FILE", conflicts_with = "task")]
     pub lessons: Option<PathBuf>,
     /// The part of the teachers' word in what is learned, 0 to 1
@@ -110,6 +118,16 @@ pub struct TrainArgs {
     /// The decay of the moving average of the weights, which is what the model gets; 0: the last weights
     #[arg(long, value_name = "DECAY")]
     pub average: Option<f32>,
+    /// Choose cell, units, layers and bits so that the image fits this board: its slot, its memory, and --speed. Then train
+    /// (--minutes 7, if neither minutes nor steps are given) and export
+    #[arg(long, value_name = "BOARD", value_parser = flash::parse_board, conflicts_with_all = ["hidden", "layers", "cell", "embedding", "tied", "steps_per_token", "bits", "head_bits", "task", "from", "resume", "settings"])]
+    pub fit: Option<&'static Board>,
+    /// The same for so many bytes of flash, such as 64K, alone or on the board of --fit
+    #[arg(long, value_name = "SIZE", value_parser = size, conflicts_with_all = ["hidden", "layers", "cell", "embedding", "tied", "steps_per_token", "bits", "head_bits", "task", "from", "resume", "settings"])]
+    pub flash: Option<usize>,
+    /// Tokens a second that the board of --fit shall give at least
+    #[arg(long, value_name = "TOKENS", default_value_t = 10.0, requires = "fit")]
+    pub speed: f64,
     /// Part of the layers' outputs that is dropped while training, 0 to below 1: keeps large networks from learning a small text by heart
     #[arg(long, value_name = "PART")]
     pub dropout: Option<f32>,
@@ -202,27 +220,31 @@ pub fn run(args: TrainArgs) -> anyhow::Result<()> {
             TrainSettings::for_level(args.level.unwrap_or_default(), hidden, characters)
         }
     };
-    args.put_into(&mut settings);
-    let lessons = match &args.lessons {
+    let fitted = match args.budget() {
         None => None,
-        Some(path) => {
-            let (lessons, hash) = Lessons::read(path)?;
-            settings.lessons = hash;
-            Some(lessons)
+        Some(budget) => {
+            let fit = fitted(&args, &corpus, &mut settings, budget)?;
+            let said = explained(&fit, budget);
+            if !args.json {
+                print_out(&said)?;
+            }
+            Some(budget)
         }
     };
-    if lessons.is_none() && !settings.lessons.is_empty() {
-        bail!("the training has lessons: give them with --lessons FILE");
-    }
+    args.put_into(&mut settings);
+    let lessons = lessons(&args, &corpus, &mut settings)?;
     let first = match &args.from {
         None => None,
         Some(path) => Some(first_weights(path, &mut settings)?),
     };
-    if settings.rounds() && settings.rounded_steps == 0 {
-        settings.rounded_steps = settings.steps / 4;
-    }
-    if let Some(minutes) = args.minutes {
+    let minutes = args
+        .minutes
+        .or((fitted.is_some() && args.steps.is_none()).then_some(FIT_MINUTES));
+    if let Some(minutes) = minutes {
         settings.steps = train::steps_within(&corpus, &settings, time(minutes)?)?;
+    }
+    if settings.rounds() && settings.rounded_steps == 0 && args.rounded_steps.is_none() {
+        settings.rounded_steps = settings.steps / ROUNDED_PART;
     }
     let stop = stop()?;
     let mut watch: Box<dyn Watch> = match (args.json, args.quiet) {
@@ -246,10 +268,140 @@ pub fn run(args: TrainArgs) -> anyhow::Result<()> {
     };
     let outcome = train::run(request, stop, &mut *watch)?;
     if args.json {
-        print_json_line(&outcome.result)
+        print_json_line(&outcome.result)?;
     } else {
-        print_out(&summary(&outcome, &args.out, &settings))
+        print_out(&summary(&outcome, &args.out, &settings))?;
     }
+    let Some(budget) = fitted.filter(|_| outcome.finished) else {
+        return Ok(());
+    };
+    let image = ImageBytes::of(&outcome.network, &Options::default())?;
+    let path = args.out.join("model.pip");
+    output::write_atomically(&path, image.bytes())?;
+    if args.json {
+        return print_json_line(&ImageReport::new(&image.image()));
+    }
+    let mut next = format!("{}: {} bytes\n", path.display(), image.bytes().len());
+    if let Some(board) = budget.board {
+        let path = path.display();
+        next += &format!(
+            "`trainer flash {path} --board {0}` puts it on the board, `make demo BOARD={0} MODEL={path}` emulates it\n",
+            board.name
+        );
+    }
+    print_out(&next)
+}
+
+/// Minutes that a training for a budget takes, where nothing is said.
+const FIT_MINUTES: f64 = 7.0;
+
+/// Of all steps this part is done with rounded weights.
+const ROUNDED_PART: u64 = 5;
+
+/// Bytes, as `65536`, `64K` or `1M`.
+fn size(text: &str) -> Result<usize, String> {
+    let (digits, unit) = match text.as_bytes().last() {
+        Some(b'k' | b'K') => (&text[..text.len() - 1], 1 << 10),
+        Some(b'm' | b'M') => (&text[..text.len() - 1], 1 << 20),
+        _ => (text, 1),
+    };
+    let bytes = digits.parse().ok().and_then(|n: usize| n.checked_mul(unit));
+    bytes.ok_or_else(|| "expected bytes, such as 65536, 64K or 1M".into())
+}
+
+/// The network that fits, and its settings.
+fn fitted(
+    args: &TrainArgs,
+    corpus: &Corpus,
+    settings: &mut TrainSettings,
+    budget: Budget,
+) -> anyhow::Result<Fit> {
+    args.put_into(settings);
+    let (first, _) = corpus.parts(settings.validation, settings.lines);
+    let vocabulary =
+        settings
+            .level
+            .vocabulary(&corpus.text, first, settings.vocabulary, settings.lines)?;
+    let fit = fit::fit(settings, &vocabulary, budget)?;
+    *settings = TrainSettings::for_fit(&fit, settings, first.chars().count());
+    Ok(fit)
+}
+
+/// What was chosen and why.
+fn explained(fit: &Fit, budget: Budget) -> String {
+    let layers = if fit.layers == 1 {
+        "one GRU".into()
+    } else {
+        format!("{} GRUs", fit.layers)
+    };
+    let steps = if fit.steps_per_token == 1 {
+        "one step"
+    } else {
+        "two steps"
+    };
+    let tokens = match fit.embedding {
+        0 => "a table of tokens".into(),
+        columns => format!("an embedding of {columns}"),
+    };
+    let mut text = format!(
+        "chosen: {layers} of {} units, {steps} per token, {tokens}, weights of {} bits, head of {}\nit takes {} of {} bytes",
+        fit.hidden, fit.bits, fit.head_bits, fit.bytes, budget.flash
+    );
+    if let (Some(board), Some(speed)) = (budget.board, fit.speed) {
+        text += &format!(
+            ", {} of {} bytes of memory, and makes {speed:.0} tokens a second on the {} (at least {} were asked for)",
+            fit.workspace,
+            4 * board.workspace_words,
+            board.title,
+            budget.speed
+        );
+    }
+    text + "; larger ones do not fit, other forms of this size write worse\n"
+}
+
+/// What teachers say, and its hash in the settings. What they say in this training is kept beside it, to be resumed with.
+fn lessons(
+    args: &TrainArgs,
+    corpus: &Corpus,
+    settings: &mut TrainSettings,
+) -> anyhow::Result<Option<Lessons>> {
+    let own = args.out.join("lessons.bin");
+    let file = match &args.lessons {
+        None if args.resume && !settings.lessons.is_empty() => Some(&own),
+        file => file.as_ref(),
+    };
+    if let Some(file) = file {
+        let (lessons, hash) = Lessons::read(file)?;
+        settings.lessons = hash;
+        return Ok(Some(lessons));
+    }
+    if args.teachers.is_empty() {
+        if !settings.lessons.is_empty() {
+            bail!(
+                "the training of these settings had teachers: give them with --teacher MODEL, or what they said with --lessons FILE"
+            );
+        }
+        return Ok(None);
+    }
+    let &mut TrainSettings {
+        validation,
+        seed,
+        threads,
+        ..
+    } = settings;
+    settings.check()?;
+    let (lessons, _) = teach::lessons(
+        corpus,
+        &args.teachers,
+        validation,
+        teach::IMAGINE,
+        seed,
+        threads,
+    )?;
+    std::fs::create_dir_all(&args.out)
+        .with_context(|| format!("cannot make {}", args.out.display()))?;
+    settings.lessons = lessons.write(&own)?;
+    Ok(Some(lessons))
 }
 
 /// The weights of a model, and its shape in the settings.
@@ -303,6 +455,21 @@ fn read_settings(path: &Path) -> anyhow::Result<TrainSettings> {
 }
 
 impl TrainArgs {
+    /// What the network shall fit into, if it is to be chosen.
+    fn budget(&self) -> Option<Budget> {
+        let slot = self.fit.map(|board| board.slot_bytes as usize);
+        let flash = match (slot, self.flash) {
+            (None, None) => return None,
+            (Some(slot), Some(flash)) => slot.min(flash),
+            (slot, flash) => slot.or(flash)?,
+        };
+        Some(Budget {
+            flash,
+            board: self.fit,
+            speed: self.speed,
+        })
+    }
+
     /// Options that were given win over settings.
     pub(super) fn put_into(&self, settings: &mut TrainSettings) {
         fn put<T: Copy>(setting: &mut T, option: Option<T>) {

@@ -2,6 +2,7 @@
 
 use super::model::Shape;
 use crate::cell::{Cells, Kind};
+use crate::fit::Fit;
 use crate::vocab;
 
 /// The settings that decide a training's result: with the same text on the same machine they give the same bytes.
@@ -121,6 +122,9 @@ impl SettingsError {
 /// Part of the text that is kept for validation where nothing else is said.
 pub const VALIDATION: f64 = 0.1;
 
+/// Layers of so many units are trained in larger batches, which is faster.
+const LARGE: usize = 300;
+
 /// What was measured to be good on about a million characters: units, dropout, learning rate, weight decay, epochs.
 const RECIPES: [(usize, f32, f64, f32, f64); 4] = [
     (128, 0.0, 8e-3, 0.05, 20.0),
@@ -205,6 +209,26 @@ impl TrainSettings {
     /// Whether weights of 4 bits are asked for.
     pub fn rounds(&self) -> bool {
         self.bits == 4 || self.head_bits == 4
+    }
+
+    /// Good settings for a network that was chosen to fit, on a text of so many characters for training. What does not depend
+    /// on the network is as in `settings`.
+    pub fn for_fit(fit: &Fit, settings: &Self, characters: usize) -> Self {
+        let recipe = Self::for_level(settings.level, fit.hidden, characters);
+        let mut fitted = Self {
+            dropout: recipe.dropout,
+            learning_rate: recipe.learning_rate,
+            weight_decay: recipe.weight_decay,
+            ..settings.clone()
+        };
+        if fit.layers > 1 {
+            (fitted.dropout, fitted.weight_decay, fitted.learning_rate) = (0.4, 0.1, 4e-3);
+        }
+        if fit.layers > 1 || fit.hidden >= LARGE {
+            fitted.batch = 64;
+        }
+        fit.put_into(&mut fitted);
+        fitted
     }
 
     /// The network's shape on so many tokens.

@@ -38,8 +38,11 @@ def require(condition, what):
 
 def run(*command):
     """What a command prints; its errors are printed where it fails."""
-    result = subprocess.run([str(word) for word in command], cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
-    require(result.returncode == 0, f"{' '.join(map(str, command))}:\n{result.stdout}{result.stderr}")
+    # Threads of OpenMP wait for each other by spinning: on a busy machine two are far slower than one.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [str(word) for word in command]
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, encoding="utf-8")
+    require(result.returncode == 0, f"{' '.join(command)}:\n{result.stdout}{result.stderr}")
     return result.stdout
 
 

@@ -1,13 +1,14 @@
 #!/bin/sh
 # Installs what building, emulating or testing needs and this machine lacks. Says what it does; does nothing twice.
 #
-# usage: firmware/setup.sh [targets] [lints] [qemu] [qemu-riscv] [node] [aarch64] [python]
+# usage: firmware/setup.sh [targets] [lints] [qemu] [qemu-riscv] [node] [aarch64] [python] [torch]
 #   targets  the Rust toolchain and the boards' targets, by rustup; a C compiler, by apt-get
 #   lints    rustfmt and clippy, by rustup
 #   qemu     qemu-system-arm, by apt-get: emulates the micro:bit and the STM32F405
 #   qemu-riscv  qemu-system-riscv32, by apt-get: a RISC-V core to count on
 #   aarch64  the Rust target, by rustup; qemu-aarch64, by apt-get: runs programs of 64-bit ARM
 #   python   Python with onnx and onnxruntime, in target/python: judges the ONNX files that we write
+#   torch    PyTorch for CPUs beside that: trains by the other road of trainer/DISTRIBUTED.md
 #   node     node and rp2040js, by apt-get and npm: emulates the Pico
 set -eu
 cd "$(dirname "$0")/.."
@@ -90,6 +91,14 @@ for what in "$@"; do
                 run target/python/bin/pip install --quiet numpy onnx onnxruntime
             fi
             ;;
-        *) fail "expected targets, lints, qemu, qemu-riscv, node, aarch64 or python, found $what" ;;
+        torch)
+            firmware/setup.sh python
+            if ! [ -x target/python/bin/torchrun ]; then
+                # Without the index of builds for CPUs, PyPI's: on Linux these bring CUDA, some gigabytes.
+                run target/python/bin/pip install --quiet --retries 1 --index-url https://download.pytorch.org/whl/cpu torch ||
+                    run target/python/bin/pip install --quiet torch
+            fi
+            ;;
+        *) fail "expected targets, lints, qemu, qemu-riscv, node, aarch64, python or torch, found $what" ;;
     esac
 done

@@ -5,10 +5,8 @@
 
 use crate::model::{BuildError, ImageBytes};
 use crate::network::Provenance;
-use crate::quantize::Options;
 use crate::train::settings::TrainSettings;
 use crate::vocab::Vocabulary;
-use pipsqueak::image::Bits;
 use pipsqueak_boards::{Board, Prediction};
 
 /// What there is.
@@ -189,13 +187,7 @@ impl Form {
         fit.put_into(&mut settings);
         let shape = settings.shape(vocabulary.len());
         let network = shape.network(&shape.initial(1), vocabulary, Provenance::default());
-        let width = |bits| if bits == 4 { Bits::Four } else { Bits::Eight };
-        let options = Options {
-            layers: vec![width(fit.bits)],
-            head: Some(width(fit.head_bits)),
-            ..Options::default()
-        };
-        let bytes = ImageBytes::of(&network, &options)?;
+        let bytes = ImageBytes::of(&network, &settings.widths())?;
         let image = bytes.image();
         Ok(Fit {
             bytes: image.len(),

@@ -60,6 +60,13 @@ pub const ENCODER_VOCABULARY_KEY: &str = "pipsqueak.encoder_vocabulary";
 /// Metadata key of what an encoder's tokens are, as under [`LEVEL_KEY`].
 pub const ENCODER_LEVEL_KEY: &str = "pipsqueak.encoder_level";
 
+/// Metadata key of the grids that weights of 4 bits stand on: a JSON object of [`TensorGrid`](crate::network::TensorGrid)s by
+/// their tensors' names.
+pub const GRIDS_KEY: &str = "pipsqueak.grids";
+
+/// Metadata key of the grids of an encoder, as under [`GRIDS_KEY`].
+pub const ENCODER_GRIDS_KEY: &str = "pipsqueak.encoder_grids";
+
 /// Metadata key of the outputs' texts where they are not the input's tokens, as under [`VOCABULARY_KEY`].
 pub const LABELS_KEY: &str = "pipsqueak.labels";
 

@@ -10,10 +10,10 @@ use super::symbol::{Element, Node as Formula, Symbols};
 use super::tensor::{Source, Tensor};
 use super::tokens::Ids;
 use super::{
-    CHANNELS_KEY, ENCODER_LEVEL_KEY, ENCODER_VOCABULARY_KEY, LABELS_KEY, LEVEL_KEY, PROVENANCE_KEY,
-    VOCABULARY_KEY,
+    CHANNELS_KEY, ENCODER_GRIDS_KEY, ENCODER_LEVEL_KEY, ENCODER_VOCABULARY_KEY, GRIDS_KEY,
+    LABELS_KEY, LEVEL_KEY, PROVENANCE_KEY, VOCABULARY_KEY,
 };
-use crate::network::{Dim, ElementType, Network, Provenance, Values};
+use crate::network::{Dim, ElementType, Grids, Network, Provenance, Values};
 use crate::vocab::{LEVELS, TokenKind, Vocabulary};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -92,6 +92,7 @@ pub fn read_beside(bytes: &[u8], folder: Option<&Path>) -> Result<Network, ReadE
     let encoders = vocabulary(&model, ENCODER_VOCABULARY_KEY, Some(ENCODER_LEVEL_KEY))?;
     let channels = channels(&model)?;
     let provenance = provenance(&model)?;
+    let [grids, encoder_grids] = [grids(&model, GRIDS_KEY)?, grids(&model, ENCODER_GRIDS_KEY)?];
     let graph = model
         .graph
         .as_ref()
@@ -149,6 +150,10 @@ pub fn read_beside(bytes: &[u8], folder: Option<&Path>) -> Result<Network, ReadE
         ));
     }
     network.channels = channels;
+    network.grids = grids;
+    if let Some(encoder) = &mut network.encoder {
+        encoder.grids = encoder_grids;
+    }
     network.provenance = provenance;
     Ok(network)
 }
@@ -680,6 +685,21 @@ fn channels(model: &ModelProto) -> Result<Vec<String>, ReadError> {
             format!("other text ({error})"),
             "a JSON list of the features' names",
             "remove the key, or export the model again",
+        )
+    })
+}
+
+/// The grids of weights of 4 bits, where the file has them. Whether they fit is seen when they are used.
+fn grids(model: &ModelProto, key: &str) -> Result<Grids, ReadError> {
+    let Some(json) = metadata(model, key)? else {
+        return Ok(Grids::new());
+    };
+    serde_json::from_str(json).map_err(|error| {
+        ReadError::refused(
+            format!("metadata {key}"),
+            format!("other text ({error})"),
+            "a JSON object of units and scales by the tensors' names",
+            "remove the key, or train the model's weights of 4 bits anew",
         )
     })
 }

@@ -1,8 +1,8 @@
 //! Canonical network -> ONNX bytes.
 
 use super::{
-    CHANNELS_KEY, ENCODER_LEVEL_KEY, ENCODER_VOCABULARY_KEY, LABELS_KEY, LEVEL_KEY, OPSET,
-    PROVENANCE_KEY, VOCABULARY_KEY,
+    CHANNELS_KEY, ENCODER_GRIDS_KEY, ENCODER_LEVEL_KEY, ENCODER_VOCABULARY_KEY, GRIDS_KEY,
+    LABELS_KEY, LEVEL_KEY, OPSET, PROVENANCE_KEY, VOCABULARY_KEY,
 };
 use crate::network::{
     Activation, Activations, Dense, Dim, ElementType, Input, Layer, Network, Normalization, Port,
@@ -629,6 +629,16 @@ impl Builder {
         if !network.channels.is_empty() {
             let names = serde_json::to_string(&network.channels).expect(json);
             properties.push(metadata(CHANNELS_KEY, names));
+        }
+        let encoder = network
+            .encoder
+            .as_deref()
+            .map(|encoder| (ENCODER_GRIDS_KEY, encoder));
+        for (key, network) in [(GRIDS_KEY, network)].into_iter().chain(encoder) {
+            if !network.grids.is_empty() {
+                let grids = serde_json::to_string(&network.grids).expect(json);
+                properties.push(metadata(key, grids));
+            }
         }
         properties.push(metadata(
             PROVENANCE_KEY,

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `rows` | rows of weights |
 //! | `grid` | what weights of 4 bits are multiples of |
+//! | `rounded` | the float network on its grids |
 //! | `rounding` | which way each weight is rounded |
 //! | `input` | tokens as a table, as an embedding or by the head |
 //! | `layer` | recurrent cells |
@@ -27,6 +28,7 @@ mod dense;
 mod grid;
 mod input;
 mod layer;
+mod rounded;
 mod rounding;
 mod rows;
 mod start;
@@ -35,6 +37,7 @@ mod vocabulary;
 pub use calibrate::SAMPLES;
 pub use grid::{GROUP, GridRow, RANGE, exact_unit, group_count};
 pub use input::{TokenBytes, TokenForm};
+pub use rounded::rounded;
 pub use vocabulary::vocabulary_of;
 
 use calibrate::{NORMAL_END, Seen, is_fed_numbers};

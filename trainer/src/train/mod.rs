@@ -21,12 +21,12 @@ use crate::corpus::Corpus;
 use crate::evaluate;
 use crate::network::{Network, Provenance};
 use crate::output;
+use crate::quantize::rounded;
 use crate::vocab::{Encoded, Vocabulary};
 use batches::Batches;
 use checkpoint::Checkpoint;
 use course::{Course, Drive, Extent, Validation};
 use lessons::{Lessons, LessonsError};
-use rounder::Rounder;
 use settings::TrainSettings;
 use trainer::Trainer;
 use update::{Diverged, Progress, Step, Updater};
@@ -457,16 +457,11 @@ impl Course for TextCourse<'_> {
             validation_loss: None,
         };
         let shape = self.trainer.shape();
-        let mut rounder = Rounder::new(
-            shape.clone(),
-            self.settings.bits == 4,
-            self.settings.head_bits == 4,
-        );
-        let weights = match updater.is_rounded() {
-            true => rounder.round(updater.model()),
-            false => updater.model(),
-        };
-        let mut network = shape.network(weights, vocabulary, provenance);
+        let mut network = shape.network(updater.model(), vocabulary, provenance);
+        if updater.is_rounded() {
+            // Weights that have diverged are on no grid; the next step says so.
+            network = rounded(&network, &self.settings.widths()).unwrap_or(network);
+        }
         let measured = (tokens > 1).then(|| {
             let measure = vocabulary.measure(validation, 1..tokens);
             let read = &validation.tokens[..tokens];

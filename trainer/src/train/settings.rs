@@ -3,7 +3,9 @@
 use super::model::Shape;
 use crate::cell::{Cells, Kind};
 use crate::fit::Fit;
+use crate::quantize::Options;
 use crate::vocab;
+use pipsqueak::image::Bits;
 
 /// The settings that decide a training's result: with the same text on the same machine they give the same bytes.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -229,6 +231,16 @@ impl TrainSettings {
         }
         fit.put_into(&mut fitted);
         fitted
+    }
+
+    /// The widths of weights in the image.
+    pub fn widths(&self) -> Options<'static> {
+        let width = |bits| if bits == 4 { Bits::Four } else { Bits::Eight };
+        Options {
+            layers: vec![width(self.bits)],
+            head: Some(width(self.head_bits)),
+            ..Options::default()
+        }
     }
 
     /// The network's shape on so many tokens.

@@ -81,9 +81,8 @@ pub(super) fn quantize_layer(
         } else {
             &joint_rounding
         };
-        let mut builder =
-            RowsBuilder::new(name, columns, PRE_ACTIVATION_BITS, width)
-                .rounded_by(rounding.as_ref());
+        let mut builder = RowsBuilder::new(name, columns, PRE_ACTIVATION_BITS, width)
+            .rounded_by(rounding.as_ref());
         for row in gate * units..(gate + 1) * units {
             let recurrent_bias = f64::from(rb[row]);
             if alone {

@@ -17,27 +17,29 @@ pub(crate) fn check(panel: &PanelWords) -> Result<(), u32> {
     Ok(())
 }
 
-/// The sums of the magnitudes of four rows' weights.
+/// The sums of the magnitudes of four rows' weights: at most 65,536 columns twice over of 255 times 8, so they fit easily.
 fn norms(bits: Bits, blocks: [&[u32]; 2]) -> [u32; ROWS] {
-    // At most 65,536 columns twice over of at most 255 times 8, so it fits easily.
-    let mut norms = [0; ROWS];
+    let [all, _] = blocks;
     match bits {
-        Bits::Eight => {
-            for (lane, norm) in norms.iter_mut().enumerate() {
-                let mut sum = 0;
-                each_weight(blocks[0], lane, |weight| {
-                    sum += u32::from(weight.unsigned_abs());
-                });
-                *norm = sum;
+        Bits::Eight => core::array::from_fn(|lane| {
+            let mut norm = 0;
+            each_weight(all, lane, |weight| norm += u32::from(weight.unsigned_abs()));
+            norm
+        }),
+        Bits::Four => grouped_norms(blocks),
+    }
+}
+
+/// A function of its own: what walks groups takes stack.
+#[inline(never)]
+fn grouped_norms(blocks: [&[u32]; 2]) -> [u32; ROWS] {
+    let mut norms = [0; ROWS];
+    for block in blocks {
+        grouped_columns(block).for_each(|column| {
+            for (norm, weight) in norms.iter_mut().zip(column) {
+                *norm += u32::from(weight.unsigned_abs());
             }
-        }
-        Bits::Four => {
-            for column in blocks.into_iter().flat_map(grouped_columns) {
-                for (norm, weight) in norms.iter_mut().zip(column) {
-                    *norm += u32::from(weight.unsigned_abs());
-                }
-            }
-        }
+        });
     }
     norms
 }

@@ -2,7 +2,7 @@
 
 use crate::evaluate::Evaluation;
 use crate::quantize::{TensorReport, TokenBytes};
-use pipsqueak::image::{Input, Recurrent};
+use pipsqueak::image::{Bits, Input, Recurrent};
 use pipsqueak::{GENERATOR_RAM, IMAGE_RAM, Image, Task};
 use pipsqueak_boards::{BAUD, BOARDS, Prediction};
 use serde::Serialize;
@@ -29,6 +29,10 @@ pub struct ImageReport {
     pub encoder: Vec<LayerReport>,
     /// Cell and units of each layer, of the decoder's where there is an encoder.
     pub layers: Vec<LayerReport>,
+    /// How often all of these layers step for a token.
+    pub steps_per_token: u8,
+    /// Bits of the weights of each of the head's dense layers.
+    pub head_bits: Vec<u8>,
     /// RAM, besides the image.
     pub ram: RamReport,
     /// Each known board.
@@ -44,6 +48,8 @@ pub struct LayerReport {
     pub cell: String,
     /// Its units.
     pub hidden: u16,
+    /// Bits of its weights.
+    pub bits: u8,
 }
 
 /// Bytes of RAM, the stack apart.
@@ -126,6 +132,10 @@ impl ImageReport {
                 _ => layers(image, 0),
             },
             layers: layers(image, image.main()),
+            steps_per_token: image
+                .network(image.main())
+                .map_or(1, |network| network.steps_per_token),
+            head_bits: head_bits(image),
             ram: RamReport {
                 workspace,
                 generator,
@@ -187,13 +197,37 @@ fn layers(image: &Image, index: usize) -> Vec<LayerReport> {
     let layer = |recurrent: &Recurrent| LayerReport {
         cell: format!("{:?}", recurrent.layer.cell),
         hidden: recurrent.layer.hidden,
+        bits: number(recurrent.layer.bits),
     };
     image.layers(index).iter().map(layer).collect()
 }
 
+/// Bits of the weights of the head's dense layers.
+fn head_bits(image: &Image) -> Vec<u8> {
+    let main = image.main();
+    let (count, list) = (image.network(main).map_or(0, |n| n.head), image.dense(main));
+    let head = &list[list.len() - usize::from(count)..];
+    head.iter().map(|dense| number(dense.bits())).collect()
+}
+
+fn number(bits: Bits) -> u8 {
+    match bits {
+        Bits::Eight => 8,
+        Bits::Four => 4,
+    }
+}
+
+/// What is said where weights are not of the usual 8 bits.
+fn said(bits: u8) -> &'static str {
+    match bits {
+        4 => " (4 bits)",
+        _ => "",
+    }
+}
+
 impl Display for ImageReport {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let layer = |l: &LayerReport| format!("{} {}", l.cell, l.hidden);
+        let layer = |l: &LayerReport| format!("{} {}{}", l.cell, l.hidden, said(l.bits));
         let stack =
             |layers: &[LayerReport]| layers.iter().map(layer).collect::<Vec<_>>().join(", ");
         let encoder = match &self.encoder[..] {
@@ -202,9 +236,14 @@ impl Display for ImageReport {
         };
         let (input, outputs) = (&self.input, self.tokens);
         let layers = stack(&self.layers);
+        let steps = match self.steps_per_token {
+            1 => String::new(),
+            n => format!(", {n} steps per token"),
+        };
+        let head = said(self.head_bits.iter().copied().min().unwrap_or(8));
         writeln!(
             f,
-            "network      {input}; {encoder}{layers}; {outputs} outputs"
+            "network      {input}; {encoder}{layers}{steps}; {outputs} outputs{head}"
         )?;
         writeln!(f, "task         {}", self.task)?;
         let from = &self.provenance;

@@ -211,10 +211,13 @@ impl Random {
             vocabulary: None,
             labels: None,
             channels: Vec::new(),
+            steps_per_token: match input {
+                Input::Tokens { .. } => 1 + count % 2,
+                _ => 1,
+            },
             input,
             layers,
             starts,
-            steps_per_token: 1,
             grids: Default::default(),
             head: Head {
                 reads,

@@ -1,10 +1,11 @@
 //! The quantized network, run by the boards' own code, against the float network that it came from.
 
-use pipsqueak::encode::{InputParts, bytes, encode};
+use pipsqueak::encode::{InputParts, Parts, Rows, bytes, encode};
+use pipsqueak::image::Bits;
 use pipsqueak::{Image, Pcg32, State};
 use rand_core::Rng;
 use trainer::network::{Activation, Activations, Dense, Gru, Layer, Matrix, Network, Provenance};
-use trainer::quantize::{QuantizeError, quantize};
+use trainer::quantize::{Options, QuantizeError, quantize, quantize_with};
 use trainer::vocab::Vocabulary;
 
 /// Uniform numbers in -largest to largest.
@@ -66,8 +67,11 @@ fn network(seed: u64, tokens: usize, embedding: usize, layers: &[(usize, bool)])
 
 /// Root of the mean squared difference of states and of logits over 24 steps.
 fn differences(network: &Network) -> (f64, f64) {
-    let quantized = quantize(network).unwrap();
-    let words = encode(&quantized.parts).unwrap();
+    differences_of(network, &quantize(network).unwrap().parts)
+}
+
+fn differences_of(network: &Network, parts: &Parts) -> (f64, f64) {
+    let words = encode(parts).unwrap();
     let image = Image::parse(bytes(&words)).unwrap();
     let mut workspace = vec![0; image.workspace_len()];
     let mut integer = State::new(&image, &mut workspace).unwrap();
@@ -112,6 +116,155 @@ fn integers_follow_float_at_every_size() {
                     "logits {logits}, {units} units"
                 );
             }
+        }
+    }
+}
+
+#[test]
+fn two_steps_for_a_token_are_two_steps() {
+    for (embedding, layers) in [(0, &[(24, true)][..]), (5, &[(17, false), (9, true)])] {
+        let mut network = network(11, 20, embedding, layers);
+        let mut once = network.state();
+        [3, 3, 7, 7].map(|token| network.step(&mut once, token));
+        network.steps_per_token = 2;
+        let mut twice = network.state();
+        [3, 7].map(|token| network.step(&mut twice, token));
+        assert_eq!(once, twice);
+        let (states, logits) = differences(&network);
+        assert!(states < 0.01 && logits < 0.07, "{states} {logits}");
+    }
+}
+
+/// Everything in 4 bits.
+fn four<'s>() -> Options<'s> {
+    Options {
+        layers: vec![Bits::Four],
+        head: Some(Bits::Four),
+        ..Options::default()
+    }
+}
+
+/// What rows of 4 bits stand for, `[rows][columns]`, by the units of their grid.
+fn meant(rows: &Rows, units: &[f32]) -> Vec<f32> {
+    let (width, groups) = (rows.columns[0], rows.columns[0].div_ceil(32));
+    assert_eq!(rows.columns.len(), 1);
+    let value = |i: usize| {
+        let scale = rows.scales[i / width * groups + i % width / 32];
+        units[i / width] * f32::from(scale) * f32::from(rows.weights[i])
+    };
+    (0..rows.weights.len()).map(value).collect()
+}
+
+/// A network whose weights stand on a grid loses as little as one of 8 bits does, and comes back to that grid exactly.
+#[test]
+fn weights_on_a_grid_are_found_on_it_again() {
+    let mut network = network(12, 30, 0, &[(70, true)]);
+    let first_time = quantize_with(&network, &four()).unwrap();
+    let (rows, grids) = (&first_time.parts.networks[0], &first_time.grids[0]);
+    let names: Vec<&str> = grids.keys().map(String::as_str).collect();
+    let gates = ["layer 0 gate h", "layer 0 gate r", "layer 0 gate z"];
+    assert_eq!(names, [&["head"][..], &gates].concat());
+    let on_grid = |gate: usize, letter: &str| {
+        let grid = &grids[&format!("layer 0 gate {letter}")];
+        meant(&rows.layers[0].gates[gate], &grid.units)
+    };
+    let recurrent = [on_grid(0, "z"), on_grid(1, "r"), on_grid(2, "h")].concat();
+    let head = meant(&rows.head[0].rows, &grids["head"].units);
+    // Rounding to 4 bits moves a weight by half a step at most, of about seven to the largest.
+    let pairs = || {
+        recurrent
+            .iter()
+            .zip(&first(&mut network.clone()).r.data)
+            .map(|(a, b)| (*a, *b))
+            .collect::<Vec<_>>()
+    };
+    let error: f32 = pairs().iter().map(|(a, b)| (a - b).powi(2)).sum();
+    let squares: f32 = pairs().iter().map(|(_, b)| b * b).sum();
+    let relative = (error / squares).sqrt();
+    assert!((0.02..0.1).contains(&relative), "{relative}");
+
+    first(&mut network).r.data = recurrent;
+    network.head.dense[0].w.data = head;
+    network.grids = grids.clone();
+    // Its own grids are enough.
+    let again = quantize(&network).unwrap();
+    assert_eq!(again.grids, first_time.grids);
+    let (found, expected) = (&again.parts.networks[0], rows);
+    for (found, expected) in found.layers[0].gates.iter().zip(&expected.layers[0].gates) {
+        assert_eq!(
+            (&found.weights, &found.scales),
+            (&expected.weights, &expected.scales)
+        );
+    }
+    assert_eq!(found.head[0].rows.weights, expected.head[0].rows.weights);
+    let (states, logits) = differences_of(&network, &again.parts);
+    assert!(
+        states < 0.01 && logits < 0.012 * 70f64.sqrt() + 0.01,
+        "{states} {logits}"
+    );
+    // 8 bits can be had all the same.
+    let eight = Options {
+        layers: vec![Bits::Eight],
+        head: Some(Bits::Eight),
+        ..Options::default()
+    };
+    let eight = quantize_with(&network, &eight).unwrap();
+    assert!(eight.grids[0].is_empty());
+    assert!(eight.parts.networks[0].layers[0].gates[0].scales.is_empty());
+}
+
+#[test]
+fn a_grid_that_does_not_fit_is_refused_by_name() {
+    let mut network = network(13, 9, 0, &[(8, true)]);
+    let grids = quantize_with(&network, &four()).unwrap().grids[0].clone();
+    let said = |change: fn(&mut trainer::network::TensorGrid), network: &mut Network| {
+        network.grids = grids.clone();
+        change(network.grids.get_mut("layer 0 gate r").unwrap());
+        quantize(network).unwrap_err().to_string()
+    };
+    for (change, what) in [
+        (
+            (|grid| grid.units.truncate(5)) as fn(&mut trainer::network::TensorGrid),
+            "row 5 of layer 0 gate r does not fit it: units or scales are missing",
+        ),
+        (
+            |grid| grid.units[3] = 0.1,
+            "row 3 of layer 0 gate r does not fit it: a unit or a scale is none",
+        ),
+        (|grid| grid.units[2] = f32::NAN, "row 2"),
+        (|grid| grid.scales[1] = 0, "row 1"),
+    ] {
+        let found = said(change, &mut network);
+        assert!(found.contains(what), "{found}");
+    }
+}
+
+#[test]
+fn layers_of_both_widths_follow_float_in_every_cell() {
+    for (embedding, layers) in [
+        (0, &[(40, true), (40, false)][..]),
+        (6, &[(40, true), (40, true)]),
+        (6, &[(40, false), (40, true)]),
+    ] {
+        let network = network(14, 20, embedding, layers);
+        for bits in [[Bits::Four, Bits::Eight], [Bits::Eight, Bits::Four]] {
+            let options = Options {
+                layers: bits.to_vec(),
+                ..Options::default()
+            };
+            let quantized = quantize_with(&network, &options).unwrap();
+            let found = &quantized.parts.networks[0].layers;
+            assert_eq!([found[0].layer.bits, found[1].layer.bits], bits);
+            assert!(quantized.grids[0].keys().all(|name| {
+                name.starts_with(if bits[0] == Bits::Four {
+                    "layer 0"
+                } else {
+                    "layer 1"
+                })
+            }));
+            // A weight of 4 bits errs by about a twentieth of it.
+            let (states, _) = differences_of(&network, &quantized.parts);
+            assert!(states < 0.12, "{states}");
         }
     }
 }

@@ -6,7 +6,7 @@
 //! counts on emulated cores, without wait states of the flash; `measure --fit` fits them anew. A fitted cost by itself says
 //! little, and may be negative: what always comes together shares its cycles by chance.
 
-use pipsqueak::{Cell, GENERATOR_RAM, IMAGE_RAM, Image, Layer};
+use pipsqueak::{Cell, GENERATOR_RAM, IMAGE_RAM, Image, Layer, image::Bits};
 use serde::Serialize;
 
 use crate::{
@@ -29,6 +29,9 @@ pub const QUANTITIES: [&str; 11] = [
     "character",
 ];
 
+/// A multiply-accumulate of weights of 4 bits counts as so many of 8 bits: what their kernels may cost at most.
+const FOUR_BITS: f64 = 1.25;
+
 /// A number for each of [`QUANTITIES`].
 pub(crate) type Quantities = [f64; QUANTITIES.len()];
 
@@ -44,8 +47,10 @@ pub struct Shape {
     pub embedding: usize,
     /// The layers, from the input on.
     pub layers: Vec<Layer>,
-    /// Outputs of the head's dense layers; the last has the tokens, V.
-    pub head: Vec<usize>,
+    /// Outputs of the head's dense layers and the width of their weights; the last has the tokens, V.
+    pub head: Vec<(usize, Bits)>,
+    /// How often all layers step for a token.
+    pub steps_per_token: usize,
 }
 
 impl Shape {
@@ -58,13 +63,22 @@ impl Shape {
         Self {
             embedding: image.width(main),
             layers: image.layers(main).iter().map(|layer| layer.layer).collect(),
-            head: dense.map(|dense| dense.outputs.into()).collect(),
+            head: dense
+                .map(|dense| (dense.outputs.into(), dense.bits()))
+                .collect(),
+            steps_per_token: image
+                .network(main)
+                .map_or(1, |network| network.steps_per_token.into()),
         }
     }
 
     /// How many of each of [`QUANTITIES`] a character takes.
     pub(crate) fn quantities(&self) -> Quantities {
         let padded = |n: usize| n.next_multiple_of(4) as f64;
+        let cost = |bits: Bits| match bits {
+            Bits::Eight => 1.0,
+            Bits::Four => FOUR_BITS,
+        };
         let (mut macs, mut rows, mut table) = (0.0, 0.0, 0.0);
         let (mut units, mut before, mut plain) = (0.0, 0.0, 0.0);
         let (mut lstm, mut lstm_table) = (0.0, 0.0);
@@ -73,7 +87,7 @@ impl Shape {
             let hidden = padded(layer.hidden.into());
             let gates = layer.cell.gates() as f64;
             // A candidate's rows over the input and those over the state, apart or together.
-            macs += gates * hidden * (inputs + hidden);
+            macs += gates * hidden * (inputs + hidden) * cost(layer.bits);
             rows += match layer.cell {
                 Cell::GruResetAfter if inputs > 0.0 => 4.0 * hidden,
                 _ => gates * hidden,
@@ -90,12 +104,27 @@ impl Shape {
             }
             inputs = hidden;
         }
-        for &outputs in &self.head {
-            macs += padded(outputs) * inputs;
+        let layers = self.layers.len() as f64;
+        let recurrent = [
+            macs, rows, table, units, before, lstm, lstm_table, plain, layers,
+        ];
+        let steps = self.steps_per_token as f64;
+        let [
+            mut macs,
+            rows,
+            table,
+            units,
+            before,
+            lstm,
+            lstm_table,
+            plain,
+            layers,
+        ] = recurrent.map(|quantity| quantity * steps);
+        for &(outputs, bits) in &self.head {
+            macs += padded(outputs) * inputs * cost(bits);
             inputs = padded(outputs);
         }
-        let layers = self.layers.len() as f64;
-        let logits = self.head.last().copied().unwrap_or(0) as f64;
+        let logits = self.head.last().map_or(0, |&(outputs, _)| outputs) as f64;
         [
             macs, rows, table, units, before, lstm, lstm_table, plain, layers, logits, 1.0,
         ]

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, path::Path};
 
-use pipsqueak::{Cell, Layer};
+use pipsqueak::{Cell, Layer, image::Bits};
 
 use crate::{
     BOARDS, Board, CountError, Firmware, Session, SessionError,
@@ -181,7 +181,8 @@ fn parse(name: &str) -> Option<(bool, Shape)> {
         Shape {
             embedding,
             layers,
-            head: vec![tokens],
+            head: vec![(tokens, Bits::Eight)],
+            steps_per_token: 1,
         },
     ))
 }

@@ -1,7 +1,7 @@
 //! Which network fits: cell, units, layers, steps and bits for a board's slot, its memory and a speed.
 //!
 //! Candidates are the forms that gave the best text for their bytes (`models/RUNS.md`); each is made as large as fits. Sizes
-//! and memory are those of an image that is really made, with random weights; the speed is predicted from it.
+//! and memory are those of an image that is really made, of weights of zeros; the speed is predicted from it.
 
 use crate::model::{BuildError, ImageBytes};
 use crate::network::Provenance;
@@ -186,7 +186,9 @@ impl Form {
         let mut settings = settings.clone();
         fit.put_into(&mut settings);
         let shape = settings.shape(vocabulary.len());
-        let network = shape.network(&shape.initial(1), vocabulary, Provenance::default());
+        // Weights of zeros are on any grid, and take as many bytes as others.
+        let weights = vec![0.0; shape.parameters()];
+        let network = shape.network(&weights, vocabulary, Provenance::default());
         let bytes = ImageBytes::of(&network, &settings.widths())?;
         let image = bytes.image();
         Ok(Fit {

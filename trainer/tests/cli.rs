@@ -39,6 +39,8 @@ fn help_names_every_command() {
     let help = String::from_utf8(trainer(&["--help"]).stdout).unwrap();
     for command in [
         "train",
+        "teach",
+        "finetune",
         "export",
         "generate",
         "classify",

@@ -4,7 +4,9 @@ use pipsqueak::encode::{InputParts, Parts, Rows, bytes, encode};
 use pipsqueak::image::Bits;
 use pipsqueak::{Image, Pcg32, State};
 use rand_core::Rng;
-use trainer::network::{Activation, Activations, Dense, Gru, Layer, Matrix, Network, Provenance};
+use trainer::network::{
+    Activation, Activations, Dense, Gru, Layer, Matrix, Network, Provenance, TensorGrid,
+};
 use trainer::quantize::{Options, QuantizeError, quantize, quantize_with};
 use trainer::vocab::Vocabulary;
 
@@ -159,7 +161,8 @@ fn meant(rows: &Rows, units: &[f32]) -> Vec<f32> {
 #[test]
 fn weights_on_a_grid_are_found_on_it_again() {
     let mut network = network(12, 30, 0, &[(70, true)]);
-    let first_time = quantize_with(&network, &four()).unwrap();
+    let original = network.clone();
+    let first_time = quantize_with(&original, &four()).unwrap();
     let (rows, grids) = (&first_time.parts.networks[0], &first_time.grids[0]);
     let names: Vec<&str> = grids.keys().map(String::as_str).collect();
     let gates = ["layer 0 gate h", "layer 0 gate r", "layer 0 gate z"];
@@ -171,15 +174,10 @@ fn weights_on_a_grid_are_found_on_it_again() {
     let recurrent = [on_grid(0, "z"), on_grid(1, "r"), on_grid(2, "h")].concat();
     let head = meant(&rows.head[0].rows, &grids["head"].units);
     // Rounding to 4 bits moves a weight by half a step at most, of about seven to the largest.
-    let pairs = || {
-        recurrent
-            .iter()
-            .zip(&first(&mut network.clone()).r.data)
-            .map(|(a, b)| (*a, *b))
-            .collect::<Vec<_>>()
-    };
-    let error: f32 = pairs().iter().map(|(a, b)| (a - b).powi(2)).sum();
-    let squares: f32 = pairs().iter().map(|(_, b)| b * b).sum();
+    let before = &first(&mut network).r.data;
+    let pairs = || recurrent.iter().zip(before);
+    let error: f32 = pairs().map(|(a, b)| (a - b).powi(2)).sum();
+    let squares: f32 = pairs().map(|(_, b)| b * b).sum();
     let relative = (error / squares).sqrt();
     assert!((0.02..0.1).contains(&relative), "{relative}");
 
@@ -217,14 +215,14 @@ fn weights_on_a_grid_are_found_on_it_again() {
 fn a_grid_that_does_not_fit_is_refused_by_name() {
     let mut network = network(13, 9, 0, &[(8, true)]);
     let grids = quantize_with(&network, &four()).unwrap().grids[0].clone();
-    let said = |change: fn(&mut trainer::network::TensorGrid), network: &mut Network| {
+    let said = |change: fn(&mut TensorGrid), network: &mut Network| {
         network.grids = grids.clone();
         change(network.grids.get_mut("layer 0 gate r").unwrap());
         quantize(network).unwrap_err().to_string()
     };
-    for (change, what) in [
+    let cases: [(fn(&mut TensorGrid), &str); 4] = [
         (
-            (|grid| grid.units.truncate(5)) as fn(&mut trainer::network::TensorGrid),
+            |grid| grid.units.truncate(5),
             "row 5 of layer 0 gate r does not fit it: units or scales are missing",
         ),
         (
@@ -233,7 +231,8 @@ fn a_grid_that_does_not_fit_is_refused_by_name() {
         ),
         (|grid| grid.units[2] = f32::NAN, "row 2"),
         (|grid| grid.scales[1] = 0, "row 1"),
-    ] {
+    ];
+    for (change, what) in cases {
         let found = said(change, &mut network);
         assert!(found.contains(what), "{found}");
     }

@@ -156,10 +156,14 @@ static CORES: [Core; 3] = [
 ];
 
 /// What the program has a function for.
-const ITEMS: [&str; 11] = [
+const ITEMS: [&str; 15] = [
     "matvec_384x128",
     "matvec_768x256",
+    "matvec_1056x352",
     "matvec_1536x512",
+    "matvec_384x128_4bit",
+    "matvec_768x256_4bit",
+    "matvec_1056x352_4bit",
     "gru_step_128",
     "gru_step_256",
     "lstm_step_128",

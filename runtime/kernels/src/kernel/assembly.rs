@@ -8,16 +8,13 @@ use super::cortex_m0::{NAME, gates_kernel, grouped_kernel, kernel};
 use super::cortex_m4::{
     NAME, gates_kernel, grouped_kernel, kernel, largest_kernel, lstm_kernel, walk_kernel,
 };
-#[cfg(assembly = "riscv32")]
-pub(super) use super::groups::add_grouped;
-#[cfg(not(assembly = "riscv32"))]
 use super::groups::grouped_words;
 #[cfg(assembly = "riscv32")]
 pub use super::portable::gates;
 #[cfg(not(assembly = "cortex_m4"))]
 pub use super::portable::{largest, walk};
 #[cfg(assembly = "riscv32")]
-use super::riscv32::{NAME, kernel};
+use super::riscv32::{NAME, grouped_kernel, kernel};
 #[cfg(assembly = "cortex_m4")]
 use crate::{
     activation::EXP2,
@@ -54,7 +51,6 @@ pub(super) fn products(
 
 /// Adds to the accumulators the products with blocks of 4 bits, each of [`grouped_words`] of as many columns as there are
 /// activations, a multiple of 4 and not 0.
-#[cfg(not(assembly = "riscv32"))]
 pub(super) fn add_grouped(weights: &[u32], pairs: &[u32], accumulators: &mut [[i32; ROWS]]) {
     let words = grouped_words(2 * pairs.len());
     debug_assert_eq!(weights.len(), words * accumulators.len());

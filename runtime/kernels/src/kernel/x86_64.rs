@@ -170,20 +170,14 @@ fn grouped_blocks<const N: usize>(
         let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
         let there = |half: i32| _mm256_cmpgt_epi32(_mm256_set1_epi32(x.len() as i32 - half), lanes);
         let there = [there(0), there(8)];
-        // Up to 16 words.
         let load = |from: *const u32| {
-            let halves = [from, from.wrapping_add(8)];
-            // SAFETY: of a group reads as many words as it has pairs of activations: all of both halves, or those that are there.
+            let halves = [from.cast(), from.wrapping_add(8).cast()];
             if x.len() == GROUP / 2 {
-                halves.map(|half| unsafe { _mm256_loadu_si256(half.cast()) })
+                // SAFETY: a whole group is 16 pairs, and 16 words of weights.
+                halves.map(|half| unsafe { _mm256_loadu_si256(half) })
             } else {
-                let [first, second] = halves;
-                unsafe {
-                    [
-                        _mm256_maskload_epi32(first.cast(), there[0]),
-                        _mm256_maskload_epi32(second.cast(), there[1]),
-                    ]
-                }
+                // SAFETY: reads as many words as the group has.
+                [0, 1].map(|n| unsafe { _mm256_maskload_epi32(halves[n].cast(), there[n]) })
             }
         };
         let x = load(x.as_ptr());

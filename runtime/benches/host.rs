@@ -5,7 +5,7 @@
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use pipsqueak::{Cell, Generator, Image, Layer, Sampler, Settings, State, encode};
-use pipsqueak_kernels::kernel::{Operand, ROWS};
+use pipsqueak_kernels::kernel::{Operand, ROWS, grouped_words};
 use rand_core::Rng;
 use std::hint::black_box;
 
@@ -18,6 +18,10 @@ fn matvec(criterion: &mut Criterion) {
         let mut out = vec![[0; ROWS]; rows / ROWS];
         criterion.bench_function(&format!("matvec_{rows}x{columns}"), |bencher| {
             bencher.iter(|| Operand::new(black_box(x)).products(&weights, black_box(&mut out)));
+        });
+        let grouped = &weights[..rows / ROWS * grouped_words(columns)];
+        criterion.bench_function(&format!("matvec_{rows}x{columns}_4bit"), |bencher| {
+            bencher.iter(|| Operand::new(black_box(x)).add_grouped(grouped, black_box(&mut out)));
         });
     }
 }

@@ -11,7 +11,7 @@ use pipsqueak::{Generator, Image, ImageError, Pcg32, Sampler, Settings, State};
 use pipsqueak_kernels::cell::{LSTM_RECORDS, RECORDS, gates_portable, lstm_gates_portable};
 use pipsqueak_kernels::draw::{Weight, largest_portable};
 use pipsqueak_kernels::fixed::Scale;
-use pipsqueak_kernels::kernel::{Operand, ROWS, gates, largest, lstm_gates, walk};
+use pipsqueak_kernels::kernel::{Operand, ROWS, gates, grouped_words, largest, lstm_gates, walk};
 
 #[repr(align(4))]
 struct Aligned<T: ?Sized>(T);
@@ -55,6 +55,18 @@ counted! {
     }
     matvec_1536x512(x: &[i16], out: &mut [[i32; 4]; 1536 / 4]) {
         Operand::new(x).products(&WEIGHTS[..1536 * 512 / 4], out);
+    }
+    matvec_1056x352(x: &[i16], out: &mut [[i32; 4]; 1056 / 4]) {
+        Operand::new(x).products(&WEIGHTS[..1056 * 352 / 4], out);
+    }
+    matvec_384x128_4bit(x: &[i16], out: &mut [[i32; 4]; 384 / 4]) {
+        Operand::new(x).add_grouped(&WEIGHTS[..384 / 4 * grouped_words(128)], out);
+    }
+    matvec_768x256_4bit(x: &[i16], out: &mut [[i32; 4]; 768 / 4]) {
+        Operand::new(x).add_grouped(&WEIGHTS[..768 / 4 * grouped_words(256)], out);
+    }
+    matvec_1056x352_4bit(x: &[i16], out: &mut [[i32; 4]; 1056 / 4]) {
+        Operand::new(x).add_grouped(&WEIGHTS[..1056 / 4 * grouped_words(352)], out);
     }
     image_parse() -> Result<Image<'static>, ImageError> {
         Image::parse(&IMAGE_128.0)
@@ -181,18 +193,23 @@ extern "C" fn main() -> ! {
     gates_are_exact();
     lstm_gates_are_exact();
     walks_are_exact();
-    matvec_384x128(
-        black_box(&VECTOR.0[..128]),
-        black_box(&mut [[0; 4]; 384 / 4]),
-    );
-    matvec_768x256(
-        black_box(&VECTOR.0[..256]),
-        black_box(&mut [[0; 4]; 768 / 4]),
-    );
-    matvec_1536x512(
-        black_box(&VECTOR.0[..512]),
-        black_box(&mut [[0; 4]; 1536 / 4]),
-    );
+    let mut out = [[0; ROWS]; 1536 / ROWS];
+    macro_rules! product {
+        ($($name:ident $rows:literal $columns:literal)*) => {$(
+            if let Some(out) = out.first_chunk_mut::<{ $rows / ROWS }>() {
+                $name(black_box(&VECTOR.0[..$columns]), black_box(out));
+            }
+        )*};
+    }
+    product! {
+        matvec_384x128 384 128
+        matvec_768x256 768 256
+        matvec_1536x512 1536 512
+        matvec_1056x352 1056 352
+        matvec_384x128_4bit 384 128
+        matvec_768x256_4bit 768 256
+        matvec_1056x352_4bit 1056 352
+    }
     start::finish()
 }
 
@@ -218,7 +235,7 @@ fn expect<'t>(expected: &[u8], mut next: impl FnMut() -> &'t [u8]) {
     }
 }
 
-/// Compares the core's kernel with the portable one, by every count of columns and blocks about its rounds.
+/// Compares the core's kernels with the portable ones, by every count of columns and blocks about its rounds.
 #[inline(never)]
 fn products_are_exact() {
     let mut x = Aligned([0; 132]);
@@ -234,6 +251,10 @@ fn products_are_exact() {
             let [mut found, mut expected] = [[[77; ROWS]; 8]; 2];
             x.products(weights, &mut found[..count]);
             x.products_portable(weights, &mut expected[..count]);
+            assert!(found == expected);
+            let weights = &WEIGHTS[length..][..count * grouped_words(length)];
+            x.add_grouped(weights, &mut found[..count]);
+            x.add_grouped_portable(weights, &mut expected[..count]);
             assert!(found == expected);
         }
     }

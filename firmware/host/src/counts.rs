@@ -156,10 +156,14 @@ static CORES: [Core; 3] = [
 ];
 
 /// What the program has a function for.
-const ITEMS: [&str; 11] = [
+const ITEMS: [&str; 15] = [
     "matvec_384x128",
     "matvec_768x256",
+    "matvec_1056x352",
     "matvec_1536x512",
+    "matvec_384x128_4bit",
+    "matvec_768x256_4bit",
+    "matvec_1056x352_4bit",
     "gru_step_128",
     "gru_step_256",
     "lstm_step_128",
@@ -169,6 +173,8 @@ const ITEMS: [&str; 11] = [
     "image_parse",
     "selftest_boot",
 ];
+/// How the name of a product with rows of 4 bits ends that there is with rows of 8 bits too.
+pub const FOUR_BITS: &str = "_4bit";
 /// How the names of functions begin that make a character of an image of some shape.
 const SHAPES: [&str; 2] = ["fitted_", "unseen_"];
 /// Called once per byte of stack.
@@ -200,6 +206,42 @@ pub fn counts(repository: &Path) -> Result<Vec<Count>, CountError> {
         push("code_and_tables", size, "bytes");
     }
     Ok(counts)
+}
+
+/// What a product takes with rows of 4 bits beside rows of 8.
+#[derive(Clone, Copy, Debug)]
+pub struct Widths {
+    /// The core.
+    pub core: &'static str,
+    /// The product.
+    pub what: &'static str,
+    /// Of what: `cycles` where they are known, else `instructions`.
+    pub unit: &'static str,
+    /// How many times as many.
+    pub ratio: f64,
+}
+
+/// Compares the products among `counts` that are counted with rows of both widths.
+pub fn widths(counts: &[Count]) -> Vec<Widths> {
+    let value = |core, what, unit| {
+        let mut all = counts.iter();
+        let count = all.find(|count| (count.core, count.what, count.unit) == (core, what, unit));
+        count.map(|count| count.value as f64)
+    };
+    let four = counts.iter().filter(|count| count.unit == "instructions");
+    let compare = |four: &Count| {
+        let (core, what) = (four.core, four.what.strip_suffix(FOUR_BITS)?);
+        ["cycles", "instructions"].into_iter().find_map(|unit| {
+            let ratio = value(core, four.what, unit)? / value(core, what, unit)?;
+            Some(Widths {
+                core,
+                what,
+                unit,
+                ratio,
+            })
+        })
+    };
+    four.filter_map(compare).collect()
 }
 
 /// How the numbers of `core` were found.

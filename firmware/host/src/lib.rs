@@ -14,7 +14,7 @@ mod speeds;
 
 pub use catalog::{BOARDS, Board, DropFile, Emulator};
 pub use cost::{BAUD, Prediction, QUANTITIES, Shape};
-pub use counts::{Count, CountError, counts, method};
+pub use counts::{Count, CountError, FOUR_BITS, Widths, counts, method, widths};
 pub use emulator::{EmulatorError, Machine};
 pub use firmware::{Firmware, FirmwareError, Segment};
 pub use fit::{Character, Footprint, Measurements};

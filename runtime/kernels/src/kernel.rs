@@ -5,7 +5,8 @@
 //! and B that of activations times high bytes, `odd = B` and `even = S - 256 B - 128 sum(x)`, exact modulo 2^32:
 //! one byte extraction and two multiplications serve two weights.
 //!
-//! The portable kernel is the specification. A core's own kernel gives the same bits and reads the same order of weights:
+//! `groups` orders rows of 4 bits. For both widths the portable kernel is the specification. A core's own kernel gives the
+//! same bits and reads the same order of weights:
 //!
 //! | core | kernel |
 //! |---|---|

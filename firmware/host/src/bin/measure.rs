@@ -9,7 +9,9 @@ use std::{
 };
 
 use clap::Parser;
-use pipsqueak_boards::{Count, Measurements, PEERS_METHOD, counts, method, speeds};
+use pipsqueak_boards::{
+    Count, FOUR_BITS, Measurements, PEERS_METHOD, Widths, counts, method, speeds, widths,
+};
 
 /// Count instructions, cycles and bytes of the runtime on emulated cores.
 ///
@@ -85,11 +87,19 @@ fn print(counts: &[Count]) {
         );
         println!("{}", line.trim_end());
     }
+    for Widths {
+        what, unit, ratio, ..
+    } in widths(counts)
+    {
+        println!("{what}: rows of 4 bits take {ratio:.3} times the {unit} of rows of 8");
+    }
     println!("Ours: {}.", method(counts[0].core));
 }
 
 /// Multiply-accumulates of a matrix-vector product, by its name.
 fn multiplications(what: &str) -> Option<u64> {
-    let (rows, columns) = what.strip_prefix("matvec_")?.split_once('x')?;
+    let matrix = what.strip_prefix("matvec_")?;
+    let matrix = matrix.strip_suffix(FOUR_BITS).unwrap_or(matrix);
+    let (rows, columns) = matrix.split_once('x')?;
     Some(rows.parse::<u64>().ok()? * columns.parse::<u64>().ok()?)
 }

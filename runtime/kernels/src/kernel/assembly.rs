@@ -3,16 +3,18 @@
 
 use super::ROWS;
 #[cfg(assembly = "cortex_m0")]
-use super::cortex_m0::{NAME, gates_kernel, kernel};
+use super::cortex_m0::{NAME, gates_kernel, grouped_kernel, kernel};
 #[cfg(assembly = "cortex_m4")]
-use super::cortex_m4::{NAME, gates_kernel, kernel, largest_kernel, lstm_kernel, walk_kernel};
-pub(super) use super::groups::add_grouped;
+use super::cortex_m4::{
+    NAME, gates_kernel, grouped_kernel, kernel, largest_kernel, lstm_kernel, walk_kernel,
+};
+use super::groups::grouped_words;
 #[cfg(assembly = "riscv32")]
 pub use super::portable::gates;
 #[cfg(not(assembly = "cortex_m4"))]
 pub use super::portable::{largest, walk};
 #[cfg(assembly = "riscv32")]
-use super::riscv32::{NAME, kernel};
+use super::riscv32::{NAME, grouped_kernel, kernel};
 #[cfg(assembly = "cortex_m4")]
 use crate::{
     activation::EXP2,
@@ -45,6 +47,20 @@ pub(super) fn products(
     // SAFETY: `Operand::products`, the only caller, has checked that there are as many weights as `count` blocks need.
     // All is aligned by its type. The kernel reads those weights and the pairs, and writes `count` blocks to `out`.
     unsafe { kernel(out, weights.as_ptr(), x.start, x.end, correction, count) };
+}
+
+/// Adds to the accumulators the products with blocks of 4 bits, each of [`grouped_words`] of as many columns as there are
+/// activations, a multiple of 4 and not 0.
+pub(super) fn add_grouped(weights: &[u32], pairs: &[u32], accumulators: &mut [[i32; ROWS]]) {
+    let words = grouped_words(2 * pairs.len());
+    debug_assert_eq!(weights.len(), words * accumulators.len());
+    if accumulators.is_empty() {
+        return;
+    }
+    let (x, out) = (pairs.as_ptr_range(), accumulators.as_mut_ptr_range());
+    // SAFETY: `Operand::add_grouped`, the only caller, has checked that there are as many weights as the blocks of `out`
+    // need. All is aligned by its type. The kernel reads those weights and the pairs, and writes `out`.
+    unsafe { grouped_kernel(out.start, weights.as_ptr(), x.start, x.end, out.end, words) };
 }
 
 /// The new state of four units: [`crate::cell::gates_portable`].

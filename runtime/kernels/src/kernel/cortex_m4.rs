@@ -103,6 +103,137 @@ pub(super) unsafe extern "C" fn kernel(
     )
 }
 
+/// Adds to the accumulators from `out` to `out_end`, which are not none, the products with rows of 4 bits, `words` a block.
+/// `end - x` is a multiple of 8 bytes and not 0.
+#[unsafe(naked)]
+pub(super) unsafe extern "C" fn grouped_kernel(
+    out: *mut [i32; ROWS],
+    weights: *const u32,
+    x: *const u32,
+    end: *const u32,
+    out_end: *const [i32; ROWS],
+    words: usize,
+) {
+    // Group by group through all blocks, so that the sum of a group's activations is found once. A group of fewer columns
+    // enters what is unrolled later: r1 and r2 point as many bytes before its scales and its activations as it lacks, r5 to
+    // begin with. Then r0 is `out`, r3 where a block's group enters, r8 the nibbles that AND keeps.
+    // r9 is P_0 of the specification. r10, r11 and r12 are the sums with b + 8, c + 8 and the high byte, c + 8 + 16 d, so
+    // that a SXTB16 gives the last one. All four begin with what takes 8 off a, b and c in the end.
+    // On the stack: what r9 and the others begin with, r5, bytes of a block, `out_end`, `out`, r1 of the first block, `end`.
+    naked_asm!(
+        // As for products.
+        #[cfg(armv8m)]
+        ".cpu cortex-m33",
+        // A pair of columns.
+        ".macro TWO_COLUMNS w, x",
+        "smlad r9, \\w, \\x, r9",
+        "and lr, r8, \\w, lsr #4",
+        "smlad r10, lr, \\x, r10",
+        "and lr, r8, \\w, lsr #8",
+        "smlad r11, lr, \\x, r11",
+        "sxtb16 \\w, \\w, ror #8",
+        "smlad r12, \\w, \\x, r12",
+        ".endm",
+        // The sum of a row, times its scale, the lowest byte of lr.
+        ".macro SCALE out, sum, byte",
+        "uxtb r8, lr, ror #(8 * \\byte)",
+        "mla \\out, r8, \\sum, \\out",
+        ".endm",
+        "push {{r4, r5, r6, r7, r8, r9, r10, r11, lr}}",
+        "sub sp, #32",
+        "ldrd r4, r5, [sp, #68]",
+        "lsl r5, r5, #2",
+        "strd r5, r4, [sp, #12]",
+        "str r0, [sp, #20]",
+        "str r3, [sp, #28]",
+        // A group.
+        "1:",
+        "sub r5, r3, r2",
+        "rsbs r5, r5, #64",
+        "it mi",
+        "movmi r5, #0",
+        "sub r1, r1, r5",
+        "sub r2, r2, r5",
+        "str r5, [sp, #8]",
+        "str r1, [sp, #24]",
+        // The sum of its activations: four columns are 12 bytes.
+        "adr r3, 2f",
+        "add r3, r3, r5",
+        "add r3, r3, r5, lsr #1",
+        "mov r8, #0x00010001",
+        "mov r9, #0",
+        "mov pc, r3",
+        ".balign 4",
+        "2:",
+        ".irp n, 0, 1, 2, 3, 4, 5, 6, 7",
+        "ldr r6, [r2, #8 * \\n]",
+        "ldr r7, [r2, #8 * \\n + 4]",
+        "smlad r9, r6, r8, r9",
+        "smlad r9, r7, r8, r9",
+        ".endr",
+        // -8 sum(x), and 273 times that: 1 + 16 + 256.
+        "rsb r9, r9, #0",
+        "lsl r10, r9, #3",
+        "add r9, r10, r10, lsl #4",
+        "add r9, r9, r10, lsl #8",
+        "strd r9, r10, [sp]",
+        // Four columns are 64 bytes.
+        "adr r3, 4f",
+        "add r3, r3, r5, lsl #3",
+        "3:",
+        "mov r8, #0x000f000f",
+        "mov r11, r10",
+        "mov r12, r10",
+        "mov pc, r3",
+        ".balign 4",
+        "4:",
+        ".irp n, 0, 1, 2, 3, 4, 5, 6, 7",
+        // The loads come together, as for products.
+        "ldr r4, [r1, #8 * \\n + 4]",
+        "ldr r5, [r1, #8 * \\n + 8]",
+        "ldr r6, [r2, #8 * \\n]",
+        "ldr r7, [r2, #8 * \\n + 4]",
+        "TWO_COLUMNS r4, r6",
+        "TWO_COLUMNS r5, r7",
+        ".endr",
+        "sub r9, r9, r10, lsl #4",
+        "sub r9, r9, r12, lsl #8",
+        "sub r12, r12, r11",
+        "asr r12, r12, #4",
+        "ldr r4, [sp, #8]",
+        "ldr lr, [r1, r4]",
+        "ldr r4, [r0]",
+        "ldr r5, [r0, #4]",
+        "ldr r6, [r0, #8]",
+        "ldr r7, [r0, #12]",
+        "SCALE r4, r9, 0",
+        "SCALE r5, r10, 1",
+        "SCALE r6, r11, 2",
+        "SCALE r7, r12, 3",
+        "stm r0!, {{r4, r5, r6, r7}}",
+        // The next block.
+        "ldr r9, [sp]",
+        "ldr r10, [sp, #4]",
+        "ldr r4, [sp, #12]",
+        "ldr r5, [sp, #16]",
+        "add r1, r1, r4",
+        "cmp r0, r5",
+        "bne 3b",
+        // The next group.
+        "ldr r0, [sp, #20]",
+        "ldr r1, [sp, #24]",
+        "ldr r3, [sp, #28]",
+        "adds r1, #68",
+        "adds r2, #64",
+        "cmp r2, r3",
+        "bne 1b",
+        "add sp, #32",
+        "pop {{r4, r5, r6, r7, r8, r9, r10, r11, pc}}",
+        ".purgem SCALE",
+        ".purgem TWO_COLUMNS",
+    )
+}
+
 /// A naked function's assembly with macros of rounding and activations. They use r6 to r9, and expect the table of the
 /// activations in r4, 2^14, which rounds a product of two Q15 numbers, in r5, and 2^16 + 2, which rounds a sigmoid, in r10.
 macro_rules! with_activations {

@@ -1,9 +1,8 @@
 //! The kernels of x86-64: AVX2 where the processor has it, else SSE2, which each of them has.
 #![allow(unsafe_code)]
 
-pub(super) use super::groups::add_grouped;
 pub use super::portable::{largest, walk};
-use super::{ROWS, in_threes};
+use super::{GROUP, ROWS, grouped_words, in_threes};
 use crate::activation::TANH;
 use crate::cell::{GATES, RECORDS, gates_portable};
 use core::arch::x86_64::*;
@@ -132,6 +131,170 @@ fn rows([s, b]: [__m128i; 2], correction: i32) -> [i32; ROWS] {
     out
 }
 
+/// Adds to the accumulators the products with blocks of 4 bits, each of [`grouped_words`] of as many columns as there are
+/// activations, a multiple of 4 and not 0.
+pub(super) fn add_grouped(weights: &[u32], pairs: &[u32], accumulators: &mut [[i32; ROWS]]) {
+    if avx2_here::get() {
+        // SAFETY: the processor has AVX2.
+        unsafe { grouped_avx2(weights, pairs, accumulators) }
+    } else {
+        // SAFETY: SSE2 is a part of x86-64.
+        unsafe { grouped_sse2(weights, pairs, accumulators) }
+    }
+}
+
+#[target_feature(enable = "avx2")]
+fn grouped_avx2(weights: &[u32], pairs: &[u32], accumulators: &mut [[i32; ROWS]]) {
+    in_threes(
+        weights,
+        grouped_words(2 * pairs.len()),
+        accumulators,
+        |weights, out| grouped_blocks(weights, pairs, out),
+        |weights, out| grouped_blocks(weights, pairs, out),
+    );
+}
+
+/// `N` blocks of 4 bits.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn grouped_blocks<const N: usize>(
+    weights: &[u32],
+    pairs: &[u32],
+    accumulators: &mut [[i32; ROWS]; N],
+) {
+    let words = grouped_words(2 * pairs.len());
+    assert!(weights.len() == N * words);
+    // Lanes: the four rows, twice.
+    let mut totals = [_mm256_setzero_si256(); N];
+    for (index, x) in pairs.chunks(GROUP / 2).enumerate() {
+        let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+        let there = |half: i32| _mm256_cmpgt_epi32(_mm256_set1_epi32(x.len() as i32 - half), lanes);
+        let there = [there(0), there(8)];
+        let load = |from: *const u32| {
+            let halves = [from.cast(), from.wrapping_add(8).cast()];
+            if x.len() == GROUP / 2 {
+                // SAFETY: a whole group is 16 pairs, and 16 words of weights.
+                halves.map(|half| unsafe { _mm256_loadu_si256(half) })
+            } else {
+                // SAFETY: reads as many words as the group has.
+                [0, 1].map(|n| unsafe { _mm256_maskload_epi32(halves[n].cast(), there[n]) })
+            }
+        };
+        let x = load(x.as_ptr());
+        let sum = |words: [__m256i; 2]| {
+            let [first, second] = [0, 1].map(|half| _mm256_madd_epi16(words[half], x[half]));
+            _mm256_add_epi32(first, second)
+        };
+        let all = sum([_mm256_set1_epi16(8); 2]);
+        let offset = by_lanes([all, all, all, _mm256_setzero_si256()]);
+        for (block, total) in totals.iter_mut().enumerate() {
+            let group = &weights[block * words + index * (1 + GROUP / 2)..];
+            let words = load(group[1..].as_ptr());
+            let sums = by_lanes([
+                sum(words),
+                sum(words.map(|w| _mm256_srai_epi16::<4>(w))),
+                sum(words.map(|w| _mm256_srai_epi16::<8>(w))),
+                sum(words.map(|w| _mm256_srai_epi16::<12>(w))),
+            ]);
+            let above = _mm256_slli_epi32::<4>(_mm256_bsrli_epi128::<4>(sums));
+            let rows = _mm256_sub_epi32(_mm256_sub_epi32(sums, offset), above);
+            let scales = _mm256_cvtepu8_epi32(_mm_set1_epi32(group[0] as i32));
+            *total = _mm256_add_epi32(*total, _mm256_mullo_epi32(rows, scales));
+        }
+    }
+    for (out, total) in accumulators.iter_mut().zip(totals) {
+        let halves = [
+            _mm256_castsi256_si128(total),
+            _mm256_extracti128_si256::<1>(total),
+        ];
+        add_to(out, _mm_add_epi32(halves[0], halves[1]));
+    }
+}
+
+/// Sums that each stand in the lanes of a vector: each in a lane, twice, in two parts.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn by_lanes([a, b, c, d]: [__m256i; 4]) -> __m256i {
+    let two = |a, b| _mm256_add_epi32(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+    let (ab, cd) = (two(a, b), two(c, d));
+    _mm256_add_epi32(_mm256_unpacklo_epi64(ab, cd), _mm256_unpackhi_epi64(ab, cd))
+}
+
+#[target_feature(enable = "sse2")]
+fn grouped_sse2(weights: &[u32], pairs: &[u32], accumulators: &mut [[i32; ROWS]]) {
+    let words = grouped_words(2 * pairs.len());
+    for (block, out) in weights.chunks_exact(words).zip(accumulators) {
+        let mut total = _mm_setzero_si128();
+        let groups = block.chunks(1 + GROUP / 2);
+        for (group, x) in groups.zip(pairs.chunks(GROUP / 2)) {
+            let Some((&scales, words)) = group.split_first() else {
+                return;
+            };
+            let (fours, rest) = words.as_chunks::<4>();
+            let (x_fours, x_rest) = x.as_chunks::<4>();
+            // P_0 to P_3, and 8 times the activations.
+            let mut sums = [_mm_setzero_si128(); 5];
+            for (&words, &x) in fours.iter().zip(x_fours) {
+                add_group(&mut sums, vector(words), vector(x));
+            }
+            if let (&[v, w], &[p, q]) = (rest, x_rest) {
+                add_group(&mut sums, vector([v, w, 0, 0]), vector([p, q, 0, 0]));
+            }
+            let [a, b, c, d, all] = sums;
+            let sums = by_lanes_sse2([a, b, c, d]);
+            let offset = by_lanes_sse2([all, all, all, _mm_setzero_si128()]);
+            let above = _mm_slli_epi32::<4>(_mm_bsrli_si128::<4>(sums));
+            let rows = _mm_sub_epi32(_mm_sub_epi32(sums, offset), above);
+            let [a, b, c, d] = scales.to_le_bytes().map(u32::from);
+            total = _mm_add_epi32(total, multiply(rows, vector([a, b, c, d])));
+        }
+        add_to(out, total);
+    }
+}
+
+#[inline]
+#[target_feature(enable = "sse2")]
+fn add_group(sums: &mut [__m128i; 5], words: __m128i, x: __m128i) {
+    let factors = [
+        words,
+        _mm_srai_epi16::<4>(words),
+        _mm_srai_epi16::<8>(words),
+        _mm_srai_epi16::<12>(words),
+        _mm_set1_epi16(8),
+    ];
+    for (sum, factor) in sums.iter_mut().zip(factors) {
+        *sum = _mm_add_epi32(*sum, _mm_madd_epi16(factor, x));
+    }
+}
+
+/// Sums that each stand in the lanes of a vector: each in a lane.
+#[inline]
+#[target_feature(enable = "sse2")]
+fn by_lanes_sse2([a, b, c, d]: [__m128i; 4]) -> __m128i {
+    let two = |a, b| _mm_add_epi32(_mm_unpacklo_epi32(a, b), _mm_unpackhi_epi32(a, b));
+    let (ab, cd) = (two(a, b), two(c, d));
+    _mm_add_epi32(_mm_unpacklo_epi64(ab, cd), _mm_unpackhi_epi64(ab, cd))
+}
+
+/// Lane by lane, the lower 32 bits.
+#[inline]
+#[target_feature(enable = "sse2")]
+fn multiply(a: __m128i, b: __m128i) -> __m128i {
+    let odd = |v| _mm_srli_epi64::<32>(v);
+    let products = [_mm_mul_epu32(a, b), _mm_mul_epu32(odd(a), odd(b))];
+    let [even, odd] = products.map(|v| _mm_shuffle_epi32::<0b1000>(v));
+    _mm_unpacklo_epi32(even, odd)
+}
+
+/// Adds four lanes to four rows.
+#[inline]
+#[target_feature(enable = "sse2")]
+fn add_to(out: &mut [i32; ROWS], lanes: __m128i) {
+    let sum = _mm_add_epi32(vector(out.map(|x| x as u32)), lanes);
+    // SAFETY: `out` is 16 bytes.
+    unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), sum) };
+}
+
 /// The new state of four units: [`gates_portable`].
 pub fn gates(
     records: &[u32; RECORDS],
@@ -253,7 +416,7 @@ fn tanh_magnitude(y: __m128i) -> __m128i {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::tests::compare;
+    use crate::kernel::{groups::tests::compare as compare_grouped, tests::compare};
 
     #[test]
     fn every_kernel_of_this_processor_gives_the_portable_bits() {
@@ -262,6 +425,12 @@ mod tests {
         if avx2_here::get() {
             // SAFETY: the processor has AVX2.
             compare(|w, x, c, out| unsafe { avx2(w, x, c, out) });
+        }
+        // SAFETY: as above.
+        compare_grouped(|w, x, out| unsafe { grouped_sse2(w, x, out) });
+        if avx2_here::get() {
+            // SAFETY: as above.
+            compare_grouped(|w, x, out| unsafe { grouped_avx2(w, x, out) });
         }
     }
 

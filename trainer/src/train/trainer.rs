@@ -7,6 +7,7 @@ use super::model::{Model, Shape};
 use super::random::{self, Purpose};
 use super::settings::TrainSettings;
 use super::update::{Diverged, Progress, Step, Updater};
+use crate::vocab::Tokens;
 
 /// One thread's part of the batch.
 struct Worker {
@@ -102,7 +103,7 @@ impl Trainer {
     ///
     /// # Panics
     /// If `text` is not as long as the trainer was made for, or has a token that is not below V.
-    pub fn step(&mut self, text: &[u16]) -> Result<Step, Diverged> {
+    pub fn step(&mut self, text: &Tokens) -> Result<Step, Diverged> {
         let (step, seed, batches) = (self.updater.steps_done(), self.seed, &self.batches);
         let work = |worker: &mut Worker, parameters: &[f32]| {
             let Worker {

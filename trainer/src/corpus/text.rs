@@ -24,9 +24,10 @@ enum Bytes {
     File(Mmap),
 }
 
-/// Bytes of the mark that some editors begin a file with.
+/// Bytes of the mark that some editors begin a file with, where `text` begins with it.
 fn mark(text: &str) -> usize {
-    if text.starts_with('\u{feff}') { 3 } else { 0 }
+    let mark = text.chars().next().filter(|c| *c == '\u{feff}');
+    mark.map_or(0, char::len_utf8)
 }
 
 impl Text {

@@ -80,7 +80,8 @@ check:
 	for board in $(BOARDS); do (cd firmware/boards/$$board && cargo clippy --release -- -D warnings) || exit 1; done
 	for core in $(CORES); do (cd firmware/bench && cargo clippy --release --target $$core -- -D warnings) || exit 1; done
 
-# The suite with all that is slow, every file that we write checked by onnxruntime, and training by PyTorch on two processes.
+# The suite with all that is slow, every file that we write checked by onnxruntime, training by PyTorch on two processes, and
+# the memory that a text of 100 MB takes.
 test-extended: export PIPSQUEAK_EXTENDED = 1
 test-extended: test
 	$(SETUP) python
@@ -88,6 +89,7 @@ test-extended: test
 	target/python/bin/python tests/onnxruntime_check.py target/onnx-samples/*.onnx models/shakespeare*/model.onnx
 	$(SETUP) torch
 	target/python/bin/python tests/distributed_check.py --board stm32f405
+	target/python/bin/python tests/bench/large_text.py
 
 # The programs to count on each core, and QEMU's plugin that counts.
 bench-programs: target/libcount.so

@@ -5,6 +5,7 @@
 use std::time::Instant;
 
 use trainer::train::{settings::TrainSettings, trainer::Trainer};
+use trainer::vocab::Tokens;
 
 fn main() {
     let mut args = std::env::args().skip(1);
@@ -26,6 +27,7 @@ fn main() {
     let text: Vec<u16> = (0..1_000_000u32)
         .map(|i| (i.wrapping_mul(2_654_435_761) >> 7) as u16 % 65)
         .collect();
+    let text = Tokens::from(text);
     let mut trainer = Trainer::new(&settings, 65, text.len(), None, None);
     let mut times = Vec::new();
     for _ in 0..steps + 2 {

@@ -6,16 +6,23 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+mod text;
+
+pub use text::Text;
+
 /// The largest text that is read, in bytes.
 pub const MAX_BYTES: u64 = 256 << 20;
 
+/// From so many bytes on a text stays in its file. Smaller ones are read, so that nobody can change them any more.
+const MAPPED_BYTES: u64 = 16 << 20;
+
 /// A text, and what says that it is the same one.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 pub struct Corpus {
     /// The file's name, without its folder.
     pub name: String,
     /// The text, without a byte order mark.
-    pub text: String,
+    pub text: Text,
     /// SHA-256 of the text, in hexadecimal.
     pub sha256: String,
 }
@@ -67,11 +74,17 @@ pub enum CorpusError {
 }
 
 impl Corpus {
-    /// Reads a text file, UTF-8, at most [`MAX_BYTES`].
+    /// Reads a text file, UTF-8, at most [`MAX_BYTES`]. A large file is not copied: it must not be changed while the corpus
+    /// is in use.
     ///
     /// # Errors
     /// If the file is missing, a folder, empty, too large or not UTF-8.
     pub fn read(path: &Path) -> Result<Self, CorpusError> {
+        Self::read_or_map(path, MAPPED_BYTES)
+    }
+
+    /// Reads a file; one of at least `mapped` bytes is mapped.
+    fn read_or_map(path: &Path, mapped: u64) -> Result<Self, CorpusError> {
         let io = |cause| CorpusError::Io {
             path: path.into(),
             cause,
@@ -79,46 +92,40 @@ impl Corpus {
         if path.is_dir() {
             return Err(CorpusError::Folder { path: path.into() });
         }
-        let mut bytes = Vec::new();
-        // A device or a pipe may have no end: never more than one byte too many.
-        File::open(path)
-            .map_err(io)?
-            .take(MAX_BYTES + 1)
-            .read_to_end(&mut bytes)
-            .map_err(io)?;
-        if bytes.len() as u64 > MAX_BYTES {
+        let file = File::open(path).map_err(io)?;
+        // Of what is no plain file, the length says nothing.
+        let length = file.metadata().map_err(io)?.len();
+        if length > MAX_BYTES {
             return Err(CorpusError::TooLarge { path: path.into() });
         }
-        let mut text = String::from_utf8(bytes).map_err(|error| {
-            let offset = error.utf8_error().valid_up_to();
-            let bytes = error.as_bytes();
-            let line = 1 + bytes[..offset]
-                .iter()
-                .filter(|byte| **byte == b'\n')
-                .count();
-            CorpusError::NotUtf8 {
-                path: path.into(),
-                offset,
-                line,
-                byte: bytes[offset],
+        let text = if length >= mapped {
+            Text::map(&file)
+                .map_err(io)?
+                .map_err(|(bytes, error)| not_utf8(path, &bytes, error))?
+        } else {
+            let mut bytes = Vec::new();
+            // A device or a pipe may have no end: never more than one byte too many.
+            file.take(MAX_BYTES + 1)
+                .read_to_end(&mut bytes)
+                .map_err(io)?;
+            if bytes.len() as u64 > MAX_BYTES {
+                return Err(CorpusError::TooLarge { path: path.into() });
             }
-        })?;
-        if text.starts_with('\u{feff}') {
-            text.drain(..'\u{feff}'.len_utf8());
-        }
+            let text = String::from_utf8(bytes)
+                .map_err(|error| not_utf8(path, error.as_bytes(), error.utf8_error()))?;
+            Text::new(text)
+        };
         if text.is_empty() {
             return Err(CorpusError::Empty { path: path.into() });
         }
+        let sha256 = hex(&Sha256::digest(text.as_bytes()));
+        text.release();
         let name = path
             .file_name()
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned();
-        Ok(Self {
-            name,
-            sha256: sha256(text.as_bytes()),
-            text,
-        })
+        Ok(Self { name, text, sha256 })
     }
 
     /// [`split`](Self::split), and where lines are texts of their own, the line that it falls into is all for training.
@@ -139,6 +146,18 @@ impl Corpus {
             .nth(first)
             .map_or(self.text.len(), |(at, _)| at);
         self.text.split_at(end)
+    }
+}
+
+/// Where bytes are no UTF-8.
+fn not_utf8(path: &Path, bytes: &[u8], error: std::str::Utf8Error) -> CorpusError {
+    let offset = error.valid_up_to();
+    let ends = bytes[..offset].iter().filter(|byte| **byte == b'\n');
+    CorpusError::NotUtf8 {
+        path: path.into(),
+        offset,
+        line: 1 + ends.count(),
+        byte: bytes[offset],
     }
 }
 
@@ -180,7 +199,7 @@ mod tests {
     fn reads_text_without_its_byte_order_mark() {
         let corpus = read("\u{feff}שלום 🦀\r\n".as_bytes()).unwrap();
         assert_eq!(
-            (corpus.name.as_str(), corpus.text.as_str()),
+            (corpus.name.as_str(), &*corpus.text),
             ("a text.txt", "שלום 🦀\r\n")
         );
         assert_eq!(
@@ -190,6 +209,27 @@ mod tests {
         // From `printf abc | sha256sum`.
         let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(read(b"abc").unwrap().sha256, abc);
+    }
+
+    #[test]
+    fn a_text_in_its_file_is_the_text_in_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("text.txt");
+        let both = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            [1, u64::MAX].map(|mapped| Corpus::read_or_map(&path, mapped))
+        };
+        for text in ["a", "\u{feff}שלום 🦀\r\n", &"line\n".repeat(10_000)] {
+            let [mapped, read] = both(text.as_bytes()).map(Result::unwrap);
+            mapped.text.release();
+            assert_eq!(*mapped.text, *read.text);
+            assert_eq!(mapped.sha256, read.sha256);
+            assert_eq!(mapped.parts(0.3, true), read.parts(0.3, true));
+        }
+        for bad in [&b"good\nba\xffd"[..], "\u{feff}".as_bytes(), b""] {
+            let [mapped, read] = both(bad).map(|result| result.unwrap_err().to_string());
+            assert_eq!(mapped, read);
+        }
     }
 
     #[test]

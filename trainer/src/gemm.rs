@@ -1,4 +1,4 @@
-//! Matrix products: a checked, safe door to the `gemm` crate. The only file of the trainer with unsafe code.
+//! Matrix products: a checked, safe door to the `gemm` crate. With corpus/text.rs one of the two files of the trainer with unsafe code.
 #![allow(unsafe_code)]
 
 /// A matrix to read: element `(r, c)` is `data[r * row_stride + c * column_stride]`.

@@ -62,6 +62,22 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), OutputError> {
     })
 }
 
+/// What the names of files that are being written begin with.
+const TEMPORARY: &str = ".writing-";
+
+/// Removes what [`write_atomically`] has left in `folder` where its process was killed on the way.
+///
+/// A file that is being written is locked, and stays; so does what cannot be removed.
+pub fn sweep(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let ours = entry.file_name().to_string_lossy().starts_with(TEMPORARY);
+        let left = |file: File| file.try_lock().is_ok();
+        if ours && File::open(entry.path()).is_ok_and(left) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// The file that `path` names, links followed.
 fn resolve(path: &Path) -> Result<PathBuf, OutputError> {
     let fail = |cause| OutputError::Io {
@@ -101,8 +117,10 @@ fn replace(target: &Path, folder: &Path, bytes: &[u8]) -> io::Result<()> {
     // Opened as any file is, so that the umask decides who may read it; tempfile's own are private.
     let open = |path: &Path| File::options().write(true).create_new(true).open(path);
     let mut file = tempfile::Builder::new()
-        .prefix(".writing-")
+        .prefix(TEMPORARY)
         .make_in(folder, open)?;
+    // For `sweep`; a file system without locks does as well without it.
+    let _ = file.as_file().try_lock();
     file.as_file_mut().write_all(bytes)?;
     file.as_file().sync_all()?;
     file.persist(target).map_err(|error| error.error)?;
@@ -136,6 +154,23 @@ mod tests {
         write_atomically(&path, b"").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"");
         assert_eq!(names(folder.path()), ["a.txt"]);
+    }
+
+    #[test]
+    fn only_what_nobody_writes_any_more_is_swept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name| folder.path().join(name);
+        for name in [".writing-dead", ".writing-alive", "kept"] {
+            fs::write(path(name), b"half").unwrap();
+        }
+        let alive = File::open(path(".writing-alive")).unwrap();
+        alive.lock().unwrap();
+        sweep(folder.path());
+        assert_eq!(names(folder.path()), [".writing-alive", "kept"]);
+        drop(alive);
+        sweep(folder.path());
+        assert_eq!(names(folder.path()), ["kept"]);
+        sweep(&path("none"));
     }
 
     #[cfg(unix)]

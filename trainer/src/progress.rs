@@ -2,6 +2,7 @@
 
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use std::fmt::Write;
+use std::time::Duration;
 
 /// A bar over `length` steps on standard error; nothing is drawn where that is not a terminal.
 ///
@@ -12,6 +13,14 @@ pub fn bar(length: u64, what: &'static str) -> ProgressBar {
         .expect("a good template");
     let bar = ProgressBar::new(length).with_style(style);
     bar.set_message(what);
+    bar
+}
+
+/// Says `what` takes so long, where nothing is known of its length.
+pub fn waiting(what: &'static str) -> ProgressBar {
+    let bar = ProgressBar::new_spinner();
+    bar.set_message(what);
+    bar.enable_steady_tick(Duration::from_millis(100));
     bar
 }
 

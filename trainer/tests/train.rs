@@ -670,7 +670,7 @@ fn killed_trainings_resume_to_the_same_bytes() {
         "--hidden",
         "24",
         "--steps",
-        "400",
+        "1000",
         "--batch",
         "4",
         "--sequence",
@@ -680,6 +680,14 @@ fn killed_trainings_resume_to_the_same_bytes() {
     assert!(folder.train("whole", &settings).status.success());
     let (text, out) = (folder.path("text.txt"), folder.path("killed"));
     let (text, out) = (text.to_str().unwrap(), out.to_str().unwrap());
+    let unfinished = || {
+        let names = std::fs::read_dir(out).unwrap();
+        let name = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().file_name();
+        names
+            .map(name)
+            .filter(|name| name.to_string_lossy().starts_with(".writing-"))
+            .count()
+    };
     let begin_or_resume = || {
         if Path::new(out).join("checkpoint.bin").exists() {
             &["--resume"][..]
@@ -687,9 +695,13 @@ fn killed_trainings_resume_to_the_same_bytes() {
             &settings
         }
     };
-    let mut resumed = 0;
-    for wait in [3, 10, 25, 60, 60, 60] {
-        resumed += u64::from(Path::new(out).join("checkpoint.bin").exists());
+    let done = || {
+        let checkpoint = Checkpoint::<TrainSettings>::read(&Path::new(out).join("checkpoint.bin"));
+        checkpoint.map_or(0, |checkpoint| checkpoint.progress.step)
+    };
+    let mut moment = 1u64;
+    let mut steps = 0;
+    for round in 0..8 {
         // Time is spent on little but checkpoints, so most kills meet one being written.
         let mut child = Command::new(env!("CARGO_BIN_EXE_trainer"))
             .args(["train", text, "--out", out, "--checkpoint-every", "0"])
@@ -697,22 +709,28 @@ fn killed_trainings_resume_to_the_same_bytes() {
             .stdout(std::process::Stdio::null())
             .spawn()
             .unwrap();
-        while !Path::new(out).join("checkpoint.bin").exists() {
+        // Every other kill may come before the first step, or before anything is read.
+        while round % 2 == 0 && done() <= steps {
             assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
-            std::thread::sleep(std::time::Duration::from_millis(1));
+            std::thread::sleep(Duration::from_millis(1));
         }
-        std::thread::sleep(std::time::Duration::from_millis(wait));
+        moment = moment.wrapping_mul(6_364_136_223_846_793_005) + 1;
+        std::thread::sleep(Duration::from_micros((moment >> 33) % 30_000));
         // SIGKILL
         child.kill().unwrap();
         child.wait().unwrap();
+        assert!(done() >= steps, "a checkpoint was lost");
+        steps = done();
+        assert!(unfinished() <= 1, "what was being written piles up");
     }
-    assert_eq!(resumed, 5);
+    assert!(steps > 0);
     let output = folder.train("killed", begin_or_resume());
     assert!(output.status.success(), "{}", said(&output));
     assert_eq!(
         read(&folder.path("whole"), "model.onnx"),
         read(&folder.path("killed"), "model.onnx")
     );
+    assert_eq!(unfinished(), 0);
     let names: Vec<_> = ["model.onnx", "train.toml", "loss.csv", "checkpoint.bin"]
         .map(|n| Path::new(out).join(n))
         .into();

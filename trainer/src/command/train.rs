@@ -152,7 +152,7 @@ pub struct TrainArgs {
     /// Pulls weights towards 0, against learning by heart
     #[arg(long, value_name = "DECAY")]
     pub weight_decay: Option<f32>,
-    /// Part of the text, at its end, that is not trained on but measured with, 0 to below 1
+    /// Part of the text, at its end, that is not trained on but measured with, 0 to below 1. By default a tenth, at most a million characters
     #[arg(long, value_name = "PART")]
     pub validation: Option<f64>,
     /// Threads; all cores by default. Another number gives other last digits
@@ -214,10 +214,14 @@ pub fn run(args: TrainArgs) -> anyhow::Result<()> {
         (Some(checkpoint), _) => checkpoint.settings.clone(),
         (None, Some(path)) => read_settings(path)?,
         (None, None) => {
-            let validation = args.validation.unwrap_or(settings::VALIDATION);
-            let characters = corpus::training_part(corpus.text.chars().count(), validation);
+            let all = corpus.text.chars().count();
+            let validation = args.validation.unwrap_or(settings::validation(all));
+            let characters = corpus::training_part(all, validation);
             let hidden = args.hidden.unwrap_or(HIDDEN);
-            TrainSettings::for_level(args.level.unwrap_or_default(), hidden, characters)
+            TrainSettings {
+                validation,
+                ..TrainSettings::for_level(args.level.unwrap_or_default(), hidden, characters)
+            }
         }
     };
     let fitted = match args.budget() {
@@ -251,7 +255,7 @@ pub fn run(args: TrainArgs) -> anyhow::Result<()> {
         (true, _) => Box::new(JsonLines),
         (_, true) => Box::new(()),
         _ => Box::new(Terminal {
-            bar: ProgressBar::hidden(),
+            bar: progress::waiting("reading the text"),
             seed: settings.seed,
         }),
     };
@@ -557,6 +561,7 @@ impl Watch for Terminal {
             ..
         } = plan;
         let (steps, unit) = (plan.steps, plural(plan.level));
+        self.bar.finish_and_clear();
         self.say(&format!(
             "{parameters} weights, {tokens} different {unit}, {train_tokens} for training, \
              {validation_tokens} for validation; {steps} steps of {step_tokens} {unit}, {:.1} times the text",

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::random::{self, Purpose};
+use crate::vocab::Tokens;
 
 /// Stateful batches: each row of the batch reads its own stretch of the text, one sequence after the other, so that states
 /// carry on. Each epoch starts at another place of the text, which is taken as a ring.
@@ -79,7 +80,7 @@ impl Batches {
     /// The inputs and targets of step `step`, from 0, for these rows: each `[sequence][rows]`.
     pub fn fill(
         &self,
-        text: &[u16],
+        text: &Tokens,
         step: u64,
         rows: Range<usize>,
         inputs: &mut Vec<u16>,
@@ -88,8 +89,8 @@ impl Batches {
         inputs.clear();
         targets.clear();
         for at in self.places(step, rows) {
-            inputs.push(text[at]);
-            targets.push(text[at + 1]);
+            inputs.push(text.get(at));
+            targets.push(text.get(at + 1));
         }
     }
 }
@@ -100,7 +101,7 @@ mod tests {
 
     #[test]
     fn rows_read_on_and_an_epoch_sees_each_character_at_most_once() {
-        let text: Vec<u16> = (0..1000).collect();
+        let text = Tokens::from((0..1000).collect::<Vec<u16>>());
         let batches = Batches::new(1000, 4, 10, 3);
         assert_eq!(
             (batches.rows(), batches.sequence(), batches.epoch()),
@@ -140,7 +141,7 @@ mod tests {
 
     #[test]
     fn parts_of_the_rows_are_columns_of_the_whole() {
-        let text: Vec<u16> = (0..100).collect();
+        let text = Tokens::from((0..100).collect::<Vec<u16>>());
         let batches = Batches::new(100, 3, 5, 1);
         let part = |rows| {
             let (mut inputs, mut targets) = (Vec::new(), Vec::new());

@@ -121,6 +121,7 @@ impl<S: Kept> Drive<'_, S> {
             path: self.out.into(),
             cause,
         })?;
+        output::sweep(self.out);
         Ok(log)
     }
 

@@ -22,7 +22,7 @@ use crate::evaluate;
 use crate::network::{Network, Provenance};
 use crate::output;
 use crate::quantize::rounded;
-use crate::vocab::{Encoded, Vocabulary};
+use crate::vocab::{Encoded, Tokens, Vocabulary};
 use batches::Batches;
 use checkpoint::Checkpoint;
 use course::{Course, Drive, Extent, Validation};
@@ -247,30 +247,35 @@ const MAX_PARAMETERS: usize = (crate::onnx::MAX_FILE_BYTES - (2 << 20)) / 4;
 /// A text, encoded and divided.
 struct Texts {
     vocabulary: Vocabulary,
-    train: Vec<u16>,
+    train: Tokens,
     validation: Encoded,
-    /// Characters for training.
+    /// Characters in all. They are counted here, since no step looks at the text again.
     characters: usize,
+    /// Characters for training.
+    train_characters: usize,
 }
 
 impl Texts {
     fn new(corpus: &Corpus, settings: &TrainSettings) -> Result<Self, TrainError> {
         settings.check()?;
         let (first, last) = corpus.parts(settings.validation, settings.lines);
-        let characters = first.chars().count();
+        let train_characters = first.chars().count();
+        let characters = train_characters + last.chars().count();
         let too_short = |train| TrainError::TooShort {
             name: corpus.name.clone(),
-            characters: corpus.text.chars().count(),
+            characters,
             train,
             validation: settings.validation,
         };
-        if characters < 2 {
-            return Err(too_short(characters));
+        if train_characters < 2 {
+            return Err(too_short(train_characters));
         }
         let &TrainSettings { level, lines, .. } = settings;
         let vocabulary = level.vocabulary(&corpus.text, first, settings.vocabulary, lines)?;
-        let train = vocabulary.encode_stream(first, false)?.tokens;
+        // The tokens take the place of the text in memory.
+        let train = vocabulary.encode_long(first, || corpus.text.release())?;
         let validation = vocabulary.encode_stream(last, false)?;
+        corpus.text.release();
         if train.len() < 2 {
             return Err(too_short(train.len()));
         }
@@ -293,6 +298,7 @@ impl Texts {
             train,
             validation,
             characters,
+            train_characters,
         })
     }
 }
@@ -377,8 +383,8 @@ pub fn run(
         corpus: CorpusRecord {
             name: corpus.name.clone(),
             sha256: corpus.sha256.clone(),
-            characters: corpus.text.chars().count(),
-            train_characters: texts.characters,
+            characters: texts.characters,
+            train_characters: texts.train_characters,
             tokens: texts.vocabulary.len(),
         },
         result: result.clone(),

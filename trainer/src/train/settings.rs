@@ -127,6 +127,19 @@ pub const VALIDATION: f64 = 0.1;
 /// Layers of so many units are trained in larger batches, which is faster.
 const LARGE: usize = 300;
 
+/// The most characters that are held back where nothing is said: measuring on more takes long and tells no more.
+const VALIDATION_CHARACTERS: f64 = 1e6;
+
+/// The part of a text of so many characters that is held back where nothing is said.
+///
+/// ```
+/// use trainer::train::settings::validation;
+/// assert_eq!([1_115_394, 100_000_000].map(validation), [0.1, 0.01]);
+/// ```
+pub fn validation(characters: usize) -> f64 {
+    VALIDATION.min(VALIDATION_CHARACTERS / characters as f64)
+}
+
 /// What was measured to be good on about a million characters: units, dropout, learning rate, weight decay, epochs.
 const RECIPES: [(usize, f32, f64, f32, f64); 4] = [
     (128, 0.0, 8e-3, 0.05, 20.0),

@@ -10,6 +10,7 @@ use super::random::{self, Purpose};
 use super::rounder::Rounder;
 use super::settings::TrainSettings;
 use super::update::{Diverged, Progress, Step, Updater};
+use crate::vocab::Tokens;
 
 /// One thread's part of the batch: rows of the text, and after them rows of what teachers made up.
 struct Worker {
@@ -156,7 +157,7 @@ impl<'l> Trainer<'l> {
     ///
     /// # Panics
     /// If `text` is not as long as the trainer was made for, or has a token that is not below V.
-    pub fn step(&mut self, text: &[u16]) -> Result<Step, Diverged> {
+    pub fn step(&mut self, text: &Tokens) -> Result<Step, Diverged> {
         let step = self.updater.steps_done();
         let predictions = self.step_tokens() as f64;
         let Self {
@@ -193,8 +194,8 @@ impl<'l> Trainer<'l> {
                     let mut more = imagined.places(step, others.clone());
                     for _ in 0..batches.sequence() {
                         for at in places.by_ref().take(own) {
-                            inputs.push(text[at]);
-                            targets.push(text[at + 1]);
+                            inputs.push(text.get(at));
+                            targets.push(text.get(at + 1));
                             probabilities.push(lessons.of_text(at));
                         }
                         for at in more.by_ref().take(others.len()) {

@@ -1,7 +1,7 @@
 //! Vocabularies made of a text.
 
 use super::{Level, Specials, Vocabulary, VocabularyError};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use tokenizers::Trainer as _;
 use tokenizers::models::bpe::{BPE, BpeTrainer};
 
@@ -71,8 +71,7 @@ impl Vocabulary {
     /// # Ok::<(), trainer::vocab::VocabularyError>(())
     /// ```
     pub fn of_characters(text: &str) -> Result<Self, VocabularyError> {
-        let characters: BTreeSet<char> = text.chars().collect();
-        Self::new(characters.into_iter().map(String::from).collect())
+        Self::new(different(text).map(String::from).collect())
     }
 
     /// The 256 bytes.
@@ -121,7 +120,7 @@ impl Vocabulary {
     /// If the text is empty or has more different characters than `size`.
     pub fn of_subwords(text: &str, train: &str, size: usize) -> Result<Self, VocabularyError> {
         let refused = |error: tokenizers::Error| VocabularyError::Subwords(error.to_string());
-        let alphabet: HashSet<char> = text.chars().collect();
+        let alphabet: HashSet<char> = different(text).collect();
         if alphabet.len() > size {
             let found = alphabet.len();
             return Err(VocabularyError::Subwords(format!(
@@ -135,7 +134,7 @@ impl Vocabulary {
             .initial_alphabet(alphabet)
             .build();
         let cut = |text: &str| Ok(Level::Words.words(text).map(String::from).collect());
-        trainer.feed([train].into_iter(), cut).map_err(refused)?;
+        trainer.feed(pieces(train), cut).map_err(refused)?;
         let mut model = BPE::default();
         trainer.train(&mut model).map_err(refused)?;
         let mut pieces: Vec<(u32, String)> = model
@@ -164,6 +163,31 @@ impl Vocabulary {
         tokens.push(EOS.into());
         Self::with(level, specials, tokens)
     }
+}
+
+/// The different characters of a text, by code point.
+fn different(text: &str) -> impl Iterator<Item = char> {
+    // A set would look each character up anew, which is slow in long texts.
+    let mut seen = vec![false; char::MAX as usize + 1];
+    text.chars().for_each(|c| seen[c as usize] = true);
+    ('\0'..=char::MAX).filter(move |c| seen[*c as usize])
+}
+
+/// A text in pieces of at most about a megabyte, with the same words: a long text's words all at once take much memory.
+fn pieces(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let mut length = 0;
+        for word in Level::Words.words(rest) {
+            length += word.len();
+            if length >= 1 << 20 {
+                break;
+            }
+        }
+        let (piece, after) = rest.split_at(length);
+        rest = after;
+        (!piece.is_empty()).then_some(piece)
+    })
 }
 
 const UNK: &str = "<unk>";

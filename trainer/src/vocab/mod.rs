@@ -6,6 +6,7 @@
 mod build;
 pub mod file;
 mod spelling;
+mod tokens;
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
@@ -13,6 +14,7 @@ use std::ops::Range;
 pub use build::Kind;
 pub use pipsqueak::Level;
 pub use pipsqueak::image::Specials;
+pub use tokens::Tokens;
 
 /// The most tokens that an image can hold.
 pub const MAX_TOKENS: usize = 65_535;
@@ -108,6 +110,26 @@ pub struct Vocabulary {
     ids: HashMap<String, u16>,
     /// Bytes of the longest text.
     longest: usize,
+    /// By ASCII character: its token, where that is the only one that begins with it. What most of most texts is made of.
+    alone: Vec<Option<u16>>,
+}
+
+/// What of a text has no token.
+#[derive(Default)]
+struct Lacking {
+    count: usize,
+    characters: usize,
+    texts: BTreeSet<String>,
+}
+
+impl Lacking {
+    fn add(&mut self, text: &str) {
+        self.count += 1;
+        self.characters += text.chars().count();
+        if !self.texts.contains(text) {
+            self.texts.insert(text.into());
+        }
+    }
 }
 
 /// What a text's encoding gives: the tokens, and what was left out.
@@ -258,7 +280,17 @@ impl Vocabulary {
         }
         ids.retain(|_, id| !special.contains(id));
         let longest = ids.keys().map(String::len).max().unwrap_or(0);
+        let mut beginning = [0; 256];
+        for text in ids.keys() {
+            beginning[usize::from(text.as_bytes()[0])] += 1;
+        }
+        let alone = |byte: u8| {
+            let id = ids.get(char::from(byte).encode_utf8(&mut [0; 4]) as &str);
+            id.copied()
+                .filter(|_| level == Level::Pieces && beginning[usize::from(byte)] == 1)
+        };
         Ok(Self {
+            alone: (0..128).map(alone).collect(),
             level,
             specials,
             tokens,
@@ -346,9 +378,7 @@ impl Vocabulary {
     /// # Errors
     /// [`VocabularyError::Unknown`] names what is missing.
     pub fn encode(&self, text: &str, skip_unknown: bool) -> Result<Encoded, VocabularyError> {
-        let mut encoded = Encoded::default();
-        self.encode_into(text, &mut encoded);
-        self.check(encoded, skip_unknown)
+        self.collect(skip_unknown, |each| self.cut(text, each))
     }
 
     /// Encodes what a model of this vocabulary is trained and measured on: where [each line is a text](Self::is_by_line), the
@@ -361,24 +391,86 @@ impl Vocabulary {
         text: &str,
         skip_unknown: bool,
     ) -> Result<Encoded, VocabularyError> {
-        let Some(eos) = self.specials.eos.filter(|_| self.is_by_line()) else {
-            return self.encode(text, skip_unknown);
-        };
-        let mut encoded = Encoded::default();
-        encoded.tokens.push(self.start());
-        for line in text.lines().filter(|line| !line.trim().is_empty()) {
-            if let Some(start) = self.specials.start.filter(|_| encoded.tokens.len() > 1) {
-                encoded.tokens.push(start);
-            }
-            self.encode_into(line, &mut encoded);
-            encoded.tokens.push(eos);
-        }
-        self.check(encoded, skip_unknown)
+        self.collect(skip_unknown, |each| self.cut_stream(text, each))
     }
 
-    fn encode_into(&self, text: &str, encoded: &mut Encoded) {
+    /// The tokens of [`encode_stream`](Self::encode_stream) alone, for texts of any length. `passed` is called every few
+    /// million tokens.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub fn encode_long(
+        &self,
+        text: &str,
+        mut passed: impl FnMut(),
+    ) -> Result<Tokens, VocabularyError> {
+        let mut tokens = Tokens::new(self.len());
+        let mut lacking = Lacking::default();
+        let unknown = self.specials.unk;
+        self.cut_stream(text, &mut |found| {
+            match found.or_else(|text| unknown.ok_or(text)) {
+                Ok(id) => tokens.push(id),
+                Err(text) => return lacking.add(text),
+            }
+            if tokens.len().is_multiple_of(1 << 22) {
+                passed();
+            }
+        });
+        self.refuse(lacking)?;
+        Ok(tokens)
+    }
+
+    /// Collects what `cut` finds.
+    fn collect(
+        &self,
+        skip_unknown: bool,
+        cut: impl FnOnce(&mut dyn FnMut(Result<u16, &str>)),
+    ) -> Result<Encoded, VocabularyError> {
+        let mut encoded = Encoded::default();
+        let mut lacking = Lacking::default();
+        cut(&mut |found| match (found, self.specials.unk) {
+            (Ok(id), _) => encoded.tokens.push(id),
+            (Err(text), Some(unk)) => {
+                let (at, text) = (encoded.tokens.len(), text.to_owned());
+                encoded.unknown.push(Unknown { at, text });
+                encoded.tokens.push(unk);
+            }
+            (Err(text), None) => lacking.add(text),
+        });
+        if skip_unknown {
+            encoded.skipped = lacking.characters;
+        } else {
+            self.refuse(lacking)?;
+        }
+        Ok(encoded)
+    }
+
+    /// The tokens of a stream of texts, in order: ids, or what has none.
+    fn cut_stream<'t, F: FnMut(Result<u16, &'t str>) + ?Sized>(&self, text: &'t str, each: &mut F) {
+        let Some(eos) = self.specials.eos.filter(|_| self.is_by_line()) else {
+            return self.cut(text, each);
+        };
+        each(Ok(self.start()));
+        let mut between = None;
+        for line in text.lines().filter(|line| !line.trim().is_empty()) {
+            if let Some(start) = between {
+                each(Ok(start));
+            }
+            self.cut(line, each);
+            each(Ok(eos));
+            between = self.specials.start;
+        }
+    }
+
+    /// The tokens of a text, in order: ids, or what has none.
+    fn cut<'t, F: FnMut(Result<u16, &'t str>) + ?Sized>(&self, text: &'t str, each: &mut F) {
         let mut rest = text;
-        while !rest.is_empty() {
+        while let Some(&first) = rest.as_bytes().first() {
+            if let Some(&Some(id)) = self.alone.get(usize::from(first)) {
+                each(Ok(id));
+                rest = &rest[1..];
+                continue;
+            }
             let (dropped, length) = if self.level.is_words() {
                 self.level.first_word(rest)
             } else {
@@ -388,25 +480,14 @@ impl Vocabulary {
             rest = after;
             let id = match self.level {
                 Level::Bytes => {
-                    encoded.tokens.extend(token.bytes().map(u16::from));
+                    token.bytes().for_each(|byte| each(Ok(byte.into())));
                     continue;
                 }
                 Level::SpacedLower => self.ids.get(&token.to_ascii_lowercase()),
                 _ => self.ids.get(token),
             };
-            match id.copied().or(self.specials.unk) {
-                _ if token.is_empty() => {}
-                Some(known) => {
-                    if id.is_none() {
-                        let (at, text) = (encoded.tokens.len(), token.to_owned());
-                        encoded.unknown.push(Unknown { at, text });
-                    }
-                    encoded.tokens.push(known);
-                }
-                None => {
-                    let (at, text) = (usize::MAX, token.to_owned());
-                    encoded.unknown.push(Unknown { at, text });
-                }
+            if !token.is_empty() {
+                each(id.copied().ok_or(token));
             }
         }
     }
@@ -427,26 +508,19 @@ impl Vocabulary {
             .unwrap_or(first)
     }
 
-    /// Tells what is lacking; what has no token is then counted as skipped.
-    fn check(&self, mut encoded: Encoded, skip_unknown: bool) -> Result<Encoded, VocabularyError> {
-        if self.specials.unk.is_some() || encoded.unknown.is_empty() {
-            return Ok(encoded);
+    /// Tells what is lacking.
+    fn refuse(&self, lacking: Lacking) -> Result<(), VocabularyError> {
+        if lacking.count == 0 {
+            return Ok(());
         }
-        let lacking = std::mem::take(&mut encoded.unknown);
-        if skip_unknown {
-            encoded.skipped = lacking.iter().map(|u| u.text.chars().count()).sum();
-            return Ok(encoded);
-        }
-        let count = lacking.len();
-        let examples: BTreeSet<String> = lacking.into_iter().map(|u| u.text).collect();
         Err(VocabularyError::Unknown {
-            count,
+            count: lacking.count,
             what: if self.level.is_words() {
                 "word"
             } else {
                 "character"
             },
-            examples: examples.into_iter().take(8).collect(),
+            examples: lacking.texts.into_iter().take(8).collect(),
         })
     }
 

@@ -1,13 +1,14 @@
 #!/bin/sh
 # Installs what building, emulating or testing needs and this machine lacks. Says what it does; does nothing twice.
 #
-# usage: firmware/setup.sh [targets] [lints] [qemu] [qemu-riscv] [node] [aarch64] [python]
+# usage: firmware/setup.sh [targets] [lints] [qemu] [qemu-riscv] [node] [aarch64] [python] [browser]
 #   targets  the Rust toolchain and the boards' targets, by rustup; a C compiler, by apt-get
 #   lints    rustfmt and clippy, by rustup
 #   qemu     qemu-system-arm, by apt-get: emulates the micro:bit and the STM32F405
 #   qemu-riscv  qemu-system-riscv32, by apt-get: a RISC-V core to count on
 #   aarch64  the Rust target, by rustup; qemu-aarch64, by apt-get: runs programs of 64-bit ARM
 #   python   Python with onnx and onnxruntime, in target/python: judges the ONNX files that we write
+#   browser  Chromium, by apt-get, and playwright, in target/python: looks at the page of trainer report
 #   node     node and rp2040js, by apt-get and npm: emulates the Pico
 set -eu
 cd "$(dirname "$0")/.."
@@ -59,6 +60,18 @@ apt() {
     run $as_root env DEBIAN_FRONTEND=noninteractive $install || fail "that failed. To try again: sudo $install"
 }
 
+# python_with PROGRAM PACKAGES...: target/python with the packages, one of which brings the program.
+python_with() {
+    program=$1
+    shift
+    have python3 || apt python3
+    if ! [ -x target/python/bin/pip ]; then
+        mkdir -p target
+        run python3 -m venv --clear target/python || { apt python3-venv && run python3 -m venv --clear target/python; }
+    fi
+    [ -x "target/python/bin/$program" ] || run target/python/bin/pip install --quiet "$@"
+}
+
 for what in "$@"; do
     case $what in
         targets)
@@ -83,13 +96,13 @@ for what in "$@"; do
             have qemu-aarch64 || apt qemu-user
             ;;
         python)
-            have python3 || apt python3
-            if ! [ -x target/python/bin/onnxruntime_test ]; then
-                mkdir -p target
-                run python3 -m venv --clear target/python || { apt python3-venv && run python3 -m venv --clear target/python; }
-                run target/python/bin/pip install --quiet numpy onnx onnxruntime
-            fi
+            python_with onnxruntime_test numpy onnx onnxruntime
             ;;
-        *) fail "expected targets, lints, qemu, qemu-riscv, node, aarch64 or python, found $what" ;;
+        browser)
+            have chromium || have google-chrome || apt chromium
+            # Only what drives a browser: its own ones are never downloaded.
+            python_with playwright playwright
+            ;;
+        *) fail "expected targets, lints, qemu, qemu-riscv, node, aarch64, python or browser, found $what" ;;
     esac
 done

@@ -1,7 +1,7 @@
 //! The command line: arguments only.
 
 use crate::command::{
-    baseline, classify, eval, export, flash, generate, inspect, run, train, translate,
+    baseline, classify, eval, export, flash, generate, inspect, report, run, train, translate,
 };
 use clap::{Parser, Subcommand};
 
@@ -28,6 +28,7 @@ enum Command {
     Run(run::RunArgs),
     Baseline(baseline::BaselineArgs),
     Inspect(inspect::InspectArgs),
+    Report(report::ReportArgs),
 }
 
 impl Cli {
@@ -47,6 +48,7 @@ impl Cli {
             Command::Run(args) => run::run(args),
             Command::Baseline(args) => baseline::run(args),
             Command::Inspect(args) => inspect::run(args),
+            Command::Report(args) => report::run(args),
         }
     }
 }

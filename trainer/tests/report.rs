@@ -382,8 +382,8 @@ fn what_is_missing_or_broken_is_named() {
     );
     refuse(
         "loss.csv",
-        Some("step,train_loss,learning_rate\n1,2,3\n"),
-        &["line 2", "validation_loss"],
+        Some("step,loss,learning_rate\n1,2,3\n"),
+        &["line 2", "missing field `train_loss`"],
     );
     refuse(
         "loss.csv",

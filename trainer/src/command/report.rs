@@ -161,7 +161,7 @@ fn draw(args: &ReportArgs, model: &Model) -> anyhow::Result<Result<Vec<Drawn>, S
         features: args.features.as_deref(),
         length: args.length,
     };
-    let drawn = TEMPERATURES.map(|temperature| {
+    let draw = |temperature| -> anyhow::Result<Drawn> {
         let settings = Settings {
             temperature: Temperature::parse(temperature)?,
             top_k: 0,
@@ -169,9 +169,7 @@ fn draw(args: &ReportArgs, model: &Model) -> anyhow::Result<Result<Vec<Drawn>, S
         };
         let text = text.text(settings)?;
         Ok(Drawn { temperature, text })
-    });
-    drawn
-        .into_iter()
-        .collect::<anyhow::Result<Vec<_>>>()
-        .map(Ok)
+    };
+    let drawn: anyhow::Result<_> = TEMPERATURES.into_iter().map(draw).collect();
+    drawn.map(Ok)
 }

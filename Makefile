@@ -80,16 +80,19 @@ check:
 	for board in $(BOARDS); do (cd firmware/boards/$$board && cargo clippy --release -- -D warnings) || exit 1; done
 	for core in $(CORES); do (cd firmware/bench && cargo clippy --release --target $$core -- -D warnings) || exit 1; done
 
-# The suite with all that is slow, every file that we write checked by onnxruntime, training by PyTorch on two processes, and
-# the memory that a text of 100 MB takes.
+# The suite with all that is slow: every file that we write checked by onnxruntime, training by PyTorch on two processes, the
+# memory that a text of 100 MB takes, and a report looked at by a browser.
 test-extended: export PIPSQUEAK_EXTENDED = 1
 test-extended: test
-	$(SETUP) python
+	$(SETUP) python browser
 	cargo run --release --package pipsqueak-trainer --example onnx_samples target/onnx-samples
 	target/python/bin/python tests/onnxruntime_check.py target/onnx-samples/*.onnx models/shakespeare*/model.onnx
 	$(SETUP) torch
 	target/python/bin/python tests/distributed_check.py --board stm32f405
 	target/python/bin/python tests/bench/large_text.py
+	$(TRAINER) train README.md --hidden 32 --batch 8 --steps 400 --out target/report --overwrite --quiet
+	$(TRAINER) report target/report --candidates tests/data/candidates.csv
+	target/python/bin/python tests/report_check.py target/report/report.html
 
 # The programs to count on each core, and QEMU's plugin that counts.
 bench-programs: target/libcount.so

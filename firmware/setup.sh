@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what building, emulating or testing needs and this machine lacks. Says what it does; does nothing twice.
 #
-# usage: firmware/setup.sh [targets] [lints] [qemu] [qemu-riscv] [node] [aarch64] [python] [torch]
+# usage: firmware/setup.sh [targets] [lints] [qemu] [qemu-riscv] [node] [aarch64] [python] [torch] [browser]
 #   targets  the Rust toolchain and the boards' targets, by rustup; a C compiler, by apt-get
 #   lints    rustfmt and clippy, by rustup
 #   qemu     qemu-system-arm, by apt-get: emulates the micro:bit and the STM32F405
@@ -9,6 +9,7 @@
 #   aarch64  the Rust target, by rustup; qemu-aarch64, by apt-get: runs programs of 64-bit ARM
 #   python   Python with onnx and onnxruntime, in target/python: judges the ONNX files that we write
 #   torch    PyTorch for CPUs beside that: trains by the other road of trainer/DISTRIBUTED.md
+#   browser  Chromium, by apt-get, and playwright, in target/python: looks at the page of trainer report
 #   node     node and rp2040js, by apt-get and npm: emulates the Pico
 set -eu
 cd "$(dirname "$0")/.."
@@ -60,6 +61,18 @@ apt() {
     run $as_root env DEBIAN_FRONTEND=noninteractive $install || fail "that failed. To try again: sudo $install"
 }
 
+# python_with PROGRAM PACKAGES...: target/python with the packages, one of which brings the program.
+python_with() {
+    program=$1
+    shift
+    have python3 || apt python3
+    if ! [ -x target/python/bin/pip ]; then
+        mkdir -p target
+        run python3 -m venv --clear target/python || { apt python3-venv && run python3 -m venv --clear target/python; }
+    fi
+    [ -x "target/python/bin/$program" ] || run target/python/bin/pip install --quiet "$@"
+}
+
 for what in "$@"; do
     case $what in
         targets)
@@ -84,12 +97,7 @@ for what in "$@"; do
             have qemu-aarch64 || apt qemu-user
             ;;
         python)
-            have python3 || apt python3
-            if ! [ -x target/python/bin/onnxruntime_test ]; then
-                mkdir -p target
-                run python3 -m venv --clear target/python || { apt python3-venv && run python3 -m venv --clear target/python; }
-                run target/python/bin/pip install --quiet numpy onnx onnxruntime
-            fi
+            python_with onnxruntime_test numpy onnx onnxruntime
             ;;
         torch)
             firmware/setup.sh python
@@ -99,6 +107,11 @@ for what in "$@"; do
                     run target/python/bin/pip install --quiet torch
             fi
             ;;
-        *) fail "expected targets, lints, qemu, qemu-riscv, node, aarch64, python or torch, found $what" ;;
+        browser)
+            have chromium || have google-chrome || apt chromium
+            # Only what drives a browser: its own ones are never downloaded.
+            python_with playwright playwright
+            ;;
+        *) fail "expected targets, lints, qemu, qemu-riscv, node, aarch64, python, torch or browser, found $what" ;;
     esac
 done

@@ -1,8 +1,8 @@
 //! The command line: arguments only.
 
 use crate::command::{
-    baseline, classify, eval, export, finetune, flash, generate, inspect, run, teach, train,
-    translate,
+    baseline, classify, eval, export, finetune, flash, generate, inspect, report, run, teach,
+    train, translate,
 };
 use clap::{Parser, Subcommand};
 
@@ -31,6 +31,7 @@ enum Command {
     Run(run::RunArgs),
     Baseline(baseline::BaselineArgs),
     Inspect(inspect::InspectArgs),
+    Report(report::ReportArgs),
 }
 
 impl Cli {
@@ -52,6 +53,7 @@ impl Cli {
             Command::Run(args) => run::run(args),
             Command::Baseline(args) => baseline::run(args),
             Command::Inspect(args) => inspect::run(args),
+            Command::Report(args) => report::run(args),
         }
     }
 }

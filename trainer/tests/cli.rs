@@ -49,6 +49,7 @@ fn help_names_every_command() {
         "baseline",
         "run",
         "inspect",
+        "report",
         "flash",
     ] {
         assert!(

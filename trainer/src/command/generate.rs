@@ -68,17 +68,8 @@ pub fn run(args: GenerateArgs) -> anyhow::Result<()> {
         features: args.features.as_deref(),
         length: args.length,
     };
-    if args.features.is_some() != model.takes_features() {
-        bail!(
-            "{}: {}",
-            args.model.display(),
-            match args.features {
-                Some(_) => "the model takes no features: leave out --features",
-                None =>
-                    "the model makes texts of features: give them with --features, such as length=0.5,a",
-            }
-        );
-    }
+    check_features(&model, args.features.as_deref())
+        .with_context(|| args.model.display().to_string())?;
     let settings = |temperature| Settings {
         temperature,
         top_k: args.top_k,
@@ -95,22 +86,74 @@ pub fn run(args: GenerateArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Refuses features for a model that takes none, and none for one that does.
+pub(super) fn check_features(model: &Model, features: Option<&str>) -> anyhow::Result<()> {
+    match (features, model.takes_features()) {
+        (Some(_), false) => bail!("the model takes no features: leave out --features"),
+        (None, true) => bail!(
+            "the model makes texts of features: give them with --features, such as length=0.5,a"
+        ),
+        _ => Ok(()),
+    }
+}
+
 /// What is written, but for how it is drawn.
-struct Text<'a> {
-    model: &'a Model,
-    vocabulary: &'a Vocabulary,
-    prompt: &'a [u16],
+pub(super) struct Text<'a> {
+    pub model: &'a Model,
+    pub vocabulary: &'a Vocabulary,
+    pub prompt: &'a [u16],
     /// The text that they are of.
-    read: &'a str,
-    features: Option<&'a str>,
+    pub read: &'a str,
+    pub features: Option<&'a str>,
     /// Characters after the prompt.
-    length: usize,
+    pub length: usize,
+}
+
+/// Takes a text as it is made, in bytes that may be a part of a character.
+type Sink<'s> = &'s mut dyn FnMut(&[u8]) -> anyhow::Result<()>;
+
+/// What was drawn after a prompt.
+struct Drawn {
+    characters: usize,
+    tokens: Vec<u16>,
 }
 
 impl Text<'_> {
     /// Writes one text.
     fn write(&self, settings: Settings) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        let drawn = self.draw(settings, &mut print_bytes)?;
+        let seconds = begun.elapsed().as_secs_f64();
+        print_out("\n")?;
+        eprintln!(
+            "{} characters in {seconds:.2} s: {:.0} tokens/s",
+            drawn.characters,
+            drawn.tokens.len() as f64 / seconds.max(1e-9)
+        );
         let greedy = settings.temperature == Temperature::GREEDY;
+        if let Some(Cycle { begin, length }) = cycle(&drawn.tokens).filter(|_| greedy) {
+            let count = |tokens| self.vocabulary.decode(tokens).chars().count();
+            eprintln!(
+                "the text has fallen into a cycle of {} characters after {}: always taking the likeliest does that; \
+                 a temperature above 0 gets out of it",
+                count(&drawn.tokens[begin..begin + length]),
+                count(&drawn.tokens[..begin]),
+            );
+        }
+        Ok(())
+    }
+
+    /// The text, prompt included.
+    pub fn text(&self, settings: Settings) -> anyhow::Result<String> {
+        let mut bytes = Vec::new();
+        self.draw(settings, &mut |piece| {
+            bytes.extend_from_slice(piece);
+            Ok(())
+        })?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    fn draw(&self, settings: Settings, sink: Sink) -> anyhow::Result<Drawn> {
         match self.model {
             Model::Float(network) => {
                 let mut state = network.state();
@@ -123,8 +166,10 @@ impl Text<'_> {
                     };
                     state = network.begin(&feeds);
                 }
-                let generator = FloatGenerator::new(network, state, self.prompt, settings);
-                self.stream(generator, greedy)
+                self.stream(
+                    FloatGenerator::new(network, state, self.prompt, settings),
+                    sink,
+                )
             }
             Model::Integer(bytes) => {
                 let image = bytes.image();
@@ -140,16 +185,15 @@ impl Text<'_> {
                     0 => usize::MAX,
                     limit => limit.into(),
                 };
-                self.stream(tokens(&mut generator).take(limit), greedy)
+                self.stream(tokens(&mut generator).take(limit), sink)
             }
         }
     }
 
-    /// Prints the prompt, then tokens as they come, until there are characters enough.
-    fn stream(&self, tokens: impl Iterator<Item = u16>, greedy: bool) -> anyhow::Result<()> {
-        let begun = Instant::now();
+    /// Gives the prompt, then tokens as they come, until there are characters enough.
+    fn stream(&self, tokens: impl Iterator<Item = u16>, sink: Sink) -> anyhow::Result<Drawn> {
         let mut printed = self.read.as_bytes().to_vec();
-        print_bytes(&printed)?;
+        sink(&printed)?;
         let mut after_text = !printed.is_empty();
         let (mut written, mut drawn) = (0, Vec::new());
         for token in tokens {
@@ -157,28 +201,16 @@ impl Text<'_> {
             printed.clear();
             self.vocabulary.print(token, after_text, &mut printed);
             after_text |= !printed.is_empty();
-            print_bytes(&printed)?;
+            sink(&printed)?;
             written += characters(&printed);
             if written >= self.length {
                 break;
             }
         }
-        let seconds = begun.elapsed().as_secs_f64();
-        print_out("\n")?;
-        eprintln!(
-            "{written} characters in {seconds:.2} s: {:.0} tokens/s",
-            drawn.len() as f64 / seconds.max(1e-9)
-        );
-        if let Some(Cycle { begin, length }) = cycle(&drawn).filter(|_| greedy) {
-            let count = |tokens| self.vocabulary.decode(tokens).chars().count();
-            eprintln!(
-                "the text has fallen into a cycle of {} characters after {}: always taking the likeliest does that; \
-                 a temperature above 0 gets out of it",
-                count(&drawn[begin..begin + length]),
-                count(&drawn[..begin]),
-            );
-        }
-        Ok(())
+        Ok(Drawn {
+            characters: written,
+            tokens: drawn,
+        })
     }
 }
 

@@ -15,11 +15,13 @@ pub mod flash;
 pub mod generate;
 pub mod inspect;
 pub mod lines;
+pub mod report;
 pub mod run;
 pub mod teach;
 pub mod train;
 mod train_lines;
 pub mod translate;
+mod view;
 pub mod vocab;
 
 /// A text file, and what to do with characters that a model does not know.

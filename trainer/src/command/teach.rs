@@ -32,8 +32,8 @@ pub struct TeachArgs {
     #[arg(long, value_name = "TOKENS", default_value_t = IMAGINE)]
     pub imagine: usize,
     /// Part of the text, at its end, that is kept for validation: as in training
-    #[arg(long, value_name = "PART", default_value_t = settings::VALIDATION)]
-    pub validation: f64,
+    #[arg(long, value_name = "PART")]
+    pub validation: Option<f64>,
     /// Seed of what is made up
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -48,11 +48,11 @@ pub struct TeachArgs {
 /// If the text or a teacher is refused, or the file cannot be written.
 pub fn run(args: TeachArgs) -> anyhow::Result<()> {
     let corpus = Corpus::read(&args.corpus)?;
-    if !(0.0..1.0).contains(&args.validation) {
-        bail!(
-            "--validation {}: expected 0 or more, below 1",
-            args.validation
-        );
+    let validation = args
+        .validation
+        .unwrap_or_else(|| settings::validation(corpus.text.chars().count()));
+    if !(0.0..1.0).contains(&validation) {
+        bail!("--validation {validation}: expected 0 or more, below 1");
     }
     let threads = args
         .threads
@@ -60,7 +60,7 @@ pub fn run(args: TeachArgs) -> anyhow::Result<()> {
     let (lessons, loss) = lessons(
         &corpus,
         &args.teachers,
-        args.validation,
+        validation,
         args.imagine,
         args.seed,
         threads.max(1),

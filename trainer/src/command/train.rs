@@ -10,6 +10,7 @@ use indicatif::ProgressBar;
 use pipsqueak::Settings;
 use pipsqueak_boards::Board;
 
+use super::view::{JsonLines, Live, View, Watcher};
 use super::{flash, print_out, teach, train_lines};
 use crate::cell::Cells;
 use crate::corpus::{self, Corpus};
@@ -21,12 +22,13 @@ use crate::output;
 use crate::progress;
 use crate::quantize::Options;
 use crate::report::ImageReport;
+use crate::samples::{self, Log};
 use crate::train::checkpoint::Checkpoint;
 use crate::train::lessons::Lessons;
 use crate::train::model::Shape;
 use crate::train::sequence::settings::{Cut, Features, SequenceSettings, Task};
 use crate::train::settings::{self, TrainSettings};
-use crate::train::{self, Outcome, Plan, Record, Request, Row, Watch};
+use crate::train::{self, Outcome, Plan, Record, Request, Row};
 use crate::vocab;
 
 /// Trains a network: to go on with a text, by characters, bytes, words or subwords, or on a file of lines (`--task`).
@@ -55,7 +57,7 @@ pub struct TrainArgs {
     /// With --task describe: what to compute of each line, where they are plain texts: length (in tens of characters), first-letter
     #[arg(long, value_name = "FEATURES", requires = "task")]
     pub features: Option<Features>,
-    /// Folder for model.onnx, train.toml (all settings), loss.csv and checkpoint.bin
+    /// Folder for model.onnx, train.toml (all settings), loss.csv, samples.jsonl and checkpoint.bin
     #[arg(long, value_name = "FOLDER")]
     pub out: PathBuf,
     /// What a token is: char, byte (any text), word (what is rarer than the vocabulary is unknown) or subword (words and parts of them)
@@ -194,7 +196,13 @@ pub fn run(args: TrainArgs) -> anyhow::Result<()> {
         || (args.resume && Checkpoint::<SequenceSettings>::is_one(&checkpoint))
         || args.settings.as_deref().is_some_and(train_lines::is_record);
     let corpus = Corpus::read(&args.corpus)?;
-    let results = ["checkpoint.bin", "model.onnx", "train.toml", "loss.csv"];
+    let results = [
+        "checkpoint.bin",
+        "model.onnx",
+        "train.toml",
+        "loss.csv",
+        samples::FILE,
+    ];
     let there = |file| args.out.join(file).exists();
     if !args.resume && !args.overwrite && results.into_iter().any(there) {
         bail!(
@@ -251,14 +259,18 @@ pub fn run(args: TrainArgs) -> anyhow::Result<()> {
         settings.rounded_steps = settings.steps / ROUNDED_PART;
     }
     let stop = stop()?;
-    let mut watch: Box<dyn Watch> = match (args.json, args.quiet) {
+    let past = resume.as_ref().map_or(&[][..], |at| &at.rows);
+    let view: Box<dyn View> = match (args.json, args.quiet) {
         (true, _) => Box::new(JsonLines),
         (_, true) => Box::new(()),
         _ => Box::new(Terminal {
-            bar: progress::waiting("reading the text"),
-            seed: settings.seed,
+            live: Live::new(settings.steps, past),
+            reading: progress::waiting("reading the text"),
         }),
     };
+    let done = resume.as_ref().map_or(0, |at| at.progress.step);
+    let log = Log::begin(&args.out, done)?;
+    let mut watch = Watcher::new(view, |network| sample(network, settings.seed), log);
     let report_every = args.sample_every.unwrap_or(settings.steps.div_ceil(10));
     let request = Request {
         corpus: &corpus,
@@ -270,7 +282,8 @@ pub fn run(args: TrainArgs) -> anyhow::Result<()> {
         report_every,
         checkpoint_every: Duration::from_secs(args.checkpoint_every),
     };
-    let outcome = train::run(request, stop, &mut *watch)?;
+    let outcome = train::run(request, stop, &mut watch)?;
+    watch.ends()?;
     if args.json {
         print_json_line(&outcome.result)?;
     } else {
@@ -544,13 +557,14 @@ fn summary(outcome: &Outcome, out: &Path, settings: &TrainSettings) -> String {
     text
 }
 
-/// A bar on standard error, reports and samples on standard output.
+/// A training on a text, as a terminal shows it.
 struct Terminal {
-    bar: ProgressBar,
-    seed: u64,
+    live: Live,
+    /// Until the first step.
+    reading: ProgressBar,
 }
 
-impl Watch for Terminal {
+impl View for Terminal {
     fn begins(&mut self, plan: &Plan) {
         let &Plan {
             parameters,
@@ -561,44 +575,27 @@ impl Watch for Terminal {
             ..
         } = plan;
         let (steps, unit) = (plan.steps, plural(plan.level));
-        self.bar.finish_and_clear();
-        self.say(&format!(
+        self.reading.finish_and_clear();
+        self.live.say(&format!(
             "{parameters} weights, {tokens} different {unit}, {train_tokens} for training, \
              {validation_tokens} for validation; {steps} steps of {step_tokens} {unit}, {:.1} times the text",
             (steps * step_tokens as u64) as f64 / train_tokens as f64
         ));
         if let Some((rows, sequence)) = plan.shrunk {
-            self.say(&format!(
+            self.live.say(&format!(
                 "the text is short: the batch is {rows} sequence(s) of {sequence} {unit}"
             ));
         }
-        self.bar = progress::training(plan.steps, plan.done, step_tokens as u64, unit);
+        self.live
+            .measure(plan.steps, plan.done, step_tokens as u64, unit);
     }
 
     fn steps(&mut self, step: u64, train_loss: f64) {
-        self.bar.set_message(format!("loss {train_loss:.3}"));
-        self.bar.set_position(step);
+        self.live.steps(step, train_loss);
     }
 
-    fn reports(&mut self, row: &Row, network: &Network) {
-        let validation = row
-            .validation_loss
-            .map_or(String::new(), |loss| format!(", validation {loss:.4}"));
-        let bits = row
-            .validation_bits
-            .map_or(String::new(), |bits| format!(" ({bits:.4} bits/char)"));
-        let head = format!(
-            "step {}: loss {:.4}{validation}{bits}",
-            row.step, row.train_loss
-        );
-        self.say(&format!("{head}\n{}\n", sample(network, self.seed)));
-    }
-}
-
-impl Terminal {
-    /// Above the bar. A reader that went away does not end the training.
-    fn say(&self, text: &str) {
-        self.bar.suspend(|| drop(print_out(&format!("{text}\n"))));
+    fn reports(&mut self, row: &Row, sample: &str) {
+        self.live.report(row, &format!("{sample}\n"));
     }
 }
 
@@ -650,16 +647,5 @@ fn plural(level: vocab::Kind) -> &'static str {
         vocab::Kind::Byte => "bytes",
         vocab::Kind::Word => "words",
         vocab::Kind::Subword => "subwords",
-    }
-}
-
-/// A line of JSON for each report.
-pub(super) struct JsonLines;
-
-impl Watch for JsonLines {
-    fn begins(&mut self, _: &Plan) {}
-    fn steps(&mut self, _: u64, _: f64) {}
-    fn reports(&mut self, row: &Row, _: &Network) {
-        drop(print_json_line(row));
     }
 }

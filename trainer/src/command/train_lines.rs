@@ -4,20 +4,20 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
-use indicatif::ProgressBar;
 use pipsqueak::{Settings, Temperature};
 
 use super::print_out;
-use super::train::{JsonLines, TrainArgs, print_json_line, stop, time};
+use super::train::{TrainArgs, print_json_line, stop, time};
+use super::view::{JsonLines, Live, View, Watcher};
 use crate::corpus::Corpus;
 use crate::network::Network;
-use crate::progress;
+use crate::samples::Log;
 use crate::sequence::{best, classify, describe, translate};
+use crate::train::Row;
 use crate::train::checkpoint::Checkpoint;
 use crate::train::sequence::data::{Dataset, Example, target_cut};
 use crate::train::sequence::settings::{Cut, SequenceSettings, Task};
 use crate::train::sequence::{self, Outcome, Record, Request};
-use crate::train::{Plan, Row, Watch};
 
 /// Examples that a report shows.
 const SHOWN: usize = 5;
@@ -76,20 +76,22 @@ pub(super) fn run(args: &TrainArgs, corpus: &Corpus) -> anyhow::Result<()> {
         settings.train.steps = sequence::steps_within(corpus, &data, &settings, time(minutes)?)?;
     }
     let stop = stop()?;
-    let mut watch: Box<dyn Watch> = match (args.json, args.quiet) {
+    let done = resume.as_ref().map_or(0, |at| at.progress.step);
+    let log = Log::begin(&args.out, done)?;
+    let view: Box<dyn View> = match (args.json, args.quiet) {
         (true, _) => Box::new(JsonLines),
         (_, true) => Box::new(()),
         _ => {
             print_out(&summary(&data, &settings))?;
             let (steps, batch) = (settings.train.steps, settings.train.batch as u64);
-            let done = resume.as_ref().map_or(0, |at| at.progress.step);
-            Box::new(Terminal {
-                bar: progress::training(steps, done, batch, "examples"),
-                settings: settings.clone(),
-                data: &data,
-            })
+            let past = resume.as_ref().map_or(&[][..], |at| &at.rows);
+            let live = Live::new(steps, past);
+            live.measure(steps, done, batch, "examples");
+            Box::new(Terminal(live))
         }
     };
+    let shown = |network: &Network| examples(network, &data, settings.task);
+    let mut watch = Watcher::new(view, shown, log);
     let report_every = args
         .sample_every
         .unwrap_or(settings.train.steps.div_ceil(10));
@@ -102,8 +104,8 @@ pub(super) fn run(args: &TrainArgs, corpus: &Corpus) -> anyhow::Result<()> {
         report_every,
         checkpoint_every: Duration::from_secs(args.checkpoint_every),
     };
-    let outcome = sequence::run(request, stop, &mut *watch)?;
-    drop(watch);
+    let outcome = sequence::run(request, stop, &mut watch)?;
+    watch.ends()?;
     if args.json {
         print_json_line(&outcome.result)
     } else {
@@ -193,76 +195,62 @@ fn result(outcome: &Outcome, out: &Path, settings: &SequenceSettings) -> String 
     text
 }
 
-/// A bar on standard error, reports and samples on standard output.
-struct Terminal<'a> {
-    bar: ProgressBar,
-    settings: SequenceSettings,
-    data: &'a Dataset,
-}
+/// A training on lines, as a terminal shows it.
+struct Terminal(Live);
 
-impl Watch for Terminal<'_> {
-    fn begins(&mut self, _: &Plan) {}
-
+impl View for Terminal {
     fn steps(&mut self, step: u64, train_loss: f64) {
-        self.bar.set_message(format!("loss {train_loss:.3}"));
-        self.bar.set_position(step);
+        self.0.steps(step, train_loss);
     }
 
-    fn reports(&mut self, row: &Row, network: &Network) {
-        let validation = row
-            .validation_loss
-            .map_or(String::new(), |loss| format!(", validation {loss:.4}"));
-        let mut text = format!(
-            "step {}: loss {:.4}{validation}\n",
-            row.step, row.train_loss
-        );
-        // Where nothing is held back, what was trained on.
-        let examples = match &self.data.validation[..] {
-            [] => &self.data.train,
-            held => held,
-        };
-        for (seed, example) in examples.iter().take(SHOWN).enumerate() {
-            text += &format!("  {}\n", self.show(network, example, seed as u64));
-        }
-        // Above the bar. A reader that went away does not end the training.
-        self.bar.suspend(|| drop(print_out(&text)));
+    fn reports(&mut self, row: &Row, sample: &str) {
+        self.0.report(row, sample);
     }
 }
 
-impl Terminal<'_> {
-    /// An example, and what the network makes of it.
-    fn show(&self, network: &Network, example: &Example, seed: u64) -> String {
-        let data = self.data;
-        let target = |tokens: &[u16]| data.target.decode(tokens);
-        let source = || {
-            let vocabulary = data.source.as_ref().expect("a source");
-            vocabulary.decode(&example.source)
-        };
-        match self.settings.task {
-            Task::Classify => {
-                let said = best(&classify(network, &example.source));
-                let class = |class| data.target.text(class);
-                format!("{} <- {}", class(said), source())
-            }
-            Task::Translate => {
-                let said = translate(network, &example.source, SHOWN_TOKENS);
-                format!("{} -> {}", source(), target(&said))
-            }
-            Task::Describe => {
-                let temperature = Temperature::DEFAULT;
-                let settings = Settings {
-                    temperature,
-                    top_k: 0,
-                    seed,
-                };
-                let said = describe(network, &example.features, settings, SHOWN_TOKENS);
-                let named = data.channels.iter().zip(&example.features);
-                let named = named.filter(|(_, value)| **value != 0.0);
-                let named: Vec<String> = named
-                    .map(|(name, value)| format!("{name}={value}"))
-                    .collect();
-                format!("{} -> {}", named.join(","), target(&said))
-            }
+/// Some examples, and what the network makes of them, a line each.
+fn examples(network: &Network, data: &Dataset, task: Task) -> String {
+    // Where nothing is held back, what was trained on.
+    let examples = match &data.validation[..] {
+        [] => &data.train,
+        held => held,
+    };
+    let shown = examples.iter().take(SHOWN).enumerate();
+    let line = |(seed, example)| format!("  {}", show(network, data, task, example, seed as u64));
+    shown.map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// An example, and what the network makes of it.
+fn show(network: &Network, data: &Dataset, task: Task, example: &Example, seed: u64) -> String {
+    let target = |tokens: &[u16]| data.target.decode(tokens);
+    let source = || {
+        let vocabulary = data.source.as_ref().expect("a source");
+        vocabulary.decode(&example.source)
+    };
+    match task {
+        Task::Classify => {
+            let said = best(&classify(network, &example.source));
+            let class = |class| data.target.text(class);
+            format!("{} <- {}", class(said), source())
+        }
+        Task::Translate => {
+            let said = translate(network, &example.source, SHOWN_TOKENS);
+            format!("{} -> {}", source(), target(&said))
+        }
+        Task::Describe => {
+            let temperature = Temperature::DEFAULT;
+            let settings = Settings {
+                temperature,
+                top_k: 0,
+                seed,
+            };
+            let said = describe(network, &example.features, settings, SHOWN_TOKENS);
+            let named = data.channels.iter().zip(&example.features);
+            let named = named.filter(|(_, value)| **value != 0.0);
+            let named: Vec<String> = named
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect();
+            format!("{} -> {}", named.join(","), target(&said))
         }
     }
 }

@@ -17,23 +17,40 @@ pub(crate) fn check(panel: &PanelWords) -> Result<(), u32> {
     Ok(())
 }
 
-/// The sums of the magnitudes of four rows' weights: at most 65,536 columns twice over of 255 times 8, so they fit easily.
+/// The sums of the magnitudes of four rows' weights: at most 65,536 columns twice over of 255 times 8, or a fourth of them of
+/// 255 times 128, so they fit easily.
 fn norms(bits: Bits, blocks: [&[u32]; 2]) -> [u32; ROWS] {
-    let [all, _] = blocks;
     match bits {
-        Bits::Eight => core::array::from_fn(|lane| {
-            let mut norm = 0;
-            each_weight(all, lane, |weight| norm += u32::from(weight.unsigned_abs()));
-            norm
-        }),
-        Bits::Four => grouped_norms(blocks),
+        Bits::Eight => eight_norms(blocks[0]),
+        Bits::Four => grouped_norms([0; ROWS], &blocks),
+        Bits::Mixed => mixed_norms(blocks),
     }
 }
 
-/// A function of its own: what walks groups takes stack.
+/// Those of rows of 8 bits.
+fn eight_norms(block: &[u32]) -> [u32; ROWS] {
+    core::array::from_fn(|lane| {
+        let mut norm = 0;
+        each_weight(block, lane, |weight| {
+            norm += u32::from(weight.unsigned_abs())
+        });
+        norm
+    })
+}
+
+/// Rows of 8 bits over the input, times their scales, and groups over the state.
 #[inline(never)]
-fn grouped_norms(blocks: [&[u32]; 2]) -> [u32; ROWS] {
-    let mut norms = [0; ROWS];
+fn mixed_norms([input, state]: [&[u32]; 2]) -> [u32; ROWS] {
+    let (scales, input) = input.split_first().unwrap_or((&0, &[]));
+    let norms = eight_norms(input);
+    let scales = scales.to_le_bytes();
+    let norms = core::array::from_fn(|row| u32::from(scales[row]) * norms[row]);
+    grouped_norms(norms, &[state])
+}
+
+/// What groups add to `norms`. A function of its own: what walks groups takes stack.
+#[inline(never)]
+fn grouped_norms(mut norms: [u32; ROWS], blocks: &[&[u32]]) -> [u32; ROWS] {
     for block in blocks {
         grouped_columns(block).for_each(|column| {
             for (norm, weight) in norms.iter_mut().zip(column) {

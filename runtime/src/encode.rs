@@ -1,8 +1,8 @@
 //! Writes images; for the host, behind the feature `encode`.
 
 use crate::image::{
-    Activation, Dense, HEADER_LEN, Image, ImageError, Input, Layer, MAGIC, Metadata, Network,
-    Normalization, Provenance, Reads, Recurrent, Specials, Start, StartFrom, VERSION,
+    Activation, Columns, Dense, HEADER_LEN, Image, ImageError, Input, Layer, MAGIC, Metadata,
+    Network, Normalization, Provenance, Reads, Recurrent, Specials, Start, StartFrom, VERSION,
     VocabularyShape, checksum,
 };
 use crate::level::Level;
@@ -13,7 +13,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use pipsqueak_kernels::cell::Shape;
 use pipsqueak_kernels::fixed::Scale;
-use pipsqueak_kernels::kernel::{GROUP, RANGE, ROWS, pack, pack_grouped, padded};
+use pipsqueak_kernels::kernel::{GROUP, ROWS, pack, pack_grouped, padded};
 use pipsqueak_kernels::rows::{Bits, DENSE_QUADS, Panel, Record};
 
 mod random;
@@ -23,12 +23,12 @@ pub use random::shapes;
 /// Rows of a matrix, not padded.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rows {
-    /// Columns of each part, side by side: of the input and of the state, or of one of them.
-    pub columns: Vec<usize>,
-    /// `[rows][sum of columns]`, -127 to 127; of 4 bits -8 to 7.
+    /// How many columns there are over the input and over the state, side by side, and how wide weights are.
+    pub columns: Columns,
+    /// `[rows][columns]`, -127 to 127; of 4 bits -8 to 7.
     pub weights: Vec<i8>,
-    /// Of rows of 4 bits the scales of their groups, `[rows][groups]`: what weights are multiplied with, 32 columns at a
-    /// time, anew at each part. Rows of 8 bits have none.
+    /// What weights are multiplied with, `[rows][groups]`: of 4 bits 32 columns at a time, anew over the state; of
+    /// [`Bits::Mixed`] all columns over the input as one group. Rows of [`Bits::Eight`] have none.
     pub scales: Vec<u8>,
     /// `[rows]`, in units of the accumulator, half of the scale's shift included.
     pub bias: Vec<i32>,
@@ -39,15 +39,7 @@ pub struct Rows {
 impl Rows {
     /// The width of the weights.
     pub fn bits(&self) -> Bits {
-        match self.scales.is_empty() {
-            true => Bits::Eight,
-            false => Bits::Four,
-        }
-    }
-
-    /// Groups of a row of 4 bits.
-    pub fn groups(&self) -> usize {
-        self.columns.iter().map(|part| part.div_ceil(GROUP)).sum()
+        self.columns.bits
     }
 }
 
@@ -211,7 +203,7 @@ impl core::error::Error for EncodeError {}
 ///
 /// # Panics
 /// If a layer has too few gates or gates of another width than it says, or a token table, embedding or matrix does not have
-/// the length that its shape says, or weights of 4 bits are out of their range.
+/// the length that its shape says, or weights are out of their range.
 pub fn encode(parts: &Parts) -> Result<Vec<u32>, EncodeError> {
     let mut bytes = numbers(&metadata(parts)?);
     let mut buffer = [0; 1024];
@@ -548,7 +540,7 @@ impl Writer {
 struct Quad {
     /// Biases and scales.
     record: [u32; 2 * ROWS],
-    /// All of 8 bits, or those of 4 bits over each part.
+    /// All of [`Bits::Eight`], or those over each part.
     weights: Vec<Vec<u32>>,
 }
 
@@ -568,7 +560,7 @@ impl Rows {
                 record: bytemuck::cast(record),
                 weights: match self.bits() {
                     Bits::Eight => vec![pack(&parts.concat()).collect()],
-                    Bits::Four => self.pack_grouped(index, &parts),
+                    Bits::Four | Bits::Mixed => self.pack_parts(index, &parts),
                 },
             }
         };
@@ -580,19 +572,24 @@ impl Rows {
     }
 
     /// The words over each part of rows 4 `index` to 4 `index` + 3.
-    fn pack_grouped(&self, index: usize, parts: &[Vec<[i8; ROWS]>]) -> Vec<Vec<u32>> {
-        let count = self.groups();
+    fn pack_parts(&self, index: usize, parts: &[Vec<[i8; ROWS]>]) -> Vec<Vec<u32>> {
+        let count = self.columns.groups().count();
         let lane = |row: usize, group: usize| {
             let scales = self.scales.chunks_exact(count).nth(ROWS * index + row);
             scales.map_or(0, |scales| scales[group])
         };
+        let scales = |group: usize| core::array::from_fn(|row| lane(row, group));
         let mut first = 0;
-        let words = parts.iter().map(|columns| {
-            let groups = first..first + columns.len().div_ceil(GROUP);
+        let words = parts.iter().enumerate().map(|(part, columns)| {
+            let wide = self.bits() == Bits::Mixed && part == 0;
+            let size = if wide { columns.len().max(1) } else { GROUP };
+            let groups = first..first + columns.len().div_ceil(size);
             first = groups.end;
-            let scales: Vec<[u8; ROWS]> = groups
-                .map(|group| core::array::from_fn(|row| lane(row, group)))
-                .collect();
+            if wide {
+                let scales = groups.map(|group| u32::from_le_bytes(scales(group)));
+                return scales.chain(pack(columns)).collect();
+            }
+            let scales: Vec<[u8; ROWS]> = groups.map(scales).collect();
             pack_grouped(columns, &scales).collect()
         });
         words.collect()
@@ -600,7 +597,7 @@ impl Rows {
 
     /// The padded columns over each part of four rows at a time.
     fn columns_by_four(&self) -> Vec<Vec<Vec<[i8; ROWS]>>> {
-        let width: usize = self.columns.iter().sum();
+        let width = self.columns.count();
         let rows = self.bias.len();
         assert_eq!(
             self.weights.len(),
@@ -608,20 +605,21 @@ impl Rows {
             "rows of {:?} columns",
             self.columns
         );
-        if self.bits() == Bits::Four {
-            assert_eq!(self.scales.len(), rows * self.groups(), "scales of groups");
-            let [least, most] = RANGE;
-            let mut weights = self.weights.iter();
-            assert!(
-                weights.all(|weight| (least..=most).contains(weight)),
-                "weights of 4 bits"
-            );
-        }
+        let groups: Vec<(usize, [i8; 2])> = self.columns.groups().collect();
+        assert_eq!(self.scales.len(), rows * groups.len(), "scales of groups");
         let weights: Vec<&[i8]> = self.weights.chunks_exact(width.max(1)).collect();
+        for mut row in weights.iter().copied() {
+            for &(columns, [least, most]) in &groups {
+                let own = row.split_off(..columns).unwrap_or_default();
+                let mut own = own.iter();
+                let within = own.all(|weight| (least..=most).contains(weight));
+                assert!(within, "weights within {least} to {most}");
+            }
+        }
         let parts = |block: &[&[i8]]| {
             let lane = |row: usize, column: usize| block.get(row).map_or(0, |row| row[column]);
             let mut start = 0;
-            let parts = self.columns.iter().map(|&part| {
+            let parts = self.columns.parts.iter().map(|&part| {
                 let own = start..start + part;
                 start = own.end;
                 let mut columns: Vec<[i8; ROWS]> = own

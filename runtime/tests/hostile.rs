@@ -262,6 +262,34 @@ fn a_row_of_four_bits_that_could_overflow_is_refused() {
     assert!(error.contains("row 0 of layer 0 could leave 32 bits"));
 }
 
+#[test]
+fn a_row_of_mixed_bits_that_could_overflow_is_refused_over_both_parts() {
+    let layers = [Layer::new(Cell::Lstm, 36).with_bits(Bits::Mixed)];
+    let mut parts = Parts::random(1, 2, 4, &layers);
+    // 2 times 127 times 255, and 3 times 255: the norm is 65,535.
+    let row = &mut parts.networks[0].layers[0].gates[0];
+    row.weights[..40].fill(0);
+    row.weights[..4].copy_from_slice(&[127, -127, 0, 0]);
+    row.weights[4..6].copy_from_slice(&[-2, 1]);
+    row.scales[..2].copy_from_slice(&[255, 255]);
+    row.bias[0] = 0;
+    encode(&parts).unwrap();
+    for (place, more) in [(3, -1), (6, 1), (36, 1)] {
+        let mut parts = parts.clone();
+        let row = &mut parts.networks[0].layers[0].gates[0];
+        row.scales[2] = 1;
+        row.weights[place] = more;
+        let error = encode(&parts).unwrap_err().to_string();
+        assert!(error.contains("row 0 of layer 0 could leave 32 bits"));
+    }
+    // Products of 8 bits may wrap where their scale is 0: what counts is 0 times them.
+    let row = &mut parts.networks[0].layers[0].gates[0];
+    row.weights[..4].fill(127);
+    row.scales[0] = 0;
+    let words = encode(&parts).unwrap();
+    assert_eq!(survives(bytes(&words)), Ok(()));
+}
+
 /// An image of shapes with other metadata; the sections stay.
 fn with(image: &[u8], shapes: &Metadata, change: impl Fn(&mut Metadata)) -> Result<(), ImageError> {
     let mut changed = shapes.clone();
@@ -283,7 +311,10 @@ type Change = fn(&mut Metadata);
 
 #[test]
 fn numbers_out_of_bounds_are_refused_by_name() {
-    let bounds: [(&str, &str, Change); 20] = [
+    let bounds: [(&str, &str, Change); 21] = [
+        ("lstm", "width of a dense layer (0 or more)", |m| {
+            m.dense[0] = Dense::new(31, Activation::Linear, 9, Bits::Mixed)
+        }),
         ("lstm", "fraction bits of an output (0 or more)", |m| {
             m.dense[0] = Dense::new(31, Activation::Linear, 255, Bits::Four)
         }),
@@ -491,7 +522,10 @@ fn parts_that_do_not_fit_are_refused_by_name() {
 /// Shapes within their bounds that the sections do not have.
 #[test]
 fn absurd_shapes_are_refused_by_name() {
-    let changes: [(&str, Change); 18] = [
+    let changes: [(&str, Change); 21] = [
+        ("mixed", |m| m.layers[0].layer.bits = Bits::Mixed),
+        ("wide-input", |m| m.layers[0].layer.bits = Bits::Four),
+        ("wide-input", |m| m.layers[1].layer.bits = Bits::Eight),
         ("lstm", |m| m.layers[0].layer.bits = Bits::Four),
         ("four", |m| m.layers[0].layer.bits = Bits::Eight),
         ("lstm", |m| {
@@ -582,11 +616,11 @@ fn random_metadata_is_refused_or_runs() {
                         let dense = below(changed.dense.len() as u32) as usize;
                         let activation = Activation::ALL[below(4) as usize];
                         let Dense { outputs, .. } = changed.dense[dense];
-                        let bits = Bits::ALL[usize::from(below(8) == 0)];
+                        let bits = Bits::ALL[(below(24) as usize).saturating_sub(21)];
                         changed.dense[dense] = Dense::new(outputs, activation, small, bits);
                     }
                     9 => changed.networks[network].steps_per_token = small,
-                    10 => changed.layers[layer].layer.bits = Bits::ALL[below(2) as usize],
+                    10 => changed.layers[layer].layer.bits = Bits::ALL[below(3) as usize],
                     11 => {
                         changed.vocabularies[below(2) as usize] =
                             metadata.vocabularies[below(2) as usize]

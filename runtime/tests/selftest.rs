@@ -80,7 +80,7 @@ fn a_changed_weight_behind_a_good_seal_is_found() {
         let first = &mut *matrices(&mut parts)[0];
         first.weights[5] ^= match first.bits() {
             Bits::Eight => 0x20,
-            Bits::Four => 4,
+            Bits::Four | Bits::Mixed => 4,
         };
         let words = encode(&parts).unwrap();
         let mut changed = bytes(&words).to_vec();
@@ -100,9 +100,11 @@ fn every_weight_counts() {
         for matrix in 0..matrices(&mut parts).len() {
             for at in 0..matrices(&mut parts)[matrix].weights.len() {
                 let old = matrices(&mut parts)[matrix].weights[at];
-                let [small, large] = match matrices(&mut parts)[matrix].bits() {
+                let columns = matrices(&mut parts)[matrix].columns;
+                let [small, large] = match columns.bits {
+                    Bits::Mixed if at % columns.count() < columns.parts[0] => [8, 100],
                     Bits::Eight => [8, 100],
-                    Bits::Four => [1, 7],
+                    Bits::Four | Bits::Mixed => [1, 7],
                 };
                 let mut is_seen = |by: i8| {
                     let new = if old > 0 { old - by } else { old + by };
@@ -159,7 +161,7 @@ fn the_kernel_is_compared_on_all_weights() {
         state.step(1);
         let all = matrices(&mut parts);
         let weights = |rows: &&mut Rows| {
-            pad(rows.bias.len()) * rows.columns.iter().map(|&part| pad(part)).sum::<usize>()
+            pad(rows.bias.len()) * rows.columns.parts.map(pad).iter().sum::<usize>()
         };
         let expected = all.iter().map(weights).sum();
         assert_eq!(kernel(&mut state, Extent::All), Ok(expected), "{name}");

@@ -74,15 +74,23 @@ class Gate:
             self.factors += map(signed, reader.section("I", 4))
 
     def take_weights(self, reader, columns):
+        """Weights of 8 bits."""
         raw = reader.section("B", 4 * columns)
         rows = [[0] * columns for _ in range(4)]
-        self.weights += rows
         for pair in range(columns // 2):
             for word in range(2):
                 for column in range(2):
                     even, odd = raw[pair * 8 + word * 4 + column * 2 :][:2]
                     rows[word * 2][pair * 2 + column] = even - 128
                     rows[word * 2 + 1][pair * 2 + column] = odd - 256 if odd > 127 else odd
+        return rows
+
+    def take_scaled(self, reader, columns):
+        """Weights of 8 bits over one part, each times its row's scale."""
+        if not columns:
+            return [[] for _ in range(4)]
+        scales = reader.section("B", 4)
+        return [[scale * w for w in row] for scale, row in zip(scales, self.take_weights(reader, columns))]
 
     def take_grouped(self, reader, columns):
         """Weights of 4 bits over one part, each times its group's scale."""
@@ -97,14 +105,17 @@ class Gate:
         return rows
 
 
-def panel(reader, gates, kinds, parts, four):
+def panel(reader, gates, kinds, parts, width):
+    """Rows over the input and the state, `parts`."""
     for gate, kind in zip(gates, kinds):
         gate.take_record(reader, kind)
-    if not four:
+    if width == EIGHT:
         for gate in gates:
-            gate.take_weights(reader, sum(parts))
+            gate.weights += gate.take_weights(reader, sum(parts))
         return
-    made = [[gate.take_grouped(reader, part) for gate in gates] for part in parts]
+    over_input = Gate.take_scaled if width == MIXED else Gate.take_grouped
+    takes = [over_input, Gate.take_grouped]
+    made = [[take(gate, reader, part) for gate in gates] for take, part in zip(takes, parts)]
     for gate, *blocks in zip(gates, *made):
         gate.weights += [sum(rows, []) for rows in zip(*blocks)]
 
@@ -114,45 +125,46 @@ def apart(values, count):
     return [[v for i, v in enumerate(values) if i // 4 % count == gate] for gate in range(count)]
 
 
-def rows(reader, count, columns, four):
+def rows(reader, count, columns, width):
     """A dense layer: a panel for each 16 rows, and one for what is left."""
     matrix = Gate()
     while len(matrix.bias) < pad(count):
         quads = min(4, (pad(count) - len(matrix.bias)) // 4)
-        panel(reader, [matrix] * quads, ["plain"] * quads, [columns], four)
+        panel(reader, [matrix] * quads, ["plain"] * quads, [columns, 0], width)
     return matrix
 
 
 AFTER, BEFORE, LSTM, RNN = range(4)
+EIGHT, FOUR, MIXED = range(3)
 TABLE, EMBEDDING, TIED, VECTORS, FEATURES = range(5)
 BYTES, SPACED = 1, (3, 4)
 MEAN = 2
 
 
 class Layer:
-    def __init__(self, cell, four, hidden, shift, *starts):
-        self.four, self.cell, self.hidden, self.shift, self.units = four, cell, hidden, shift, pad(hidden)
+    def __init__(self, cell, width, hidden, shift, *starts):
+        self.width, self.cell, self.hidden, self.shift, self.units = width, cell, hidden, shift, pad(hidden)
         self.kinds, self.starts = starts[::2], []
         self.start_dense = starts[1::2]
 
     def take(self, reader, inputs):
         self.inputs = inputs
         self.gates = [Gate() for _ in range({AFTER: 4, BEFORE: 3, LSTM: 4, RNN: 1}[self.cell])]
-        kind, joint, four = ("plain" if inputs else "token"), [inputs, self.units], self.four
+        kind, joint, width = ("plain" if inputs else "token"), [inputs, self.units], self.width
         for _ in range(self.units // 4):
             if self.cell in (LSTM, RNN):
-                panel(reader, self.gates, [kind] * len(self.gates), joint, four)
+                panel(reader, self.gates, [kind] * len(self.gates), joint, width)
                 continue
             z, r, h = self.gates[:3]
             if self.cell == AFTER and not inputs:
-                panel(reader, [z, r, h], ["token", "token", "candidate"], joint, four)
+                panel(reader, [z, r, h], ["token", "token", "candidate"], joint, width)
                 continue
-            panel(reader, [z, r], [kind, kind], joint, four)
+            panel(reader, [z, r], [kind, kind], joint, width)
             if self.cell == AFTER:
-                panel(reader, [h], ["plain"], [self.units], four)
-                panel(reader, [self.gates[3]], ["plain"], [inputs], four)
+                panel(reader, [h], ["plain"], [0, self.units], width)
+                panel(reader, [self.gates[3]], ["plain"], [inputs, 0], width)
         for _ in range(self.units // 4 if self.cell == BEFORE else 0):
-            panel(reader, [self.gates[2]], [kind], joint, four)
+            panel(reader, [self.gates[2]], [kind], joint, width)
 
 
 class Vocabulary:
@@ -182,8 +194,8 @@ class Network:
         def chain(count, columns):
             made = []
             for _ in range(count):
-                outputs, activation, bits, four = dense.pop(0)
-                made.append((rows(reader, outputs, columns, four), activation, bits, outputs))
+                outputs, activation, bits, width = dense.pop(0)
+                made.append((rows(reader, outputs, columns, width), activation, bits, outputs))
                 columns = pad(outputs)
             return made
 

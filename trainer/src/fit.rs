@@ -33,6 +33,8 @@ pub struct Fit {
     pub embedding: usize,
     /// Bits of the layers' weights.
     pub bits: u8,
+    /// Bits of the first layer's weights over its input.
+    pub input_bits: u8,
     /// Bits of the head's weights.
     pub head_bits: u8,
     /// Bytes of the image.
@@ -168,16 +170,19 @@ impl Form {
         vocabulary: &Vocabulary,
         board: Option<&Board>,
     ) -> Result<Fit, BuildError> {
+        // Many tokens differ in more than a few ways.
+        let embedding = match vocabulary.len() {
+            ..=256 => self.embedding,
+            _ => WORD_EMBEDDING,
+        };
         let fit = Fit {
             hidden,
             layers: self.layers,
             steps_per_token: self.steps_per_token,
-            // Many tokens differ in more than a few ways.
-            embedding: match vocabulary.len() {
-                ..=256 => self.embedding,
-                _ => WORD_EMBEDDING,
-            },
+            embedding,
             bits: self.bits[0],
+            // An embedding's few columns cost more in 4 bits than their bytes are worth.
+            input_bits: if embedding > 0 { 8 } else { self.bits[0] },
             head_bits: self.bits[1],
             bytes: 0,
             workspace: 0,
@@ -209,6 +214,7 @@ impl Fit {
         settings.embedding = self.embedding;
         settings.tied = false;
         settings.bits = self.bits;
+        settings.input_bits = Some(self.input_bits);
         settings.head_bits = self.head_bits;
     }
 }

@@ -50,6 +50,8 @@ pub struct LayerReport {
     pub hidden: u16,
     /// Bits of its weights.
     pub bits: u8,
+    /// Bits of those over its input.
+    pub input_bits: u8,
 }
 
 /// Bytes of RAM, the stack apart.
@@ -198,6 +200,10 @@ fn layers(image: &Image, index: usize) -> Vec<LayerReport> {
         cell: format!("{:?}", recurrent.layer.cell),
         hidden: recurrent.layer.hidden,
         bits: number(recurrent.layer.bits),
+        input_bits: match recurrent.layer.bits {
+            Bits::Mixed => 8,
+            bits => number(bits),
+        },
     };
     image.layers(index).iter().map(layer).collect()
 }
@@ -213,21 +219,23 @@ fn head_bits(image: &Image) -> Vec<u8> {
 fn number(bits: Bits) -> u8 {
     match bits {
         Bits::Eight => 8,
-        Bits::Four => 4,
+        Bits::Four | Bits::Mixed => 4,
     }
 }
 
 /// What is said where weights are not of the usual 8 bits.
-fn said(bits: u8) -> &'static str {
-    match bits {
-        4 => " (4 bits)",
+fn said(input: u8, bits: u8) -> &'static str {
+    match (input, bits) {
+        (8, 4) => " (8/4 bits)",
+        (_, 4) => " (4 bits)",
         _ => "",
     }
 }
 
 impl Display for ImageReport {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let layer = |l: &LayerReport| format!("{} {}{}", l.cell, l.hidden, said(l.bits));
+        let layer =
+            |l: &LayerReport| format!("{} {}{}", l.cell, l.hidden, said(l.input_bits, l.bits));
         let stack =
             |layers: &[LayerReport]| layers.iter().map(layer).collect::<Vec<_>>().join(", ");
         let encoder = match &self.encoder[..] {
@@ -240,7 +248,8 @@ impl Display for ImageReport {
             1 => String::new(),
             n => format!(", {n} steps per token"),
         };
-        let head = said(self.head_bits.iter().copied().min().unwrap_or(8));
+        let head = self.head_bits.iter().copied().min().unwrap_or(8);
+        let head = said(head, head);
         writeln!(
             f,
             "network      {input}; {encoder}{layers}{steps}; {outputs} outputs{head}"

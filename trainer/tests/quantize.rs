@@ -5,7 +5,7 @@ use pipsqueak::image::Bits;
 use pipsqueak::{Image, Pcg32, State};
 use rand_core::Rng;
 use trainer::network::{
-    Activation, Activations, Dense, Gru, Layer, Matrix, Network, Provenance, TensorGrid,
+    Activation, Activations, Dense, Gru, Input, Layer, Matrix, Network, Provenance, TensorGrid,
 };
 use trainer::quantize::{Options, QuantizeError, quantize, quantize_with};
 use trainer::vocab::Vocabulary;
@@ -148,8 +148,9 @@ fn four<'s>() -> Options<'s> {
 
 /// What rows of 4 bits stand for, `[rows][columns]`, by the units of their grid.
 fn meant(rows: &Rows, units: &[f32]) -> Vec<f32> {
-    let (width, groups) = (rows.columns[0], rows.columns[0].div_ceil(32));
-    assert_eq!(rows.columns.len(), 1);
+    let width = rows.columns.count();
+    let groups = width.div_ceil(32);
+    assert!(rows.columns.parts.contains(&0), "one part");
     let value = |i: usize| {
         let scale = rows.scales[i / width * groups + i % width / 32];
         units[i / width] * f32::from(scale) * f32::from(rows.weights[i])
@@ -209,6 +210,107 @@ fn weights_on_a_grid_are_found_on_it_again() {
     let eight = quantize_with(&network, &eight).unwrap();
     assert!(eight.grids[0].is_empty());
     assert!(eight.parts.networks[0].layers[0].gates[0].scales.is_empty());
+}
+
+/// The bytes of the image of `network`.
+fn image(network: &Network, options: &Options) -> Vec<u8> {
+    let words = encode(&quantize_with(network, options).unwrap().parts).unwrap();
+    bytes(&words).to_vec()
+}
+
+/// 8 bits over the input and 4 over the state: searched, on the grid that was found, and read from a file with that grid.
+#[test]
+fn mixed_widths_are_the_same_image_again_from_a_file() {
+    for (embedding, layers) in [
+        (6, &[(40, true), (24, false)][..]),
+        (40, &[(12, false), (9, true)]),
+    ] {
+        let network = network(15, 30, embedding, layers);
+        let mixed = |layers: &[Bits]| Options {
+            layers: layers.to_vec(),
+            ..Options::default()
+        };
+        let options = mixed(&[Bits::Mixed, Bits::Four]);
+        let once = quantize_with(&network, &options).unwrap();
+        let found = &once.parts.networks[0];
+        assert!(matches!(found.input, InputParts::Embedding { .. }));
+        let widths = |parts: &Parts| {
+            let layers = &parts.networks[0].layers;
+            [layers[0].layer.bits, layers[1].layer.bits]
+        };
+        assert_eq!(widths(&once.parts), [Bits::Mixed, Bits::Four]);
+
+        // The input's scale is the least that reaches its largest weight; the weights are to nearest.
+        let Input::Tokens {
+            embedding: Some(table),
+            ..
+        } = &network.input
+        else {
+            panic!("an embedding");
+        };
+        let largest = |column: usize| {
+            let values = (0..table.rows).map(|row| table.row(row)[column].abs());
+            values.fold(0.0, f32::max)
+        };
+        let scales: Vec<f64> = (0..embedding)
+            .map(|column| f64::from(largest(column)) * 128.0 / 127.0)
+            .collect();
+        let Layer::Gru(gru) = &network.layers[0] else {
+            panic!("a GRU");
+        };
+        let units = layers[0].0;
+        let (rows, grid) = (&found.layers[0].gates[0], &once.grids[0]["layer 0 gate z"]);
+        let groups = 1 + units.div_ceil(32);
+        assert_eq!(grid.scales.len(), units * groups);
+        assert!(grid.wide_input && !once.grids[0]["layer 1 gate z"].wide_input);
+        for row in 0..units {
+            let pairs = gru.w.row(row).iter().zip(&scales);
+            let folded: Vec<f64> = pairs.map(|(w, s)| f64::from(*w) * s).collect();
+            let largest = folded.iter().fold(0.0, |a: f64, w| a.max(w.abs()));
+            let (unit, scale) = (f64::from(grid.units[row]), grid.scales[row * groups]);
+            let reaches = |scale: u8| unit * f64::from(scale) * 127.0 >= largest * 0.999_999;
+            assert!(reaches(scale) && (scale == 1 || !reaches(scale - 1)));
+            let weights = &rows.weights[row * (embedding + units)..][..embedding];
+            for (&found, wanted) in weights.iter().zip(&folded) {
+                let wanted = wanted / unit / f64::from(scale);
+                assert!((f64::from(found) - wanted).abs() < 0.500_1, "{wanted}");
+            }
+        }
+
+        let expected = image(&network, &options);
+        let rounded = trainer::quantize::rounded(&network, &options).unwrap();
+        assert_eq!(image(&rounded, &Options::default()), expected);
+        let file = trainer::onnx::write(&rounded);
+        let read = trainer::onnx::read(&file).unwrap();
+        assert_eq!(read.grids, rounded.grids);
+        assert_eq!(image(&read, &Options::default()), expected);
+        // Other widths can be had all the same.
+        for bits in [Bits::Four, Bits::Eight] {
+            let other = quantize_with(&read, &mixed(&[bits])).unwrap();
+            assert_eq!(widths(&other.parts), [bits; 2]);
+            encode(&other.parts).unwrap();
+        }
+        // 8 bits lose less than 4.
+        let loss = |bits: &[Bits]| {
+            let parts = quantize_with(&network, &mixed(bits)).unwrap().parts;
+            differences_of(&network, &parts).0
+        };
+        let [mixed, four] = [loss(&options.layers), loss(&[Bits::Four])];
+        assert!(mixed < 0.9 * four && four < 0.2, "{mixed} {four}");
+    }
+}
+
+#[test]
+fn mixed_widths_over_a_table_are_four_bits() {
+    let network = network(16, 20, 0, &[(12, true)]);
+    let of = |bits| {
+        let options = Options {
+            layers: vec![bits],
+            ..Options::default()
+        };
+        image(&network, &options)
+    };
+    assert_eq!(of(Bits::Mixed), of(Bits::Four));
 }
 
 #[test]

@@ -75,9 +75,11 @@ impl Shape {
     /// How many of each of [`QUANTITIES`] a character takes.
     pub(crate) fn quantities(&self) -> Quantities {
         let padded = |n: usize| n.next_multiple_of(4) as f64;
+        // Over the input and over the state.
         let cost = |bits: Bits| match bits {
-            Bits::Eight => 1.0,
-            Bits::Four => FOUR_BITS,
+            Bits::Eight => [1.0, 1.0],
+            Bits::Four => [FOUR_BITS, FOUR_BITS],
+            Bits::Mixed => [1.0, FOUR_BITS],
         };
         let (mut macs, mut rows, mut table) = (0.0, 0.0, 0.0);
         let (mut units, mut before, mut plain) = (0.0, 0.0, 0.0);
@@ -87,7 +89,8 @@ impl Shape {
             let hidden = padded(layer.hidden.into());
             let gates = layer.cell.gates() as f64;
             // A candidate's rows over the input and those over the state, apart or together.
-            macs += gates * hidden * (inputs + hidden) * cost(layer.bits);
+            let [of_input, of_state] = cost(layer.bits);
+            macs += gates * hidden * (inputs * of_input + hidden * of_state);
             rows += match layer.cell {
                 Cell::GruResetAfter if inputs > 0.0 => 4.0 * hidden,
                 _ => gates * hidden,
@@ -121,7 +124,7 @@ impl Shape {
             layers,
         ] = recurrent.map(|quantity| quantity * steps);
         for &(outputs, bits) in &self.head {
-            macs += padded(outputs) * inputs * cost(bits);
+            macs += padded(outputs) * inputs * cost(bits)[0];
             inputs = padded(outputs);
         }
         let logits = self.head.last().map_or(0, |&(outputs, _)| outputs) as f64;

@@ -7,10 +7,13 @@
 //! | a [`Record`] per gate | 4 biases, 4 scales and more |
 //! | gates x columns | weights of 8 bits, as [`crate::kernel`] orders them |
 //! | or, for the input and then for the state, gates x [`grouped_words`] | weights of 4 bits in groups that have scales |
+//!
+//! Of [`Bits::Mixed`] each gate has over the input a word of four scales, the lowest byte row 0's, and then its weights of
+//! 8 bits, as many words as columns. What they add to the accumulators is their product times the scale.
 
 use crate::cell::small;
 use crate::fixed::{Scale, requantize};
-use crate::kernel::{Operand, ROWS, grouped_words};
+use crate::kernel::{GROUP, Operand, RANGE, ROWS, grouped_words};
 
 /// How wide weights are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,23 +23,37 @@ pub enum Bits {
     Eight,
     /// 4 bits, -8 to 7, times the scale of their group.
     Four,
+    /// 8 bits over the input, times a scale of the row; 4 over the state, as [`Four`](Self::Four).
+    Mixed,
 }
 
 impl Bits {
-    /// Both, in the order of the numbers that stand for them in an image.
-    pub const ALL: [Self; 2] = [Self::Eight, Self::Four];
+    /// All of them, in the order of the numbers that stand for them in an image.
+    pub const ALL: [Self; 3] = [Self::Eight, Self::Four, Self::Mixed];
 
-    /// Words of four rows over so many columns.
-    pub const fn words(self, columns: usize) -> usize {
+    /// Words of four rows over each part of so many columns: the input and the state.
+    pub const fn words(self, [input, state]: [usize; 2]) -> [usize; 2] {
         match self {
-            Self::Eight => columns,
-            Self::Four => grouped_words(columns),
+            Self::Eight => [input, state],
+            Self::Four => [grouped_words(input), grouped_words(state)],
+            Self::Mixed => [scaled_words(input), grouped_words(state)],
         }
     }
 }
 
+/// Words of four rows of 8 bits and their scales.
+const fn scaled_words(columns: usize) -> usize {
+    match columns {
+        0 => 0,
+        _ => 1 + columns,
+    }
+}
+
+/// The least and the largest weight of 8 bits.
+pub const WIDE_RANGE: [i8; 2] = [-127, 127];
+
 /// The columns of a panel's rows and how wide their weights are.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Columns {
     /// The width of the weights.
     pub bits: Bits,
@@ -52,7 +69,26 @@ impl Columns {
 
     /// Words of four rows.
     pub const fn words(self) -> usize {
-        self.bits.words(self.parts[0]) + self.bits.words(self.parts[1])
+        let [input, state] = self.bits.words(self.parts);
+        input + state
+    }
+
+    /// The runs of a row's columns that have a scale of their own, from the first on: how many columns, and the least and
+    /// the largest weight. Rows of 8 bits have none.
+    pub fn groups(self) -> impl Iterator<Item = (usize, [i8; 2])> {
+        let in_groups = |columns: usize| {
+            let group = move |start: usize| (GROUP.min(columns - start), RANGE);
+            (0..columns).step_by(GROUP).map(group)
+        };
+        let [input, state] = self.parts;
+        let (wide, grouped) = match self.bits {
+            Bits::Eight => (0, [0, 0]),
+            Bits::Four => (0, [input, state]),
+            Bits::Mixed => (input, [0, state]),
+        };
+        let wide = (wide > 0).then_some((wide, WIDE_RANGE));
+        wide.into_iter()
+            .chain(grouped.into_iter().flat_map(in_groups))
     }
 
     /// The first ones, up to `most`.
@@ -63,7 +99,8 @@ impl Columns {
         Self { parts, ..self }
     }
 
-    /// The rows of gate `gate` of `gates` in a panel's weights: all of 8 bits, or those over the input and those over the state.
+    /// The rows of gate `gate` of `gates` in a panel's weights: all of [`Bits::Eight`], or those over the input and those over
+    /// the state.
     pub fn blocks<'w>(self, weights: &'w [u32], gates: usize, gate: usize) -> [&'w [u32]; 2] {
         let block = |start: usize, words: usize| {
             let start = start + gate * words;
@@ -71,8 +108,8 @@ impl Columns {
         };
         match self.bits {
             Bits::Eight => [block(0, self.count()), &[]],
-            Bits::Four => {
-                let [input, state] = self.parts.map(grouped_words);
+            Bits::Four | Bits::Mixed => {
+                let [input, state] = self.bits.words(self.parts);
                 [block(0, input), block(gates * input, state)]
             }
         }
@@ -83,19 +120,19 @@ impl Columns {
 #[derive(Clone, Copy)]
 pub enum Factor<'a> {
     /// Rows of 8 bits: all of it at once.
-    Eight(Operand<'a>),
-    /// Rows of 4 bits: the input, then the state.
-    Four([Operand<'a>; 2]),
+    Whole(Operand<'a>),
+    /// Rows of another width: the input, then the state.
+    Parts(Bits, [Operand<'a>; 2]),
 }
 
 impl<'a> Factor<'a> {
     /// `x` has as many elements as there are `columns`, and is aligned to 4 bytes.
     pub fn new(x: &'a [i16], columns: Columns) -> Self {
         match columns.bits {
-            Bits::Eight => Self::Eight(Operand::new(x)),
-            Bits::Four => {
+            Bits::Eight => Self::Whole(Operand::new(x)),
+            bits => {
                 let (input, state) = x.split_at_checked(columns.parts[0]).unwrap_or_default();
-                Self::Four([input, state].map(Operand::new))
+                Self::Parts(bits, [input, state].map(Operand::new))
             }
         }
     }
@@ -104,8 +141,11 @@ impl<'a> Factor<'a> {
     #[inline(always)]
     fn words(&self) -> usize {
         match self {
-            Self::Eight(x) => x.columns(),
-            Self::Four(parts) => parts.iter().map(|x| grouped_words(x.columns())).sum(),
+            Self::Whole(x) => x.columns(),
+            Self::Parts(bits, parts) => bits
+                .words(parts.each_ref().map(Operand::columns))
+                .iter()
+                .sum(),
         }
     }
 
@@ -113,43 +153,68 @@ impl<'a> Factor<'a> {
     #[inline(always)]
     pub fn products(&self, weights: &[u32], accumulators: &mut [[i32; ROWS]]) {
         match self {
-            Self::Eight(x) => x.products(weights, accumulators),
-            Self::Four(parts) => grouped(parts, weights, accumulators),
+            Self::Whole(x) => x.products(weights, accumulators),
+            Self::Parts(bits, parts) => by_parts(*bits, parts, weights, accumulators),
         }
     }
 
     /// The same by the portable kernel, whatever the core.
     pub fn products_portable(&self, weights: &[u32], accumulators: &mut [[i32; ROWS]]) {
         match self {
-            Self::Eight(x) => x.products_portable(weights, accumulators),
-            Self::Four(parts) => add_parts(parts, weights, accumulators, |x, weights, sums| {
-                x.add_grouped_portable(weights, sums);
-            }),
+            Self::Whole(x) => x.products_portable(weights, accumulators),
+            Self::Parts(bits, parts) => {
+                let products = Operand::products_portable;
+                let add_grouped = Operand::add_grouped_portable;
+                add_parts(*bits, parts, weights, accumulators, products, add_grouped);
+            }
         }
     }
 }
 
 /// A function of its own, beside the usual path.
 #[inline(never)]
-pub(crate) fn grouped(parts: &[Operand; 2], weights: &[u32], accumulators: &mut [[i32; ROWS]]) {
-    add_parts(parts, weights, accumulators, |x, weights, sums| {
-        x.add_grouped(weights, sums);
-    });
+pub(crate) fn by_parts(
+    bits: Bits,
+    parts: &[Operand; 2],
+    weights: &[u32],
+    accumulators: &mut [[i32; ROWS]],
+) {
+    let (products, add_grouped) = (Operand::products, Operand::add_grouped);
+    add_parts(bits, parts, weights, accumulators, products, add_grouped);
 }
 
-/// All gates' blocks over the input, then all over the state.
+/// All gates' blocks over the input, then all over the state. The kernels are what writes products of 8 bits, and what adds
+/// those of groups.
 #[inline(always)]
-fn add_parts(
-    parts: &[Operand; 2],
+fn add_parts<'a>(
+    bits: Bits,
+    parts: &[Operand<'a>; 2],
     mut weights: &[u32],
     accumulators: &mut [[i32; ROWS]],
-    add: impl Fn(&Operand, &[u32], &mut [[i32; ROWS]]),
+    products: impl Fn(&Operand<'a>, &[u32], &mut [[i32; ROWS]]),
+    add_grouped: impl Fn(&Operand<'a>, &[u32], &mut [[i32; ROWS]]),
 ) {
     accumulators.fill([0; ROWS]);
-    for x in parts {
-        let words = accumulators.len() * grouped_words(x.columns());
-        let own = weights.split_off(..words).unwrap_or_default();
-        add(x, own, accumulators);
+    let words = bits.words(parts.each_ref().map(Operand::columns));
+    for (index, (x, words)) in parts.iter().zip(words).enumerate() {
+        let own = weights.split_off(..accumulators.len() * words);
+        let own = own.unwrap_or_default();
+        if bits == Bits::Mixed && index == 0 {
+            let blocks = own.chunks_exact(words.max(1));
+            for (block, accumulator) in blocks.zip(accumulators.iter_mut()) {
+                let Some((scales, block)) = block.split_first() else {
+                    return;
+                };
+                let mut product = [[0; ROWS]];
+                products(x, block, &mut product);
+                // Exact modulo 2^32, as the product is: the range certificate bounds what it stands for.
+                for (row, scale) in scales.to_le_bytes().into_iter().enumerate() {
+                    accumulator[row] = product[0][row].wrapping_mul(scale.into());
+                }
+            }
+        } else {
+            add_grouped(x, own, accumulators);
+        }
     }
 }
 
@@ -279,7 +344,8 @@ impl Activation {
 
 /// Words of a dense layer of `quads` runs of four rows.
 pub fn dense_words(quads: usize, columns: usize, bits: Bits) -> usize {
-    (bits.words(columns) + Record::Plain.words()).saturating_mul(quads)
+    let [words, _] = bits.words([columns, 0]);
+    (words + Record::Plain.words()).saturating_mul(quads)
 }
 
 /// A dense layer: `words` has a panel over `x` for each 16 of `out`, and one for what is left.

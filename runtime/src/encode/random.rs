@@ -4,15 +4,14 @@ use super::{
     DenseParts, InputParts, LayerParts, NetworkParts, Parts, Rows, StartParts, VocabularyParts,
 };
 use crate::image::{
-    Activation, Bits, Cell, Dense, Input, Layer, Metadata, Network, Normalization, Provenance,
-    Reads, Recurrent, Specials, Start, StartFrom, VocabularyShape,
+    Activation, Bits, Cell, Columns, Dense, Input, Layer, Metadata, Network, Normalization,
+    Provenance, Reads, Recurrent, Specials, Start, StartFrom, VocabularyShape,
 };
 use crate::level::Level;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use pipsqueak_kernels::fixed::Scale;
-use pipsqueak_kernels::kernel::RANGE;
 use rand_core::Rng;
 use rand_pcg::Pcg32;
 
@@ -195,11 +194,11 @@ impl Random {
         (0..count).map(|_| self.below(127) as i8).collect()
     }
 
-    fn rows(&mut self, bits: Bits, rows: usize, columns: &[usize]) -> Rows {
-        let width: usize = columns.iter().sum();
+    fn rows(&mut self, rows: usize, columns: Columns) -> Rows {
+        let width = columns.count();
         // Wide rows have small weights, for the range certificate.
         let most = 60_000 / width as u32;
-        if bits == Bits::Four {
+        if columns.bits != Bits::Eight {
             return self.grouped_rows(rows, columns, (most / 8).clamp(1, 255));
         }
         let largest = most.clamp(1, 127);
@@ -207,7 +206,7 @@ impl Random {
         let shift = (2 + largest.ilog2() + width.ilog2() / 2) as u8;
         let mut below = |end: i32| self.below(end);
         Rows {
-            columns: columns.to_vec(),
+            columns,
             weights: (0..rows * width)
                 .map(|_| below(largest as i32) as i8)
                 .collect(),
@@ -219,21 +218,31 @@ impl Random {
         }
     }
 
-    /// Rows of 4 bits, with scales up to `largest`.
-    fn grouped_rows(&mut self, rows: usize, columns: &[usize], largest: u32) -> Rows {
-        let width: usize = columns.iter().sum();
+    /// Rows in groups, with scales up to `largest`, or that for 4 bits.
+    fn grouped_rows(&mut self, rows: usize, columns: Columns, largest: u32) -> Rows {
+        let width = columns.count();
         // As above: a weight times its scale is about 4 times the largest scale.
         let shift = (4 + largest.ilog2() + width.ilog2() / 2) as u8;
         let mut made = Rows {
-            columns: columns.to_vec(),
+            columns,
             ..Rows::default()
         };
         let mut from =
             |least: i32, most: i32| least + (self.0.next_u32() % (most - least + 1) as u32) as i32;
-        let [least, most] = RANGE.map(i32::from);
-        made.weights = (0..rows * width).map(|_| from(least, most) as i8).collect();
-        let scales = rows * made.groups();
-        made.scales = (0..scales).map(|_| from(1, largest as i32) as u8).collect();
+        let groups: Vec<(usize, [i8; 2])> = columns.groups().collect();
+        for _ in 0..rows {
+            for &(columns, [least, most]) in &groups {
+                let weights = (0..columns).map(|_| from(least.into(), most.into()) as i8);
+                made.weights.extend(weights);
+            }
+        }
+        for _ in 0..rows {
+            for &(_, [_, most]) in &groups {
+                // As large as that of a group of 4 bits, times its weights.
+                let most = (7 * largest as i32 / i32::from(most)).max(1);
+                made.scales.push(from(1, most) as u8);
+            }
+        }
         made.bias = (0..rows).map(|_| from(-1 << 20, 1 << 20)).collect();
         made.scale = (0..rows)
             .map(|_| Scale::new(from(8_000, 16_000) as u16, shift))
@@ -248,7 +257,13 @@ impl Random {
         for dense in taken {
             let outputs = dense.outputs.into();
             made.push(DenseParts {
-                rows: self.rows(dense.bits(), outputs, &[columns]),
+                rows: self.rows(
+                    outputs,
+                    Columns {
+                        bits: dense.bits(),
+                        parts: [columns, 0],
+                    },
+                ),
                 activation: dense.activation,
                 bits: dense.fraction(),
             });
@@ -263,19 +278,18 @@ impl Random {
         let (units, count) = (usize::from(layer.hidden), layer.cell.gates());
         let after = layer.cell == Cell::GruResetAfter;
         let table = inputs == 0;
-        let joint = if table {
-            vec![units]
-        } else {
-            vec![inputs, units]
+        let columns = |parts| Columns {
+            bits: layer.bits,
+            parts,
         };
         let mut gates: Vec<Rows> = (0..count)
             .map(|gate| match gate {
-                2 if after => self.rows(layer.bits, units, &[units]),
-                _ => self.rows(layer.bits, units, &joint),
+                2 if after => self.rows(units, columns([0, units])),
+                _ => self.rows(units, columns([inputs, units])),
             })
             .collect();
         if after && !table {
-            gates.push(self.rows(layer.bits, units, &[inputs]));
+            gates.push(self.rows(units, columns([inputs, 0])));
         }
         LayerParts {
             layer,
@@ -288,7 +302,7 @@ impl Random {
     }
 }
 
-/// Small shapes of every kind by name: each cell, input, start and head, both widths of weights, two steps for a token, and an
+/// Small shapes of every kind by name: each cell, input, start and head, each width of weights, two steps for a token, and an
 /// encoder with its decoder.
 pub fn shapes() -> Vec<(&'static str, Metadata)> {
     let vocabulary = |tokens| VocabularyShape {
@@ -319,10 +333,11 @@ pub fn shapes() -> Vec<(&'static str, Metadata)> {
         starts,
     };
     let layer = |cell, hidden| starting(cell, hidden, Default::default());
-    let four = |cell, hidden| Recurrent {
-        layer: Layer::new(cell, hidden).with_bits(Bits::Four),
+    let of_bits = |bits, cell, hidden| Recurrent {
+        layer: Layer::new(cell, hidden).with_bits(bits),
         ..layer(cell, hidden)
     };
+    let four = |cell, hidden| of_bits(Bits::Four, cell, hidden);
     let dense_of = |outputs, activation, bits| {
         let fraction = match activation {
             Activation::Tanh | Activation::Sigmoid => 15,
@@ -490,6 +505,24 @@ pub fn shapes() -> Vec<(&'static str, Metadata)> {
                     four(Cell::GruResetAfter, 5),
                 ],
                 &[dense_of(6, Activation::Tanh, Bits::Four), linear(4)],
+            ),
+        ),
+        (
+            "wide-input",
+            image(
+                [none, vocabulary(25)],
+                0,
+                &[Network {
+                    steps_per_token: 2,
+                    ..network(Input::Embedding(6), 25, 4, 1)
+                }],
+                &[
+                    of_bits(Bits::Mixed, Cell::GruResetAfter, 35),
+                    of_bits(Bits::Mixed, Cell::Lstm, 9),
+                    of_bits(Bits::Mixed, Cell::GruResetBefore, 6),
+                    of_bits(Bits::Mixed, Cell::Rnn, 10),
+                ],
+                &[dense_of(25, Activation::Linear, Bits::Four)],
             ),
         ),
     ]

@@ -112,15 +112,17 @@ pub struct Dense {
     pub outputs: u16,
     /// What they go through.
     pub activation: Activation,
-    /// Fraction bits of an output and, in the highest bit, whether weights have 4 bits: a byte, for the RAM of boards.
+    /// Fraction bits of an output and, in the two highest bits, the width of the weights: a byte, for the RAM of boards.
     format: u8,
 }
 
-/// The bit of [`Dense::format`] that says that weights have 4 bits.
-const FOUR: u8 = 1 << 7;
+/// Where the width stands in [`Dense::format`], and what [`Bits::Four`] and [`Bits::Mixed`] are there.
+const WIDTH: u8 = 3 << 6;
+const FOUR: u8 = 1 << 6;
+const MIXED: u8 = 2 << 6;
 
 impl Dense {
-    /// A dense layer with weights of this width and so many fraction bits of an output, at most 15; before
+    /// A dense layer with weights of this width, 8 or 4 bits, and so many fraction bits of an output, at most 15; before
     /// [`Activation::Tanh`] and [`Activation::Sigmoid`] 11, after them 15.
     pub const fn new(outputs: u16, activation: Activation, fraction: u8, bits: Bits) -> Self {
         // Too many stay too many, and are refused.
@@ -131,20 +133,22 @@ impl Dense {
             format: match bits {
                 Bits::Eight => fraction,
                 Bits::Four => fraction | FOUR,
+                Bits::Mixed => fraction | MIXED,
             },
         }
     }
 
     /// Fraction bits of an output.
     pub const fn fraction(self) -> u8 {
-        self.format & !FOUR
+        self.format & !WIDTH
     }
 
     /// The width of its weights.
     pub const fn bits(self) -> Bits {
-        match self.format & FOUR {
+        match self.format & WIDTH {
             0 => Bits::Eight,
-            _ => Bits::Four,
+            FOUR => Bits::Four,
+            _ => Bits::Mixed,
         }
     }
 }
@@ -514,6 +518,9 @@ impl Metadata {
                 0,
                 15,
             )?;
+            // It has one part, which nothing else would name.
+            let width = dense.format >> WIDTH.trailing_zeros();
+            within("width of a dense layer (0 or more)", width.into(), 0, 1)?;
         }
         Ok(())
     }
@@ -593,8 +600,8 @@ mod tests {
             reads,
             normalization: Normalization::LogSoftmax,
         };
-        let layer = |cell, from| Recurrent {
-            layer: Layer::new(cell, 65_535).with_bits(Bits::Four),
+        let layer = |cell, bits, from| Recurrent {
+            layer: Layer::new(cell, 65_535).with_bits(bits),
             shift: 3,
             starts: [Start::new(from, 2), Start::default()],
         };
@@ -611,8 +618,8 @@ mod tests {
                 network(Input::Features { steps: 9 }, Reads::LastStep),
             ]),
             layers: heapless::Vec::from_array([
-                layer(Cell::GruResetBefore, StartFrom::Constant),
-                layer(Cell::Lstm, encoder),
+                layer(Cell::GruResetBefore, Bits::Mixed, StartFrom::Constant),
+                layer(Cell::Lstm, Bits::Four, encoder),
             ]),
             dense: heapless::Vec::from_array(
                 Bits::ALL.map(|bits| Dense::new(1, Activation::Sigmoid, 15, bits)),

@@ -22,7 +22,7 @@
 //! | or channels | i8 `[count]`: an element of the input is below 2^this |
 //! | features | i8 `[features]`: the same of the feature vector; where the input is made of it, this alone |
 //! | the input's dense layers | [`pipsqueak_kernels::rows`] |
-//! | each layer | [`pipsqueak_kernels::cell`]; its weights and those of a dense layer have 8 bits, or 4 in groups that have scales |
+//! | each layer | [`pipsqueak_kernels::cell`]; its weights and those of a dense layer have 8 bits, or 4 in groups that have scales; those over its input may have 8 beside 4 |
 //! | each layer's starts | i16 or i32 `[H]`, or dense layers |
 //! | the head's dense layers | [`pipsqueak_kernels::rows`] |
 //! | of all networks: interface | names of the graph's arrays, for the host |
@@ -38,7 +38,7 @@ use crate::vocabulary::Vocabulary;
 use crc::{CRC_32_ISO_HDLC, Crc, NoTable};
 use pipsqueak_kernels::cell::Shape;
 use pipsqueak_kernels::kernel::{ROWS, padded};
-use pipsqueak_kernels::rows::{Columns, DENSE_QUADS, Panel, Record, dense_panel, dense_words};
+use pipsqueak_kernels::rows::{DENSE_QUADS, Panel, Record, dense_panel, dense_words};
 use serde::{Deserialize, Serialize};
 
 mod error;
@@ -51,7 +51,7 @@ pub use metadata::{
     VocabularyShape,
 };
 pub use pipsqueak_kernels::cell::{Cell, MAX_STATE_SHIFT};
-pub use pipsqueak_kernels::rows::{Activation, Bits};
+pub use pipsqueak_kernels::rows::{Activation, Bits, Columns};
 
 /// The first bytes of an image.
 pub const MAGIC: [u8; 4] = *b"PIPS";
@@ -396,7 +396,7 @@ impl<'a> Image<'a> {
             {
                 match last.bits() {
                     Bits::Eight => Ok(()),
-                    Bits::Four => misfit("an embedding that is a head of 4 bits"),
+                    Bits::Four | Bits::Mixed => misfit("an embedding that is a head of 4 bits"),
                 }
             }
             (Input::Tied { .. }, _) => misfit("an embedding that is not the head's"),

@@ -3,7 +3,7 @@
 //! Vectors are in units of their last bit, and bounds of the errors go along with the values.
 
 use pipsqueak::encode::{DenseParts, InputParts, LayerParts, NetworkParts, Rows, StartParts};
-use pipsqueak::image::{Activation, CELL_SHIFT};
+use pipsqueak::image::{Activation, Bits, CELL_SHIFT};
 use pipsqueak::{Cell, State};
 
 pub const Q15: f64 = 32768.0;
@@ -28,9 +28,10 @@ pub fn exact<T: Copy + Into<f64>>(values: &[T]) -> Vec<Near> {
     values.iter().map(|&value| (value.into(), 0.0)).collect()
 }
 
-/// What the weights of a row stand for: of 4 bits each times its group's scale.
+/// What the weights of a row stand for: each times its group's scale. Over the input of mixed rows all columns are a group.
 fn meant(rows: &Rows, row: usize) -> Vec<f64> {
-    let width: usize = rows.columns.iter().sum();
+    let [input, state] = rows.columns.parts;
+    let width = input + state;
     let mut weights = rows.weights[row * width..][..width].iter();
     if rows.scales.is_empty() {
         return weights.map(|&w| f64::from(w)).collect();
@@ -38,15 +39,18 @@ fn meant(rows: &Rows, row: usize) -> Vec<f64> {
     let groups = rows.scales.len() / rows.bias.len();
     let mut scales = rows.scales[row * groups..][..groups].iter();
     let mut meant = vec![];
-    for &part in &rows.columns {
+    let group = match rows.columns.bits {
+        Bits::Mixed => usize::MAX,
+        _ => 32,
+    };
+    for (part, group) in [(input, group), (state, 32)] {
+        let mut scale = 0.0;
         for column in 0..part {
-            if column % 32 == 0 && column > 0 {
-                scales.next();
+            if column % group == 0 {
+                scale = f64::from(*scales.next().unwrap());
             }
-            let scale = scales.clone().next().unwrap();
-            meant.push(f64::from(*scale) * f64::from(*weights.next().unwrap()));
+            meant.push(scale * f64::from(*weights.next().unwrap()));
         }
-        scales.next();
     }
     assert!(scales.next().is_none());
     meant
@@ -230,7 +234,7 @@ pub fn input<'p>(
         }
         (InputParts::Tied { shift }, Fed::Token(token)) => {
             let rows = &network.head.last().unwrap().rows;
-            let (token, columns) = (usize::from(*token), rows.columns[0]);
+            let (token, columns) = (usize::from(*token), rows.columns.parts[0]);
             let scale = rows.scale[token];
             let right = 6 + scale.shift() - u32::from(*shift);
             let factor = f64::from(scale.multiplier()) / bits(right);

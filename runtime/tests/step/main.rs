@@ -239,13 +239,16 @@ fn layers_of_all_kinds_stack() {
 }
 
 #[test]
-fn weights_of_four_bits_in_every_cell_and_two_steps_for_a_token() {
+fn weights_of_four_and_of_mixed_bits_in_every_cell_and_two_steps_for_a_token() {
     for cell in Cell::ALL {
         for size in [1, 5, 31, 33, 64, 100] {
-            for (input, shift) in [
-                (Input::Table, 0),
-                (Input::Table, 2),
-                (Input::Embedding(37), 0),
+            for (input, shift, bits) in [
+                (Input::Table, 0, Bits::Four),
+                (Input::Table, 2, Bits::Four),
+                (Input::Embedding(37), 0, Bits::Four),
+                (Input::Table, 0, Bits::Mixed),
+                (Input::Embedding(37), 0, Bits::Mixed),
+                (Input::Embedding(2), 1, Bits::Mixed),
             ] {
                 let networks = [Network {
                     input,
@@ -253,17 +256,17 @@ fn weights_of_four_bits_in_every_cell_and_two_steps_for_a_token() {
                     steps_per_token: 2,
                     ..MODEL
                 }];
-                let four = |mut recurrent: Recurrent| {
-                    recurrent.layer.bits = Bits::Four;
+                let of_bits = |mut recurrent: Recurrent| {
+                    recurrent.layer.bits = bits;
                     recurrent
                 };
-                let layers = [four(layer(cell, size, shift)), four(layer(cell, 40, 0))];
+                let layers = [layer(cell, size, shift), layer(cell, 40, 0)].map(of_bits);
                 let head = dense_of(11, Activation::Linear, Bits::Four);
                 let [moved, largest] =
                     check(&Parts::random_of(5, &image(&networks, &layers, &[head])));
                 assert!(
                     moved > 0.05 && largest > 50.0,
-                    "{cell:?} {size} {input:?}: {moved}, {largest}"
+                    "{cell:?} {size} {input:?} {bits:?}: {moved}, {largest}"
                 );
             }
         }

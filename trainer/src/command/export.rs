@@ -30,9 +30,9 @@ pub struct ExportArgs {
     /// Typical inputs, arrays by the names of the graph's inputs as for `trainer run`: numbers twice as large as any there will fit
     #[arg(long, value_name = "FILE.npz")]
     pub calibrate: Option<PathBuf>,
-    /// Bits of a weight of the recurrent layers, 8 or 4; several stand for a layer each, such as 4,8, the last one for all after it
+    /// Bits of a weight of the recurrent layers, 8, 4, or 8/4: 8 over the layer's input and 4 over its state; several stand for a layer each, such as 4,8, the last one for all after it
     /// [default: 4 where the model was trained so, else 8]
-    #[arg(long, value_name = "BITS", value_parser = bits, value_delimiter = ',')]
+    #[arg(long, value_name = "BITS", value_parser = layer_bits, value_delimiter = ',')]
     pub bits: Vec<Bits>,
     /// Bits of a weight of the head, 8 or 4 [default: 4 where the model was trained so, else 8]
     #[arg(long, value_name = "BITS", value_parser = bits)]
@@ -122,6 +122,14 @@ pub fn run(args: ExportArgs) -> anyhow::Result<()> {
         return print_json(&report);
     }
     print_out(&format!("{report}\nwrote {}\n", out.display()))
+}
+
+/// A width of a recurrent layer's weights.
+fn layer_bits(text: &str) -> Result<Bits, String> {
+    match text {
+        "8/4" => Ok(Bits::Mixed),
+        _ => bits(text).map_err(|_| "expected 8, 4 or 8/4".into()),
+    }
 }
 
 /// A width of weights.

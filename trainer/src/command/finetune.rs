@@ -26,6 +26,9 @@ pub struct FinetuneArgs {
     /// Bits of the layers' weights in the image, 8 or 4
     #[arg(long, default_value_t = 8)]
     pub bits: u8,
+    /// Bits of the first layer's weights over its input: 8 beside --bits 4 are good for an embedding [default: as --bits]
+    #[arg(long, value_name = "BITS")]
+    pub input_bits: Option<u8>,
     /// Bits of the head's weights in the image, 8 or 4
     #[arg(long, value_name = "BITS", default_value_t = 8)]
     pub head_bits: u8,
@@ -86,6 +89,7 @@ pub fn run(args: FinetuneArgs) -> anyhow::Result<()> {
     train::run(TrainArgs {
         from: Some(args.model),
         bits: Some(args.bits),
+        input_bits: args.input_bits,
         head_bits: Some(args.head_bits),
         steps: Some(args.steps),
         rounded_steps: Some(if rounds { args.steps } else { 0 }),

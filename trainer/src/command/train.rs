@@ -90,6 +90,10 @@ pub struct TrainArgs {
     /// Bits of the layers' weights in the image: 8, or 4 for half the flash, which the last part of the training is done with
     #[arg(long)]
     pub bits: Option<u8>,
+    /// Bits of the first layer's weights over its input: 8 beside --bits 4 are good for an embedding, which has few columns
+    /// [default: as --bits]
+    #[arg(long, value_name = "BITS")]
+    pub input_bits: Option<u8>,
     /// Bits of the head's weights in the image: 8 or 4
     #[arg(long, value_name = "BITS")]
     pub head_bits: Option<u8>,
@@ -122,10 +126,10 @@ pub struct TrainArgs {
     pub average: Option<f32>,
     /// Choose cell, units, layers and bits so that the image fits this board: its slot, its memory, and --speed. Then train
     /// (--minutes 7, if neither minutes nor steps are given) and export
-    #[arg(long, value_name = "BOARD", value_parser = flash::parse_board, conflicts_with_all = ["hidden", "layers", "cell", "embedding", "tied", "steps_per_token", "bits", "head_bits", "task", "from", "resume", "settings"])]
+    #[arg(long, value_name = "BOARD", value_parser = flash::parse_board, conflicts_with_all = ["hidden", "layers", "cell", "embedding", "tied", "steps_per_token", "bits", "input_bits", "head_bits", "task", "from", "resume", "settings"])]
     pub fit: Option<&'static Board>,
     /// The same for so many bytes of flash, such as 64K, alone or on the board of --fit
-    #[arg(long, value_name = "SIZE", value_parser = size, conflicts_with_all = ["hidden", "layers", "cell", "embedding", "tied", "steps_per_token", "bits", "head_bits", "task", "from", "resume", "settings"])]
+    #[arg(long, value_name = "SIZE", value_parser = size, conflicts_with_all = ["hidden", "layers", "cell", "embedding", "tied", "steps_per_token", "bits", "input_bits", "head_bits", "task", "from", "resume", "settings"])]
     pub flash: Option<usize>,
     /// Tokens a second that the board of --fit shall give at least
     #[arg(long, value_name = "TOKENS", default_value_t = 10.0, requires = "fit")]
@@ -360,9 +364,13 @@ fn explained(fit: &Fit, budget: Budget) -> String {
         0 => "a table of tokens".into(),
         columns => format!("an embedding of {columns}"),
     };
+    let bits = match (fit.input_bits, fit.bits) {
+        (input, bits) if input != bits => format!("{input}/{bits}"),
+        (_, bits) => bits.to_string(),
+    };
     let mut text = format!(
-        "chosen: {layers} of {} units, {steps} per token, {tokens}, weights of {} bits, head of {}\nit takes {} of {} bytes",
-        fit.hidden, fit.bits, fit.head_bits, fit.bytes, budget.flash
+        "chosen: {layers} of {} units, {steps} per token, {tokens}, weights of {bits} bits, head of {}\nit takes {} of {} bytes",
+        fit.hidden, fit.head_bits, fit.bytes, budget.flash
     );
     if let (Some(board), Some(speed)) = (budget.board, fit.speed) {
         text += &format!(
@@ -507,6 +515,7 @@ impl TrainArgs {
         put(&mut settings.layers, self.layers);
         put(&mut settings.steps_per_token, self.steps_per_token);
         put(&mut settings.bits, self.bits);
+        settings.input_bits = self.input_bits.or(settings.input_bits);
         put(&mut settings.head_bits, self.head_bits);
         put(&mut settings.rounded_steps, self.rounded_steps);
         put(&mut settings.rounded_rate, self.rounded_rate);

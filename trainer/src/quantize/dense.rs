@@ -43,7 +43,7 @@ pub(super) fn quantize_chain(
                 (bits, bits)
             }
         };
-        let mut builder = RowsBuilder::new(name, vec![dense.w.columns], accumulated.into(), width);
+        let mut builder = RowsBuilder::new(name, [dense.w.columns, 0], accumulated.into(), width);
         for row in 0..dense.w.rows {
             builder.push(&x.fold(dense.w.row(row)), dense.b[row].into(), 0.0)?;
         }

@@ -1,11 +1,10 @@
-//! The grid of a row of 4 bits: a unit, and for each group of columns a scale that its weights are multiplied with.
+//! The grid of a row whose weights have 4 bits, or 8 over the input and 4 over the state: a unit, and for each
+//! [group](Columns::groups) of columns a scale that its weights are multiplied with.
 
+use pipsqueak::RANGE;
 use pipsqueak::fixed::{MAX_SHIFT, MULTIPLIER_END, Scale};
+use pipsqueak::image::Columns;
 
-/// Columns of a group; it begins anew at each part of a row.
-pub const GROUP: usize = 32;
-/// The least and the largest weight of 4 bits.
-pub const RANGE: [i8; 2] = [-8, 7];
 /// Steps that are tried for a group: the one that its largest weight needs, and each time this much of it less.
 const TRIED: u32 = 16;
 const LESS: f64 = 0.04;
@@ -17,13 +16,13 @@ pub struct GridRow {
     pub unit: f64,
     /// `[groups]`, 1 to 255.
     pub scales: Vec<u8>,
-    /// `[columns]`, -8 to 7.
+    /// `[columns]`, -8 to 7; over an input of 8 bits -127 to 127.
     pub weights: Vec<i8>,
 }
 
 impl GridRow {
-    /// Searches the grid that `weights` err least on, group by group in the mean square. `parts` are the numbers of columns
-    /// that groups begin anew after.
+    /// Searches the grid that `weights` err least on, group by group in the mean square; a group of 8 bits has the least scale
+    /// that reaches its largest weight.
     ///
     /// `exact` is the smallest unit, at least its argument, that an image's record holds ([`exact_unit`]). The unit is as small
     /// as scales of 8 bits allow, but the sum of magnitudes of scale times weight is at most `norm` of the unit: what is left
@@ -32,28 +31,40 @@ impl GridRow {
     /// None if no unit is exact.
     ///
     /// ```
+    /// use pipsqueak::image::{Bits, Columns};
     /// use trainer::quantize::{GridRow, exact_unit};
     /// let exact = |least| Some(exact_unit(least, 11)?.1);
-    /// let row = GridRow::search(&[0.7, -0.8, 0.1, 0.07], &[2, 2], exact, |_| 60_000.0).unwrap();
+    /// let weights = [0.7, -0.8, 0.1, 0.07];
+    /// let columns = |bits| Columns { bits, parts: [2, 2] };
+    /// let row = GridRow::search(&weights, columns(Bits::Four), exact, |_| 60_000.0).unwrap();
     /// // The second part's largest weight is a seventh of the first's, and so is its scale.
     /// assert_eq!(row.weights, [7, -8, 7, 5]);
     /// assert_eq!(row.scales, [255, 36]);
+    /// let row = GridRow::search(&weights, columns(Bits::Mixed), exact, |_| 60_000.0).unwrap();
+    /// assert_eq!(row.weights, [111, -127, 7, 5]);
     /// ```
     pub fn search(
         weights: &[f32],
-        parts: &[usize],
+        columns: Columns,
         exact: impl Fn(f64) -> Option<f64>,
         norm: impl Fn(f64) -> f64,
     ) -> Option<Self> {
-        let steps: Vec<f64> = groups(weights, parts).map(best_step).collect();
-        let largest = steps.iter().fold(0.0, |a: f64, &b| a.max(b));
+        let steps = groups(weights, columns).map(|(group, range)| match is_wide(range) {
+            true => (largest_of(group) / f64::from(range[1]), range),
+            false => (best_step(group), range),
+        });
+        let steps: Vec<(f64, [i8; 2])> = steps.collect();
+        let largest = steps.iter().fold(0.0, |a: f64, b| a.max(b.0));
         // A row of zeros may have any.
         let mut least = if largest > 0.0 { largest } else { 1.0 } / 255.0;
         loop {
             let unit = exact(least)?;
-            let scale = |step: &f64| (step / unit).round().clamp(1.0, 255.0) as u8;
-            let row = Self::round(weights, parts, unit, steps.iter().map(scale).collect());
-            if f64::from(row.norm(parts)) <= norm(unit) {
+            let scale = |&(step, range): &(f64, _)| match is_wide(range) {
+                true => (step / unit).ceil().clamp(1.0, 255.0) as u8,
+                false => (step / unit).round().clamp(1.0, 255.0) as u8,
+            };
+            let row = Self::round(weights, columns, unit, steps.iter().map(scale).collect());
+            if f64::from(row.norm(columns)) <= norm(unit) {
                 return Some(row);
             }
             least = unit * 1.01;
@@ -61,11 +72,11 @@ impl GridRow {
     }
 
     /// `weights` to the nearest on a grid that is known.
-    pub fn round(weights: &[f32], parts: &[usize], unit: f64, scales: Vec<u8>) -> Self {
+    pub fn round(weights: &[f32], columns: Columns, unit: f64, scales: Vec<u8>) -> Self {
         let mut rounded = Vec::with_capacity(weights.len());
-        for (group, scale) in groups(weights, parts).zip(&scales) {
+        for ((group, range), scale) in groups(weights, columns).zip(&scales) {
             let step = unit * f64::from(*scale);
-            rounded.extend(group.iter().map(|&w| nearest(w, step) as i8));
+            rounded.extend(group.iter().map(|&w| nearest(w, step, range) as i8));
         }
         Self {
             unit,
@@ -75,29 +86,24 @@ impl GridRow {
     }
 
     /// What a step of each weight is worth, `[columns]`.
-    pub fn steps(&self, parts: &[usize]) -> Vec<f64> {
-        let scales = groups(&self.weights, parts).zip(&self.scales);
+    pub fn steps(&self, columns: Columns) -> Vec<f64> {
+        let scales = columns.groups().zip(&self.scales);
         scales
-            .flat_map(|(group, &scale)| vec![self.unit * f64::from(scale); group.len()])
+            .flat_map(|((count, _), &scale)| vec![self.unit * f64::from(scale); count])
             .collect()
     }
 
     /// The sum of magnitudes of scale times weight.
-    pub fn norm(&self, parts: &[usize]) -> u32 {
-        let group = |(group, &scale): (&[i8], &u8)| -> u32 {
+    pub fn norm(&self, columns: Columns) -> u32 {
+        let group = |((group, _), &scale): ((&[i8], _), &u8)| -> u32 {
             let weights = group.iter().map(|w| u32::from(w.unsigned_abs()));
             u32::from(scale) * weights.sum::<u32>()
         };
-        groups(&self.weights, parts)
+        groups(&self.weights, columns)
             .zip(&self.scales)
             .map(group)
             .sum()
     }
-}
-
-/// The number of groups of a row.
-pub fn group_count(parts: &[usize]) -> usize {
-    parts.iter().map(|part| part.div_ceil(GROUP)).sum()
 }
 
 /// The integer scale of a row whose accumulator's unit, times 2^15, is at least `least`, and that unit. `bits` are the
@@ -116,23 +122,31 @@ pub fn exact_unit(least: f64, bits: u32) -> Option<(Scale, f64)> {
     Some((Scale::new(multiplier as u16, shift as u8), unit))
 }
 
-/// The groups of a row.
-fn groups<'w, T>(mut row: &'w [T], parts: &[usize]) -> impl Iterator<Item = &'w [T]> {
-    parts.iter().flat_map(move |&part| {
-        let (own, rest) = row.split_at(part);
+/// The groups of a row, each with its least and its largest weight.
+fn groups<T>(mut row: &[T], columns: Columns) -> impl Iterator<Item = (&[T], [i8; 2])> {
+    columns.groups().map(move |(count, range)| {
+        let (own, rest) = row.split_at(count);
         row = rest;
-        own.chunks(GROUP)
+        (own, range)
     })
+}
+
+/// Whether weights have more than 4 bits.
+fn is_wide(range: [i8; 2]) -> bool {
+    range != RANGE
+}
+
+fn largest_of(group: &[f32]) -> f64 {
+    group.iter().fold(0.0, |a: f32, w| a.max(w.abs())).into()
 }
 
 /// The step that a group's weights err least on; 0 for zeros.
 fn best_step(group: &[f32]) -> f64 {
-    let largest = group.iter().fold(0.0, |a: f32, w| a.max(w.abs()));
     let error = |step: f64| -> f64 {
-        let error = |&w: &f32| (nearest(w, step) * step - f64::from(w)).powi(2);
+        let error = |&w: &f32| (nearest(w, step, RANGE) * step - f64::from(w)).powi(2);
         group.iter().map(error).sum()
     };
-    let whole = f64::from(largest) / f64::from(RANGE[1]);
+    let whole = largest_of(group) / f64::from(RANGE[1]);
     let tried = (0..TRIED).map(|k| whole * (1.0 - LESS * f64::from(k)));
     let tried = tried.map(|step| (step, if step > 0.0 { error(step) } else { 0.0 }));
     tried
@@ -140,7 +154,7 @@ fn best_step(group: &[f32]) -> f64 {
         .map_or(0.0, |(step, _)| step)
 }
 
-fn nearest(weight: f32, step: f64) -> f64 {
-    let [least, most] = RANGE.map(f64::from);
+fn nearest(weight: f32, step: f64, range: [i8; 2]) -> f64 {
+    let [least, most] = range.map(f64::from);
     (f64::from(weight) / step).round().clamp(least, most)
 }

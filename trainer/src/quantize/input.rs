@@ -67,13 +67,12 @@ pub(super) fn forms(
     }
     if let Some(embedding) = embedding {
         let columns = padded(embedding.columns);
+        // Of four rows the words are as many as the bytes of each.
+        let [weights, _] = bits.words([columns, 0]);
         if tied && first.is_some() {
-            push(TokenForm::Tied, bits.words(columns) * rows);
+            push(TokenForm::Tied, weights * rows);
         }
-        push(
-            TokenForm::Embedding,
-            columns * count + bits.words(columns) * rows,
-        );
+        push(TokenForm::Embedding, columns * count + weights * rows);
     }
     // Where two are as small, the one named first.
     forms.sort_by_key(|form| form.bytes);

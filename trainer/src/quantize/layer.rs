@@ -7,6 +7,7 @@ use super::{QuantizeError, TensorReport};
 use crate::network::Layer;
 use pipsqueak::encode::{LayerParts, Rows, StartParts};
 use pipsqueak::fixed::{CANDIDATE_BITS, PRE_ACTIVATION_BITS};
+use pipsqueak::image::Bits;
 use std::ops::Range;
 
 /// Quantizes `layer`, number `index` of its network, whose hidden state has 15 - `shift` fraction bits and begins at
@@ -28,9 +29,17 @@ pub(super) fn quantize_layer(
         Layer::Lstm(_) => (&["i", "o", "f", "c"][..], false),
         Layer::Rnn(_) => (&["h"][..], false),
     };
-    let inputs = match source {
-        Source::Table(_) => vec![],
-        Source::Vector(x) => vec![x.scales.len()],
+    let (inputs, width) = match source {
+        // Without an input both are the same.
+        Source::Table(_) if width.bits == Bits::Mixed => (
+            0,
+            Width {
+                bits: Bits::Four,
+                ..width
+            },
+        ),
+        Source::Table(_) => (0, width),
+        Source::Vector(x) => (x.scales.len(), width),
     };
     let input_weights = |row: usize| -> Vec<f32> {
         match source {
@@ -71,11 +80,7 @@ pub(super) fn quantize_layer(
         // The candidate's two products stay apart where the reset gate stands between them.
         let alone = gate == 2 && after;
         let name = format!("{name} gate {letter}");
-        let columns = if alone {
-            vec![units]
-        } else {
-            [&inputs[..], &[units]].concat()
-        };
+        let columns = [if alone { 0 } else { inputs }, units];
         let rounding = if alone {
             &state_rounding
         } else {
@@ -111,7 +116,7 @@ pub(super) fn quantize_layer(
             factors.clear();
             if after {
                 let name = format!("{name} candidate input");
-                let mut builder = RowsBuilder::new(name, inputs, PRE_ACTIVATION_BITS, width)
+                let mut builder = RowsBuilder::new(name, [inputs, 0], PRE_ACTIVATION_BITS, width)
                     .rounded_by(input_rounding.as_ref());
                 for (row, &bias) in wb.iter().enumerate().skip(2 * units) {
                     builder.push(&input_weights(row), bias.into(), 0.0)?;

@@ -1,10 +1,10 @@
-//! The float network in integers: weights of 8 bits with a scale per row or of 4 bits with one per group, and the range
-//! certificate.
+//! The float network in integers: weights of 8 bits with a scale per row or of 4 bits with one per group, or both in a row,
+//! and the range certificate.
 //!
 //! | file | what |
 //! |---|---|
 //! | `rows` | rows of weights |
-//! | `grid` | what weights of 4 bits are multiples of |
+//! | `grid` | what weights of 4 bits, and those of 8 beside them, are multiples of |
 //! | `rounded` | the float network on its grids |
 //! | `rounding` | which way each weight is rounded |
 //! | `input` | tokens as a table, as an embedding or by the head |
@@ -35,7 +35,7 @@ mod start;
 mod vocabulary;
 
 pub use calibrate::SAMPLES;
-pub use grid::{GROUP, GridRow, RANGE, exact_unit, group_count};
+pub use grid::{GridRow, exact_unit};
 pub use input::{TokenBytes, TokenForm};
 pub use rounded::rounded;
 pub use vocabulary::vocabulary_of;
@@ -69,9 +69,10 @@ pub struct Options<'s> {
     /// measured on [`SAMPLES`] random ones.
     pub samples: Option<&'s [Feeds]>,
     /// The width of the weights of each recurrent layer, an encoder's first; the last one is that of all after it. By default
-    /// a layer has 4 bits where the network has [grids](Network::grids) for it, and else 8.
+    /// a layer has the width that the network has [grids](Network::grids) of, and else 8 bits. Over a table of tokens
+    /// [`Bits::Mixed`] is [`Bits::Four`].
     pub layers: Vec<Bits>,
-    /// The same of the dense layers of heads. Those of inputs and of starts always have 8.
+    /// The same of the dense layers of heads, 8 or 4 bits. Those of inputs and of starts always have 8.
     pub head: Option<Bits>,
 }
 
@@ -88,7 +89,7 @@ pub struct TensorReport {
     pub scale: [f64; 2],
     /// Root of the mean squared rounding error over that of the values.
     pub relative_error: f64,
-    /// Of weights of 4 bits.
+    /// Of weights of another width than 8 bits.
     #[serde(skip)]
     pub grid: Option<TensorGrid>,
 }
@@ -207,7 +208,7 @@ impl Vector {
     }
 }
 
-/// Quantizes `network`: weights have 4 bits where it brings [grids](Network::grids) for them, and else 8.
+/// Quantizes `network`: weights have 4 bits, or 8 beside 4, where it brings [grids](Network::grids) for them, and else 8.
 ///
 /// Float inputs, and states that are given in another framework's file, are taken to be standard normal numbers. What nothing
 /// bounds is measured on [`SAMPLES`] random sequences: twice the largest number that is seen.
@@ -630,9 +631,10 @@ fn width<'n>(
     asked: Option<Bits>,
     tensors: &str,
 ) -> Width<'n> {
-    let own = || match network.grids.keys().any(|name| name.starts_with(tensors)) {
-        true => Bits::Four,
-        false => Bits::Eight,
+    let own = || {
+        let mut grids = network.grids.iter();
+        let own = grids.find(|(name, _)| name.starts_with(tensors));
+        own.map_or(Bits::Eight, |(_, grid)| grid.bits())
     };
     Width {
         bits: asked.unwrap_or_else(own),

@@ -1,11 +1,12 @@
-//! A float network whose weights of 4 bits stand on their grids: what any framework runs to the very loss that the grid costs.
+//! A float network whose weights stand on their grids: what any framework runs to the very loss that the grid costs.
 
-use super::grid::{GridRow, group_count};
+use super::grid::GridRow;
 use super::input::quantize_embedding;
 use super::{Options, QuantizeError, quantize_with};
 use crate::network::{Grids, Input, Layer, Matrix, Network, TensorGrid};
+use pipsqueak::image::Columns;
 
-/// `network` with grids for what `options` give 4 bits, searched, and its weights rounded to them. Exported, it is the same
+/// `network` with grids for what `options` give another width than 8 bits, searched, and its weights rounded to them. Exported, it is the same
 /// image, and nothing is searched.
 ///
 /// # Errors
@@ -48,20 +49,17 @@ fn on_grids(network: &mut Network, grids: Grids) {
             let rows = gate * units..(gate + 1) * units;
             let name = format!("layer {index} gate {letter}");
             if let Some(grid) = grids.get(&name) {
-                let joint = grid.scales.len() / grid.units.len().max(1) > group_count(&[units]);
+                let state = columns_of(grid, [0, units]).groups().count();
+                let joint = grid.scales.len() / grid.units.len().max(1) > state;
                 for (place, row) in rows.clone().enumerate() {
-                    if joint {
-                        let both = [(&mut *w, &columns[..]), (&mut *r, &[][..])];
-                        round_row(grid, place, row, both);
-                    } else {
-                        round_row(grid, place, row, [(&mut *r, &[][..])]);
-                    }
+                    let input = joint.then_some((&mut *w, &columns[..]));
+                    round_row(grid, place, row, [input, Some((&mut *r, &[]))]);
                 }
             }
             let name = format!("layer {index} candidate input");
             if let Some(grid) = grids.get(&name).filter(|_| gate == 2) {
                 for (place, row) in rows.enumerate() {
-                    round_row(grid, place, row, [(&mut *w, &columns[..])]);
+                    round_row(grid, place, row, [Some((&mut *w, &columns[..])), None]);
                 }
             }
         }
@@ -73,34 +71,44 @@ fn on_grids(network: &mut Network, grids: Grids) {
         };
         if let Some(grid) = grids.get(&name) {
             for row in 0..dense.w.rows {
-                round_row(grid, row, row, [(&mut dense.w, &[][..])]);
+                round_row(grid, row, row, [Some((&mut dense.w, &[])), None]);
             }
         }
     }
     network.grids = grids;
 }
 
-/// Rounds row `row` of matrices that stand side by side to place `place` of a grid. Each column is multiplied with its scale
-/// first, where there are any, and divided by it afterwards.
-fn round_row<const N: usize>(
+/// So many columns over the input and the state of a tensor that `grid` is of.
+fn columns_of(grid: &TensorGrid, parts: [usize; 2]) -> Columns {
+    let bits = grid.bits();
+    Columns { bits, parts }
+}
+
+/// Rounds row `row` of the matrices over the input and over the state, where the tensor has them, to place `place` of a grid.
+/// Each column is multiplied with its scale first, where there are any, and divided by it afterwards.
+fn round_row(
     grid: &TensorGrid,
     place: usize,
     row: usize,
-    mut parts: [(&mut Matrix, &[f64]); N],
+    parts: [Option<(&mut Matrix, &[f64])>; 2],
 ) {
-    let lengths = parts.each_ref().map(|(matrix, _)| matrix.columns);
+    let lengths = parts.each_ref().map(|part| {
+        let columns = part.as_ref().map(|(matrix, _)| matrix.columns);
+        columns.unwrap_or(0)
+    });
+    let columns = columns_of(grid, lengths);
     let scale = |scales: &[f64], column: usize| scales.get(column).copied().unwrap_or(1.0);
     let mut folded = Vec::new();
-    for (matrix, scales) in &parts {
+    for (matrix, scales) in parts.iter().flatten() {
         let row = matrix.row(row).iter().enumerate();
         folded.extend(row.map(|(c, w)| (f64::from(*w) * scale(scales, c)) as f32));
     }
-    let groups = group_count(&lengths);
+    let groups = columns.groups().count();
     let own = grid.scales[place * groups..][..groups].to_vec();
-    let found = GridRow::round(&folded, &lengths, f64::from(grid.units[place]), own);
-    let steps = found.steps(&lengths);
+    let found = GridRow::round(&folded, columns, f64::from(grid.units[place]), own);
+    let steps = found.steps(columns);
     let mut values = found.weights.iter().zip(steps);
-    for (matrix, scales) in &mut parts {
+    for (matrix, scales) in parts.into_iter().flatten() {
         let columns = matrix.columns;
         let row = &mut matrix.data[row * columns..][..columns];
         for ((c, w), (weight, step)) in row.iter_mut().enumerate().zip(&mut values) {

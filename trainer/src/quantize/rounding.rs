@@ -128,13 +128,18 @@ impl Rounding {
         Some(Self { size, order, upper })
     }
 
-    /// `weights` in `steps` of their own, within a range.
-    pub fn round(&self, weights: &[f32], steps: &[f64], [least, most]: [i8; 2]) -> Vec<i8> {
+    /// `weights` in `steps` of their own, each within the range of its column.
+    pub fn round(
+        &self,
+        weights: &[f32],
+        steps: &[f64],
+        range: impl Fn(usize) -> [i8; 2],
+    ) -> Vec<i8> {
         let mut wanted: Vec<f64> = self.order.iter().map(|&c| weights[c].into()).collect();
         let mut made = vec![0; self.size];
         for (place, &column) in self.order.iter().enumerate() {
             let row = &self.upper[place * self.size..][..self.size];
-            let step = steps[column];
+            let (step, [least, most]) = (steps[column], range(column));
             let rounded = (wanted[place] / step)
                 .round()
                 .clamp(least.into(), most.into());

@@ -1,16 +1,16 @@
-//! Rows of weights in 8 bits, each with a scale of its own, or in 4 bits on the grid of [`GridRow`].
+//! Rows of weights in 8 bits, each with a scale of its own, or in 4, or in both, on the grid of [`GridRow`].
 //!
 //! A row's accumulator counts in units of `u`, the row's scale times 2^-15. The unit is chosen last and exactly: it is the one
 //! that the row's integer multiplier and shift mean, so the only error is that of rounding each weight.
 
-use super::grid::{GridRow, RANGE, exact_unit, group_count};
+use super::grid::{GridRow, exact_unit};
 use super::rounding::Rounding;
 use super::{QuantizeError, TensorReport, padded};
 use crate::network::{Grids, TensorGrid};
 use pipsqueak::encode::Rows;
-use pipsqueak::image::Bits;
+use pipsqueak::image::{Bits, Columns};
 
-/// The width of the weights of a layer, and the grids that its network brings for those of 4 bits.
+/// The width of the weights of a layer, and the grids that its network brings for it.
 #[derive(Clone, Copy)]
 pub(super) struct Width<'g> {
     pub bits: Bits,
@@ -27,9 +27,11 @@ impl<'g> Width<'g> {
         prefix: "",
     };
 
+    /// The grid that is given for a tensor of this width.
     fn grid(&self, tensor: &str) -> Option<&'g TensorGrid> {
         let name = tensor.strip_prefix(self.prefix)?;
-        self.grids?.get(name)
+        let grid = self.grids?.get(name)?;
+        (grid.bits() == self.bits).then_some(grid)
     }
 }
 
@@ -39,7 +41,7 @@ pub(super) struct RowsBuilder<'r> {
     rows: Rows,
     /// Fraction bits of the outputs.
     bits: u32,
-    /// Of 4 bits the grid, as it grows; and the one that is given.
+    /// Of another width than 8 bits the grid, as it grows; and the one that is given.
     grid: Option<TensorGrid>,
     given: Option<&'r TensorGrid>,
     /// How errors are made up for; else to nearest.
@@ -51,7 +53,7 @@ pub(super) struct RowsBuilder<'r> {
 /// A row in integers.
 struct Row {
     unit: f64,
-    /// Of 4 bits.
+    /// Of groups.
     scales: Vec<u8>,
     weights: Vec<i8>,
     /// What a step of each weight is worth.
@@ -59,15 +61,17 @@ struct Row {
 }
 
 impl<'r> RowsBuilder<'r> {
-    /// `columns` are those of each part.
-    pub(super) fn new(name: String, columns: Vec<usize>, bits: u32, width: Width<'r>) -> Self {
-        let is_four = width.bits == Bits::Four;
+    /// `parts` are the columns over the input and over the state; `bits` are the fraction bits of the outputs.
+    pub(super) fn new(name: String, parts: [usize; 2], bits: u32, width: Width<'r>) -> Self {
         Self {
-            given: width.grid(&name).filter(|_| is_four),
-            grid: is_four.then(TensorGrid::default),
+            given: width.grid(&name),
+            grid: (width.bits != Bits::Eight).then(|| TensorGrid::of(width.bits)),
             name,
             rows: Rows {
-                columns,
+                columns: Columns {
+                    bits: width.bits,
+                    parts,
+                },
                 ..Rows::default()
             },
             bits,
@@ -121,7 +125,7 @@ impl<'r> RowsBuilder<'r> {
         };
         let row = match (&self.grid, self.given) {
             (None, _) => self.eight(weights, largest, norm).ok_or(refused.clone())?,
-            (Some(_), None) => self.four(weights, norm).ok_or(refused.clone())?,
+            (Some(_), None) => self.searched(weights, norm).ok_or(refused.clone())?,
             (Some(_), Some(given)) => self.on_grid(weights, given, norm)?,
         };
         let (bias, factor) = beside(row.unit);
@@ -160,7 +164,7 @@ impl<'r> RowsBuilder<'r> {
             let nearest = |&w: &f32| (f64::from(w) / unit).round().clamp(-127.0, 127.0) as i8;
             let steps = vec![unit; weights.len()];
             let quantized: Vec<i8> = match self.rounding {
-                Some(rounding) => rounding.round(weights, &steps, [-127, 127]),
+                Some(rounding) => rounding.round(weights, &steps, |_| [-127, 127]),
                 None => weights.iter().map(nearest).collect(),
             };
             let sum: f64 = quantized.iter().map(|&w| f64::from(w).abs()).sum();
@@ -176,18 +180,20 @@ impl<'r> RowsBuilder<'r> {
         }
     }
 
-    /// A row of 4 bits on a grid that is searched.
-    fn four(&self, weights: &[f32], norm: impl Fn(f64) -> f64) -> Option<Row> {
-        let parts = &self.rows.columns;
+    /// A row on a grid that is searched.
+    fn searched(&self, weights: &[f32], norm: impl Fn(f64) -> f64) -> Option<Row> {
+        let columns = self.rows.columns;
         let exact = |least: f64| Some(exact_unit(least, self.bits)?.1);
-        let mut found = GridRow::search(weights, parts, exact, &norm)?;
-        let steps = found.steps(parts);
+        let mut found = GridRow::search(weights, columns, exact, &norm)?;
+        let steps = found.steps(columns);
         if let Some(rounding) = self.rounding {
+            let groups = columns.groups();
+            let ranges: Vec<_> = groups.flat_map(|(n, range)| vec![range; n]).collect();
             let rounded = GridRow {
-                weights: rounding.round(weights, &steps, RANGE),
+                weights: rounding.round(weights, &steps, |column| ranges[column]),
                 ..found.clone()
             };
-            if f64::from(rounded.norm(parts)) <= norm(found.unit) {
+            if f64::from(rounded.norm(columns)) <= norm(found.unit) {
                 found = rounded;
             }
         }
@@ -199,7 +205,7 @@ impl<'r> RowsBuilder<'r> {
         })
     }
 
-    /// A row of 4 bits on its part of a grid that is given.
+    /// A row on its part of a grid that is given.
     fn on_grid(
         &self,
         weights: &[f32],
@@ -212,8 +218,8 @@ impl<'r> RowsBuilder<'r> {
             row: index,
             what,
         };
-        let parts = &self.rows.columns;
-        let count = group_count(parts);
+        let columns = self.rows.columns;
+        let count = columns.groups().count();
         let scales = given.scales.chunks_exact(count).nth(index);
         let (Some(&unit), Some(scales)) = (given.units.get(index), scales) else {
             return Err(refused("units or scales are missing"));
@@ -223,12 +229,12 @@ impl<'r> RowsBuilder<'r> {
         if !is_exact || scales.contains(&0) {
             return Err(refused("a unit or a scale is none that an image holds"));
         }
-        let row = GridRow::round(weights, parts, unit, scales.to_vec());
-        if f64::from(row.norm(parts)) > norm(unit) {
+        let row = GridRow::round(weights, columns, unit, scales.to_vec());
+        if f64::from(row.norm(columns)) > norm(unit) {
             return Err(refused("its sums could leave 32 bits"));
         }
         Ok(Row {
-            steps: row.steps(parts),
+            steps: row.steps(columns),
             unit,
             scales: row.scales,
             weights: row.weights,
@@ -237,13 +243,12 @@ impl<'r> RowsBuilder<'r> {
 
     pub(super) fn finish(self, tensors: &mut Vec<TensorReport>) -> Rows {
         let rows = self.rows.bias.len();
-        let columns = self.rows.columns.iter().sum();
-        let bits = self.rows.bits();
-        let words = |&part: &usize| bits.words(padded(part));
-        let words: usize = self.rows.columns.iter().map(words).sum();
+        let columns = self.rows.columns;
+        let parts = columns.parts.map(padded);
+        let words = Columns { parts, ..columns }.words();
         tensors.push(TensorReport {
             name: self.name,
-            shape: [rows, columns],
+            shape: [rows, columns.count()],
             bytes: padded(rows) * (words + 8),
             scale: span(&self.scales),
             relative_error: (self.squares[0] / self.squares[1].max(1e-30)).sqrt(),

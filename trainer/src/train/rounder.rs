@@ -2,6 +2,7 @@
 //! not (the straight-through estimator, Bengio et al. 2013).
 
 use super::model::Shape;
+use super::settings::TrainSettings;
 use crate::math::vectorized;
 use pipsqueak::{GROUP, RANGE};
 
@@ -13,17 +14,19 @@ const SHRINK: f32 = 0.04;
 pub struct Rounder {
     shape: Shape,
     layers: bool,
+    input: bool,
     head: bool,
     rounded: Vec<f32>,
 }
 
 impl Rounder {
-    /// For networks of `shape`; rounds the recurrent layers' weights, the head's, or both.
-    pub fn new(shape: Shape, layers: bool, head: bool) -> Self {
+    /// For networks of `shape`; rounds the weights that have 4 bits as `settings` say.
+    pub fn new(shape: Shape, settings: &TrainSettings) -> Self {
         Self {
             shape,
-            layers,
-            head,
+            layers: settings.bits == 4,
+            input: !settings.is_mixed(),
+            head: settings.head_bits == 4,
             rounded: Vec::new(),
         }
     }
@@ -51,6 +54,8 @@ impl Rounder {
                 match (layer, &columns) {
                     // A one-hot token picks a row of a table of i8.
                     (0, None) => {}
+                    // What 8 bits cost is too little to be trained for.
+                    (0, Some(_)) if !self.input => {}
                     (0, Some(columns)) => {
                         let mut folded = vec![0.0; inputs];
                         for row in w.chunks_exact_mut(inputs) {
@@ -123,6 +128,37 @@ fn round_group(group: &mut [f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_first_layer_of_mixed_widths_keeps_its_input_weights() {
+        let round = |input_bits, layers| {
+            let settings = TrainSettings {
+                embedding: 5,
+                layers,
+                bits: 4,
+                input_bits,
+                ..TrainSettings::for_units(8, 1_000)
+            };
+            let shape = settings.shape(7);
+            let parameters = shape.initial(3);
+            let rounded = Rounder::new(shape.clone(), &settings)
+                .round(&parameters)
+                .to_vec();
+            let changed = |layer: usize| {
+                let (range, inputs) = (shape.layer_ranges()[layer].clone(), shape.inputs(layer));
+                let (before, after) = (&parameters[range.clone()], &rounded[range]);
+                let at = 3 * 8 * inputs;
+                [
+                    before[..at] != after[..at],
+                    before[at..at + 3 * 64] != after[at..at + 3 * 64],
+                ]
+            };
+            (0..layers).map(changed).collect::<Vec<_>>()
+        };
+        assert_eq!(round(None, 2), [[true, true]; 2]);
+        assert_eq!(round(Some(4), 2), [[true, true]; 2]);
+        assert_eq!(round(Some(8), 2), [[false, true], [true, true]]);
+    }
 
     #[test]
     fn a_group_is_on_a_grid_of_16_values_and_no_scale_of_the_search_errs_less() {

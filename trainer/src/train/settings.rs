@@ -62,6 +62,10 @@ pub struct TrainSettings {
     /// Bits of the recurrent layers' weights in the image. With 4, the last steps are trained with rounded weights.
     #[serde(default = "eight")]
     pub bits: u8,
+    /// Bits of the first layer's weights over its input, such as an embedding; by default as many as `bits`. With 8 beside
+    /// `bits` of 4 they are trained without rounding. Over a table of tokens they make no difference.
+    #[serde(default)]
+    pub input_bits: Option<u8>,
     /// Bits of the head's weights in the image.
     #[serde(default = "eight")]
     pub head_bits: u8,
@@ -182,6 +186,7 @@ impl TrainSettings {
             clip: 1.0,
             average: 0.999,
             bits: 8,
+            input_bits: None,
             head_bits: 8,
             rounded_steps: 0,
             rounded_rate: 3e-4,
@@ -226,6 +231,11 @@ impl TrainSettings {
         self.bits == 4 || self.head_bits == 4
     }
 
+    /// Whether the first layer's weights have 8 bits over the input and 4 over the state.
+    pub fn is_mixed(&self) -> bool {
+        (self.input_bits, self.bits) == (Some(8), 4)
+    }
+
     /// Good settings for a network that was chosen to fit, on a text of so many characters for training. What does not depend
     /// on the network is as in `settings`.
     pub fn for_fit(fit: &Fit, settings: &Self, characters: usize) -> Self {
@@ -249,8 +259,12 @@ impl TrainSettings {
     /// The widths of weights in the image.
     pub fn widths(&self) -> Options<'static> {
         let width = |bits| if bits == 4 { Bits::Four } else { Bits::Eight };
+        let layers = match self.is_mixed() {
+            true => vec![Bits::Mixed, Bits::Four],
+            false => vec![width(self.bits)],
+        };
         Options {
-            layers: vec![width(self.bits)],
+            layers,
             head: Some(width(self.head_bits)),
             ..Options::default()
         }
@@ -309,6 +323,14 @@ impl TrainSettings {
         whole("steps_per_token", self.steps_per_token, 4, "1 to 4")?;
         for (name, bits) in [("bits", self.bits), ("head_bits", self.head_bits)] {
             check(name, bits.to_string(), [4, 8].contains(&bits), "4 or 8")?;
+        }
+        if let Some(input) = self.input_bits {
+            check(
+                "input_bits",
+                format!("{input} with bits {}", self.bits),
+                input == self.bits || self.is_mixed(),
+                "8, or 4 beside bits of 4",
+            )?;
         }
         check(
             "rounded_steps",

@@ -95,8 +95,7 @@ impl<'l> Trainer<'l> {
         assert_eq!(first.len(), shape.parameters(), "first weights");
         let mut updater = Updater::new(settings, first, shape.parts());
         if settings.rounded_steps > 0 {
-            let (layers, head) = (settings.bits == 4, settings.head_bits == 4);
-            updater = updater.rounded_by(Rounder::new(shape.clone(), layers, head));
+            updater = updater.rounded_by(Rounder::new(shape.clone(), settings));
         }
         Self {
             settings: settings.clone(),

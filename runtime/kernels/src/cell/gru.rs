@@ -11,7 +11,7 @@ use super::{Shape, shifted, small};
 use crate::activation::{sigmoid, tanh};
 use crate::fixed::{CANDIDATE_BITS, PRE_ACTIVATION_BITS, saturate};
 use crate::kernel::{self, Operand, ROWS};
-use crate::rows::{Bits, Factor, Over, Record, grouped, output, outputs};
+use crate::rows::{Bits, Factor, Over, Record, by_parts, output, outputs};
 
 /// Values of four units in a token's row.
 pub const GATES: usize = 3 * ROWS;
@@ -29,10 +29,10 @@ pub(super) fn after_table(
         Bits::Eight => by_table(shape, words, token, state, next, |weights, products| {
             x.products(weights, products);
         }),
-        Bits::Four => {
+        bits => {
             let parts = [Operand::new(&[]), x];
             by_table(shape, words, token, state, next, |weights, products| {
-                grouped(&parts, weights, products);
+                by_parts(bits, &parts, weights, products);
             });
         }
     }

@@ -161,8 +161,8 @@ fn meant(rows: &Rows, units: &[f32]) -> Vec<f32> {
 /// A network whose weights stand on a grid loses as little as one of 8 bits does, and comes back to that grid exactly.
 #[test]
 fn weights_on_a_grid_are_found_on_it_again() {
-    let mut network = network(12, 30, 0, &[(70, true)]);
-    let original = network.clone();
+    let original = network(12, 30, 0, &[(70, true)]);
+    let mut network = original.clone();
     let first_time = quantize_with(&original, &four()).unwrap();
     let (rows, grids) = (&first_time.parts.networks[0], &first_time.grids[0]);
     let names: Vec<&str> = grids.keys().map(String::as_str).collect();

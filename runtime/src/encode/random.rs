@@ -517,10 +517,10 @@ pub fn shapes() -> Vec<(&'static str, Metadata)> {
                     ..network(Input::Embedding(6), 25, 4, 1)
                 }],
                 &[
-                    of_bits(Bits::Mixed, Cell::GruResetAfter, 35),
-                    of_bits(Bits::Mixed, Cell::Lstm, 9),
-                    of_bits(Bits::Mixed, Cell::GruResetBefore, 6),
-                    of_bits(Bits::Mixed, Cell::Rnn, 10),
+                    of_bits(Bits::Mixed, Cell::Rnn, 35),
+                    of_bits(Bits::Mixed, Cell::GruResetAfter, 9),
+                    of_bits(Bits::Mixed, Cell::Lstm, 6),
+                    of_bits(Bits::Mixed, Cell::GruResetBefore, 5),
                 ],
                 &[dense_of(25, Activation::Linear, Bits::Four)],
             ),

@@ -15,7 +15,7 @@ cargo build --quiet --release
 mkdir -p "$runs"
 json() { sed -n "s/.*\"$1\": *\([0-9.]*\).*/\1/p" | head -n 1; }
 
-# row NAME OPTIONS...: of `trainer train`. LESSONS in them are those that the teachers give.
+# row NAME OPTIONS...: of `trainer train`.
 row() {
     name=$1
     shift
@@ -43,3 +43,20 @@ lessons() {
 LARGE="--layers 2 --dropout 0.4 --batch 64 --sequence 64 --weight-decay 0.1 --learning-rate 0.004"
 TEACHER_384="--hidden 384 $LARGE --steps 4500 --seed 3"
 TEACHER_416="--hidden 416 $LARGE --steps 4200 --seed 5"
+SMALL="--embedding 16 --steps-per-token 2 --dropout 0.05 --weight-decay 0.08 --learning-rate 0.006 --average 0.998 --seed 2"
+TAUGHT="--lessons $runs/lessons.bin"
+ROUNDED="--bits 4 --head-bits 4"
+
+# As it was: weights of 8 bits, one step, a table of tokens.
+row int8-128 --hidden 128
+row int8-256 --hidden 256
+# Two layers for each of the teachers.
+row teacher-384 $TEACHER_384
+row teacher-416 $TEACHER_416
+# Two steps and a small embedding, with what the teachers say; then every weight of 4 bits; then the input's of 8.
+row small-float --hidden 168 $SMALL --steps 11000 $TAUGHT
+row small-4 --hidden 168 $SMALL --steps 14000 --rounded-steps 3000 $ROUNDED $TAUGHT
+row small-8-4 --hidden 164 $SMALL --steps 15000 --rounded-steps 3000 $ROUNDED --input-bits 8 $TAUGHT
+# A teacher itself, rounded.
+row large --from "$runs/teacher-416/model.onnx" --dropout 0.3 --batch 64 --weight-decay 0.1 --steps 900 \
+    --rounded-steps 900 --rounded-rate 0.0005 --rounded-average 0.99 --bits 4 --soft 0.8 --imagined 0.3 --seed 2 $TAUGHT

@@ -127,7 +127,10 @@ pub fn fit(
         let (mut fits, mut beyond) = (0, MOST + 1);
         while beyond - fits > 1 {
             let middle = fits.midpoint(beyond);
-            if budget.holds(&form.sized(STEP * middle, settings, vocabulary, budget.board)?) {
+            let small = form.least_bytes(STEP * middle) <= budget.flash;
+            if small
+                && budget.holds(&form.sized(STEP * middle, settings, vocabulary, budget.board)?)
+            {
                 fits = middle;
             } else {
                 beyond = middle;
@@ -162,6 +165,12 @@ impl Budget {
 }
 
 impl Form {
+    /// The bytes of the recurrent weights alone: an image that is too large by these need not be made.
+    fn least_bytes(&self, hidden: usize) -> usize {
+        let matrices = 2 * self.layers - 1;
+        3 * hidden * hidden * matrices * usize::from(self.bits[0]) / 8
+    }
+
     /// A network of this form with so many units, as an image.
     fn sized(
         &self,

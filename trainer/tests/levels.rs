@@ -77,6 +77,8 @@ fn run(
         corpus,
         settings,
         out,
+        first: None,
+        lessons: None,
         resume,
         report_every: 0,
         checkpoint_every: Duration::from_secs(60),

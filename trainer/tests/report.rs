@@ -558,6 +558,8 @@ fn a_resumed_training_ends_with_the_samples_of_one_without_a_stop() {
         corpus: &Corpus::read(Path::new(&corpus)).unwrap(),
         settings: &record.settings,
         out: Path::new(&out),
+        first: None,
+        lessons: None,
         resume: None,
         report_every: 0,
         checkpoint_every: Duration::from_secs(60),

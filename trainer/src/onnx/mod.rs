@@ -15,8 +15,8 @@
 //! hn_K   float [1, 1, H]   state of layer K after the last token; cn_K the cell state of an LSTM
 //! ```
 //!
-//! Where a token has several steps, its id is repeated before (Reshape -> Tile -> Reshape), and of the last layer's states every
-//! so many is read (Slice).
+//! Where a token has several steps, its id is repeated before (Reshape -> Tile -> Reshape), and of the last layer's states each
+//! token's last is read (Reshape -> Slice).
 //!
 //! The file's metadata holds the tokens' texts under [`VOCABULARY_KEY`] (a JSON list of strings, by id) and the
 //! model's origin under [`PROVENANCE_KEY`] (a JSON object with the fields of [`Provenance`](crate::network::Provenance)).

@@ -200,24 +200,15 @@ impl Builder {
                 x = self.layer(index, layer, &x, &starts, &axis, prefix, &ends, &mut last);
             }
             if network.steps_per_token > 1 {
+                // A slice that leaves steps out would do too, but tract runs none over a length that is not known.
                 let steps = network.steps_per_token as i64;
-                let [from, to, along, by, read] = [
-                    "first_read",
-                    "past_all",
-                    "time_axis",
-                    "read_every",
-                    "last_steps",
-                ]
-                .map(|what| name(self, what));
-                for (name, value) in [
-                    (&from, steps - 1),
-                    (&to, i64::MAX),
-                    (&along, 0),
-                    (&by, steps),
-                ] {
+                let each = self.reshape(&x, &name(self, "by_token"), &[-1, steps, width as i64]);
+                let [from, to, axis, read] = ["last_step", "past_last", "step_axis", "last_steps"]
+                    .map(|what| name(self, what));
+                for (name, value) in [(&from, steps - 1), (&to, steps), (&axis, 1)] {
                     self.int64(name, &[1], &[value]);
                 }
-                let inputs = [&*x, &from, &to, &along, &by];
+                let inputs = [&*each, &from, &to, &axis];
                 self.node(&name(self, "read_last"), "Slice", &inputs, &[&read], vec![]);
                 x = read;
             }

@@ -142,10 +142,7 @@ impl<'a> Factor<'a> {
     fn words(&self) -> usize {
         match self {
             Self::Whole(x) => x.columns(),
-            Self::Parts(bits, parts) => bits
-                .words(parts.each_ref().map(Operand::columns))
-                .iter()
-                .sum(),
+            Self::Parts(bits, parts) => part_words(*bits, parts),
         }
     }
 
@@ -171,7 +168,13 @@ impl<'a> Factor<'a> {
     }
 }
 
-/// A function of its own, beside the usual path.
+/// Words of a gate's four rows over both parts. A function of its own, beside the usual path, as the next one is.
+#[inline(never)]
+fn part_words(bits: Bits, parts: &[Operand; 2]) -> usize {
+    let [input, state] = bits.words(parts.each_ref().map(Operand::columns));
+    input + state
+}
+
 #[inline(never)]
 pub(crate) fn by_parts(
     bits: Bits,

@@ -29,10 +29,11 @@ pub(super) fn after_table(
         Bits::Eight => by_table(shape, words, token, state, next, |weights, products| {
             x.products(weights, products);
         }),
-        bits => {
+        // Over the state alone both are the same.
+        Bits::Four | Bits::Mixed => {
             let parts = [Operand::new(&[]), x];
             by_table(shape, words, token, state, next, |weights, products| {
-                by_parts(bits, &parts, weights, products);
+                by_parts(Bits::Four, &parts, weights, products);
             });
         }
     }

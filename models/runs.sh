@@ -56,7 +56,9 @@ row teacher-416 $TEACHER_416
 # Two steps and a small embedding, with what the teachers say; then every weight of 4 bits; then the input's of 8.
 row small-float --hidden 168 $SMALL --steps 11000 $TAUGHT
 row small-4 --hidden 168 $SMALL --steps 14000 --rounded-steps 3000 $ROUNDED $TAUGHT
-row small-8-4 --hidden 164 $SMALL --steps 15000 --rounded-steps 3000 $ROUNDED --input-bits 8 $TAUGHT
+row shakespeare-64k-float --hidden 164 $SMALL --steps 12000 $TAUGHT
+row shakespeare-64k --from "$runs/shakespeare-64k-float/model.onnx" --weight-decay 0.08 --dropout 0 --steps 3500 --rounded-steps 3500 \
+    --rounded-average 0.997 $ROUNDED --input-bits 8 --seed 2 $TAUGHT
 # A teacher itself, rounded.
 row large --from "$runs/teacher-416/model.onnx" --dropout 0.3 --batch 64 --weight-decay 0.1 --steps 900 \
     --rounded-steps 900 --rounded-rate 0.0005 --rounded-average 0.99 --bits 4 --soft 0.8 --imagined 0.3 --seed 2 $TAUGHT

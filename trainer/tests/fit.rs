@@ -128,11 +128,11 @@ fn a_budget_is_trained_exported_and_kept() {
     assert!(std::fs::read(folder.join("again.pip")).unwrap() == image);
     let refused = trainer(
         folder,
-        &["train", "book.txt", "--out", "none", "--flash", "1K"],
+        &["train", "book.txt", "--out", "none", "--flash", "256"],
     );
     let error = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(
-        !refused.status.success() && error.contains("no network fits into 1024 bytes"),
+        !refused.status.success() && error.contains("no network fits into 256 bytes"),
         "{error}"
     );
     let refused = trainer(

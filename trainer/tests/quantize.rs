@@ -221,11 +221,11 @@ fn image(network: &Network, options: &Options) -> Vec<u8> {
 /// 8 bits over the input and 4 over the state: searched, on the grid that was found, and read from a file with that grid.
 #[test]
 fn mixed_widths_are_the_same_image_again_from_a_file() {
-    for (embedding, layers) in [
-        (6, &[(40, true), (24, false)][..]),
-        (40, &[(12, false), (9, true)]),
+    for (tokens, embedding, layers) in [
+        (30, 6, &[(40, true), (24, false)][..]),
+        (90, 40, &[(40, false), (9, true)]),
     ] {
-        let network = network(15, 30, embedding, layers);
+        let network = network(15, tokens, embedding, layers);
         let mixed = |layers: &[Bits]| Options {
             layers: layers.to_vec(),
             ..Options::default()

@@ -41,7 +41,7 @@ impl GridRow {
     /// assert_eq!(row.weights, [7, -8, 7, 5]);
     /// assert_eq!(row.scales, [255, 36]);
     /// let row = GridRow::search(&weights, columns(Bits::Mixed), exact, |_| 60_000.0).unwrap();
-    /// assert_eq!(row.weights, [111, -127, 7, 5]);
+    /// assert_eq!(row.weights, [111, -126, 7, 5]);
     /// ```
     pub fn search(
         weights: &[f32],

@@ -19,7 +19,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Train(train::TrainArgs),
+    Train(Box<train::TrainArgs>),
     Teach(teach::TeachArgs),
     Finetune(finetune::FinetuneArgs),
     Export(export::ExportArgs),
@@ -41,7 +41,7 @@ impl Cli {
     /// As the command says.
     pub fn run(self) -> anyhow::Result<()> {
         match self.command {
-            Command::Train(args) => train::run(args),
+            Command::Train(args) => train::run(*args),
             Command::Teach(args) => teach::run(args),
             Command::Finetune(args) => finetune::run(args),
             Command::Export(args) => export::run(args),

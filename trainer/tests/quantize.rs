@@ -127,10 +127,14 @@ fn two_steps_for_a_token_are_two_steps() {
     for (embedding, layers) in [(0, &[(24, true)][..]), (5, &[(17, false), (9, true)])] {
         let mut network = network(11, 20, embedding, layers);
         let mut once = network.state();
-        [3, 3, 7, 7].map(|token| network.step(&mut once, token));
+        [3, 3, 7, 7]
+            .into_iter()
+            .for_each(|token| network.step(&mut once, token));
         network.steps_per_token = 2;
         let mut twice = network.state();
-        [3, 7].map(|token| network.step(&mut twice, token));
+        [3, 7]
+            .into_iter()
+            .for_each(|token| network.step(&mut twice, token));
         assert_eq!(once, twice);
         let (states, logits) = differences(&network);
         assert!(states < 0.01 && logits < 0.07, "{states} {logits}");
@@ -322,7 +326,8 @@ fn a_grid_that_does_not_fit_is_refused_by_name() {
         change(network.grids.get_mut("layer 0 gate r").unwrap());
         quantize(network).unwrap_err().to_string()
     };
-    let cases: [(fn(&mut TensorGrid), &str); 4] = [
+    type Case = (fn(&mut TensorGrid), &'static str);
+    let cases: [Case; 4] = [
         (
             |grid| grid.units.truncate(5),
             "row 5 of layer 0 gate r does not fit it: units or scales are missing",

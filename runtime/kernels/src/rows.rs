@@ -101,7 +101,7 @@ impl Columns {
 
     /// The rows of gate `gate` of `gates` in a panel's weights: all of [`Bits::Eight`], or those over the input and those over
     /// the state.
-    pub fn blocks<'w>(self, weights: &'w [u32], gates: usize, gate: usize) -> [&'w [u32]; 2] {
+    pub fn blocks(self, weights: &[u32], gates: usize, gate: usize) -> [&[u32]; 2] {
         let block = |start: usize, words: usize| {
             let start = start + gate * words;
             weights.get(start..start + words).unwrap_or_default()

@@ -12,6 +12,7 @@ use std::ops::Range;
 
 /// Quantizes `layer`, number `index` of its network, whose hidden state has 15 - `shift` fraction bits and begins at
 /// `starts`. `name` is its tensors' beginning; `moment` is of what comes in, where it is known; `width` is its weights'.
+#[allow(clippy::too_many_arguments)]
 pub(super) fn quantize_layer(
     name: &str,
     index: usize,

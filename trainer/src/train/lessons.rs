@@ -123,7 +123,7 @@ impl Lessons {
     ) -> Result<Self, LessonsError> {
         assert!(!teachers.is_empty(), "no teacher");
         let tokens = vocabulary.len();
-        let needed = 2 * (tokens as u64 * (text.len() + imagine) as u64) >> 30;
+        let needed = (2 * tokens as u64 * (text.len() + imagine) as u64) >> 30;
         if needed > MOST_GB {
             let most = MOST_GB;
             return Err(LessonsError::TooLarge { needed, most });
@@ -368,8 +368,8 @@ fn make_up(
             .map(|_| random::below(&mut random, text.len()))
             .collect();
         let mut models = models(teachers, 1, rows);
-        let mut made = vec![Vec::with_capacity(length); rows];
-        let mut said = vec![Vec::with_capacity(length * tokens); rows];
+        let mut made = vec![Vec::new(); rows];
+        let mut said = vec![Vec::new(); rows];
         let mut inputs = vec![0; rows];
         let mut means = Vec::new();
         for step in 0..WARM_UP + length {

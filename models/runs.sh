@@ -60,5 +60,5 @@ row shakespeare-64k-float --hidden 164 $SMALL --steps 12000 $TAUGHT
 row shakespeare-64k --from "$runs/shakespeare-64k-float/model.onnx" --weight-decay 0.08 --dropout 0 --steps 3500 --rounded-steps 3500 \
     --rounded-average 0.997 $ROUNDED --input-bits 8 --seed 2 $TAUGHT
 # A teacher itself, rounded.
-row large --from "$runs/teacher-416/model.onnx" --dropout 0.3 --batch 64 --weight-decay 0.1 --steps 900 \
-    --rounded-steps 900 --rounded-rate 0.0005 --rounded-average 0.99 --bits 4 --soft 0.8 --imagined 0.3 --seed 2 $TAUGHT
+row large --from "$runs/teacher-416/model.onnx" --dropout 0.3 --batch 64 --weight-decay 0.1 --steps 240 \
+    --rounded-steps 240 --rounded-rate 0.0005 --rounded-average 0.98 --bits 4 --soft 0.8 --imagined 0.3 --seed 2 $TAUGHT

@@ -58,7 +58,11 @@ impl Model {
                 let scores = generator.classify(line).unwrap();
                 let best = (0..scores.len()).rev().max_by_key(|&class| scores[class]);
                 let class = best.unwrap() as u16;
-                return String::from_utf8(image.vocabulary().text(class).to_vec()).unwrap();
+                // Classes without names have numbers.
+                return match image.vocabulary().is_empty() {
+                    true => class.to_string(),
+                    false => String::from_utf8(image.vocabulary().text(class).to_vec()).unwrap(),
+                };
             }
             Task::Numbers => panic!("{} has no texts", self.path.display()),
         };

@@ -35,7 +35,7 @@ mod start;
 mod vocabulary;
 
 pub use calibrate::SAMPLES;
-pub use grid::{GridRow, exact_unit};
+pub use grid::{GridRow, best_step, exact_unit};
 pub use input::{TokenBytes, TokenForm};
 pub use rounded::rounded;
 pub use vocabulary::vocabulary_of;

@@ -4,11 +4,8 @@
 use super::model::Shape;
 use super::settings::TrainSettings;
 use crate::math::vectorized;
+use crate::quantize::best_step;
 use pipsqueak::{GROUP, RANGE};
-
-/// Scales that are tried for a group: this many, each so much smaller than the one before, of the largest.
-const TRIES: usize = 16;
-const SHRINK: f32 = 0.04;
 
 /// Rounds a language model's weights.
 pub struct Rounder {
@@ -91,37 +88,16 @@ fn round_row(row: &mut [f32]) {
     );
 }
 
-/// Rounds to the grid of 4 bits whose scale errs least.
+/// Rounds to the grid of 4 bits whose step errs least: that of the image, but that there steps are whole multiples of a unit.
 #[inline(always)]
 fn round_group(group: &mut [f32]) {
-    let largest = group.iter().fold(0f32, |a, w| a.max(w.abs()));
-    if largest == 0.0 {
+    let step = best_step(group);
+    if step == 0.0 {
         return;
     }
-    let [low, high] = RANGE.map(f32::from);
-    let (mut scale, mut least) = (0.0, f32::MAX);
-    for tried in 0..TRIES {
-        let step = largest / high * (1.0 - SHRINK * tried as f32);
-        let inverse = 1.0 / step;
-        let mut sums = [0f32; 8];
-        let (eights, rest) = group.as_chunks::<8>();
-        let error = |w: f32| {
-            let rounded = (w * inverse).round_ties_even().clamp(low, high) * step;
-            (rounded - w) * (rounded - w)
-        };
-        for eight in eights {
-            for (sum, w) in sums.iter_mut().zip(eight) {
-                *sum += error(*w);
-            }
-        }
-        let error = sums.iter().sum::<f32>() + rest.iter().map(|w| error(*w)).sum::<f32>();
-        if error < least {
-            (scale, least) = (step, error);
-        }
-    }
-    let inverse = 1.0 / scale;
+    let ([low, high], inverse) = (RANGE.map(f32::from), 1.0 / step);
     for w in group {
-        *w = (*w * inverse).round_ties_even().clamp(low, high) * scale;
+        *w = (*w * inverse).round_ties_even().clamp(low, high) * step;
     }
 }
 
@@ -178,8 +154,8 @@ mod tests {
                 .map(|(a, b)| (a - b).powi(2))
                 .sum()
         };
-        for tried in 0..TRIES {
-            let step = 0.64 / 7.0 * (1.0 - SHRINK * tried as f32);
+        for tried in 0..16 {
+            let step = 0.64 / 7.0 * (1.0 - 0.04 * tried as f32);
             let naive: Vec<f32> = weights
                 .iter()
                 .map(|w| (w / step).round().clamp(-8.0, 7.0) * step)

@@ -17,6 +17,21 @@ pub fn vectorized<R>(f: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(Call(f))
 }
 
+/// Runs `f` compiled as [`vectorized`] does, and tells it whether it may fuse multiplications with additions: they are then
+/// rounded once, and faster.
+#[inline(always)]
+pub fn products<R>(f: impl FnOnce(bool) -> R) -> R {
+    struct Call<F>(F);
+    impl<R, F: FnOnce(bool) -> R> pulp::WithSimd for Call<F> {
+        type Output = R;
+        #[inline(always)]
+        fn with_simd<S: pulp::Simd>(self, _: S) -> R {
+            (self.0)(!S::IS_SCALAR)
+        }
+    }
+    pulp::Arch::new().dispatch(Call(f))
+}
+
 /// `e^x`, relative error below 3e-7 for -87 <= x <= 88; beyond, the value at that end. NaN stays NaN.
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {

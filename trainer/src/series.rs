@@ -1,15 +1,21 @@
 //! Activations of a sequence, all time steps of all features.
 
-use crate::gemm::{MatrixMut, MatrixRef};
+/// Rows of the batch that stand side by side: whole vectors of every CPU.
+pub const LANES: usize = 16;
 
-/// `[features][1 + steps][batch]`: slot 0 of each feature stands before the first step, slot `t + 1` is step `t`.
+/// One feature of one step in so many rows of the batch.
+pub type Lanes = [f32; LANES];
+
+/// Features are filled up to a multiple of this, with zeros: products make so many at once.
+pub const TILE: usize = 6;
+
+/// `[1 + steps][groups][features][LANES]`: slot 0 stands before the first step, slot `t + 1` is step `t`; a group is
+/// [`LANES`] rows of the batch, the last one filled up.
 ///
-/// One step is a strided matrix `[features][batch]`, all steps together are one `[features][steps * batch]`, so that
-/// whatever needs no order in time is a single large product. The extra slot holds a state's start, and keeps rows
-/// from falling on the same cache sets.
+/// One step of a group is a contiguous block, so that walking along time, either way, reads and writes memory in order.
 #[derive(Clone, Debug)]
 pub struct Series {
-    data: Vec<f32>,
+    data: Vec<Lanes>,
     features: usize,
     steps: usize,
     batch: usize,
@@ -18,17 +24,13 @@ pub struct Series {
 impl Series {
     /// All zeros.
     pub fn new(features: usize, steps: usize, batch: usize) -> Self {
+        let block = features.next_multiple_of(TILE);
         Self {
-            data: vec![0.0; features * (steps + 1) * batch],
+            data: vec![[0.0; LANES]; (steps + 1) * batch.div_ceil(LANES) * block],
             features,
             steps,
             batch,
         }
-    }
-
-    /// Number of features.
-    pub fn features(&self) -> usize {
-        self.features
     }
 
     /// All zeros, in the same shape.
@@ -36,45 +38,77 @@ impl Series {
         Self::new(self.features, self.steps, self.batch)
     }
 
+    /// Number of features.
+    pub fn features(&self) -> usize {
+        self.features
+    }
+
+    /// Number of steps.
+    pub fn steps(&self) -> usize {
+        self.steps
+    }
+
     /// Rows of the batch.
     pub fn batch(&self) -> usize {
         self.batch
     }
 
-    fn stride(&self) -> usize {
-        (self.steps + 1) * self.batch
+    /// Groups of rows.
+    pub fn groups(&self) -> usize {
+        self.batch.div_ceil(LANES)
     }
 
-    /// Every step of `feature`: `[steps * batch]`.
-    pub fn row(&self, feature: usize) -> &[f32] {
-        &self.data[feature * self.stride() + self.batch..][..self.steps * self.batch]
+    fn block_len(&self) -> usize {
+        self.features.next_multiple_of(TILE)
     }
 
-    /// Every step of `feature`: `[steps * batch]`.
-    pub fn row_mut(&mut self, feature: usize) -> &mut [f32] {
-        let start = feature * self.stride() + self.batch;
-        &mut self.data[start..][..self.steps * self.batch]
+    fn slot_len(&self) -> usize {
+        self.groups() * self.block_len()
     }
 
-    /// One slot of one feature: `[batch]`.
+    /// One slot of one group: a row for each feature, then rows of zeros.
     #[inline(always)]
-    pub fn at(&self, feature: usize, slot: usize) -> &[f32] {
-        &self.data[feature * self.stride() + slot * self.batch..][..self.batch]
+    pub fn block(&self, slot: usize, group: usize) -> &[Lanes] {
+        let block = self.block_len();
+        &self.data[(slot * self.groups() + group) * block..][..block]
     }
 
-    /// One slot of one feature: `[batch]`.
+    /// One slot of one group. The rows after the features must stay zeros.
     #[inline(always)]
-    pub fn at_mut(&mut self, feature: usize, slot: usize) -> &mut [f32] {
-        let start = feature * self.stride() + slot * self.batch;
-        &mut self.data[start..][..self.batch]
+    pub fn block_mut(&mut self, slot: usize, group: usize) -> &mut [Lanes] {
+        let block = self.block_len();
+        let start = (slot * self.groups() + group) * block;
+        &mut self.data[start..][..block]
     }
 
-    /// Sets slot 0 to the first `features` rows of `state`, `[batch]` each.
-    pub fn start_from(&mut self, state: &[f32]) {
-        let rows = state.chunks_exact(self.batch).take(self.features);
-        for (feature, row) in rows.enumerate() {
-            self.at_mut(feature, 0).copy_from_slice(row);
-        }
+    /// One slot of one group, and before it the same of the slot before.
+    #[inline(always)]
+    pub fn block_and_before(&mut self, slot: usize, group: usize) -> (&[Lanes], &mut [Lanes]) {
+        let (block, groups) = (self.block_len(), self.groups());
+        let (before, this) = self.data.split_at_mut((slot * groups + group) * block);
+        let start = before.len() - groups * block;
+        (&before[start..][..block], &mut this[..block])
+    }
+
+    /// All steps.
+    pub fn values(&self) -> &[Lanes] {
+        &self.data[self.slot_len()..]
+    }
+
+    /// All steps.
+    pub fn values_mut(&mut self) -> &mut [Lanes] {
+        let before = self.slot_len();
+        &mut self.data[before..]
+    }
+
+    /// The value of one row of the batch.
+    pub fn get(&self, feature: usize, slot: usize, row: usize) -> f32 {
+        self.block(slot, row / LANES)[feature][row % LANES]
+    }
+
+    /// The value of one row of the batch.
+    pub fn get_mut(&mut self, feature: usize, slot: usize, row: usize) -> &mut f32 {
+        &mut self.block_mut(slot, row / LANES)[feature][row % LANES]
     }
 
     /// Of each row of the batch a slot of its own: `[features][batch]`.
@@ -86,71 +120,57 @@ impl Series {
         assert!(slots.iter().all(|slot| *slot <= self.steps), "{slots:?}");
         (0..self.features)
             .flat_map(|feature| {
-                let at = move |(row, slot): (usize, &usize)| self.at(feature, *slot)[row];
+                let at = move |(row, slot): (usize, &usize)| self.get(feature, *slot, row);
                 slots.iter().enumerate().map(at)
             })
             .collect()
     }
 
-    /// One slot of every feature: `[features][batch]`.
-    pub fn slot(&self, slot: usize) -> MatrixRef<'_> {
-        let data = &self.data[slot * self.batch..];
-        MatrixRef::strided(data, self.features, self.batch, self.stride())
-    }
-
-    /// One slot of every feature: `[features][batch]`.
-    pub fn slot_mut(&mut self, slot: usize) -> MatrixMut<'_> {
-        let (features, batch, stride) = (self.features, self.batch, self.stride());
-        MatrixMut::strided(&mut self.data[slot * batch..], features, batch, stride)
-    }
-
-    /// One slot of different features: `[batch]` each.
+    /// Sets a slot to `values`, `[features][batch]`.
     ///
     /// # Panics
-    /// If a feature stands twice.
-    #[inline(always)]
-    pub fn at_each_mut<const N: usize>(
-        &mut self,
-        features: [usize; N],
-        slot: usize,
-    ) -> [&mut [f32]; N] {
-        let (stride, batch) = (self.stride(), self.batch);
-        let ranges = features.map(|feature| {
-            let start = feature * stride + slot * batch;
-            start..start + batch
-        });
-        self.data
-            .get_disjoint_mut(ranges)
-            .expect("different features")
+    /// If there are not as many.
+    pub fn set_slot(&mut self, slot: usize, values: &[f32]) {
+        assert_eq!(values.len(), self.features * self.batch, "values of a slot");
+        for (feature, values) in values.chunks_exact(self.batch).enumerate() {
+            for (row, value) in values.iter().enumerate() {
+                *self.get_mut(feature, slot, row) = *value;
+            }
+        }
     }
 
-    /// All steps: `[features][steps * batch]`.
-    pub fn steps(&self) -> MatrixRef<'_> {
-        self.rows(0, self.features)
+    /// Sets everything to zero.
+    pub fn clear_all(&mut self) {
+        self.data.fill([0.0; LANES]);
     }
 
-    /// All steps of features `first..first + count`: `[count][steps * batch]`.
-    pub fn rows(&self, first: usize, count: usize) -> MatrixRef<'_> {
-        let data = &self.data[first * self.stride() + self.batch..];
-        MatrixRef::strided(data, count, self.steps * self.batch, self.stride())
+    /// Sets a slot of these rows of the batch to zero.
+    pub fn clear(&mut self, slot: usize, rows: std::ops::Range<usize>) {
+        for row in rows {
+            for feature in 0..self.features {
+                *self.get_mut(feature, slot, row) = 0.0;
+            }
+        }
     }
 
-    /// All steps, each one step earlier: slots `0..steps`, `[features][steps * batch]`.
-    pub fn steps_before(&self) -> MatrixRef<'_> {
-        MatrixRef::strided(
-            &self.data,
-            self.features,
-            self.steps * self.batch,
-            self.stride(),
-        )
+    /// Sets slot 0 to the last step.
+    pub fn restart(&mut self) {
+        let (slot, last) = (self.slot_len(), self.steps * self.slot_len());
+        self.data.copy_within(last..last + slot, 0);
     }
+}
 
-    /// All steps: `[features][steps * batch]`.
-    pub fn steps_mut(&mut self) -> MatrixMut<'_> {
-        let (features, steps, batch, stride) =
-            (self.features, self.steps, self.batch, self.stride());
-        MatrixMut::strided(&mut self.data[batch..], features, steps * batch, stride)
-    }
+/// Tokens `[steps][batch]` by groups, `[steps][groups]`, the last group filled up with `filler`.
+pub fn grouped(tokens: &[u16], batch: usize, filler: u16) -> Vec<[u16; LANES]> {
+    let steps = tokens.chunks_exact(batch);
+    steps
+        .flat_map(|step| step.chunks(LANES))
+        .map(|group| {
+            let mut lanes = [filler; LANES];
+            lanes[..group.len()].copy_from_slice(group);
+            lanes
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -158,19 +178,48 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slots_and_rows_are_the_same_values() {
-        let mut series = Series::new(2, 3, 2);
+    fn slots_blocks_and_values_are_the_same_values() {
+        // The second group has one row.
+        let mut series = Series::new(2, 3, LANES + 1);
         for slot in 0..=3 {
-            for feature in 0..2 {
-                let value = (100 * feature + 10 * slot) as f32;
-                series
-                    .at_mut(feature, slot)
-                    .copy_from_slice(&[value, value + 1.0]);
-            }
+            let values: Vec<f32> = (0..2 * (LANES + 1))
+                .map(|i| (100 * slot + i) as f32)
+                .collect();
+            series.set_slot(slot, &values);
+            assert_eq!(series.slots(&[slot; LANES + 1]), values);
         }
-        assert_eq!(series.row(1), [110.0, 111.0, 120.0, 121.0, 130.0, 131.0]);
-        assert_eq!(series.at(1, 0), [100.0, 101.0]);
-        series.row_mut(0)[5] = -1.0;
-        assert_eq!(series.at(0, 3), [30.0, -1.0]);
+        assert_eq!(series.get(1, 2, 3), 220.0);
+        assert_eq!(series.block(2, 0)[1][3], 220.0);
+        assert_eq!(
+            series.block(2, 1)[..2],
+            [[216.0, 0.0], [233.0, 0.0]].map(filled)
+        );
+        assert_eq!(series.values().len(), 3 * 2 * TILE);
+        assert_eq!(
+            series.values()[TILE..][..2],
+            [[116.0, 0.0], [133.0, 0.0]].map(filled)
+        );
+        let (before, this) = series.block_and_before(3, 1);
+        assert_eq!((before[0][0], this[0][0]), (216.0, 316.0));
+        series.restart();
+        series.clear(3, 0..1);
+        let mut slots = [0; LANES + 1];
+        slots[0] = 3;
+        assert_eq!(series.slots(&slots)[..2], [0.0, 301.0]);
+    }
+
+    fn filled(first: [f32; 2]) -> Lanes {
+        let mut lanes = [0.0; LANES];
+        lanes[..2].copy_from_slice(&first);
+        lanes
+    }
+
+    #[test]
+    fn tokens_are_filled_up() {
+        let tokens: Vec<u16> = (0..2 * (LANES as u16 + 1)).collect();
+        let grouped = grouped(&tokens, LANES + 1, 99);
+        assert_eq!(grouped.len(), 4);
+        assert_eq!(grouped[2][..3], [17, 18, 19]);
+        assert_eq!(grouped[3][..2], [33, 99]);
     }
 }

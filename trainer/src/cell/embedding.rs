@@ -1,18 +1,21 @@
 //! The embedding: each token's row of a table `[V][E]`, as the first layer's input.
 
-use crate::series::Series;
+use crate::series::{LANES, Series};
 
-/// `out[e][t][b] = table[token][e]`: the rows of `tokens`, `[T][B]`, out of `table`, `[V][E]`.
+/// `out[t][e] = table[token][e]`: the rows of `tokens`, `[T][groups]`, out of `table`, `[V][E]`.
 ///
 /// # Panics
-/// If there are not T B tokens, or one is not below V.
-pub fn forward(table: &[f32], tokens: &[u16], out: &mut Series) {
-    let columns = out.features();
-    for column in 0..columns {
-        let out = out.row_mut(column);
-        assert_eq!(tokens.len(), out.len(), "tokens of a sequence");
-        for (out, token) in out.iter_mut().zip(tokens) {
-            *out = table[usize::from(*token) * columns + column];
+/// If there are not T tokens of each group, or one is not below V.
+pub fn forward(table: &[f32], tokens: &[[u16; LANES]], out: &mut Series) {
+    let (columns, groups) = (out.features(), out.groups());
+    assert_eq!(tokens.len(), out.steps() * groups, "tokens of a sequence");
+    for (place, tokens) in tokens.iter().enumerate() {
+        let block = out.block_mut(1 + place / groups, place % groups);
+        for (lane, token) in tokens.iter().enumerate() {
+            let row = &table[usize::from(*token) * columns..][..columns];
+            for (out, value) in block.iter_mut().zip(row) {
+                out[lane] = *value;
+            }
         }
     }
 }
@@ -21,13 +24,16 @@ pub fn forward(table: &[f32], tokens: &[u16], out: &mut Series) {
 ///
 /// # Panics
 /// As [`forward`].
-pub fn backward(d: &Series, tokens: &[u16], gradient: &mut [f32]) {
-    let columns = d.features();
-    for column in 0..columns {
-        let d = d.row(column);
-        assert_eq!(tokens.len(), d.len(), "tokens of a sequence");
-        for (d, token) in d.iter().zip(tokens) {
-            gradient[usize::from(*token) * columns + column] += d;
+pub fn backward(d: &Series, tokens: &[[u16; LANES]], gradient: &mut [f32]) {
+    let (columns, groups) = (d.features(), d.groups());
+    assert_eq!(tokens.len(), d.steps() * groups, "tokens of a sequence");
+    for (place, tokens) in tokens.iter().enumerate() {
+        let block = d.block(1 + place / groups, place % groups);
+        for (lane, token) in tokens.iter().enumerate() {
+            let row = &mut gradient[usize::from(*token) * columns..][..columns];
+            for (sum, d) in row.iter_mut().zip(block) {
+                *sum += d[lane];
+            }
         }
     }
 }
@@ -35,15 +41,22 @@ pub fn backward(d: &Series, tokens: &[u16], gradient: &mut [f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::series::grouped;
 
     #[test]
     fn rows_come_out_and_gradients_go_back_to_them() {
         // V = 3, E = 2; T = 2, B = 2.
-        let (table, tokens) = ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [2, 0, 2, 2]);
+        let (table, tokens) = ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], grouped(&[2, 0, 2, 2], 2, 0));
         let mut out = Series::new(2, 2, 2);
         forward(&table, &tokens, &mut out);
-        assert_eq!(out.row(0), [5.0, 1.0, 5.0, 5.0]);
-        assert_eq!(out.row(1), [6.0, 2.0, 6.0, 6.0]);
+        assert_eq!(out.slots(&[1, 1]), [5.0, 1.0, 6.0, 2.0]);
+        assert_eq!(out.slots(&[2, 2]), [5.0, 5.0, 6.0, 6.0]);
+        // What fills the group up has no gradient.
+        for slot in 1..=2 {
+            out.block_mut(slot, 0)
+                .iter_mut()
+                .for_each(|lanes| lanes[2..].fill(0.0));
+        }
         let mut gradient = [0.5; 6];
         backward(&out, &tokens, &mut gradient);
         assert_eq!(gradient, [1.5, 2.5, 0.5, 0.5, 15.5, 18.5]);

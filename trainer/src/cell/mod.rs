@@ -6,15 +6,16 @@
 pub mod embedding;
 pub mod gru;
 pub mod lstm;
+pub mod recurrence;
 pub mod rnn;
 
 use std::fmt::{self, Display};
+use std::ops::Range;
 use std::str::FromStr;
 
-use crate::gemm::{MatrixMut, MatrixRef, Target, multiply};
-use crate::math::{sum, vectorized};
 use crate::network;
-use crate::series::Series;
+use crate::products::Packed;
+use crate::series::{LANES, Lanes, Series, TILE};
 
 /// Which recurrent cell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -126,90 +127,36 @@ impl From<Cells> for String {
 /// What a layer reads at each step, for all steps of a sequence.
 #[derive(Clone, Copy, Debug)]
 pub enum Input<'a> {
-    /// One-hot tokens, `[steps][batch]`: the input weights are a table with a column for each token.
-    Tokens(&'a [u16]),
+    /// One-hot tokens, `[steps][groups]`: the input weights are a table with a column for each token.
+    Tokens(&'a [[u16; LANES]]),
     /// The layer below, `[inputs][steps][batch]`.
     Series(&'a Series),
 }
 
 impl Input<'_> {
-    /// `out = w x` of all steps, `w` `[rows][inputs]`: for tokens a column of the table each, else one product.
-    fn project(self, w: &[f32], out: &mut Series) {
-        let rows = out.features();
+    /// `out = w x` of one step and group, `w` `[rows][inputs]`, as it is and packed: for tokens a column of the table each,
+    /// else a product.
+    #[inline(always)]
+    fn project(
+        self,
+        fused: bool,
+        (w, packed): (&[f32], &Packed<TILE>),
+        inputs: usize,
+        (slot, group): (usize, usize),
+        groups: usize,
+        out: &mut [Lanes],
+    ) {
         match self {
             Input::Tokens(tokens) => {
-                for (row, table) in w.chunks_exact(w.len() / rows).enumerate() {
-                    let out = out.row_mut(row);
-                    assert_eq!(tokens.len(), out.len(), "tokens of a sequence");
+                let tokens = &tokens[(slot - 1) * groups + group];
+                for (out, table) in out.iter_mut().zip(w.chunks_exact(inputs)) {
                     for (out, token) in out.iter_mut().zip(tokens) {
                         *out = table[usize::from(*token)];
                     }
                 }
             }
-            Input::Series(series) => {
-                let w = MatrixRef::new(w, rows, series.features());
-                multiply(out.steps_mut(), Target::Replace, w, series.steps());
-            }
+            Input::Series(series) => packed.multiply(fused, series.block(slot, group), out),
         }
-    }
-
-    /// Adds to `dw`, `[rows][inputs]`, the gradient by the weights whose products have the first `rows` rows of `d` as theirs.
-    fn weights_backward(self, d: &Series, dw: &mut [f32], inputs: usize) {
-        let rows = dw.len() / inputs;
-        match self {
-            Input::Tokens(tokens) => {
-                for (row, table) in dw.chunks_exact_mut(inputs).enumerate() {
-                    for (d, token) in d.row(row).iter().zip(tokens) {
-                        table[usize::from(*token)] += d;
-                    }
-                }
-            }
-            Input::Series(series) => {
-                let dw = MatrixMut::new(dw, rows, inputs);
-                let x = series.steps().transposed();
-                multiply(dw, Target::Add, d.rows(0, rows), x);
-            }
-        }
-    }
-}
-
-/// Adds to `db` the gradient by the biases of the rows of `d` from `first` on.
-fn biases_backward(d: &Series, first: usize, db: &mut [f32]) {
-    vectorized(
-        #[inline(always)]
-        || {
-            for (row, db) in db.iter_mut().enumerate() {
-                *db += sum(d.row(first + row));
-            }
-        },
-    );
-}
-
-/// Backward from `d`, the gradient by the sums `w x + u h + b` of all steps, where `h` is the output: adds to `gradient`, laid
-/// out `w`, `u`, `b`, and sets `below`, the gradient by `x`.
-fn sums_backward(
-    d: &Series,
-    h: &Series,
-    w: &[f32],
-    input: Input,
-    gradient: &mut [f32],
-    below: Option<&mut Series>,
-) {
-    let (rows, units) = (d.features(), h.features());
-    let inputs = w.len() / rows;
-    let (dw, rest) = gradient.split_at_mut(rows * inputs);
-    let (du, db) = rest.split_at_mut(rows * units);
-    input.weights_backward(d, dw, inputs);
-    biases_backward(d, 0, db);
-    multiply(
-        MatrixMut::new(du, rows, units),
-        Target::Add,
-        d.steps(),
-        h.steps_before().transposed(),
-    );
-    if let Some(below) = below {
-        let w = MatrixRef::new(w, rows, inputs).transposed();
-        multiply(below.steps_mut(), Target::Replace, w, d.steps());
     }
 }
 
@@ -223,13 +170,17 @@ pub struct Handed<'a> {
 }
 
 impl Handed<'_> {
-    /// Adds the gradients of the rows that were taken after `step` steps to `carry`, that by the state there.
-    fn add_to(self, carry: &mut [f32], step: usize) {
-        let batch = self.steps.len();
+    /// Adds the gradients of the rows that were taken after `step` steps to those by the states there, slots 0.
+    fn add_to(self, carry_h: &mut Series, carry_c: &mut Series, step: usize) {
+        let (batch, units) = (self.steps.len(), carry_h.features());
         for (row, _) in self.steps.iter().enumerate().filter(|(_, at)| **at == step) {
             let gradient = self.gradient.iter().skip(row).step_by(batch);
-            let carry = carry.iter_mut().skip(row).step_by(batch);
-            carry.zip(gradient).for_each(|(sum, value)| *sum += value);
+            for (feature, value) in gradient.enumerate() {
+                *match feature.checked_sub(units) {
+                    None => carry_h.get_mut(feature, 0, row),
+                    Some(feature) => carry_c.get_mut(feature, 0, row),
+                } += value;
+            }
         }
     }
 }
@@ -270,31 +221,37 @@ pub trait Cell: Send {
     );
 
     /// The gradient by the state before the first step, which the last backward pass found, laid out as [`state`](Self::state).
-    fn start_gradient(&self) -> &[f32];
+    fn start_gradient(&self) -> Vec<f32>;
 
     /// The state that the next forward pass starts from: `[H][B]`, of an LSTM `h` and then `c`.
-    fn state(&self) -> &[f32];
+    fn state(&self) -> Vec<f32>;
 
-    /// The state that the next forward pass starts from.
-    fn state_mut(&mut self) -> &mut [f32];
+    /// Sets the state that the next forward pass starts from.
+    ///
+    /// # Panics
+    /// If there are not as many values.
+    fn set_state(&mut self, state: &[f32]);
+
+    /// Sets the state of these rows of the batch to zeros.
+    fn reset(&mut self, rows: Range<usize>);
 }
 
 impl Kind {
     /// A cell with a state of zeros.
-    pub fn cell(self, inputs: usize, units: usize, steps: usize, batch: usize) -> Box<dyn Cell> {
+    pub fn cell(self, units: usize, steps: usize, batch: usize) -> Box<dyn Cell> {
         match self {
-            Kind::Gru => Box::new(gru::Gru::new(inputs, units, steps, batch)),
-            Kind::Lstm => Box::new(lstm::Lstm::new(inputs, units, steps, batch)),
-            Kind::Rnn => Box::new(rnn::Rnn::new(inputs, units, steps, batch)),
+            Kind::Gru => Box::new(gru::Gru::new(units, steps, batch)),
+            Kind::Lstm => Box::new(lstm::Lstm::new(units, steps, batch)),
+            Kind::Rnn => Box::new(rnn::Rnn::new(units, steps, batch)),
         }
     }
 
     /// How many weights a layer has: first the matrices, which decay, then the biases, which do not.
     pub fn parameters(self, inputs: usize, units: usize) -> (usize, usize) {
         match self {
-            Kind::Gru => gru::parameters(inputs, units),
-            Kind::Lstm => lstm::parameters(inputs, units),
-            Kind::Rnn => rnn::parameters(inputs, units),
+            Kind::Gru => recurrence::parameters::<gru::GruGates, 3>(inputs, units),
+            Kind::Lstm => recurrence::parameters::<lstm::LstmGates, 4>(inputs, units),
+            Kind::Rnn => recurrence::parameters::<rnn::RnnGates, 1>(inputs, units),
         }
     }
 

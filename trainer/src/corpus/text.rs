@@ -1,4 +1,4 @@
-//! A text in memory, or in its file. With gemm.rs one of the two files of the trainer with unsafe code.
+//! A text in memory, or in its file. The one file of the trainer with unsafe code.
 #![allow(unsafe_code)]
 
 use std::fs::File;

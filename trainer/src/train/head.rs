@@ -1,73 +1,150 @@
 //! The last layer of a classifier of tokens: `logits = W h + b`, the softmax's loss, and all gradients.
 
-use crate::gemm::{MatrixMut, MatrixRef, Target, multiply};
-use crate::math::{exp, sum, vectorized};
-use crate::series::Series;
+use crate::math::{exp, products, sum, vectorized};
+use crate::products::{BLOCKS, Outer, Packed};
+use crate::series::{LANES, Lanes, Series, TILE};
 
 /// A target that is none: what stands there has no loss and no gradient. No token has this id.
 pub const NO_TARGET: u16 = u16::MAX;
 
-/// `logits = w h + b` of all steps: `w [V][H]`, `b [V]`, `h [H]`, `logits [V]`.
-///
-/// # Panics
-/// If the shapes do not fit each other.
-pub fn forward(w: &[f32], b: &[f32], h: &Series, logits: &mut Series) {
-    let w = MatrixRef::new(w, logits.features(), h.features());
-    multiply(logits.steps_mut(), Target::Replace, w, h.steps());
-    vectorized(
-        #[inline(always)]
-        || {
-            for (token, bias) in b.iter().enumerate() {
-                let row = logits.row_mut(token);
-                row.iter_mut().for_each(|logit| *logit += bias);
-            }
-        },
-    );
+/// V tokens over H units. Where the layers below take several steps for each token, it reads the last of them.
+pub struct Head {
+    w: Packed<TILE>,      // [V][H]
+    w_back: Packed<TILE>, // [H][V]
+    dw: Outer,            // [V][H]
 }
 
-/// The sum of the losses of all predictions, in nats, from their logits, which become the gradient by them: probabilities,
-/// less 1 at the targets, `[steps][batch]`.
-///
-/// # Panics
-/// If the length does not fit, or a target is not below V and not [`NO_TARGET`].
-pub fn loss(logits: &mut Series, targets: &[u16]) -> f64 {
-    let batch = logits.batch();
-    assert_eq!(
-        targets.len(),
-        logits.row(0).len(),
-        "targets of all steps and rows"
-    );
-    let mut loss = 0.0;
-    let (mut max, mut total) = (vec![0f32; batch], vec![0f32; batch]);
-    for (t, targets) in targets.chunks_exact(batch).enumerate() {
-        let slot = t + 1;
-        max.fill(f32::MIN);
-        total.fill(0.0);
-        vectorized(
+impl Head {
+    /// Over so many tokens and units.
+    pub fn new(tokens: usize, units: usize) -> Self {
+        Self {
+            w: Packed::default(),
+            w_back: Packed::default(),
+            dw: Outer::new(tokens, units),
+        }
+    }
+
+    /// `logits = w h + b` of all tokens: `w [V][H]`, `b [V]`, `h [H]`, `logits [V]`.
+    ///
+    /// # Panics
+    /// If the shapes do not fit each other.
+    pub fn forward(&mut self, w: &[f32], b: &[f32], h: &Series, logits: &mut Series) {
+        let (every, groups) = (every(h, logits), h.groups());
+        self.w.pack_rows(w, h.features());
+        products(
             #[inline(always)]
-            || {
-                for token in 0..logits.features() {
-                    max.iter_mut()
-                        .zip(logits.at(token, slot))
-                        .for_each(|(max, logit)| *max = max.max(*logit));
+            |fused| {
+                for (slot, group) in places(1, logits.steps(), groups) {
+                    let logits = logits.block_mut(slot, group);
+                    self.w.multiply(fused, h.block(slot * every, group), logits);
+                    for (logits, bias) in logits.iter_mut().zip(b) {
+                        logits.iter_mut().for_each(|logit| *logit += bias);
+                    }
                 }
             },
         );
-        for ((column, target), max) in targets.iter().enumerate().zip(&max) {
+    }
+
+    /// From `d`, the gradient by the logits, sets `dh`, that by `h`, and adds those by `w` and `b` to `dw` and `db`.
+    ///
+    /// # Panics
+    /// If the shapes do not fit each other.
+    pub fn backward(
+        &mut self,
+        w: &[f32],
+        h: &Series,
+        d: &Series,
+        (dw, db): (&mut [f32], &mut [f32]),
+        dh: &mut Series,
+    ) {
+        let (every, groups) = (every(h, d), h.groups());
+        self.w_back.pack_transposed(w, h.features());
+        if every > 1 {
+            dh.clear_all();
+        }
+        let mut biases = vec![[0.0; LANES]; db.len()];
+        products(
+            #[inline(always)]
+            |fused| {
+                let chunk = (BLOCKS / groups).max(1);
+                for first in (1..=d.steps()).step_by(chunk) {
+                    let last = (first + chunk - 1).min(d.steps());
+                    let blocks: Vec<_> = places(first, last, groups)
+                        .map(|(slot, group)| (d.block(slot, group), h.block(slot * every, group)))
+                        .collect();
+                    self.dw.add(fused, &blocks);
+                    for (slot, group) in places(first, last, groups) {
+                        let d = d.block(slot, group);
+                        let dh = dh.block_mut(slot * every, group);
+                        self.w_back.multiply(fused, d, dh);
+                        for (sums, d) in biases.iter_mut().zip(d) {
+                            sums.iter_mut().zip(d).for_each(|(sum, d)| *sum += d);
+                        }
+                    }
+                }
+            },
+        );
+        self.dw.drain_to(dw);
+        for (db, lanes) in db.iter_mut().zip(&biases) {
+            *db += sum(lanes);
+        }
+    }
+}
+
+/// The steps that each token has.
+fn every(h: &Series, logits: &Series) -> usize {
+    let every = h.steps() / logits.steps();
+    assert_eq!(
+        (h.steps(), h.batch()),
+        (every * logits.steps(), logits.batch()),
+        "steps and rows"
+    );
+    every
+}
+
+/// All groups of the slots from `first` to `last`.
+fn places(first: usize, last: usize, groups: usize) -> impl Iterator<Item = (usize, usize)> {
+    (first..=last).flat_map(move |slot| (0..groups).map(move |group| (slot, group)))
+}
+
+/// The sum of the losses of all predictions, in nats, from their logits, which become the gradient by them: probabilities,
+/// less 1 at the targets, `[steps][groups]`.
+///
+/// # Panics
+/// If the length does not fit, or a target is not below V and not [`NO_TARGET`].
+pub fn loss(logits: &mut Series, targets: &[[u16; LANES]]) -> f64 {
+    let (tokens, groups) = (logits.features(), logits.groups());
+    assert_eq!(
+        targets.len(),
+        logits.steps() * groups,
+        "targets of all steps and rows"
+    );
+    let mut loss = 0.0;
+    for (place, targets) in targets.iter().enumerate() {
+        let block = logits.block_mut(1 + place / groups, place % groups);
+        let block = &mut block[..tokens];
+        let mut max = [f32::MIN; LANES];
+        let mut total = [0.0; LANES];
+        vectorized(
+            #[inline(always)]
+            || {
+                for logits in &*block {
+                    for (max, logit) in max.iter_mut().zip(logits) {
+                        *max = max.max(*logit);
+                    }
+                }
+            },
+        );
+        for ((lane, target), max) in targets.iter().enumerate().zip(&max) {
             if *target != NO_TARGET {
-                loss -= f64::from(logits.at(usize::from(*target), slot)[column] - max);
+                loss -= f64::from(block[usize::from(*target)][lane] - max);
             }
         }
         vectorized(
             #[inline(always)]
             || {
-                for token in 0..logits.features() {
-                    for ((logit, max), total) in logits
-                        .at_mut(token, slot)
-                        .iter_mut()
-                        .zip(&max)
-                        .zip(&mut total)
-                    {
+                for logits in &mut *block {
+                    for ((logit, max), total) in logits.iter_mut().zip(&max).zip(&mut total) {
                         *logit = exp(*logit - max);
                         *total += *logit;
                     }
@@ -85,22 +162,26 @@ pub fn loss(logits: &mut Series, targets: &[u16]) -> f64 {
         vectorized(
             #[inline(always)]
             || {
-                for token in 0..logits.features() {
-                    logits
-                        .at_mut(token, slot)
-                        .iter_mut()
-                        .zip(&total)
-                        .for_each(|(p, total)| *p *= total);
+                for logits in &mut *block {
+                    scale(logits, &total);
                 }
             },
         );
-        for (column, target) in targets.iter().enumerate() {
+        for (lane, target) in targets.iter().enumerate() {
             if *target != NO_TARGET {
-                logits.at_mut(usize::from(*target), slot)[column] -= 1.0;
+                block[usize::from(*target)][lane] -= 1.0;
             }
         }
     }
     loss
+}
+
+#[inline(always)]
+fn scale(values: &mut Lanes, by: &Lanes) {
+    values
+        .iter_mut()
+        .zip(by)
+        .for_each(|(value, by)| *value *= by);
 }
 
 /// Soft targets: what teachers took each prediction for.
@@ -120,52 +201,13 @@ pub fn soften(gradient: &mut Series, targets: &[u16], soft: &Soft) {
     let batch = gradient.batch();
     assert_eq!(targets.len(), soft.probabilities.len(), "soft targets");
     let one = soft.weight / f32::from(u16::MAX);
-    let mut turned: Vec<f32> = vec![0.0; gradient.features() * batch];
-    let steps = targets
-        .chunks_exact(batch)
-        .zip(soft.probabilities.chunks_exact(batch));
-    for (t, (targets, probabilities)) in steps.enumerate() {
-        // Turned over once, so that what follows runs along rows.
-        for (column, row) in probabilities.iter().enumerate() {
-            let values = turned.iter_mut().skip(column).step_by(batch);
-            values
-                .zip(*row)
-                .for_each(|(to, p)| *to = f32::from(*p) * one);
+    let predictions = targets.iter().zip(&soft.probabilities);
+    for (place, (target, probabilities)) in predictions.enumerate() {
+        let (slot, row) = (1 + place / batch, place % batch);
+        let block = gradient.block_mut(slot, row / LANES);
+        for (d, p) in block.iter_mut().zip(*probabilities) {
+            d[row % LANES] -= f32::from(*p) * one;
         }
-        for (token, soft) in turned.chunks_exact(batch).enumerate() {
-            let gradient = gradient.at_mut(token, t + 1).iter_mut();
-            gradient.zip(soft).for_each(|(d, soft)| *d -= soft);
-        }
-        for (column, target) in targets.iter().enumerate() {
-            gradient.at_mut(usize::from(*target), t + 1)[column] += soft.weight;
-        }
+        block[usize::from(*target)][row % LANES] += soft.weight;
     }
-}
-
-/// Adds the gradient by `w` to `dw`, from `d`, that by the logits.
-///
-/// # Panics
-/// If the shapes do not fit each other.
-pub fn weights_backward(d: &Series, h: &Series, dw: &mut [f32]) {
-    let dw = MatrixMut::new(dw, d.features(), h.features());
-    multiply(dw, Target::Add, d.steps(), h.steps().transposed());
-}
-
-/// Adds the gradient by `b` to `db`, from `d`, that by the logits.
-pub fn biases_backward(d: &Series, db: &mut [f32]) {
-    for (token, db) in db.iter_mut().enumerate() {
-        *db += vectorized(
-            #[inline(always)]
-            || sum(d.row(token)),
-        );
-    }
-}
-
-/// `dh`, the gradient by `h`, from `d`, that by the logits.
-///
-/// # Panics
-/// If the shapes do not fit each other.
-pub fn input_backward(w: &[f32], d: &Series, dh: &mut Series) {
-    let w = MatrixRef::new(w, d.features(), dh.features()).transposed();
-    multiply(dh.steps_mut(), Target::Replace, w, d.steps());
 }

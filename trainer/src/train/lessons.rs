@@ -258,8 +258,9 @@ fn mean(teachers: &[Teacher], models: &mut [Model], inputs: &[u16], out: &mut Ve
     for (teacher, model) in teachers.iter().zip(models) {
         let logits = model.logits(&teacher.parameters, inputs);
         for (place, out) in out.chunks_exact_mut(tokens).enumerate() {
+            let (slot, row_of) = (1 + place / logits.batch(), place % logits.batch());
             for (token, logit) in row.iter_mut().enumerate() {
-                *logit = logits.row(token)[place];
+                *logit = logits.get(token, slot, row_of);
             }
             let max = row.iter().fold(f32::MIN, |a, &b| a.max(b));
             row.iter_mut()

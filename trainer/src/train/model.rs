@@ -7,8 +7,8 @@ use chacha20::ChaCha8Rng;
 use crate::cell::{Cell, Input, Kind, embedding};
 use crate::math::{product, scale};
 use crate::network::{Dense, Matrix, Network, Provenance};
-use crate::series::Series;
-use crate::train::head::{self, Soft};
+use crate::series::{LANES, Series, grouped};
+use crate::train::head::{self, Head, NO_TARGET, Soft};
 use crate::train::random;
 use crate::vocab::Vocabulary;
 
@@ -233,30 +233,23 @@ pub struct Model {
     embedded: Option<Series>,   // [E][T][B]
     d_embedded: Option<Series>, // [E][T][B]
     layers: Vec<Layer>,
-    read: Option<Read>, // where tokens have several steps
-    logits: Series,     // [V][T][B]; then the loss's gradient by them
+    head: Head,
+    logits: Series,     // [V][tokens][B]; then the loss's gradient by them
     d_output: Series,   // [H][T][B]
     d_below: Series,    // [H][T][B]
     gradient: Vec<f32>, // as the parameters
 }
 
-/// What the head reads of a series in which each token has several steps: the last of them.
-struct Read {
-    output: Series,   // [H][tokens][B]
-    d_output: Series, // [H][tokens][B]
-}
-
 impl Model {
     /// A model with states of zeros for sequences of `steps` steps, `batch` rows. Both at least 1; `0 <= dropout < 1`.
     pub fn new(shape: Shape, steps: usize, batch: usize, dropout: f32) -> Self {
-        let tokens = |features| Series::new(features, steps, batch);
-        let repeat = shape.steps_per_token;
-        let steps = steps * repeat;
+        let logits = Series::new(shape.tokens, steps, batch);
+        let steps = steps * shape.steps_per_token;
         let series = |features| Series::new(features, steps, batch);
         let places = shape.places();
         let layers = places.layers.iter().enumerate().map(|(i, weights)| Layer {
             weights: weights.clone(),
-            cell: shape.layers[i].cell(shape.inputs(i), shape.hidden, steps, batch),
+            cell: shape.layers[i].cell(shape.hidden, steps, batch),
             dropped: (dropout > 0.0).then(|| Dropped {
                 mask: series(shape.hidden),
                 output: series(shape.hidden),
@@ -267,11 +260,8 @@ impl Model {
             places,
             embedded: shape.embedding.map(series),
             d_embedded: shape.embedding.map(series),
-            read: (repeat > 1).then(|| Read {
-                output: tokens(shape.hidden),
-                d_output: tokens(shape.hidden),
-            }),
-            logits: tokens(shape.tokens),
+            head: Head::new(shape.tokens, shape.hidden),
+            logits,
             d_output: series(shape.hidden),
             d_below: series(if shape.layers.len() > 1 {
                 shape.hidden
@@ -300,7 +290,6 @@ impl Model {
         self.layers
             .iter()
             .flat_map(|layer| layer.cell.state())
-            .copied()
             .collect()
     }
 
@@ -312,7 +301,7 @@ impl Model {
         let mut rest = state;
         for layer in &mut self.layers {
             let (this, others) = rest.split_at(layer.cell.state().len());
-            layer.cell.state_mut().copy_from_slice(this);
+            layer.cell.set_state(this);
             rest = others;
         }
         assert!(rest.is_empty(), "{} values of state too many", rest.len());
@@ -321,9 +310,7 @@ impl Model {
     /// Sets the states of these rows of the batch to zero.
     pub fn reset(&mut self, rows: Range<usize>) {
         for layer in &mut self.layers {
-            for unit in layer.cell.state_mut().chunks_exact_mut(self.batch) {
-                unit[rows.clone()].fill(0.0);
-            }
+            layer.cell.reset(rows.clone());
         }
     }
 
@@ -357,14 +344,13 @@ impl Model {
         soft: Option<&Soft>,
         random: &mut ChaCha8Rng,
     ) -> f64 {
-        let repeated = self.repeated(inputs);
-        let tokens = repeated.as_deref().unwrap_or(inputs);
-        self.forward(parameters, tokens, random);
-        let loss = head::loss(&mut self.logits, targets);
+        let tokens = self.repeated(inputs);
+        self.forward(parameters, &tokens, random);
+        let loss = head::loss(&mut self.logits, &grouped(targets, self.batch, NO_TARGET));
         if let Some(soft) = soft {
             head::soften(&mut self.logits, targets, soft);
         }
-        self.backward(parameters, tokens);
+        self.backward(parameters, &tokens);
         loss
     }
 
@@ -374,24 +360,28 @@ impl Model {
     /// If the length does not fit, a token is not below V, or the model was made with dropout.
     pub fn logits(&mut self, parameters: &[f32], inputs: &[u16]) -> &Series {
         assert_eq!(self.dropout, 0.0, "dropout");
-        let repeated = self.repeated(inputs);
-        let tokens = repeated.as_deref().unwrap_or(inputs);
+        let tokens = self.repeated(inputs);
         let mut none = random::stream(0, random::Purpose::Dropout, 0, 0);
-        self.forward(parameters, tokens, &mut none);
+        self.forward(parameters, &tokens, &mut none);
         &self.logits
     }
 
-    /// Each token as often as it has steps, where that is more than one.
-    fn repeated(&self, tokens: &[u16]) -> Option<Vec<u16>> {
-        self.read.as_ref().map(|_| {
-            let steps = tokens.chunks_exact(self.batch);
-            let each = |step| std::iter::repeat_n(step, self.shape.steps_per_token);
-            steps.flat_map(each).flatten().copied().collect()
-        })
+    /// The tokens by groups, each as often as it has steps.
+    fn repeated(&self, tokens: &[u16]) -> Vec<[u16; LANES]> {
+        let groups = grouped(tokens, self.batch, 0);
+        match self.shape.steps_per_token {
+            1 => groups,
+            repeat => groups
+                .chunks_exact(self.logits.groups())
+                .flat_map(|step| std::iter::repeat_n(step, repeat))
+                .flatten()
+                .copied()
+                .collect(),
+        }
     }
 
-    /// Fills `logits`, biases not yet added.
-    fn forward(&mut self, parameters: &[f32], tokens: &[u16], random: &mut ChaCha8Rng) {
+    /// Fills `logits`.
+    fn forward(&mut self, parameters: &[f32], tokens: &[[u16; LANES]], random: &mut ChaCha8Rng) {
         if let Some(embedded) = &mut self.embedded {
             let table = &parameters[self.places.embedding.clone()];
             embedding::forward(table, tokens, embedded);
@@ -399,68 +389,44 @@ impl Model {
         for i in 0..self.layers.len() {
             let (below, layer) = self.layers.split_at_mut(i);
             let input = input(below, self.embedded.as_ref(), tokens);
-            let layer = &mut layer[0];
-            layer
-                .cell
-                .forward(&parameters[layer.weights.clone()], input);
-            if let Some(Dropped { mask, output }) = &mut layer.dropped {
-                for j in 0..self.shape.hidden {
-                    random::mask(random, self.dropout, mask.row_mut(j));
-                    product(output.row_mut(j), layer.cell.output().row(j), mask.row(j));
-                }
+            let Layer {
+                weights,
+                cell,
+                dropped,
+            } = &mut layer[0];
+            cell.forward(&parameters[weights.clone()], input);
+            if let Some(Dropped { mask, output }) = dropped {
+                let masks = mask.values_mut().as_flattened_mut();
+                random::mask(random, self.dropout, masks);
+                let values = output.values_mut().as_flattened_mut();
+                product(values, cell.output().values().as_flattened(), masks);
             }
         }
-        let mut top = self.layers.last().expect("at least one layer").output();
-        if let Some(read) = &mut self.read {
-            let repeat = self.shape.steps_per_token;
-            let batch = self.batch;
-            for j in 0..self.shape.hidden {
-                let steps = top.row(j).chunks_exact(batch).skip(repeat - 1);
-                let read = read.output.row_mut(j).chunks_exact_mut(batch);
-                let last = read.zip(steps.step_by(repeat));
-                last.for_each(|(read, last)| read.copy_from_slice(last));
-            }
-            top = &read.output;
-        }
-        let w = &parameters[self.places.head.clone()];
-        head::forward(
-            w,
-            &parameters[self.places.biases.clone()],
-            top,
-            &mut self.logits,
-        );
-    }
-
-    fn backward(&mut self, parameters: &[f32], tokens: &[u16]) {
-        self.gradient.fill(0.0);
-        let hidden = self.shape.hidden;
         let top = self.layers.last().expect("at least one layer").output();
         let (w, b) = (self.places.head.clone(), self.places.biases.clone());
-        let (top, d_top) = match &mut self.read {
-            None => (top, &mut self.d_output),
-            Some(Read { output, d_output }) => (&*output, d_output),
-        };
-        head::weights_backward(&self.logits, top, &mut self.gradient[w.clone()]);
-        head::biases_backward(&self.logits, &mut self.gradient[b]);
-        head::input_backward(&parameters[w], &self.logits, d_top);
-        if let Some(Read { d_output: read, .. }) = &self.read {
-            let repeat = self.shape.steps_per_token;
-            for j in 0..hidden {
-                let steps = self.d_output.row_mut(j);
-                steps.fill(0.0);
-                let last = steps.chunks_exact_mut(self.batch).skip(repeat - 1);
-                let read = read.row(j).chunks_exact(self.batch);
-                let last = last.step_by(repeat).zip(read);
-                last.for_each(|(last, read)| last.copy_from_slice(read));
-            }
-        }
+        let (w, b) = (&parameters[w], &parameters[b]);
+        self.head.forward(w, b, top, &mut self.logits);
+    }
+
+    fn backward(&mut self, parameters: &[f32], tokens: &[[u16; LANES]]) {
+        self.gradient.fill(0.0);
+        let top = self.layers.last().expect("at least one layer").output();
+        let (w, b) = (self.places.head.clone(), self.places.biases.clone());
+        let mut db = vec![0.0; b.len()];
+        self.head.backward(
+            &parameters[w.clone()],
+            top,
+            &self.logits,
+            (&mut self.gradient[w], &mut db),
+            &mut self.d_output,
+        );
+        self.gradient[b].copy_from_slice(&db);
         for i in (0..self.layers.len()).rev() {
             let (below, layer) = self.layers.split_at_mut(i);
             let layer = &mut layer[0];
             if let Some(Dropped { mask, .. }) = &layer.dropped {
-                for j in 0..hidden {
-                    scale(self.d_output.row_mut(j), mask.row(j));
-                }
+                let values = self.d_output.values_mut().as_flattened_mut();
+                scale(values, mask.values().as_flattened());
             }
             let weights = &parameters[layer.weights.clone()];
             let gradient = &mut self.gradient[layer.weights.clone()];
@@ -484,7 +450,11 @@ impl Model {
 }
 
 /// What the layer above `below` reads.
-fn input<'a>(below: &'a [Layer], embedded: Option<&'a Series>, tokens: &'a [u16]) -> Input<'a> {
+fn input<'a>(
+    below: &'a [Layer],
+    embedded: Option<&'a Series>,
+    tokens: &'a [[u16; LANES]],
+) -> Input<'a> {
     let series = below.last().map(Layer::output).or(embedded);
     series.map_or(Input::Tokens(tokens), Input::Series)
 }

@@ -5,11 +5,12 @@ use std::ops::Range;
 use chacha20::ChaCha8Rng;
 
 use super::stack::{Stack, StackShape};
-use crate::gemm::{MatrixMut, MatrixRef, Target, multiply};
-use crate::math::{product, scale, sum, tanh, vectorized};
+use crate::math::{product, products, scale, tanh};
 use crate::network::{Activation, Dense, Matrix};
-use crate::series::Series;
-use crate::train::{head, random};
+use crate::products::{Outer, Packed};
+use crate::series::{Series, grouped};
+use crate::train::head::{self, Head, NO_TARGET};
+use crate::train::random;
 
 /// The sizes that say what each weight of the flat parameters is: the encoder, the starts (of each layer `[S][F]` and then
 /// `[S]`), the recurrent layers, the head's weights `[C][H]` and biases `[C]`.
@@ -170,7 +171,7 @@ pub struct Rows {
     pub features: Vec<f32>,
     /// What the layers under the head read, `[T][B]`, and how much of each row it is.
     pub tokens: (Vec<u16>, Vec<usize>),
-    /// What the head shall say, `[T][B]`, or `[B]` where it reads the last state only; [`head::NO_TARGET`] where nothing.
+    /// What the head shall say, `[T][B]`, or `[B]` where it reads the last state only; [`NO_TARGET`] where nothing.
     pub targets: Vec<u16>,
 }
 
@@ -255,18 +256,18 @@ impl Model {
         let read = last.as_ref().map_or(stack.output(), |last| &last.read);
         let mut logits = Series::new(shape.outputs, rows.targets.len() / batch, batch);
         let (w, b) = (places.w.clone(), places.b.clone());
-        head::forward(
+        let mut head = Head::new(shape.outputs, shape.hidden());
+        head.forward(
             &parameters[w.clone()],
             &parameters[b.clone()],
             read,
             &mut logits,
         );
-        let loss = head::loss(&mut logits, &rows.targets);
+        let loss = head::loss(&mut logits, &grouped(&rows.targets, batch, NO_TARGET));
 
-        head::weights_backward(&logits, read, &mut gradient[w.clone()]);
-        head::biases_backward(&logits, &mut gradient[b]);
         let mut d_read = read.zeros_alike();
-        head::input_backward(&parameters[w], &logits, &mut d_read);
+        let (dw, db) = gradient[w.start..b.end].split_at_mut(w.len());
+        head.backward(&parameters[w], read, &logits, (dw, db), &mut d_read);
         let stack_gradient = &mut gradient[places.stack.clone()];
         let d_starts = match last {
             None => stack.backward(Some(d_read), None, stack_gradient),
@@ -306,61 +307,72 @@ impl Last {
             random::mask(random, dropout, &mut mask);
             mask
         });
-        let ones = vec![1.0; if mask.is_some() { 0 } else { state.len() }];
-        let factors = mask.as_deref().unwrap_or(&ones);
-        for (unit, values) in state.chunks_exact(batch).enumerate() {
-            product(read.row_mut(unit), values, &factors[unit * batch..]);
+        match &mask {
+            None => read.set_slot(1, state),
+            Some(mask) => {
+                let mut kept = vec![0.0; state.len()];
+                product(&mut kept, state, mask);
+                read.set_slot(1, &kept);
+            }
         }
         Self { mask, read }
     }
 
     /// The gradient by the state, to the first rows of `to`.
     fn backward(&self, d: &Series, to: &mut [f32]) {
-        let batch = d.batch();
-        for (unit, to) in to.chunks_exact_mut(batch).take(d.features()).enumerate() {
-            to.copy_from_slice(d.row(unit));
-            if let Some(mask) = &self.mask {
-                scale(to, &mask[unit * batch..]);
-            }
+        let d = d.slots(&vec![1; d.batch()]);
+        let to = &mut to[..d.len()];
+        to.copy_from_slice(&d);
+        if let Some(mask) = &self.mask {
+            scale(to, mask);
         }
     }
 }
 
+/// `x`, `[F][B]`, as one step.
+fn one_step(x: &[f32], batch: usize) -> Series {
+    let mut series = Series::new(x.len() / batch, 0, batch);
+    series.set_slot(0, x);
+    series
+}
+
 /// `tanh(w x + b)`: `w [S][F]`, `b [S]`, `x [F][B]`, the result `[S][B]`.
 fn start(w: &[f32], b: &[f32], x: &[f32], batch: usize) -> Vec<f32> {
-    let mut state = vec![0.0; b.len() * batch];
-    let features = x.len() / batch;
-    multiply(
-        MatrixMut::new(&mut state, b.len(), batch),
-        Target::Replace,
-        MatrixRef::new(w, b.len(), features),
-        MatrixRef::new(x, features, batch),
-    );
-    vectorized(
+    let x = one_step(x, batch);
+    let mut state = Series::new(b.len(), 0, batch);
+    let mut packed = Packed::default();
+    packed.pack_rows(w, x.features());
+    products(
         #[inline(always)]
-        || {
-            for (row, b) in state.chunks_exact_mut(batch).zip(b) {
-                row.iter_mut().for_each(|value| *value = tanh(*value + b));
+        |fused| {
+            for group in 0..x.groups() {
+                let state = state.block_mut(0, group);
+                packed.multiply(fused, x.block(0, group), state);
+                for (lanes, b) in state.iter_mut().zip(b) {
+                    lanes.iter_mut().for_each(|value| *value = tanh(*value + b));
+                }
             }
         },
     );
-    state
+    state.slots(&vec![0; batch])
 }
 
 /// Adds the gradients by `w` and `b` of [`start`] from `d`, that by the state.
 fn start_backward(state: &[f32], d: &mut [f32], x: &[f32], dw: &mut [f32], db: &mut [f32]) {
     let batch = state.len() / db.len();
-    let features = x.len() / batch;
     for (d, state) in d.iter_mut().zip(state) {
         *d *= 1.0 - state * state;
     }
     for (row, db) in d.chunks_exact(batch).zip(&mut *db) {
-        *db += sum(row);
+        *db += row.iter().sum::<f32>();
     }
-    multiply(
-        MatrixMut::new(dw, db.len(), features),
-        Target::Add,
-        MatrixRef::new(d, db.len(), batch),
-        MatrixRef::new(x, features, batch).transposed(),
+    let (d, x) = (one_step(d, batch), one_step(x, batch));
+    let mut sum = Outer::new(d.features(), x.features());
+    let groups = (0..x.groups()).map(|group| (d.block(0, group), x.block(0, group)));
+    let blocks: Vec<_> = groups.collect();
+    products(
+        #[inline(always)]
+        |fused| sum.add(fused, &blocks),
     );
+    sum.drain_to(dw);
 }

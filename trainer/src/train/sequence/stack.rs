@@ -7,7 +7,7 @@ use chacha20::ChaCha8Rng;
 use crate::cell::{Cell, Handed, Input, Kind, embedding};
 use crate::math::{product, scale};
 use crate::network::{self, Matrix};
-use crate::series::Series;
+use crate::series::{LANES, Series, grouped};
 use crate::train::random;
 
 /// The sizes that say what each weight of a stack is: the embedding `[V][E]` where there is one, then the layers from the first
@@ -100,17 +100,16 @@ struct Dropout {
 impl Dropout {
     fn new(of: &Series, dropout: f32, random: &mut ChaCha8Rng) -> Self {
         let (mut mask, mut output) = (of.zeros_alike(), of.zeros_alike());
-        for row in 0..of.features() {
-            random::mask(random, dropout, mask.row_mut(row));
-            product(output.row_mut(row), of.row(row), mask.row(row));
-        }
+        let masks = mask.values_mut().as_flattened_mut();
+        random::mask(random, dropout, masks);
+        let values = output.values_mut().as_flattened_mut();
+        product(values, of.values().as_flattened(), masks);
         Self { mask, output }
     }
 
     fn backward(&self, d: &mut Series) {
-        for row in 0..d.features() {
-            scale(d.row_mut(row), self.mask.row(row));
-        }
+        let values = d.values_mut().as_flattened_mut();
+        scale(values, self.mask.values().as_flattened());
     }
 }
 
@@ -122,8 +121,8 @@ fn read<'a>(all: &'a Series, dropout: &'a Option<Dropout>) -> &'a Series {
 pub struct Stack<'a> {
     shape: &'a StackShape,
     parameters: &'a [f32],
-    /// `[T][B]`
-    tokens: &'a [u16],
+    /// `[T][groups]`
+    tokens: Vec<[u16; LANES]>,
     steps: usize,
     batch: usize,
     embedded: Option<(Series, Option<Dropout>)>,
@@ -139,18 +138,19 @@ impl<'a> Stack<'a> {
     pub fn forward(
         shape: &'a StackShape,
         parameters: &'a [f32],
-        tokens: &'a [u16],
+        tokens: &[u16],
         batch: usize,
         starts: &[Vec<f32>],
         dropout: f32,
         random: &mut ChaCha8Rng,
     ) -> Self {
         let steps = tokens.len() / batch;
+        let tokens = grouped(tokens, batch, 0);
         let (table, places) = shape.places();
         let mut dropped = |of: &Series| (dropout > 0.0).then(|| Dropout::new(of, dropout, random));
         let embedded = shape.embedding.map(|columns| {
             let mut series = Series::new(columns, steps, batch);
-            embedding::forward(&parameters[table], tokens, &mut series);
+            embedding::forward(&parameters[table], &tokens, &mut series);
             let dropout = dropped(&series);
             (series, dropout)
         });
@@ -164,10 +164,9 @@ impl<'a> Stack<'a> {
             layers: Vec::new(),
         };
         for (layer, place) in places.into_iter().enumerate() {
-            let (inputs, units) = (shape.inputs(layer), shape.hidden);
-            let mut cell = shape.cells[layer].cell(inputs, units, steps, batch);
+            let mut cell = shape.cells[layer].cell(shape.hidden, steps, batch);
             if let Some(start) = starts.get(layer) {
-                cell.state_mut().copy_from_slice(start);
+                cell.set_state(start);
             }
             cell.forward(&parameters[place], stack.input(layer));
             let dropout = dropped(cell.output());
@@ -179,7 +178,7 @@ impl<'a> Stack<'a> {
     /// What layer `layer` reads.
     fn input(&self, layer: usize) -> Input<'_> {
         match (layer, &self.embedded) {
-            (0, None) => Input::Tokens(self.tokens),
+            (0, None) => Input::Tokens(&self.tokens),
             (0, Some((series, dropout))) => Input::Series(read(series, dropout)),
             _ => {
                 let (cell, dropout) = &self.layers[layer - 1];
@@ -234,7 +233,7 @@ impl<'a> Stack<'a> {
             let input = match (lower.last(), &self.embedded) {
                 (Some((cell, dropout)), _) => Input::Series(read(cell.output(), dropout)),
                 (None, Some((series, dropout))) => Input::Series(read(series, dropout)),
-                (None, None) => Input::Tokens(self.tokens),
+                (None, None) => Input::Tokens(&self.tokens),
             };
             upper[0].0.backward(
                 &self.parameters[place.clone()],
@@ -252,11 +251,11 @@ impl<'a> Stack<'a> {
             if let Some(dropout) = dropout {
                 dropout.backward(&mut above);
             }
-            embedding::backward(&above, self.tokens, &mut gradient[table]);
+            embedding::backward(&above, &self.tokens, &mut gradient[table]);
         }
         self.layers
             .iter()
-            .map(|(cell, _)| cell.start_gradient().to_vec())
+            .map(|(cell, _)| cell.start_gradient())
             .collect()
     }
 }

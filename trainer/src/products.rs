@@ -2,19 +2,13 @@
 //! group, and the sum over steps of a gradient times an activation. For both, [`TILE`] rows times [`LANES`] columns stay in
 //! registers over the whole sum; what is read is packed so that it is read in order.
 
+use crate::math::Float;
 use crate::series::{LANES, Lanes, TILE};
 
-/// `a b + c`, rounded once where the CPU does that as fast.
-#[inline(always)]
-fn multiply_add(fused: bool, a: f32, b: f32, c: f32) -> f32 {
-    if fused { a.mul_add(b, c) } else { a * b + c }
-}
-
-/// `sums + panel x`: the R rows of a panel of packed weights times a block. `fused` is that of
-/// [`products`](crate::math::products).
+/// `sums + panel x`: the R rows of a panel of packed weights times a block.
 #[inline(always)]
 pub fn tile<const R: usize>(
-    fused: bool,
+    float: Float,
     panel: &[[f32; R]],
     x: &[Lanes],
     mut sums: [Lanes; R],
@@ -22,7 +16,7 @@ pub fn tile<const R: usize>(
     for (weights, x) in panel.iter().zip(x) {
         for (sums, weight) in sums.iter_mut().zip(weights) {
             for (sum, x) in sums.iter_mut().zip(x) {
-                *sum = multiply_add(fused, *weight, *x, *sum);
+                *sum = float.multiply_add(*weight, *x, *sum);
             }
         }
     }
@@ -79,12 +73,17 @@ impl<const R: usize> Packed<R> {
         self.columns = w.len() / columns;
         self.panels.clear();
         for first in (0..columns).step_by(R) {
-            let width = R.min(columns - first);
-            self.panels.extend(w.chunks_exact(columns).map(|row| {
-                let mut weights = [0.0; R];
-                weights[..width].copy_from_slice(&row[first..][..width]);
-                weights
-            }));
+            let rows = w.chunks_exact(columns).map(|row| &row[first..]);
+            if first + R <= columns {
+                let whole = rows.map(|row| *row.first_chunk().expect("R columns"));
+                self.panels.extend(whole);
+            } else {
+                self.panels.extend(rows.map(|row| {
+                    let mut weights = [0.0; R];
+                    weights[..row.len()].copy_from_slice(row);
+                    weights
+                }));
+            }
         }
     }
 
@@ -98,17 +97,17 @@ impl<const R: usize> Packed<R> {
 impl Packed<TILE> {
     /// `out = w x`, both blocks of a step.
     #[inline(always)]
-    pub fn multiply(&self, fused: bool, x: &[Lanes], out: &mut [Lanes]) {
+    pub fn multiply(&self, float: Float, x: &[Lanes], out: &mut [Lanes]) {
         for (panel, out) in self.panels().zip(out.as_chunks_mut().0) {
-            *out = tile(fused, panel, x, [[0.0; LANES]; TILE]);
+            *out = tile(float, panel, x, [[0.0; LANES]; TILE]);
         }
     }
 
     /// `out = out + w x`, both blocks of a step.
     #[inline(always)]
-    pub fn multiply_add(&self, fused: bool, x: &[Lanes], out: &mut [Lanes]) {
+    pub fn multiply_add(&self, float: Float, x: &[Lanes], out: &mut [Lanes]) {
         for (panel, out) in self.panels().zip(out.as_chunks_mut().0) {
-            *out = tile(fused, panel, x, *out);
+            *out = tile(float, panel, x, *out);
         }
     }
 }
@@ -121,7 +120,7 @@ pub const BLOCKS: usize = 8;
 pub struct Outer {
     rows: usize,
     columns: usize,
-    /// `[columns / LANES][rows / TILE]`, both rounded up.
+    /// `[rows / TILE][columns / LANES]`, both rounded up.
     sums: Vec<[Lanes; TILE]>,
     /// Columns `[columns / LANES][blocks]` of the blocks of x, lane by lane.
     turned: Vec<[Lanes; LANES]>,
@@ -146,7 +145,7 @@ impl Outer {
 
     /// Adds to the sum. Each pair is a block of d, `rows` and perhaps zeros, and one of x, at least `columns`.
     #[inline(always)]
-    pub fn add(&mut self, fused: bool, blocks: &[(&[Lanes], &[Lanes])]) {
+    pub fn add(&mut self, float: Float, blocks: &[(&[Lanes], &[Lanes])]) {
         let count = blocks.len();
         let wide = self.columns.div_ceil(LANES);
         self.turned.resize(wide * count, [[0.0; LANES]; LANES]);
@@ -160,17 +159,15 @@ impl Outer {
                 }
             }
         }
-        let tall = self.rows.div_ceil(TILE);
-        let columns = self.sums.chunks_exact_mut(tall);
-        for (sums, turned) in columns.zip(self.turned.chunks_exact(count)) {
-            for (panel, sums) in sums.iter_mut().enumerate() {
+        for (panel, sums) in self.sums.chunks_exact_mut(wide.max(1)).enumerate() {
+            for (sums, turned) in sums.iter_mut().zip(self.turned.chunks_exact(count)) {
                 let mut tile = *sums;
                 for ((d, _), x) in blocks.iter().zip(turned) {
                     let d = &d.as_chunks::<TILE>().0[panel];
                     for (lane, x) in x.iter().enumerate() {
                         for (sums, d) in tile.iter_mut().zip(d) {
                             for (sum, x) in sums.iter_mut().zip(x) {
-                                *sum = multiply_add(fused, d[lane], *x, *sum);
+                                *sum = float.multiply_add(d[lane], *x, *sum);
                             }
                         }
                     }
@@ -186,10 +183,10 @@ impl Outer {
     /// If the length is another.
     pub fn drain_to(&mut self, gradient: &mut [f32]) {
         assert_eq!(gradient.len(), self.rows * self.columns, "gradient");
-        let tall = self.rows.div_ceil(TILE);
+        let wide = self.columns.div_ceil(LANES);
         for (row, gradient) in gradient.chunks_exact_mut(self.columns).enumerate() {
             let (panel, row) = (row / TILE, row % TILE);
-            let tiles = self.sums.iter().skip(panel).step_by(tall);
+            let tiles = &self.sums[panel * wide..];
             for (gradient, tile) in gradient.chunks_mut(LANES).zip(tiles) {
                 for (gradient, sum) in gradient.iter_mut().zip(&tile[row]) {
                     *gradient += sum;
@@ -244,9 +241,9 @@ mod tests {
             transposed.pack_transposed(&turned, rows);
             for packed in [&packed, &transposed] {
                 let mut out = block(rows, 3);
-                products(|fused| packed.multiply(fused, &x, &mut out));
+                products(|float| packed.multiply(float, &x, &mut out));
                 let once = out.clone();
-                products(|fused| packed.multiply_add(fused, &x, &mut out));
+                products(|float| packed.multiply_add(float, &x, &mut out));
                 for lane in 0..LANES {
                     for row in 0..rows {
                         let expected: f64 = (0..columns)
@@ -281,9 +278,9 @@ mod tests {
                 d.iter().zip(&x).map(|(d, x)| (&d[..], &x[..])).collect();
             let mut outer = Outer::new(rows, columns);
             // More blocks, then fewer.
-            products(|fused| {
-                outer.add(fused, &pairs[..2]);
-                outer.add(fused, &pairs[2..]);
+            products(|float| {
+                outer.add(float, &pairs[..2]);
+                outer.add(float, &pairs[2..]);
             });
             let mut gradient = vec![1.0; rows * columns];
             outer.drain_to(&mut gradient);

@@ -1,15 +1,15 @@
 //! The GRU, gates in the order `z, r, h`:
 //!
 //! ```text
-//! z = sigmoid(Wz x + Wbz + Uz h)      u  = Uh h + Rbh
-//! r = sigmoid(Wr x + Wbr + Ur h)      n  = tanh(Wh x + Wbh + r * u)
+//! z = float.sigmoid(Wz x + Wbz + Uz h)      u  = Uh h + Rbh
+//! r = float.sigmoid(Wr x + Wbr + Ur h)      n  = float.tanh(Wh x + Wbh + r * u)
 //!                                     h' = n + z * (h - n)
 //! ```
 //!
 //! The recurrent biases of z and r would only add to `Wb`.
 
 use super::recurrence::{Gates, Gradients, Recurrence, State, split};
-use crate::math::{sigmoid, tanh};
+use crate::math::Float;
 use crate::network::{self, Matrix};
 use crate::series::{LANES, Lanes};
 
@@ -34,12 +34,18 @@ impl Gates<3> for GruGates {
     const APART: usize = 1;
 
     #[inline(always)]
-    fn forward(x: &[Lanes; 3], u: &[Lanes; 3], before: State, kept: &mut Kept) -> State {
+    fn forward(
+        float: Float,
+        x: &[Lanes; 3],
+        u: &[Lanes; 3],
+        before: State,
+        kept: &mut Kept,
+    ) -> State {
         let mut h = before.h;
         for i in 0..LANES {
-            let z = sigmoid(x[0][i] + u[0][i]);
-            let r = sigmoid(x[1][i] + u[1][i]);
-            let n = tanh(x[2][i] + r * u[2][i]);
+            let z = float.sigmoid(x[0][i] + u[0][i]);
+            let r = float.sigmoid(x[1][i] + u[1][i]);
+            let n = float.tanh(x[2][i] + r * u[2][i]);
             h[i] = n + z * (h[i] - n);
             (kept.z[i], kept.r[i], kept.n[i], kept.u[i]) = (z, r, n, u[2][i]);
         }

@@ -1,15 +1,15 @@
 //! The LSTM, gates in the order `i, o, f, c`:
 //!
 //! ```text
-//! i = sigmoid(Wi x + Ui h + bi)      g  = tanh(Wc x + Uc h + bc)
-//! o = sigmoid(Wo x + Uo h + bo)      c' = f * c + i * g
-//! f = sigmoid(Wf x + Uf h + bf)      h' = o * tanh(c')
+//! i = float.sigmoid(Wi x + Ui h + bi)      g  = float.tanh(Wc x + Uc h + bc)
+//! o = float.sigmoid(Wo x + Uo h + bo)      c' = f * c + i * g
+//! f = float.sigmoid(Wf x + Uf h + bf)      h' = o * tanh(c')
 //! ```
 //!
 //! Recurrent biases would only add to `b`.
 
 use super::recurrence::{Gates, Gradients, Recurrence, State, split};
-use crate::math::{sigmoid, tanh};
+use crate::math::Float;
 use crate::network::{self, Matrix};
 use crate::series::{LANES, Lanes};
 
@@ -36,15 +36,21 @@ impl Gates<4> for LstmGates {
     const APART: usize = 0;
 
     #[inline(always)]
-    fn forward(x: &[Lanes; 4], u: &[Lanes; 4], before: State, kept: &mut Kept) -> State {
+    fn forward(
+        float: Float,
+        x: &[Lanes; 4],
+        u: &[Lanes; 4],
+        before: State,
+        kept: &mut Kept,
+    ) -> State {
         let State { mut h, mut c } = before;
         for k in 0..LANES {
-            let i = sigmoid(x[0][k] + u[0][k]);
-            let o = sigmoid(x[1][k] + u[1][k]);
-            let f = sigmoid(x[2][k] + u[2][k]);
-            let g = tanh(x[3][k] + u[3][k]);
+            let i = float.sigmoid(x[0][k] + u[0][k]);
+            let o = float.sigmoid(x[1][k] + u[1][k]);
+            let f = float.sigmoid(x[2][k] + u[2][k]);
+            let g = float.tanh(x[3][k] + u[3][k]);
             c[k] = f * c[k] + i * g;
-            let t = tanh(c[k]);
+            let t = float.tanh(c[k]);
             h[k] = o * t;
             (kept.i[k], kept.o[k], kept.f[k]) = (i, o, f);
             (kept.g[k], kept.t[k]) = (g, t);

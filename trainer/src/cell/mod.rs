@@ -13,6 +13,7 @@ use std::fmt::{self, Display};
 use std::ops::Range;
 use std::str::FromStr;
 
+use crate::math::Float;
 use crate::network;
 use crate::products::Packed;
 use crate::series::{LANES, Lanes, Series, TILE};
@@ -139,7 +140,7 @@ impl Input<'_> {
     #[inline(always)]
     fn project(
         self,
-        fused: bool,
+        float: Float,
         (w, packed): (&[f32], &Packed<TILE>),
         inputs: usize,
         (slot, group): (usize, usize),
@@ -155,7 +156,7 @@ impl Input<'_> {
                     }
                 }
             }
-            Input::Series(series) => packed.multiply(fused, series.block(slot, group), out),
+            Input::Series(series) => packed.multiply(float, series.block(slot, group), out),
         }
     }
 }

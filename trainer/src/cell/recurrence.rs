@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::{Cell, Handed, Input};
-use crate::math::{products, sum};
+use crate::math::{Float, products, sum};
 use crate::products::{BLOCKS, Outer, Packed, tile};
 use crate::series::{LANES, Lanes, Series, TILE};
 
@@ -40,7 +40,13 @@ pub trait Gates<const N: usize>: Send {
     const APART: usize;
 
     /// One step from the input's products, biases added, and the recurrent ones.
-    fn forward(x: &[Lanes; N], u: &[Lanes; N], before: State, kept: &mut Self::Kept) -> State;
+    fn forward(
+        float: Float,
+        x: &[Lanes; N],
+        u: &[Lanes; N],
+        before: State,
+        kept: &mut Self::Kept,
+    ) -> State;
 
     /// Back through a step: `d` is the gradient by the states that it gave.
     fn backward(kept: &Self::Kept, before: State, d: State) -> Gradients<N>;
@@ -169,17 +175,17 @@ impl<G: Gates<N>, const N: usize, const P: usize, const R: usize> Cell for Recur
         c.restart();
         products(
             #[inline(always)]
-            |fused| {
+            |float| {
                 let mut kept = kept.chunks_exact_mut(units);
                 for (slot, group) in
                     (1..=*steps).flat_map(|slot| (0..groups).map(move |g| (slot, g)))
                 {
-                    input.project(fused, w, inputs, (slot, group), groups, sums);
+                    input.project(float, w, inputs, (slot, group), groups, sums);
                     let kept = kept.next().expect("one for each step and group");
                     let (h_before, h) = h.block_and_before(slot, group);
                     let (c_before, c) = c.block_and_before(slot, group);
                     for (panel, weights) in u.panels().enumerate() {
-                        let tile = tile(fused, weights, h_before, [[0.0; LANES]; R]);
+                        let tile = tile(float, weights, h_before, [[0.0; LANES]; R]);
                         for (i, products) in tile.as_chunks::<N>().0.iter().enumerate() {
                             let unit = panel * P + i;
                             if unit == units {
@@ -202,7 +208,7 @@ impl<G: Gates<N>, const N: usize, const P: usize, const R: usize> Cell for Recur
                                 h: h_before[unit],
                                 c: cell::<G, N>(c_before, unit),
                             };
-                            let state = G::forward(&x, &u, before, &mut kept[unit]);
+                            let state = G::forward(float, &x, &u, before, &mut kept[unit]);
                             h[unit] = state.h;
                             if G::HAS_CELL {
                                 c[unit] = state.c;
@@ -266,7 +272,7 @@ impl<G: Gates<N>, const N: usize, const P: usize, const R: usize> Cell for Recur
         let chunk = Self::chunk(groups);
         products(
             #[inline(always)]
-            |fused| {
+            |float| {
                 let mut end = *steps;
                 while end > 0 {
                     let first = end.saturating_sub(chunk) + 1;
@@ -313,7 +319,7 @@ impl<G: Gates<N>, const N: usize, const P: usize, const R: usize> Cell for Recur
                                     add(&mut biases[(N + gate) * units + unit], by);
                                 }
                             }
-                            u_back.multiply_add(fused, d, carry_h);
+                            u_back.multiply_add(float, d, carry_h);
                         }
                     }
                     let d_input = if G::APART > 0 {
@@ -331,7 +337,7 @@ impl<G: Gates<N>, const N: usize, const P: usize, const R: usize> Cell for Recur
                             )
                         })
                         .collect();
-                    du_sum.add(fused, &blocks);
+                    du_sum.add(float, &blocks);
                     match input {
                         Input::Tokens(tokens) => {
                             for (slot, group) in places() {
@@ -350,13 +356,13 @@ impl<G: Gates<N>, const N: usize, const P: usize, const R: usize> Cell for Recur
                                     (d_input.block(slot - first, group), x.block(slot, group))
                                 })
                                 .collect();
-                            dw_sum.add(fused, &blocks);
+                            dw_sum.add(float, &blocks);
                         }
                     }
                     if let Some(below) = &mut below {
                         for (slot, group) in places() {
                             let d = d_input.block(slot - first, group);
-                            w_back.multiply(fused, d, below.block_mut(slot, group));
+                            w_back.multiply(float, d, below.block_mut(slot, group));
                         }
                     }
                     end = first - 1;

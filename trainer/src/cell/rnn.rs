@@ -1,7 +1,7 @@
-//! The vanilla RNN (Elman), `h' = tanh(W x + U h + b)`. A recurrent bias would only add to `b`.
+//! The vanilla RNN (Elman), `h' = float.tanh(W x + U h + b)`. A recurrent bias would only add to `b`.
 
 use super::recurrence::{Gates, Gradients, Recurrence, State, split};
-use crate::math::tanh;
+use crate::math::Float;
 use crate::network::{self, Matrix};
 use crate::series::{LANES, Lanes};
 
@@ -18,9 +18,15 @@ impl Gates<1> for RnnGates {
     const APART: usize = 0;
 
     #[inline(always)]
-    fn forward(x: &[Lanes; 1], u: &[Lanes; 1], before: State, kept: &mut Lanes) -> State {
+    fn forward(
+        float: Float,
+        x: &[Lanes; 1],
+        u: &[Lanes; 1],
+        before: State,
+        kept: &mut Lanes,
+    ) -> State {
         for i in 0..LANES {
-            kept[i] = tanh(x[0][i] + u[0][i]);
+            kept[i] = float.tanh(x[0][i] + u[0][i]);
         }
         State { h: *kept, ..before }
     }

@@ -1,6 +1,6 @@
 //! The last layer of a classifier of tokens: `logits = W h + b`, the softmax's loss, and all gradients.
 
-use crate::math::{exp, products, sum, vectorized};
+use crate::math::{products, sum, vectorized};
 use crate::products::{BLOCKS, Outer, Packed};
 use crate::series::{LANES, Lanes, Series, TILE};
 
@@ -33,10 +33,10 @@ impl Head {
         self.w.pack_rows(w, h.features());
         products(
             #[inline(always)]
-            |fused| {
+            |float| {
                 for (slot, group) in places(1, logits.steps(), groups) {
                     let logits = logits.block_mut(slot, group);
-                    self.w.multiply(fused, h.block(slot * every, group), logits);
+                    self.w.multiply(float, h.block(slot * every, group), logits);
                     for (logits, bias) in logits.iter_mut().zip(b) {
                         logits.iter_mut().for_each(|logit| *logit += bias);
                     }
@@ -65,18 +65,18 @@ impl Head {
         let mut biases = vec![[0.0; LANES]; db.len()];
         products(
             #[inline(always)]
-            |fused| {
+            |float| {
                 let chunk = (BLOCKS / groups).max(1);
                 for first in (1..=d.steps()).step_by(chunk) {
                     let last = (first + chunk - 1).min(d.steps());
                     let blocks: Vec<_> = places(first, last, groups)
                         .map(|(slot, group)| (d.block(slot, group), h.block(slot * every, group)))
                         .collect();
-                    self.dw.add(fused, &blocks);
+                    self.dw.add(float, &blocks);
                     for (slot, group) in places(first, last, groups) {
                         let d = d.block(slot, group);
                         let dh = dh.block_mut(slot * every, group);
-                        self.w_back.multiply(fused, d, dh);
+                        self.w_back.multiply(float, d, dh);
                         for (sums, d) in biases.iter_mut().zip(d) {
                             sums.iter_mut().zip(d).for_each(|(sum, d)| *sum += d);
                         }
@@ -140,12 +140,12 @@ pub fn loss(logits: &mut Series, targets: &[[u16; LANES]]) -> f64 {
                 loss -= f64::from(block[usize::from(*target)][lane] - max);
             }
         }
-        vectorized(
+        products(
             #[inline(always)]
-            || {
+            |float| {
                 for logits in &mut *block {
                     for ((logit, max), total) in logits.iter_mut().zip(&max).zip(&mut total) {
-                        *logit = exp(*logit - max);
+                        *logit = float.exp(*logit - max);
                         *total += *logit;
                     }
                 }

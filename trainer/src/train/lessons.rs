@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::model::{Model, Shape};
 use super::random::{self, Purpose};
+use crate::math::Float;
 use crate::network::Network;
 use crate::output::{self, OutputError};
 use crate::vocab::Vocabulary;
@@ -264,7 +265,7 @@ fn mean(teachers: &[Teacher], models: &mut [Model], inputs: &[u16], out: &mut Ve
             }
             let max = row.iter().fold(f32::MIN, |a, &b| a.max(b));
             row.iter_mut()
-                .for_each(|logit| *logit = crate::math::exp(*logit - max));
+                .for_each(|logit| *logit = Float::PLAIN.exp(*logit - max));
             let scale = part / row.iter().sum::<f32>();
             out.iter_mut().zip(&row).for_each(|(p, e)| *p += scale * e);
         }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use chacha20::ChaCha8Rng;
 
 use super::stack::{Stack, StackShape};
-use crate::math::{product, products, scale, tanh};
+use crate::math::{product, products, scale};
 use crate::network::{Activation, Dense, Matrix};
 use crate::products::{Outer, Packed};
 use crate::series::{Series, grouped};
@@ -344,12 +344,14 @@ fn start(w: &[f32], b: &[f32], x: &[f32], batch: usize) -> Vec<f32> {
     packed.pack_rows(w, x.features());
     products(
         #[inline(always)]
-        |fused| {
+        |float| {
             for group in 0..x.groups() {
                 let state = state.block_mut(0, group);
-                packed.multiply(fused, x.block(0, group), state);
+                packed.multiply(float, x.block(0, group), state);
                 for (lanes, b) in state.iter_mut().zip(b) {
-                    lanes.iter_mut().for_each(|value| *value = tanh(*value + b));
+                    lanes
+                        .iter_mut()
+                        .for_each(|value| *value = float.tanh(*value + b));
                 }
             }
         },
@@ -372,7 +374,7 @@ fn start_backward(state: &[f32], d: &mut [f32], x: &[f32], dw: &mut [f32], db: &
     let blocks: Vec<_> = groups.collect();
     products(
         #[inline(always)]
-        |fused| sum.add(fused, &blocks),
+        |float| sum.add(float, &blocks),
     );
     sum.drain_to(dw);
 }

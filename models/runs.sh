@@ -47,6 +47,23 @@ SMALL="--embedding 16 --steps-per-token 2 --dropout 0.05 --weight-decay 0.08 --l
 TAUGHT="--lessons $runs/lessons.bin"
 ROUNDED="--bits 4 --head-bits 4"
 
+# Other texts: at each size a network of 8 bits, one step and a table, and one of 4 bits, two steps and a small embedding, with
+# the default recipe.
+NEW="--embedding 16 --steps-per-token 2 $ROUNDED --input-bits 8"
+case $(basename "$corpus") in
+names.txt) units="124 172 268 372" ;;
+ag_news.txt) units="96 160 236 AGNEW" ;;
+*) units='' ;;
+esac
+if [ "$units" ]; then
+    set -- $units
+    row 64k-8-bits --hidden "$1"
+    row 64k --hidden "$2" $NEW
+    row 256k-8-bits --hidden "$3"
+    row 256k --hidden "$4" $NEW
+    exit
+fi
+
 # As it was: weights of 8 bits, one step, a table of tokens.
 row int8-128 --hidden 128
 row int8-256 --hidden 256
@@ -59,6 +76,11 @@ row small-4 --hidden 168 $SMALL --steps 14000 --rounded-steps 3000 $ROUNDED $TAU
 row shakespeare-64k-float --hidden 164 $SMALL --steps 12000 $TAUGHT
 row shakespeare-64k --from "$runs/shakespeare-64k-float/model.onnx" --weight-decay 0.08 --dropout 0 --steps 3500 --rounded-steps 3500 \
     --rounded-average 0.997 $ROUNDED --input-bits 8 --seed 2 $TAUGHT
+row shakespeare-256k-float --hidden 364 --embedding 16 --steps-per-token 2 --dropout 0.2 --weight-decay 0.06 --learning-rate 0.005 \
+    --batch 64 --sequence 64 --steps 3800 --average 0.998 --soft 0.75 --imagined 0.2 --seed 2 $TAUGHT
+row shakespeare-256k --from "$runs/shakespeare-256k-float/model.onnx" --weight-decay 0.1 --dropout 0.15 --batch 64 --sequence 64 \
+    --steps 1300 --rounded-steps 1300 --rounded-rate 0.0005 --rounded-average 0.996 $ROUNDED --input-bits 8 --soft 0.75 --imagined 0.2 \
+    --seed 2 $TAUGHT
 # A teacher itself, rounded.
 row large --from "$runs/teacher-416/model.onnx" --dropout 0.3 --batch 64 --weight-decay 0.1 --steps 240 \
     --rounded-steps 240 --rounded-rate 0.0005 --rounded-average 0.98 --bits 4 --soft 0.8 --imagined 0.3 --seed 2 $TAUGHT

@@ -162,6 +162,29 @@ fn inspect_and_eval_speak_json() {
 }
 
 #[test]
+fn inspect_tells_steps_and_grids_of_a_network() {
+    let model = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../models/shakespeare-64k/model.onnx"
+    );
+    let report: serde_json::Value =
+        serde_json::from_slice(&trainer(&["inspect", model, "--json"]).stdout).unwrap();
+    assert_eq!(
+        (&report["steps_per_token"], &report["embedding"]),
+        (&2.into(), &16.into())
+    );
+    let text = String::from_utf8(trainer(&["inspect", model]).stdout).unwrap();
+    assert!(text.contains("GRU 164, 2 steps per token"), "{text}");
+    for tensor in report["on_grids"].as_array().unwrap() {
+        let lines = text.lines().filter(|line| line.starts_with("on grids"));
+        assert!(
+            lines.last().unwrap().contains(tensor.as_str().unwrap()),
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn inspect_predicts_what_each_board_will_do() {
     use pipsqueak::{Cell, Layer, encode};
     let folder = tempfile::tempdir().unwrap();

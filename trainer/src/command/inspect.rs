@@ -26,7 +26,10 @@ struct NetworkReport<'a> {
     /// Of the encoder, where there is one.
     encoder: Vec<LayerReport>,
     layers: Vec<LayerReport>,
+    steps_per_token: usize,
     outputs: usize,
+    /// Tensors whose weights stand on grids that the file brings.
+    on_grids: Vec<&'a str>,
     labels: &'a [String],
     channels: &'a [String],
     parameters: usize,
@@ -76,7 +79,9 @@ pub fn run(args: InspectArgs) -> anyhow::Result<()> {
                     None => Vec::new(),
                 },
                 layers: network.layers.iter().map(layer).collect(),
+                steps_per_token: network.steps_per_token,
                 outputs: network.output_width(),
+                on_grids: network.grids.keys().map(String::as_str).collect(),
                 labels: network.labels.as_ref().map_or(&[], |labels| labels.texts()),
                 channels: &network.channels,
                 parameters: network.parameters(),
@@ -102,6 +107,17 @@ pub fn run(args: InspectArgs) -> anyhow::Result<()> {
                     texts += &format!("; {name} {}", more.join(" "));
                 }
             }
+            let embedding = report.embedding.map_or(String::new(), |columns| {
+                format!(" by an embedding of {columns}")
+            });
+            let steps = match report.steps_per_token {
+                1 => String::new(),
+                steps => format!(", {steps} steps per token"),
+            };
+            let grids = match &report.on_grids[..] {
+                [] => "none: export rounds to weights of 8 bits".into(),
+                tensors => tensors.join(", "),
+            };
             let from = report.provenance;
             let loss = |loss: Option<f32>| {
                 loss.map_or("not measured".into(), |nats| {
@@ -109,10 +125,10 @@ pub fn run(args: InspectArgs) -> anyhow::Result<()> {
                 })
             };
             print_out(&format!(
-                "network      {} tokens, {}, {} outputs, {} parameters\ntrained on   {} ({}), {} steps, seed {}\n\
+                "network      {} tokens{embedding}, {layers}{steps}, {} outputs, {} parameters\non grids     {grids}\n\
+                 trained on   {} ({}), {} steps, seed {}\n\
                  training     {}\nvalidation   {}\nvocabulary   {:?}\n",
                 report.tokens,
-                layers,
                 report.outputs,
                 report.parameters,
                 from.corpus,

@@ -17,32 +17,49 @@ pub fn vectorized<R>(f: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(Call(f))
 }
 
-/// Runs `f` compiled as [`vectorized`] does, with the arithmetic that this CPU is fastest at.
+/// Runs `f` compiled as [`vectorized`] does, with the arithmetic that this CPU is fastest at, once for `narrow` batches
+/// ([`Series::is_narrow`](crate::series::Series::is_narrow)) and once for others.
 #[inline(always)]
-pub fn products<R>(f: impl FnOnce(Float) -> R) -> R {
-    struct Call<F>(F);
-    impl<R, F: FnOnce(Float) -> R> pulp::WithSimd for Call<F> {
+pub fn products<R>(narrow: bool, f: impl FnOnce(Float) -> R) -> R {
+    struct Call<F, const NARROW: bool>(F);
+    impl<R, F: FnOnce(Float) -> R, const NARROW: bool> pulp::WithSimd for Call<F, NARROW> {
         type Output = R;
         #[inline(always)]
         fn with_simd<S: pulp::Simd>(self, _: S) -> R {
-            let fused = !S::IS_SCALAR;
-            (self.0)(Float { fused })
+            (self.0)(Float {
+                fused: !S::IS_SCALAR,
+                narrow: NARROW,
+            })
         }
     }
-    pulp::Arch::new().dispatch(Call(f))
+    match narrow {
+        true => pulp::Arch::new().dispatch(Call::<_, true>(f)),
+        false => pulp::Arch::new().dispatch(Call::<_, false>(f)),
+    }
 }
 
-/// Arithmetic of 32-bit floats.
+/// Arithmetic of 32-bit floats. What it is, the compiler knows wherever it is used.
 #[derive(Clone, Copy, Debug)]
 pub struct Float {
     /// Whether a multiplication with an addition is rounded once: with vectors of fused instructions that is twice as fast,
     /// without them a call of a library.
     fused: bool,
+    /// Whether products leave out the second half of the lanes.
+    narrow: bool,
 }
 
 impl Float {
     /// The same results on every CPU.
-    pub const PLAIN: Self = Self { fused: false };
+    pub const PLAIN: Self = Self {
+        fused: false,
+        narrow: false,
+    };
+
+    /// Whether products leave out the second half of the lanes.
+    #[inline(always)]
+    pub fn is_narrow(self) -> bool {
+        self.narrow
+    }
 
     /// `a b + c`.
     #[inline(always)]
@@ -134,7 +151,7 @@ mod tests {
 
     #[test]
     fn errors_are_as_documented() {
-        products(|float| {
+        products(false, |float| {
             for float in [Float::PLAIN, float] {
                 let relative = |x: f32| (f64::from(float.exp(x)) / f64::from(x).exp() - 1.0).abs();
                 assert!(grid().map(relative).fold(0.0, f64::max) < 3e-7);
@@ -150,7 +167,7 @@ mod tests {
 
     #[test]
     fn ends_and_nan() {
-        products(|float| {
+        products(false, |float| {
             for float in [Float::PLAIN, float] {
                 for x in [f32::INFINITY, 1e30, 100.0] {
                     assert_eq!((float.sigmoid(x), float.tanh(x)), (1.0, 1.0));

@@ -3,9 +3,10 @@
 //! registers over the whole sum; what is read is packed so that it is read in order.
 
 use crate::math::Float;
-use crate::series::{LANES, Lanes, TILE};
+use crate::series::{HALF, LANES, Lanes, TILE};
 
-/// `sums + panel x`: the R rows of a panel of packed weights times a block.
+/// `sums + panel x`: the R rows of a panel of packed weights times a block. In a narrow batch the lanes that it does not need
+/// stay as they are.
 #[inline(always)]
 pub fn tile<const R: usize>(
     float: Float,
@@ -13,10 +14,27 @@ pub fn tile<const R: usize>(
     x: &[Lanes],
     mut sums: [Lanes; R],
 ) -> [Lanes; R] {
-    for (weights, x) in panel.iter().zip(x) {
-        for (sums, weight) in sums.iter_mut().zip(weights) {
-            for (sum, x) in sums.iter_mut().zip(x) {
-                *sum = float.multiply_add(*weight, *x, *sum);
+    if float.is_narrow() {
+        let mut half = [[0.0; HALF]; R];
+        for (half, sums) in half.iter_mut().zip(&sums) {
+            half.copy_from_slice(&sums[..HALF]);
+        }
+        for (weights, x) in panel.iter().zip(x) {
+            for (sums, weight) in half.iter_mut().zip(weights) {
+                for (sum, x) in sums.iter_mut().zip(&x[..HALF]) {
+                    *sum = float.multiply_add(*weight, *x, *sum);
+                }
+            }
+        }
+        for (half, sums) in half.iter().zip(&mut sums) {
+            sums[..HALF].copy_from_slice(half);
+        }
+    } else {
+        for (weights, x) in panel.iter().zip(x) {
+            for (sums, weight) in sums.iter_mut().zip(weights) {
+                for (sum, x) in sums.iter_mut().zip(x) {
+                    *sum = float.multiply_add(*weight, *x, *sum);
+                }
             }
         }
     }
@@ -164,7 +182,8 @@ impl Outer {
                 let mut tile = *sums;
                 for ((d, _), x) in blocks.iter().zip(turned) {
                     let d = &d.as_chunks::<TILE>().0[panel];
-                    for (lane, x) in x.iter().enumerate() {
+                    let lanes = if float.is_narrow() { HALF } else { LANES };
+                    for (lane, x) in x[..lanes].iter().enumerate() {
                         for (sums, d) in tile.iter_mut().zip(d) {
                             for (sum, x) in sums.iter_mut().zip(x) {
                                 *sum = float.multiply_add(d[lane], *x, *sum);
@@ -241,9 +260,15 @@ mod tests {
             transposed.pack_transposed(&turned, rows);
             for packed in [&packed, &transposed] {
                 let mut out = block(rows, 3);
-                products(|float| packed.multiply(float, &x, &mut out));
+                products(false, |float| packed.multiply(float, &x, &mut out));
                 let once = out.clone();
-                products(|float| packed.multiply_add(float, &x, &mut out));
+                products(false, |float| packed.multiply_add(float, &x, &mut out));
+                let mut half = vec![[1.0; LANES]; once.len()];
+                products(true, |float| packed.multiply(float, &x, &mut half));
+                for (half, whole) in half.iter().zip(&once) {
+                    assert_eq!(half[..HALF], whole[..HALF], "{rows}x{columns}, narrow");
+                    assert_eq!(half[HALF..], [0.0; HALF], "{rows}x{columns}, narrow");
+                }
                 for lane in 0..LANES {
                     for row in 0..rows {
                         let expected: f64 = (0..columns)
@@ -276,25 +301,29 @@ mod tests {
             let x: Vec<_> = (0..3).map(|i| block(columns, 5 + i)).collect();
             let pairs: Vec<(&[Lanes], &[Lanes])> =
                 d.iter().zip(&x).map(|(d, x)| (&d[..], &x[..])).collect();
-            let mut outer = Outer::new(rows, columns);
-            // More blocks, then fewer.
-            products(|float| {
-                outer.add(float, &pairs[..2]);
-                outer.add(float, &pairs[2..]);
-            });
-            let mut gradient = vec![1.0; rows * columns];
-            outer.drain_to(&mut gradient);
-            outer.drain_to(&mut gradient);
-            for (i, found) in gradient.iter().enumerate() {
-                let (row, column) = (i / columns, i % columns);
-                let each = pairs.iter().map(|(d, x)| {
-                    let lanes = d[row].iter().zip(&x[column]);
-                    lanes.map(|(d, x)| f64::from(d * x)).sum::<f64>()
+            for narrow in [false, true] {
+                let mut outer = Outer::new(rows, columns);
+                // More blocks, then fewer.
+                products(narrow, |float| {
+                    outer.add(float, &pairs[..2]);
+                    outer.add(float, &pairs[2..]);
                 });
-                assert!(
-                    close(*found, 1.0 + each.sum::<f64>()),
-                    "{rows}x{columns}, {i}"
-                );
+                let mut gradient = vec![1.0; rows * columns];
+                outer.drain_to(&mut gradient);
+                outer.drain_to(&mut gradient);
+                for (i, found) in gradient.iter().enumerate() {
+                    let (row, column) = (i / columns, i % columns);
+                    let each = pairs.iter().map(|(d, x)| {
+                        let lanes = d[row].iter().zip(&x[column]);
+                        let lanes = lanes.take(if narrow { HALF } else { LANES });
+                        lanes.map(|(d, x)| f64::from(d * x)).sum::<f64>()
+                    });
+                    let expected = 1.0 + each.sum::<f64>();
+                    assert!(
+                        close(*found, expected),
+                        "{rows}x{columns}, {i}, narrow {narrow}"
+                    );
+                }
             }
         }
     }

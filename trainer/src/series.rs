@@ -3,6 +3,9 @@
 /// Rows of the batch that stand side by side: whole vectors of every CPU.
 pub const LANES: usize = 16;
 
+/// Lanes of which a batch of so few rows needs no more.
+pub const HALF: usize = LANES / 2;
+
 /// One feature of one step in so many rows of the batch.
 pub type Lanes = [f32; LANES];
 
@@ -12,7 +15,8 @@ pub const TILE: usize = 6;
 /// `[1 + steps][groups][features][LANES]`: slot 0 stands before the first step, slot `t + 1` is step `t`; a group is
 /// [`LANES`] rows of the batch, the last one filled up.
 ///
-/// One step of a group is a contiguous block, so that walking along time, either way, reads and writes memory in order.
+/// One step of a group is a contiguous block, so that walking along time, either way, reads and writes memory in order. What
+/// stands in the rows of a group that are not of the batch is finite, and has a gradient of zeros.
 #[derive(Clone, Debug)]
 pub struct Series {
     data: Vec<Lanes>,
@@ -56,6 +60,11 @@ impl Series {
     /// Groups of rows.
     pub fn groups(&self) -> usize {
         self.batch.div_ceil(LANES)
+    }
+
+    /// Whether the batch needs no more than [`HALF`] of the lanes.
+    pub fn is_narrow(&self) -> bool {
+        self.batch <= HALF
     }
 
     fn block_len(&self) -> usize {

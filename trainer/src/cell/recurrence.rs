@@ -174,6 +174,7 @@ impl<G: Gates<N>, const N: usize, const P: usize, const R: usize> Cell for Recur
         h.restart();
         c.restart();
         products(
+            h.is_narrow(),
             #[inline(always)]
             |float| {
                 let mut kept = kept.chunks_exact_mut(units);
@@ -271,6 +272,7 @@ impl<G: Gates<N>, const N: usize, const P: usize, const R: usize> Cell for Recur
         biases.fill([0.0; LANES]);
         let chunk = Self::chunk(groups);
         products(
+            h.is_narrow(),
             #[inline(always)]
             |float| {
                 let mut end = *steps;

@@ -32,6 +32,7 @@ impl Head {
         let (every, groups) = (every(h, logits), h.groups());
         self.w.pack_rows(w, h.features());
         products(
+            h.is_narrow(),
             #[inline(always)]
             |float| {
                 for (slot, group) in places(1, logits.steps(), groups) {
@@ -64,6 +65,7 @@ impl Head {
         }
         let mut biases = vec![[0.0; LANES]; db.len()];
         products(
+            h.is_narrow(),
             #[inline(always)]
             |float| {
                 let chunk = (BLOCKS / groups).max(1);
@@ -141,6 +143,7 @@ pub fn loss(logits: &mut Series, targets: &[[u16; LANES]]) -> f64 {
             }
         }
         products(
+            false,
             #[inline(always)]
             |float| {
                 for logits in &mut *block {

@@ -343,6 +343,7 @@ fn start(w: &[f32], b: &[f32], x: &[f32], batch: usize) -> Vec<f32> {
     let mut packed = Packed::default();
     packed.pack_rows(w, x.features());
     products(
+        x.is_narrow(),
         #[inline(always)]
         |float| {
             for group in 0..x.groups() {
@@ -373,6 +374,7 @@ fn start_backward(state: &[f32], d: &mut [f32], x: &[f32], dw: &mut [f32], db: &
     let groups = (0..x.groups()).map(|group| (d.block(0, group), x.block(0, group)));
     let blocks: Vec<_> = groups.collect();
     products(
+        x.is_narrow(),
         #[inline(always)]
         |float| sum.add(float, &blocks),
     );

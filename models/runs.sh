@@ -86,10 +86,12 @@ row small-4 --hidden 168 $SMALL --steps 14000 --rounded-steps 3000 $ROUNDED $TAU
 row mixed-float --hidden 164 $SMALL --steps 12000 $TAUGHT
 row mixed --from "$runs/mixed-float/model.onnx" --weight-decay 0.08 --dropout 0 --steps 3500 --rounded-steps 3500 \
     --rounded-average 0.997 $ROUNDED --input-bits 8 --seed 2 $TAUGHT
-# More steps, and the rate that was best on the slice.
+# More steps; then the rate that was best on the slice, and the one of before.
 row shakespeare-64k-float --hidden 164 $SMALL --steps 26000 $TAUGHT
-row shakespeare-64k --from "$runs/shakespeare-64k-float/model.onnx" --weight-decay 0.08 --dropout 0.05 --steps 8000 --rounded-steps 8000 \
+row rate-0.002 --from "$runs/shakespeare-64k-float/model.onnx" --weight-decay 0.08 --dropout 0.05 --steps 8000 --rounded-steps 8000 \
     --rounded-rate 0.002 --rounded-average 0.998 $ROUNDED --input-bits 8 --seed 2 $TAUGHT
+row shakespeare-64k --from "$runs/shakespeare-64k-float/model.onnx" --weight-decay 0.08 --dropout 0 --steps 3500 --rounded-steps 3500 \
+    --rounded-average 0.997 $ROUNDED --input-bits 8 --seed 2 $TAUGHT
 row shakespeare-256k-float --hidden 364 --embedding 16 --steps-per-token 2 --dropout 0.2 --weight-decay 0.06 --learning-rate 0.005 \
     --batch 64 --sequence 64 --steps 3800 --average 0.998 --soft 0.75 --imagined 0.2 --seed 2 $TAUGHT
 row shakespeare-256k --from "$runs/shakespeare-256k-float/model.onnx" --weight-decay 0.1 --dropout 0.15 --batch 64 --sequence 64 \

@@ -47,20 +47,19 @@ SMALL="--embedding 16 --steps-per-token 2 --dropout 0.05 --weight-decay 0.08 --l
 TAUGHT="--lessons $runs/lessons.bin"
 ROUNDED="--bits 4 --head-bits 4"
 
-# Other texts: at each size a network of 8 bits, one step and a table, and one of 4 bits, two steps and a small embedding, with
-# the default recipe.
+# Other texts: at each size a network of 8 bits, one step and a table, and one of 4 bits, two steps and a small embedding.
 NEW="--embedding 16 --steps-per-token 2 $ROUNDED --input-bits 8"
 case $(basename "$corpus") in
-names.txt) units="124 172 268 372" ;;
-ag_news.txt) units="96 160 236 364" ;;
-*) units='' ;;
+names.txt) sizes="124 172 268 372" same="--steps 4000 --dropout 0.3" ;;
+ag_news.txt) sizes="96 160 236 364" same="--steps 8000" ;;
+*) sizes='' ;;
 esac
-if [ "$units" ]; then
-    set -- $units
-    row 64k-8-bits --hidden "$1"
-    row 64k --hidden "$2" $NEW
-    row 256k-8-bits --hidden "$3"
-    row 256k --hidden "$4" $NEW
+if [ "$sizes" ]; then
+    set -- $sizes
+    row 64k-8-bits --hidden "$1" $same
+    row 64k --hidden "$2" $same $NEW
+    row 256k-8-bits --hidden "$3" $same
+    row 256k --hidden "$4" $same $NEW
     exit
 fi
 

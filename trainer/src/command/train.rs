@@ -161,7 +161,8 @@ pub struct TrainArgs {
     /// Part of the text, at its end, that is not trained on but measured with, 0 to below 1. By default a tenth, at most a million characters
     #[arg(long, value_name = "PART")]
     pub validation: Option<f64>,
-    /// Threads; all cores by default. Another number gives other last digits
+    /// Threads; all cores by default. They share the batch's rows, best 8 or 16 each: for more cores take a larger --batch. Another
+    /// number gives other last digits
     #[arg(long)]
     pub threads: Option<usize>,
     /// Settings from the train.toml of another training, to repeat it; options given beside it win

@@ -434,10 +434,8 @@ impl TrainSettings {
         // Values that a GRU keeps for a unit and a step; an LSTM keeps about as many, an RNN fewer.
         let embedding = 2 * self.embedding as u64;
         let activations = predictions as u64
-            * (15 * hidden * layers * self.steps_per_token as u64
-                + 2 * hidden
-                + embedding
-                + tokens);
-        4 * (activations + (5 + self.threads as u64) * weights)
+            * (9 * hidden * layers * self.steps_per_token as u64 + 2 * hidden + embedding + tokens);
+        // Each thread has a gradient, its sums, and the weights packed in two ways.
+        4 * (activations + (5 + 4 * self.threads as u64) * weights)
     }
 }

@@ -1,5 +1,5 @@
-//! The predictions against counts on emulated cores: characters of the shapes that they were fitted to and of others, one of
-//! them a shipped model. Where what a character costs has changed: `make firmware bench-programs`, then
+//! The predictions against counts on emulated cores: characters of the shapes that they were fitted to and of others, three
+//! of them shipped models. Where what a character costs has changed: `make firmware bench-programs`, then
 //! `cargo run --release -p pipsqueak-boards --bin measure -- --fit`.
 
 mod common;

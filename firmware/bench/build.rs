@@ -1,15 +1,17 @@
 //! Makes the images and the text that they must give, and hands the memory map to the linker.
 
-use pipsqueak::{Cell, Generator, Image, Layer, Settings, encode};
+mod shape;
+
+use pipsqueak::{Cell, Generator, Image, Layer, Settings, encode, image::Metadata};
 use std::{env, fs, path::PathBuf};
 
 /// Characters of the text that every core must make.
 const CHARACTERS: usize = 16;
 
-/// Shapes whose characters are counted, as the names of their functions say them: tokens, embedding (0 for a token table)
-/// and the units of each layer, a GRU's by where its reset gate is. The prediction of what a character costs is fitted to the
-/// first ones and tried on the others.
-const SHAPES: [&str; 22] = [
+/// Shapes whose characters are counted, named as `shape.rs` says. The prediction of what a character costs is fitted to the
+/// first ones and tried on the others. In those of 4 bits some last
+/// groups of columns are not full, or what a group costs could not be told from what its columns do.
+const SHAPES: [&str; 40] = [
     "fitted_v64_e0_after32",
     "fitted_v64_e0_after128",
     "fitted_v64_e0_after256",
@@ -26,16 +28,37 @@ const SHAPES: [&str; 22] = [
     "fitted_v32_e0_lstm32_lstm64",
     "fitted_v64_e0_rnn128",
     "fitted_v64_e32_rnn64",
+    "fitted_v64_e16_after128four",
+    "fitted_v96four_e32_after200four",
+    "fitted_v64four_e0_after96four",
+    "fitted_v40_e0_after164four",
+    "fitted_v64_e0_after64four_after72four",
+    "fitted_v96four_e32_after200mixed",
+    "fitted_v48four_e16_s2_after64mixed",
+    "fitted_v64_e0_after64mixed_after100mixed",
+    "fitted_v64four_e24_lstm64four",
+    "fitted_v32_e0_lstm128four",
+    "fitted_v64four_e32_s3_lstm48mixed",
+    "fitted_v64four_e0_before96four",
+    "fitted_v40_e20_rnn100four",
     "unseen_v65_e0_lstm96_lstm64",
     "unseen_v40_e0_lstm48_rnn80",
     "unseen_v65_e0_after200",
     "unseen_v65_e0_after96_after96",
     "unseen_v80_e24_before72_after72",
-    SHIPPED,
+    "unseen_v72four_e0_after152four",
+    "unseen_v80_e16_before88mixed",
+    "unseen_v65four_e24_s2_lstm80four_lstm56mixed",
+    "unseen_v65_e0_after128",
+    "unseen_v65four_e16_s2_after164mixed",
+    "unseen_v65four_e16_s2_after364mixed",
 ];
-/// A shape that there is a trained image of.
-const SHIPPED: &str = "unseen_v65_e0_after128";
-const SHIPPED_IMAGE: &str = "../../models/shakespeare/model.pip";
+/// Shapes that there are trained images of.
+const SHIPPED: [(&str, &str); 3] = [
+    ("unseen_v65_e0_after128", "shakespeare"),
+    ("unseen_v65four_e16_s2_after164mixed", "shakespeare-64k"),
+    ("unseen_v65four_e16_s2_after364mixed", "shakespeare-256k"),
+];
 
 fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
@@ -60,22 +83,24 @@ fn main() {
         ("256", Cell::GruResetAfter, 256),
         ("lstm", Cell::Lstm, 128),
     ] {
-        let words = random(u64::from(hidden), 64, 0, &[Layer::new(cell, hidden)]);
+        let shapes = encode::language_model(64, 0, &[Layer::new(cell, hidden)]);
+        let words = random(hidden.into(), &shapes);
         write_image(name, encode::bytes(&words));
     }
     for name in SHAPES {
-        if name == SHIPPED {
-            let file = fs::read(SHIPPED_IMAGE).expect("a shipped model");
+        if let Some((_, model)) = SHIPPED.iter().find(|(shape, _)| *shape == name) {
+            let path = format!("../../models/{model}/model.pip");
+            let file = fs::read(&path).expect("a shipped model");
             write_image(name, encode::bytes(&encode::aligned(&file)));
+            println!("cargo:rerun-if-changed={path}");
         } else {
-            write_image(name, encode::bytes(&shape(name)));
+            write_image(name, encode::bytes(&untrained(name)));
         }
     }
     write(
         "shapes.rs",
         format!("shapes!({});\n", SHAPES.join(" ")).as_bytes(),
     );
-    println!("cargo:rerun-if-changed={SHIPPED_IMAGE}");
     let (code, ram) = match env::var("TARGET").expect("cargo sets TARGET").as_str() {
         // What the RP2040 can address as flash, and its RAM.
         "thumbv6m-none-eabi" => ("0x10000000, LENGTH = 16M", "0x20000000, LENGTH = 256K"),
@@ -100,31 +125,16 @@ fn main() {
     println!("cargo:rerun-if-changed=link.x");
 }
 
-fn random(seed: u64, tokens: usize, embedding: usize, layers: &[Layer]) -> Vec<u32> {
-    let parts = encode::Parts::random(seed, tokens, embedding, layers);
+fn random(seed: u64, shapes: &Metadata) -> Vec<u32> {
+    let parts = encode::Parts::random_of(seed, shapes);
     encode::encode(&parts).expect("random parts can be encoded")
 }
 
 /// An untrained image of the shape that `name` says.
-fn shape(name: &str) -> Vec<u32> {
-    let mut words = name.split('_').skip(1);
-    let mut number = |letter| -> usize {
-        let word = words.next().and_then(|word| word.strip_prefix(letter));
-        word.and_then(|digits| digits.parse().ok()).expect(name)
-    };
-    let (tokens, embedding) = (number('v'), number('e'));
-    let cells = [
-        ("after", Cell::GruResetAfter),
-        ("before", Cell::GruResetBefore),
-        ("lstm", Cell::Lstm),
-        ("rnn", Cell::Rnn),
-    ];
-    let layer = |word: &str| {
-        let known = |&(start, cell)| Some((word.strip_prefix(start)?, cell));
-        let (hidden, cell) = cells.iter().find_map(known).expect(name);
-        let hidden = hidden.parse().expect(name);
-        Layer::new(cell, hidden)
-    };
-    let layers: Vec<Layer> = words.map(layer).collect();
-    random(tokens as u64, tokens, embedding, &layers)
+fn untrained(name: &str) -> Vec<u32> {
+    let named = shape::parse(name).expect(name);
+    let mut shapes = encode::language_model(named.tokens, named.embedding, &named.layers);
+    shapes.networks[0].steps_per_token = named.steps_per_token;
+    shapes.dense[0] = shapes.dense[0].with_bits(named.head);
+    random(named.tokens as u64, &shapes)
 }

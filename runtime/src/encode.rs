@@ -18,7 +18,7 @@ use pipsqueak_kernels::rows::{Bits, DENSE_QUADS, Panel, Record};
 
 mod random;
 
-pub use random::shapes;
+pub use random::{language_model, shapes};
 
 /// Rows of a matrix, not padded.
 #[derive(Clone, Debug, Default, PartialEq)]

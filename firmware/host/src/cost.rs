@@ -6,7 +6,7 @@
 //! counts on emulated cores, without wait states of the flash; `measure --fit` fits them anew. A fitted cost by itself says
 //! little, and may be negative: what always comes together shares its cycles by chance.
 
-use pipsqueak::{Cell, GENERATOR_RAM, IMAGE_RAM, Image, Layer, image::Bits};
+use pipsqueak::{Cell, GENERATOR_RAM, GROUP, IMAGE_RAM, Image, Layer, image::Bits};
 use serde::Serialize;
 
 use crate::{
@@ -15,8 +15,15 @@ use crate::{
 };
 
 /// What a character's cycles are a sum over. Rows, units and columns count with their padding to multiples of 4.
-pub const QUANTITIES: [&str; 11] = [
+///
+/// A panel is what one call multiplies: four rows of some gates, or 16 rows of the head. One of 4 bits, or of 4 beside 8,
+/// calls kernels for each part of its columns, and these begin anew with every group of columns.
+pub const QUANTITIES: [&str; 15] = [
     "multiply-accumulate",
+    "multiply-accumulate of 4 bits",
+    "panel of 4 bits",
+    "group of a panel of 4 bits",
+    "row of 8 bits beside 4",
     "row of a layer",
     "value of a token's row in a token table",
     "unit",
@@ -29,8 +36,10 @@ pub const QUANTITIES: [&str; 11] = [
     "character",
 ];
 
-/// A multiply-accumulate of weights of 4 bits counts as so many of 8 bits: what their kernels may cost at most.
-const FOUR_BITS: f64 = 1.25;
+/// Rows of a gate in a panel.
+const ROWS: usize = 4;
+/// The most rows of a panel of the head.
+const HEAD_ROWS: usize = 16;
 
 /// A number for each of [`QUANTITIES`].
 pub(crate) type Quantities = [f64; QUANTITIES.len()];
@@ -74,62 +83,57 @@ impl Shape {
 
     /// How many of each of [`QUANTITIES`] a character takes.
     pub(crate) fn quantities(&self) -> Quantities {
-        let padded = |n: usize| n.next_multiple_of(4) as f64;
-        // Over the input and over the state.
-        let cost = |bits: Bits| match bits {
-            Bits::Eight => [1.0, 1.0],
-            Bits::Four => [FOUR_BITS, FOUR_BITS],
-            Bits::Mixed => [1.0, FOUR_BITS],
-        };
-        let (mut macs, mut rows, mut table) = (0.0, 0.0, 0.0);
+        let padded = |n: usize| n.next_multiple_of(ROWS);
+        let mut products = Products::default();
+        let (mut rows, mut table) = (0.0, 0.0);
         let (mut units, mut before, mut plain) = (0.0, 0.0, 0.0);
         let (mut lstm, mut lstm_table) = (0.0, 0.0);
         let mut inputs = padded(self.embedding);
         for layer in &self.layers {
             let hidden = padded(layer.hidden.into());
-            let gates = layer.cell.gates() as f64;
-            // A candidate's rows over the input and those over the state, apart or together.
-            let [of_input, of_state] = cost(layer.bits);
-            macs += gates * hidden * (inputs * of_input + hidden * of_state);
-            rows += match layer.cell {
-                Cell::GruResetAfter if inputs > 0.0 => 4.0 * hidden,
-                _ => gates * hidden,
+            let joint = [inputs, hidden];
+            // How many gates the panels of four units have, and the columns over the input and over the state.
+            let panels: &[(usize, [usize; 2])] = match layer.cell {
+                Cell::GruResetAfter if inputs > 0 => {
+                    &[(2, joint), (1, [0, hidden]), (1, [inputs, 0])]
+                }
+                Cell::GruResetAfter => &[(3, joint)],
+                Cell::GruResetBefore => &[(2, joint), (1, joint)],
+                Cell::Lstm => &[(4, joint)],
+                Cell::Rnn => &[(1, joint)],
             };
-            if inputs == 0.0 {
-                table += gates * hidden;
+            for &(gates, columns) in panels {
+                products.add(layer.bits, hidden / ROWS, gates * hidden, columns);
+                rows += (gates * hidden) as f64;
+            }
+            let count = hidden as f64;
+            if inputs == 0 {
+                table += layer.cell.gates() as f64 * count;
             }
             match layer.cell {
-                Cell::GruResetAfter => units += hidden,
-                Cell::GruResetBefore => (units, before) = (units + hidden, before + hidden),
-                Cell::Lstm if inputs == 0.0 => lstm_table += hidden,
-                Cell::Lstm => lstm += hidden,
-                Cell::Rnn => plain += hidden,
+                Cell::GruResetAfter => units += count,
+                Cell::GruResetBefore => (units, before) = (units + count, before + count),
+                Cell::Lstm if inputs == 0 => lstm_table += count,
+                Cell::Lstm => lstm += count,
+                Cell::Rnn => plain += count,
             }
             inputs = hidden;
         }
-        let layers = self.layers.len() as f64;
-        let recurrent = [
-            macs, rows, table, units, before, lstm, lstm_table, plain, layers,
-        ];
         let steps = self.steps_per_token as f64;
-        let [
-            mut macs,
-            rows,
-            table,
-            units,
-            before,
-            lstm,
-            lstm_table,
-            plain,
-            layers,
-        ] = recurrent.map(|quantity| quantity * steps);
+        let mut products = Products(products.0.map(|quantity| quantity * steps));
         for &(outputs, bits) in &self.head {
-            macs += padded(outputs) * inputs * cost(bits)[0];
-            inputs = padded(outputs);
+            let outputs = padded(outputs);
+            products.add(bits, outputs.div_ceil(HEAD_ROWS), outputs, [inputs, 0]);
+            inputs = outputs;
         }
+        let [macs, four, panels, groups, scaled] = products.0;
+        let layers = self.layers.len() as f64;
+        let [rows, table, units, before, lstm, lstm_table, plain, layers] =
+            [rows, table, units, before, lstm, lstm_table, plain, layers].map(|n| n * steps);
         let logits = self.head.last().map_or(0, |&(outputs, _)| outputs) as f64;
         [
-            macs, rows, table, units, before, lstm, lstm_table, plain, layers, logits, 1.0,
+            macs, four, panels, groups, scaled, rows, table, units, before, lstm, lstm_table,
+            plain, layers, logits, 1.0,
         ]
     }
 
@@ -143,6 +147,32 @@ impl Shape {
         let (_, costs) = fitted.expect("every core of a board is fitted");
         let pairs = self.quantities().into_iter().zip(costs);
         pairs.map(|(quantity, cost)| quantity * cost).sum()
+    }
+}
+
+/// The first of [`QUANTITIES`], up to rows of 8 bits beside 4.
+#[derive(Default)]
+struct Products([f64; 5]);
+
+impl Products {
+    /// Adds `panels` with `rows` in all, over so many columns of the input and of the state.
+    fn add(&mut self, bits: Bits, panels: usize, rows: usize, [input, state]: [usize; 2]) {
+        let [macs, four, of_four, groups, scaled] = &mut self.0;
+        let (wide, narrow) = match bits {
+            Bits::Eight => (input + state, [0, 0]),
+            Bits::Four => (0, [input, state]),
+            Bits::Mixed => (input, [0, state]),
+        };
+        let (panels, rows) = (panels as f64, rows as f64);
+        *macs += rows * wide as f64;
+        if bits != Bits::Eight {
+            *four += rows * narrow.iter().sum::<usize>() as f64;
+            *of_four += panels;
+            *groups += panels * narrow.iter().map(|n| n.div_ceil(GROUP)).sum::<usize>() as f64;
+            if wide > 0 {
+                *scaled += rows;
+            }
+        }
     }
 }
 

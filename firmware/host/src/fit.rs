@@ -2,13 +2,14 @@
 
 use std::{fmt::Write as _, path::Path};
 
-use pipsqueak::{Cell, Layer, image::Bits};
-
 use crate::{
     BOARDS, Board, CountError, Firmware, Session, SessionError,
     cost::{QUANTITIES, Quantities, Shape},
     counts,
 };
+
+#[path = "../../bench/shape.rs"]
+mod shape;
 
 /// Cores of boards, and on which their instructions are counted.
 static CORES: [(&str, &str); 3] = [
@@ -152,37 +153,16 @@ fn peak_stack(board: &'static Board, repository: &Path) -> Result<usize, Session
     session.peak_stack()
 }
 
-/// Whether the costs are fitted to the shape, and the shape: `fitted_v64_e0_after128`.
+/// Whether the costs are fitted to the shape of this name, and the shape.
 fn parse(name: &str) -> Option<(bool, Shape)> {
-    let mut words = name.split('_');
-    let fitted = match words.next()? {
-        "fitted" => true,
-        "unseen" => false,
-        _ => return None,
-    };
-    let tokens: usize = words.next()?.strip_prefix('v')?.parse().ok()?;
-    let embedding = words.next()?.strip_prefix('e')?.parse().ok()?;
-    let cells = [
-        ("after", Cell::GruResetAfter),
-        ("before", Cell::GruResetBefore),
-        ("lstm", Cell::Lstm),
-        ("rnn", Cell::Rnn),
-    ];
-    let layer = |word: &str| {
-        let known = |&(start, cell)| Some((word.strip_prefix(start)?, cell));
-        let (hidden, cell) = cells.iter().find_map(known)?;
-        let hidden = hidden.parse().ok()?;
-        Some(Layer::new(cell, hidden))
-    };
-    let layers: Option<Vec<Layer>> = words.map(layer).collect();
-    let layers = layers?;
+    let named = shape::parse(name)?;
     Some((
-        fitted,
+        name.starts_with("fitted"),
         Shape {
-            embedding,
-            layers,
-            head: vec![(tokens, Bits::Eight)],
-            steps_per_token: 1,
+            embedding: named.embedding,
+            layers: named.layers,
+            head: vec![(named.tokens, named.head)],
+            steps_per_token: named.steps_per_token.into(),
         },
     ))
 }
@@ -217,11 +197,37 @@ fn least_squares(rows: impl Iterator<Item = (Quantities, f64)>) -> Quantities {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pipsqueak::{Cell, Layer, image::Bits};
+
+    #[test]
+    fn a_name_says_the_shape() {
+        let (fitted, shape) = parse("unseen_v65four_e16_s2_after164mixed_lstm64").unwrap();
+        let after = Layer::new(Cell::GruResetAfter, 164).with_bits(Bits::Mixed);
+        assert!(!fitted);
+        assert_eq!(
+            shape,
+            Shape {
+                embedding: 16,
+                layers: vec![after, Layer::new(Cell::Lstm, 64)],
+                head: vec![(65, Bits::Four)],
+                steps_per_token: 2,
+            }
+        );
+        for other in [
+            "gru_step_128",
+            "fitted_v64",
+            "fitted_v64_e0_gru32",
+            "fitted_v64_e0_after32five",
+        ] {
+            assert!(parse(other).is_none(), "{other}");
+        }
+    }
 
     #[test]
     fn least_squares_finds_the_costs_that_cycles_were_made_of() {
         let costs = [
-            1.2, 40.0, 12.0, 300.0, -20.0, 350.0, 70.0, 900.0, 150.0, 2000.0,
+            1.2, 1.5, 420.0, 190.0, 56.0, 40.0, 12.0, 300.0, 45.0, -20.0, 350.0, 70.0, 900.0,
+            150.0, 2000.0,
         ];
         let shapes = [
             "v64_e0_after32",
@@ -237,6 +243,11 @@ mod tests {
             "v50_e12_lstm64_lstm20",
             "v50_e0_rnn32",
             "v50_e12_rnn64_rnn20",
+            "v64_e16_after128four",
+            "v70four_e0_after100four",
+            "v48four_e16_s2_after64mixed",
+            "v50_e20_lstm40four",
+            "v44_e24_lstm36mixed_rnn52four",
         ];
         let rows = shapes.map(|name| {
             let (_, shape) = parse(&format!("fitted_{name}")).unwrap();

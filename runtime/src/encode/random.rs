@@ -15,52 +15,53 @@ use pipsqueak_kernels::fixed::Scale;
 use rand_core::Rng;
 use rand_pcg::Pcg32;
 
+/// The shape of a language model of one step per token, whose head is one dense layer with weights of 8 bits.
+///
+/// `embedding` 0 is a token table.
+///
+/// # Panics
+/// If there are more layers than an image holds.
+pub fn language_model(tokens: usize, embedding: usize, layers: &[Layer]) -> Metadata {
+    let count = tokens as u16;
+    let recurrent = |&layer| Recurrent {
+        layer,
+        shift: 0,
+        starts: Default::default(),
+    };
+    let vocabulary = VocabularyShape {
+        tokens: count,
+        ..VocabularyShape::default()
+    };
+    Metadata {
+        vocabularies: [VocabularyShape::default(), vocabulary],
+        networks: heapless::Vec::from_array([Network {
+            input: match embedding {
+                0 => Input::Table,
+                columns => Input::Embedding(columns as u16),
+            },
+            count,
+            features: 0,
+            dense: 0,
+            layers: layers.len() as u8,
+            steps_per_token: 1,
+            head: 1,
+            reads: Reads::EveryStep,
+            normalization: Normalization::None,
+        }]),
+        layers: layers.iter().map(recurrent).collect(),
+        dense: heapless::Vec::from_array([Dense::new(count, Activation::Linear, 9, Bits::Eight)]),
+        ..Metadata::default()
+    }
+}
+
 impl Parts<'static> {
-    /// An untrained language model, for tests and measurements: [`random_of`](Self::random_of) its shape.
-    ///
-    /// `embedding` 0 is a token table.
+    /// An untrained language model, for tests and measurements: [`random_of`](Self::random_of) its shape,
+    /// [`language_model`].
     ///
     /// # Panics
     /// If a size is 0, or there are more layers than an image holds or more than 60,000 tokens.
     pub fn random(seed: u64, tokens: usize, embedding: usize, layers: &[Layer]) -> Self {
-        let count = tokens as u16;
-        let recurrent = |&layer| Recurrent {
-            layer,
-            shift: 0,
-            starts: Default::default(),
-        };
-        let vocabulary = VocabularyShape {
-            tokens: count,
-            ..VocabularyShape::default()
-        };
-        Self::random_of(
-            seed,
-            &Metadata {
-                vocabularies: [VocabularyShape::default(), vocabulary],
-                networks: heapless::Vec::from_array([Network {
-                    input: match embedding {
-                        0 => Input::Table,
-                        columns => Input::Embedding(columns as u16),
-                    },
-                    count,
-                    features: 0,
-                    dense: 0,
-                    layers: layers.len() as u8,
-                    steps_per_token: 1,
-                    head: 1,
-                    reads: Reads::EveryStep,
-                    normalization: Normalization::None,
-                }]),
-                layers: layers.iter().map(recurrent).collect(),
-                dense: heapless::Vec::from_array([Dense::new(
-                    count,
-                    Activation::Linear,
-                    9,
-                    Bits::Eight,
-                )]),
-                ..Metadata::default()
-            },
-        )
+        Self::random_of(seed, &language_model(tokens, embedding, layers))
     }
 
     /// An untrained image of these shapes, for tests and measurements: random numbers of the size that trained ones have.

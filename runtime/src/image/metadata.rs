@@ -138,6 +138,11 @@ impl Dense {
         }
     }
 
+    /// The same with weights of another width.
+    pub const fn with_bits(self, bits: Bits) -> Self {
+        Self::new(self.outputs, self.activation, self.fraction(), bits)
+    }
+
     /// Fraction bits of an output.
     pub const fn fraction(self) -> u8 {
         self.format & !WIDTH

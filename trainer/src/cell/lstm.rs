@@ -60,7 +60,7 @@ impl Gates<4> for LstmGates {
 
     #[inline(always)]
     fn backward(kept: &Kept, before: State, d: State) -> Gradients<4> {
-        let mut sums = [[0.0; LANES]; 4];
+        let [mut di, mut d_o, mut df, mut dg] = [[0.0; LANES]; 4];
         let mut past = State {
             h: [0.0; LANES],
             c: d.c,
@@ -69,12 +69,13 @@ impl Gates<4> for LstmGates {
             let (i, o, f) = (kept.i[k], kept.o[k], kept.f[k]);
             let (g, t, c) = (kept.g[k], kept.t[k], before.c[k]);
             let dc = d.c[k] + d.h[k] * o * (1.0 - t * t);
-            sums[0][k] = dc * g * i * (1.0 - i);
-            sums[1][k] = d.h[k] * t * o * (1.0 - o);
-            sums[2][k] = dc * c * f * (1.0 - f);
-            sums[3][k] = dc * i * (1.0 - g * g);
+            di[k] = dc * g * i * (1.0 - i);
+            d_o[k] = d.h[k] * t * o * (1.0 - o);
+            df[k] = dc * c * f * (1.0 - f);
+            dg[k] = dc * i * (1.0 - g * g);
             past.c[k] = dc * f;
         }
+        let sums = [di, d_o, df, dg];
         Gradients {
             input: sums,
             recurrent: sums,

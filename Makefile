@@ -117,7 +117,8 @@ bench: bench-programs
 	cargo build --release
 	for model in models/shakespeare*/model.pip; do target/release/trainer generate $$model --length 20000 > /dev/null || exit 1; done
 	@if $(PYTHON) -c "import torch" 2> /dev/null; then \
-		$(PYTHON) tests/bench/training_vs_pytorch.py; \
+		$(PYTHON) tests/bench/training_vs_pytorch.py && \
+		$(PYTHON) tests/bench/training_vs_pytorch.py --hidden 512; \
 	else \
 		echo "$(PYTHON) has no PyTorch: training is not compared with it. Name one that has: make bench PYTHON=..."; \
 	fi

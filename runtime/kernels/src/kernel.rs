@@ -131,7 +131,12 @@ impl<'a> Operand<'a> {
         // A product that wraps must not pass: the kernels in assembly rest on this.
         columns > 0
             && columns.is_multiple_of(PAD)
-            && columns.checked_mul(accumulators.len()) == Some(weights.len())
+            && match accumulators.len() {
+                // A slice has at most `isize::MAX` bytes and an activation two: four times their number does not wrap.
+                // To find out whether more would is a call on cores that have no long product.
+                count @ ..=4 => columns * count == weights.len(),
+                count => columns.checked_mul(count) == Some(weights.len()),
+            }
     }
 }
 

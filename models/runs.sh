@@ -46,9 +46,10 @@ TEACHER_416="--hidden 416 $LARGE --steps 4200 --seed 5"
 SMALL="--embedding 16 --steps-per-token 2 --dropout 0.05 --weight-decay 0.08 --learning-rate 0.006 --average 0.998 --seed 2"
 TAUGHT="--lessons $runs/lessons.bin"
 ROUNDED="--bits 4 --head-bits 4"
+MIXED="$ROUNDED --input-bits 8"
 
 # Other texts: at each size a network of 8 bits, one step and a table, and one of 4 bits, two steps and a small embedding.
-NEW="--embedding 16 --steps-per-token 2 $ROUNDED --input-bits 8"
+NEW="--embedding 16 --steps-per-token 2 $MIXED"
 case $(basename "$corpus") in
 names.txt) sizes="124 172 268 372" same="--steps 4000 --dropout 0.3" ;;
 ag_news.txt) sizes="96 160 236 364" same="--steps 8000" ;;
@@ -63,14 +64,14 @@ if [ "$sizes" ]; then
     exit
 fi
 
-# The rate of the rounded steps, chosen on a slice of the first 90 %: its own last tenth.
+# The rate of the rounded steps, tried on a slice of the first 90 %: its own last tenth.
 slice=$runs/first-90.txt
 head -c $(($(wc -c < "$corpus") * 9 / 10)) "$corpus" > "$slice"
 slice() (corpus=$slice && row "$@")
 slice slice-float --hidden 164 $SMALL --steps 7000
 for rate in 0.0003 0.001 0.002; do
     slice "slice-$rate" --from "$runs/slice-float/model.onnx" --weight-decay 0.08 --dropout 0.05 --steps 3500 --rounded-steps 3500 \
-        --rounded-rate "$rate" --rounded-average 0.997 $ROUNDED --input-bits 8 --seed 2
+        --rounded-rate "$rate" --rounded-average 0.997 $MIXED --seed 2
 done
 
 # As it was: weights of 8 bits, one step, a table of tokens.
@@ -84,17 +85,17 @@ row small-float --hidden 168 $SMALL --steps 11000 $TAUGHT
 row small-4 --hidden 168 $SMALL --steps 14000 --rounded-steps 3000 $ROUNDED $TAUGHT
 row mixed-float --hidden 164 $SMALL --steps 12000 $TAUGHT
 row mixed --from "$runs/mixed-float/model.onnx" --weight-decay 0.08 --dropout 0 --steps 3500 --rounded-steps 3500 \
-    --rounded-average 0.997 $ROUNDED --input-bits 8 --seed 2 $TAUGHT
+    --rounded-average 0.997 $MIXED --seed 2 $TAUGHT
 # More steps; then the rate that was best on the slice, and the one of before.
 row shakespeare-64k-float --hidden 164 $SMALL --steps 26000 $TAUGHT
 row rate-0.002 --from "$runs/shakespeare-64k-float/model.onnx" --weight-decay 0.08 --dropout 0.05 --steps 8000 --rounded-steps 8000 \
-    --rounded-rate 0.002 --rounded-average 0.998 $ROUNDED --input-bits 8 --seed 2 $TAUGHT
+    --rounded-rate 0.002 --rounded-average 0.998 $MIXED --seed 2 $TAUGHT
 row shakespeare-64k --from "$runs/shakespeare-64k-float/model.onnx" --weight-decay 0.08 --dropout 0 --steps 3500 --rounded-steps 3500 \
-    --rounded-average 0.997 $ROUNDED --input-bits 8 --seed 2 $TAUGHT
+    --rounded-average 0.997 $MIXED --seed 2 $TAUGHT
 row shakespeare-256k-float --hidden 364 --embedding 16 --steps-per-token 2 --dropout 0.2 --weight-decay 0.06 --learning-rate 0.005 \
     --batch 64 --sequence 64 --steps 3800 --average 0.998 --soft 0.75 --imagined 0.2 --seed 2 $TAUGHT
 row shakespeare-256k --from "$runs/shakespeare-256k-float/model.onnx" --weight-decay 0.1 --dropout 0.15 --batch 64 --sequence 64 \
-    --steps 1300 --rounded-steps 1300 --rounded-rate 0.0005 --rounded-average 0.996 $ROUNDED --input-bits 8 --soft 0.75 --imagined 0.2 \
+    --steps 1300 --rounded-steps 1300 --rounded-rate 0.0005 --rounded-average 0.996 $MIXED --soft 0.75 --imagined 0.2 \
     --seed 2 $TAUGHT
 # A teacher itself, rounded.
 row large --from "$runs/teacher-416/model.onnx" --dropout 0.3 --batch 64 --weight-decay 0.1 --steps 240 \

@@ -118,7 +118,7 @@ impl Corpus {
         if text.is_empty() {
             return Err(CorpusError::Empty { path: path.into() });
         }
-        let sha256 = hex(&Sha256::digest(text.as_bytes()));
+        let sha256 = sha256(text.as_bytes());
         text.release();
         let name = path
             .file_name()
@@ -161,13 +161,13 @@ fn not_utf8(path: &Path, bytes: &[u8], error: std::str::Utf8Error) -> CorpusErro
     }
 }
 
-/// Lower-case hexadecimal.
 /// SHA-256 in hexadecimal.
 pub fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

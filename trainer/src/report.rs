@@ -171,6 +171,40 @@ impl ImageReport {
     }
 }
 
+impl ImageReport {
+    /// The network in a line: what goes in, the layers, what comes out.
+    pub fn network(&self) -> String {
+        let layer =
+            |l: &LayerReport| format!("{} {}{}", l.cell, l.hidden, said(l.input_bits, l.bits));
+        let stack =
+            |layers: &[LayerReport]| layers.iter().map(layer).collect::<Vec<_>>().join(", ");
+        let encoder = match &self.encoder[..] {
+            [] => String::new(),
+            layers => format!("{} to ", stack(layers)),
+        };
+        let (input, outputs) = (&self.input, self.tokens);
+        let layers = stack(&self.layers);
+        let steps = match self.steps_per_token {
+            1 => String::new(),
+            n => format!(", {n} steps per token"),
+        };
+        let head = self.head_bits.iter().copied().min().unwrap_or(8);
+        let head = said(head, head);
+        format!("{input}; {encoder}{layers}{steps}; {outputs} outputs{head}")
+    }
+
+    /// Whether it fits `board`, and if not, why.
+    pub fn verdict(&self, board: &BoardReport) -> String {
+        if board.fits {
+            "yes".into()
+        } else if self.bytes > board.slot as usize {
+            format!("no: its slot has {} bytes", board.slot)
+        } else {
+            format!("no: its workspace has {} bytes", board.workspace)
+        }
+    }
+}
+
 /// What goes into network `index`.
 fn input(image: &Image, index: usize) -> String {
     let Some(network) = image.network(index) else {
@@ -234,26 +268,7 @@ fn said(input: u8, bits: u8) -> &'static str {
 
 impl Display for ImageReport {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let layer =
-            |l: &LayerReport| format!("{} {}{}", l.cell, l.hidden, said(l.input_bits, l.bits));
-        let stack =
-            |layers: &[LayerReport]| layers.iter().map(layer).collect::<Vec<_>>().join(", ");
-        let encoder = match &self.encoder[..] {
-            [] => String::new(),
-            layers => format!("{} to ", stack(layers)),
-        };
-        let (input, outputs) = (&self.input, self.tokens);
-        let layers = stack(&self.layers);
-        let steps = match self.steps_per_token {
-            1 => String::new(),
-            n => format!(", {n} steps per token"),
-        };
-        let head = self.head_bits.iter().copied().min().unwrap_or(8);
-        let head = said(head, head);
-        writeln!(
-            f,
-            "network      {input}; {encoder}{layers}{steps}; {outputs} outputs{head}"
-        )?;
+        writeln!(f, "network      {}", self.network())?;
         writeln!(f, "task         {}", self.task)?;
         let from = &self.provenance;
         writeln!(
@@ -284,13 +299,7 @@ impl Display for ImageReport {
             "board", "kernel", "chars/s", "flash", "RAM", "stack"
         )?;
         for board in &self.boards {
-            let BoardReport {
-                name,
-                kernel,
-                slot,
-                workspace,
-                ..
-            } = board;
+            let BoardReport { name, kernel, .. } = board;
             let Prediction {
                 characters_per_second: speed,
                 flash,
@@ -302,13 +311,7 @@ impl Display for ImageReport {
                 f,
                 "{name:<10} {kernel:<16} {speed:>8.0} {flash:>9} {ram:>7} {stack:>6}  "
             )?;
-            if board.fits {
-                writeln!(f, "yes")?;
-            } else if self.bytes > *slot as usize {
-                writeln!(f, "no: its slot has {slot} bytes")?;
-            } else {
-                writeln!(f, "no: its workspace has {workspace} bytes")?;
-            }
+            writeln!(f, "{}", self.verdict(board))?;
         }
         writeln!(
             f,

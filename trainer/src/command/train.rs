@@ -605,7 +605,7 @@ impl View for Terminal {
     }
 
     fn reports(&mut self, row: &Row, sample: &str) {
-        self.live.report(row, &format!("{sample}\n"));
+        self.live.reports(row, &format!("{sample}\n"));
     }
 }
 

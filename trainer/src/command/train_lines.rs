@@ -13,7 +13,6 @@ use crate::corpus::Corpus;
 use crate::network::Network;
 use crate::samples::Log;
 use crate::sequence::{best, classify, describe, translate};
-use crate::train::Row;
 use crate::train::checkpoint::Checkpoint;
 use crate::train::sequence::data::{Dataset, Example, target_cut};
 use crate::train::sequence::settings::{Cut, SequenceSettings, Task};
@@ -87,7 +86,7 @@ pub(super) fn run(args: &TrainArgs, corpus: &Corpus) -> anyhow::Result<()> {
             let past = resume.as_ref().map_or(&[][..], |at| &at.rows);
             let live = Live::new(steps, past);
             live.measure(steps, done, batch, "examples");
-            Box::new(Terminal(live))
+            Box::new(live)
         }
     };
     let shown = |network: &Network| examples(network, &data, settings.task);
@@ -193,19 +192,6 @@ fn result(outcome: &Outcome, out: &Path, settings: &SequenceSettings) -> String 
         );
     }
     text
-}
-
-/// A training on lines, as a terminal shows it.
-struct Terminal(Live);
-
-impl View for Terminal {
-    fn steps(&mut self, step: u64, train_loss: f64) {
-        self.0.steps(step, train_loss);
-    }
-
-    fn reports(&mut self, row: &Row, sample: &str) {
-        self.0.report(row, sample);
-    }
 }
 
 /// Some examples, and what the network makes of them, a line each.

@@ -131,8 +131,15 @@ impl Live {
         self.lines.suspend(|| drop(print_out(&format!("{text}\n"))));
     }
 
-    /// After each step.
-    pub fn steps(&mut self, step: u64, train_loss: f64) {
+    fn validated(&mut self, row: &Row) {
+        if let Some(loss) = row.validation_loss {
+            self.validation = format!("  validation {loss:.3}");
+        }
+    }
+}
+
+impl View for Live {
+    fn steps(&mut self, step: u64, train_loss: f64) {
         self.curve.add(step, train_loss);
         self.losses.set_message(format!(
             "loss {train_loss:.3}{}  {}",
@@ -141,8 +148,8 @@ impl Live {
         self.bar.set_position(step);
     }
 
-    /// A report, under a head of its losses.
-    pub fn report(&mut self, row: &Row, text: &str) {
+    /// Under a head of its losses.
+    fn reports(&mut self, row: &Row, text: &str) {
         let validation = row
             .validation_loss
             .map_or(String::new(), |loss| format!(", validation {loss:.4}"));
@@ -162,12 +169,6 @@ impl Live {
             .filter(|character| !character.is_control())
             .collect();
         self.sample.set_message(shown);
-    }
-
-    fn validated(&mut self, row: &Row) {
-        if let Some(loss) = row.validation_loss {
-            self.validation = format!("  validation {loss:.3}");
-        }
     }
 }
 
@@ -201,7 +202,7 @@ mod tests {
         assert_eq!(live.bar.position(), 21);
         let said = live.losses.message();
         assert!(said.starts_with("loss 1.500  validation 3.250  "), "{said}");
-        live.report(&row(22, Some(1.125)), "first\n\u{1b}[2Jlast\n\n");
+        live.reports(&row(22, Some(1.125)), "first\n\u{1b}[2Jlast\n\n");
         assert_eq!(live.sample.message(), "[2Jlast");
         live.steps(23, 1.25);
         let said = live.losses.message();

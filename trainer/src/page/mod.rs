@@ -119,7 +119,7 @@ impl Page {
                 p {
                     "Trained on " b { (record.corpus()) } "."
                     @if let Ok(Integers { from, image, .. }) = &self.integers {
-                        " The network: " (image.input) "; " (layers(image)) "; " (image.tokens) " outputs. In integers from " code { (from) } "."
+                        " The network: " (image.network()) ". In integers from " code { (from) } "."
                     }
                 }
                 dl.facts {
@@ -315,23 +315,13 @@ fn row_of_board(image: &ImageReport, board: &BoardReport) -> Markup {
         tr {
             td { (board.name) }
             td { (board.core) ", " (board.clock_hz / 1_000_000) " MHz" }
-            td {
-                @if board.fits { "yes" }
-                @else if image.bytes > board.slot as usize { "no: its slot has " (board.slot) " bytes" }
-                @else { "no: its workspace has " (board.workspace) " bytes" }
-            }
+            td { (image.verdict(board)) }
             td.number { (flash) }
             td.number { (ram) }
             td.number { (board.prediction.stack) }
             td.number { (format!("{:.0}", board.prediction.characters_per_second)) }
         }
     }
-}
-
-fn layers(image: &ImageReport) -> String {
-    let all = image.encoder.iter().chain(&image.layers);
-    let layer = |layer: &crate::report::LayerReport| format!("{} {}", layer.cell, layer.hidden);
-    all.map(layer).collect::<Vec<_>>().join(", ")
 }
 
 /// Two digits that say something, also of a small part.

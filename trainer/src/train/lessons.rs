@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::model::{Model, Shape};
 use super::random::{self, Purpose};
+use crate::corpus::hex;
 use crate::math::Float;
 use crate::network::Network;
 use crate::output::{self, OutputError};
@@ -237,10 +238,6 @@ impl Lessons {
             .and_then(|(hash, fields)| Some((postcard::from_bytes(fields).ok()?, hex(hash))))
             .ok_or_else(|| LessonsError::Damaged { path: path.into() })
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// One model for each teacher, over so many rows.

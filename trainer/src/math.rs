@@ -6,15 +6,11 @@
 /// fused with an addition.
 #[inline(always)]
 pub fn vectorized<R>(f: impl FnOnce() -> R) -> R {
-    struct Call<F>(F);
-    impl<R, F: FnOnce() -> R> pulp::WithSimd for Call<F> {
-        type Output = R;
+    products(
+        false,
         #[inline(always)]
-        fn with_simd<S: pulp::Simd>(self, _: S) -> R {
-            (self.0)()
-        }
-    }
-    pulp::Arch::new().dispatch(Call(f))
+        |_| f(),
+    )
 }
 
 /// Runs `f` compiled as [`vectorized`] does, with the arithmetic that this CPU is fastest at, once for `narrow` batches

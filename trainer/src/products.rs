@@ -2,7 +2,9 @@
 //! group, and the sum over steps of a gradient times an activation. For both, [`TILE`] rows times [`LANES`] columns stay in
 //! registers over the whole sum; what is read is packed so that it is read in order.
 
-use crate::math::Float;
+use std::ops::RangeInclusive;
+
+use crate::math::{Float, sum};
 use crate::series::{HALF, LANES, Lanes, TILE};
 
 /// `sums + panel x`: the R rows of a panel of packed weights times a block. In a narrow batch the lanes that it does not need
@@ -131,7 +133,37 @@ impl Packed<TILE> {
 }
 
 /// Blocks that [`Outer::add`] is best given at once: the sums are read and written once for all of them.
-pub const BLOCKS: usize = 8;
+const BLOCKS: usize = 8;
+
+/// Steps whose blocks [`Outer::add`] is best given at once, where there are so many groups.
+pub fn chunk(groups: usize) -> usize {
+    (BLOCKS / groups).max(1)
+}
+
+/// All slots of so many steps, those of a [`chunk`] together.
+pub fn chunks(
+    steps: usize,
+    groups: usize,
+) -> impl DoubleEndedIterator<Item = RangeInclusive<usize>> {
+    let chunk = chunk(groups);
+    let firsts = (0..steps).step_by(chunk);
+    firsts.map(move |first| first + 1..=(first + chunk).min(steps))
+}
+
+/// Adds lane by lane.
+#[inline(always)]
+pub fn add(sums: &mut Lanes, values: &Lanes) {
+    sums.iter_mut()
+        .zip(values)
+        .for_each(|(sum, value)| *sum += value);
+}
+
+/// Adds the sum of the lanes of each of `sums` to `gradient`.
+pub fn add_sums(gradient: &mut [f32], sums: &[Lanes]) {
+    for (gradient, lanes) in gradient.iter_mut().zip(sums) {
+        *gradient += sum(lanes);
+    }
+}
 
 /// The sum over blocks and lanes of `d x'`, the gradient by weights `[rows][columns]`.
 #[derive(Debug)]
@@ -154,11 +186,6 @@ impl Outer {
             sums: vec![[[0.0; LANES]; TILE]; tiles],
             turned: Vec::new(),
         }
-    }
-
-    /// Columns of the weights.
-    pub fn columns(&self) -> usize {
-        self.columns
     }
 
     /// Adds to the sum. Each pair is a block of d, `rows` and perhaps zeros, and one of x, at least `columns`.
@@ -292,6 +319,16 @@ mod tests {
         let panels: Vec<&[[f32; 2]]> = packed.panels().collect();
         assert_eq!(panels[0], [[w[9], w[3]], [w[10], w[4]], [w[11], w[5]]]);
         assert_eq!(panels[1], [[0.0, w[0]], [0.0, w[1]], [0.0, w[2]]]);
+    }
+
+    #[test]
+    fn chunks_are_all_slots_in_order() {
+        for (steps, groups) in [(1, 1), (17, 1), (16, 3), (5, 9)] {
+            let slots: Vec<usize> = chunks(steps, groups).flatten().collect();
+            assert!(slots.into_iter().eq(1..=steps), "{steps}, {groups}");
+            let longest = chunks(steps, groups).map(Iterator::count).max();
+            assert!(longest <= Some(chunk(groups)), "{steps}, {groups}");
+        }
     }
 
     #[test]

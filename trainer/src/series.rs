@@ -1,5 +1,7 @@
 //! Activations of a sequence, all time steps of all features.
 
+use std::ops::{Range, RangeInclusive};
+
 /// Rows of the batch that stand side by side: whole vectors of every CPU.
 pub const LANES: usize = 16;
 
@@ -135,6 +137,14 @@ impl Series {
             .collect()
     }
 
+    /// A slot of every row of the batch: `[features][batch]`.
+    ///
+    /// # Panics
+    /// If it is beyond the last step.
+    pub fn slot(&self, slot: usize) -> Vec<f32> {
+        self.slots(&vec![slot; self.batch])
+    }
+
     /// Sets a slot to `values`, `[features][batch]`.
     ///
     /// # Panics
@@ -154,7 +164,7 @@ impl Series {
     }
 
     /// Sets a slot of these rows of the batch to zero.
-    pub fn clear(&mut self, slot: usize, rows: std::ops::Range<usize>) {
+    pub fn clear(&mut self, slot: usize, rows: Range<usize>) {
         for row in rows {
             for feature in 0..self.features {
                 *self.get_mut(feature, slot, row) = 0.0;
@@ -167,6 +177,20 @@ impl Series {
         let (slot, last) = (self.slot_len(), self.steps * self.slot_len());
         self.data.copy_within(last..last + slot, 0);
     }
+}
+
+/// All groups of some slots, slot by slot.
+pub fn places(
+    slots: RangeInclusive<usize>,
+    groups: usize,
+) -> impl Iterator<Item = (usize, usize)> + Clone {
+    slots.flat_map(move |slot| (0..groups).map(move |group| (slot, group)))
+}
+
+/// Where a group of a slot is among [`places`] from slot 1 on.
+#[inline(always)]
+pub fn place(slot: usize, group: usize, groups: usize) -> usize {
+    (slot - 1) * groups + group
 }
 
 /// Tokens `[steps][batch]` by groups, `[steps][groups]`, the last group filled up with `filler`.
@@ -195,7 +219,7 @@ mod tests {
                 .map(|i| (100 * slot + i) as f32)
                 .collect();
             series.set_slot(slot, &values);
-            assert_eq!(series.slots(&[slot; LANES + 1]), values);
+            assert_eq!(series.slot(slot), values);
         }
         assert_eq!(series.get(1, 2, 3), 220.0);
         assert_eq!(series.block(2, 0)[1][3], 220.0);

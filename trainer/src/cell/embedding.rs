@@ -1,6 +1,6 @@
 //! The embedding: each token's row of a table `[V][E]`, as the first layer's input.
 
-use crate::series::{LANES, Series};
+use crate::series::{LANES, Series, places};
 
 /// `out[t][e] = table[token][e]`: the rows of `tokens`, `[T][groups]`, out of `table`, `[V][E]`.
 ///
@@ -9,8 +9,8 @@ use crate::series::{LANES, Series};
 pub fn forward(table: &[f32], tokens: &[[u16; LANES]], out: &mut Series) {
     let (columns, groups) = (out.features(), out.groups());
     assert_eq!(tokens.len(), out.steps() * groups, "tokens of a sequence");
-    for (place, tokens) in tokens.iter().enumerate() {
-        let block = out.block_mut(1 + place / groups, place % groups);
+    for ((slot, group), tokens) in places(1..=out.steps(), groups).zip(tokens) {
+        let block = out.block_mut(slot, group);
         for (lane, token) in tokens.iter().enumerate() {
             let row = &table[usize::from(*token) * columns..][..columns];
             for (out, value) in block.iter_mut().zip(row) {
@@ -27,8 +27,8 @@ pub fn forward(table: &[f32], tokens: &[[u16; LANES]], out: &mut Series) {
 pub fn backward(d: &Series, tokens: &[[u16; LANES]], gradient: &mut [f32]) {
     let (columns, groups) = (d.features(), d.groups());
     assert_eq!(tokens.len(), d.steps() * groups, "tokens of a sequence");
-    for (place, tokens) in tokens.iter().enumerate() {
-        let block = d.block(1 + place / groups, place % groups);
+    for ((slot, group), tokens) in places(1..=d.steps(), groups).zip(tokens) {
+        let block = d.block(slot, group);
         for (lane, token) in tokens.iter().enumerate() {
             let row = &mut gradient[usize::from(*token) * columns..][..columns];
             for (sum, d) in row.iter_mut().zip(block) {

@@ -16,7 +16,7 @@ use std::str::FromStr;
 use crate::math::Float;
 use crate::network;
 use crate::products::Packed;
-use crate::series::{LANES, Lanes, Series, TILE};
+use crate::series::{LANES, Lanes, Series, TILE, place};
 
 /// Which recurrent cell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -135,21 +135,20 @@ pub enum Input<'a> {
 }
 
 impl Input<'_> {
-    /// `out = w x` of one step and group, `w` `[rows][inputs]`, as it is and packed: for tokens a column of the table each,
-    /// else a product.
+    /// `out = w x` of one slot and group, `w` `[rows][inputs]`, as it is and packed: for tokens a column of the table each, else
+    /// a product.
     #[inline(always)]
     fn project(
         self,
         float: Float,
         (w, packed): (&[f32], &Packed<TILE>),
         inputs: usize,
-        (slot, group): (usize, usize),
-        groups: usize,
+        [slot, group, groups]: [usize; 3],
         out: &mut [Lanes],
     ) {
         match self {
             Input::Tokens(tokens) => {
-                let tokens = &tokens[(slot - 1) * groups + group];
+                let tokens = &tokens[place(slot, group, groups)];
                 for (out, table) in out.iter_mut().zip(w.chunks_exact(inputs)) {
                     for (out, token) in out.iter_mut().zip(tokens) {
                         *out = table[usize::from(*token)];

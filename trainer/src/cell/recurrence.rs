@@ -6,9 +6,9 @@
 use std::ops::Range;
 
 use super::{Cell, Handed, Input};
-use crate::math::{Float, products, sum};
-use crate::products::{BLOCKS, Outer, Packed, tile};
-use crate::series::{LANES, Lanes, Series, TILE};
+use crate::math::{Float, products};
+use crate::products::{Outer, Packed, add, add_sums, chunk, chunks, tile};
+use crate::series::{LANES, Lanes, Series, TILE, place, places};
 
 /// One unit's states in the rows of a group, or the loss's gradient by them.
 #[derive(Clone, Copy)]
@@ -54,22 +54,20 @@ pub trait Gates<const N: usize>: Send {
 
 /// H units over I inputs, T steps, B rows of the batch. Products make P units at once, R = N P rows.
 pub struct Recurrence<G: Gates<N>, const N: usize, const P: usize, const R: usize> {
-    units: usize,         // H
-    steps: usize,         // T
-    h: Series,            // [H], slot 0: the state before
+    h: Series,            // [H][T], slot 0: the state before
     c: Series,            // the same, or nothing
     kept: Vec<G::Kept>,   // [T][groups][H]
     sums: Vec<Lanes>,     // [N H]: W x of one step and group
     carry_h: Series,      // [H], slot 0: gradient by the state, on its way back in time
     carry_c: Series,      // the same, or nothing
-    d_recurrent: Series,  // [N H], the steps of one call of Outer::add, from slot 0
+    d_recurrent: Series,  // [N H], a chunk of steps, from slot 0
     d_input: Series,      // the same where gates stand apart, or nothing
-    biases: Vec<Lanes>,   // [N H], then [A H]
+    biases: Vec<Lanes>,   // [N H], then those apart
     w: Packed<TILE>,      // [N H][I]
     w_back: Packed<TILE>, // [I][N H]
     u: Packed<R>,         // [N H][H], a panel for P units
     u_back: Packed<TILE>, // [H][N H]
-    dw: Outer,            // [N H][I], or nothing where tokens are read
+    dw: Option<Outer>,    // [N H][I], where no tokens are read
     du: Outer,            // [N H][H]
 }
 
@@ -105,20 +103,14 @@ impl<G: Gates<N>, const N: usize, const P: usize, const R: usize> Recurrence<G, 
         const { assert!(R == N * P) };
         let states = |steps| {
             let cells = if G::HAS_CELL { units } else { 0 };
-            (
-                Series::new(units, steps, batch),
-                Series::new(cells, steps, batch),
-            )
+            [units, cells].map(|features| Series::new(features, steps, batch))
         };
-        let (h, c) = states(steps);
-        let (carry_h, carry_c) = states(0);
+        let ([h, c], [carry_h, carry_c]) = (states(steps), states(0));
         let groups = h.groups();
         // Slots from 0 on.
-        let last = Self::chunk(groups) - 1;
+        let last = chunk(groups) - 1;
         let apart = if G::APART > 0 { N * units } else { 0 };
         Self {
-            units,
-            steps,
             kept: vec![G::Kept::default(); steps * groups * units],
             sums: vec![[0.0; LANES]; (N * units).next_multiple_of(TILE)],
             h,
@@ -132,88 +124,58 @@ impl<G: Gates<N>, const N: usize, const P: usize, const R: usize> Recurrence<G, 
             w_back: Packed::default(),
             u: Packed::default(),
             u_back: Packed::default(),
-            dw: Outer::new(0, 0),
+            dw: None,
             du: Outer::new(N * units, units),
         }
     }
 
-    /// Steps whose gradients are added up at once.
-    fn chunk(groups: usize) -> usize {
-        (BLOCKS / groups).max(1)
-    }
-
     fn inputs(&self, weights: &[f32]) -> usize {
-        let (units, rest) = (self.units, weights.len() / self.units);
-        (rest - N - G::APART) / N - units
+        let units = self.h.features();
+        (weights.len() / units - N - G::APART) / N - units
     }
 }
 
 impl<G: Gates<N>, const N: usize, const P: usize, const R: usize> Cell for Recurrence<G, N, P, R> {
     fn forward(&mut self, weights: &[f32], input: Input) {
         let inputs = self.inputs(weights);
-        let [w, u, b, apart] = split::<G, N>(weights, inputs, self.units);
         let Self {
-            units,
-            steps,
             h,
             c,
             kept,
             sums,
+            w: w_packed,
+            u: u_packed,
             ..
         } = self;
-        let (units, groups) = (*units, h.groups());
+        let (units, groups) = (h.features(), h.groups());
+        let [w, u, b, apart] = split::<G, N>(weights, inputs, units);
         if matches!(input, Input::Series(_)) {
-            self.w.pack_rows(w, inputs);
+            w_packed.pack_rows(w, inputs);
         }
         // A unit's gates one after the other, P units in a panel.
-        self.u.pack(u, units, units.div_ceil(P), |row| {
+        u_packed.pack(u, units, units.div_ceil(P), |row| {
             let (unit, gate) = (row / N, row % N);
             (unit < units).then_some(gate * units + unit)
         });
-        let (w, u) = ((w, &self.w), &self.u);
         h.restart();
         c.restart();
         products(
             h.is_narrow(),
             #[inline(always)]
             |float| {
-                let mut kept = kept.chunks_exact_mut(units);
-                for (slot, group) in
-                    (1..=*steps).flat_map(|slot| (0..groups).map(move |g| (slot, g)))
-                {
-                    input.project(float, w, inputs, (slot, group), groups, sums);
-                    let kept = kept.next().expect("one for each step and group");
+                let places = places(1..=h.steps(), groups);
+                for ((slot, group), kept) in places.zip(kept.chunks_exact_mut(units)) {
+                    input.project(float, (w, w_packed), inputs, [slot, group, groups], sums);
                     let (h_before, h) = h.block_and_before(slot, group);
                     let (c_before, c) = c.block_and_before(slot, group);
-                    for (panel, weights) in u.panels().enumerate() {
+                    for (panel, weights) in u_packed.panels().enumerate() {
                         let tile = tile(float, weights, h_before, [[0.0; LANES]; R]);
-                        for (i, products) in tile.as_chunks::<N>().0.iter().enumerate() {
-                            let unit = panel * P + i;
-                            if unit == units {
-                                break;
-                            }
-                            let mut x = [[0.0; LANES]; N];
-                            let mut u = *products;
-                            for gate in 0..N {
-                                let row = gate * units + unit;
-                                let bias = b[row];
-                                for (x, sum) in x[gate].iter_mut().zip(&sums[row]) {
-                                    *x = sum + bias;
-                                }
-                            }
-                            for (gate, u) in u[N - G::APART..].iter_mut().enumerate() {
-                                let bias = apart[gate * units + unit];
-                                u.iter_mut().for_each(|u| *u += bias);
-                            }
-                            let before = State {
-                                h: h_before[unit],
-                                c: cell::<G, N>(c_before, unit),
-                            };
+                        let of_units = tile.as_chunks::<N>().0.iter();
+                        for (unit, products) in (panel * P..units).zip(of_units) {
+                            let (x, u) = biased::<G, N>(unit, units, sums, products, [b, apart]);
+                            let before = state::<G, N>(h_before, c_before, unit);
                             let state = G::forward(float, &x, &u, before, &mut kept[unit]);
-                            h[unit] = state.h;
-                            if G::HAS_CELL {
-                                c[unit] = state.c;
-                            }
+                            set_state::<G, N>(state, h, c, unit);
                         }
                     }
                 }
@@ -239,10 +201,7 @@ impl<G: Gates<N>, const N: usize, const P: usize, const R: usize> Cell for Recur
         mut below: Option<&mut Series>,
     ) {
         let inputs = self.inputs(weights);
-        let [w, u, ..] = split::<G, N>(weights, inputs, self.units);
         let Self {
-            units,
-            steps,
             h,
             c,
             kept,
@@ -257,71 +216,41 @@ impl<G: Gates<N>, const N: usize, const P: usize, const R: usize> Cell for Recur
             du: du_sum,
             ..
         } = self;
-        let (units, groups) = (*units, h.groups());
+        let (units, groups) = (h.features(), h.groups());
+        let [w, u, ..] = split::<G, N>(weights, inputs, units);
         u_back.pack_transposed(u, units);
         if below.is_some() {
             w_back.pack_transposed(w, inputs);
-        }
-        if matches!(input, Input::Series(_)) && dw_sum.columns() != inputs {
-            *dw_sum = Outer::new(N * units, inputs);
         }
         let (dw, rest) = gradient.split_at_mut(N * units * inputs);
         let (du, db) = rest.split_at_mut(N * units * units);
         carry_h.clear_all();
         carry_c.clear_all();
         biases.fill([0.0; LANES]);
-        let chunk = Self::chunk(groups);
         products(
             h.is_narrow(),
             #[inline(always)]
             |float| {
-                let mut end = *steps;
-                while end > 0 {
-                    let first = end.saturating_sub(chunk) + 1;
-                    for slot in (first..=end).rev() {
+                for slots in chunks(h.steps(), groups).rev() {
+                    let first = *slots.start();
+                    for slot in slots.clone().rev() {
                         if let Some(handed) = handed {
                             handed.add_to(carry_h, carry_c, slot);
                         }
                         for group in 0..groups {
-                            let kept = &kept[((slot - 1) * groups + group) * units..][..units];
-                            let (h_before, c_before) =
-                                (h.block(slot - 1, group), c.block(slot - 1, group));
-                            let above = above.block(slot, group);
+                            let at = place(slot, group, groups) * units;
+                            let step = Step::<G, N> {
+                                kept: &kept[at..][..units],
+                                h: h.block(slot - 1, group),
+                                c: c.block(slot - 1, group),
+                                above: above.block(slot, group),
+                            };
                             let d = d_recurrent.block_mut(slot - first, group);
-                            let d_in = d_input.block_mut(slot - first, group);
-                            let carry_h = carry_h.block_mut(0, group);
+                            let d_input = d_input.block_mut(slot - first, group);
+                            let carry = carry_h.block_mut(0, group);
                             let carry_c = carry_c.block_mut(0, group);
-                            for (unit, kept) in kept.iter().enumerate() {
-                                let mut by = State {
-                                    h: carry_h[unit],
-                                    c: cell::<G, N>(carry_c, unit),
-                                };
-                                for (by, above) in by.h.iter_mut().zip(&above[unit]) {
-                                    *by += above;
-                                }
-                                let before = State {
-                                    h: h_before[unit],
-                                    c: cell::<G, N>(c_before, unit),
-                                };
-                                let gradients = G::backward(kept, before, by);
-                                carry_h[unit] = gradients.before.h;
-                                if G::HAS_CELL {
-                                    carry_c[unit] = gradients.before.c;
-                                }
-                                for gate in 0..N {
-                                    let row = gate * units + unit;
-                                    d[row] = gradients.recurrent[gate];
-                                    if G::APART > 0 {
-                                        d_in[row] = gradients.input[gate];
-                                    }
-                                    add(&mut biases[row], &gradients.input[gate]);
-                                }
-                                for gate in 0..G::APART {
-                                    let by = &gradients.recurrent[N - G::APART + gate];
-                                    add(&mut biases[(N + gate) * units + unit], by);
-                                }
-                            }
-                            u_back.multiply_add(float, d, carry_h);
+                            step.backward([carry, carry_c], d, d_input, biases);
+                            u_back.multiply_add(float, d, carry);
                         }
                     }
                     let d_input = if G::APART > 0 {
@@ -329,91 +258,165 @@ impl<G: Gates<N>, const N: usize, const P: usize, const R: usize> Cell for Recur
                     } else {
                         &*d_recurrent
                     };
-                    let places =
-                        || (first..=end).flat_map(|slot| (0..groups).map(move |g| (slot, g)));
-                    let blocks: Vec<_> = places()
+                    let places = places(slots, groups);
+                    let blocks: Vec<_> = places
+                        .clone()
                         .map(|(slot, group)| {
-                            (
-                                d_recurrent.block(slot - first, group),
-                                h.block(slot - 1, group),
-                            )
+                            let d = d_recurrent.block(slot - first, group);
+                            (d, h.block(slot - 1, group))
                         })
                         .collect();
                     du_sum.add(float, &blocks);
+                    let d = places
+                        .clone()
+                        .map(|(slot, group)| d_input.block(slot - first, group));
                     match input {
                         Input::Tokens(tokens) => {
-                            for (slot, group) in places() {
-                                let d = d_input.block(slot - first, group);
-                                let tokens = &tokens[(slot - 1) * groups + group];
-                                for (dw, d) in dw.chunks_exact_mut(inputs).zip(d) {
-                                    for (d, token) in d.iter().zip(tokens) {
-                                        dw[usize::from(*token)] += d;
-                                    }
-                                }
+                            let tokens = &tokens[place(first, 0, groups)..];
+                            for (d, tokens) in d.clone().zip(tokens) {
+                                add_columns(dw, inputs, d, tokens);
                             }
                         }
                         Input::Series(x) => {
-                            let blocks: Vec<_> = places()
-                                .map(|(slot, group)| {
-                                    (d_input.block(slot - first, group), x.block(slot, group))
-                                })
-                                .collect();
-                            dw_sum.add(float, &blocks);
+                            let x = places.clone().map(|(slot, group)| x.block(slot, group));
+                            let blocks: Vec<_> = d.clone().zip(x).collect();
+                            dw_sum
+                                .get_or_insert_with(|| Outer::new(N * units, inputs))
+                                .add(float, &blocks);
                         }
                     }
                     if let Some(below) = &mut below {
-                        for (slot, group) in places() {
-                            let d = d_input.block(slot - first, group);
+                        for ((slot, group), d) in places.zip(d) {
                             w_back.multiply(float, d, below.block_mut(slot, group));
                         }
                     }
-                    end = first - 1;
                 }
             },
         );
         du_sum.drain_to(du);
-        if let Input::Series(_) = input {
-            dw_sum.drain_to(dw);
+        if let Some(sum) = dw_sum {
+            sum.drain_to(dw);
         }
-        for (db, lanes) in db.iter_mut().zip(&*biases) {
-            *db += sum(lanes);
-        }
+        add_sums(db, biases);
     }
 
     fn start_gradient(&self) -> Vec<f32> {
-        let first = vec![0; self.h.batch()];
-        [self.carry_h.slots(&first), self.carry_c.slots(&first)].concat()
+        [self.carry_h.slot(0), self.carry_c.slot(0)].concat()
     }
 
     fn state(&self) -> Vec<f32> {
-        self.states_after(&vec![self.steps; self.h.batch()])
+        let last = self.h.steps();
+        [self.h.slot(last), self.c.slot(last)].concat()
     }
 
     fn set_state(&mut self, state: &[f32]) {
-        let (h, c) = state.split_at(self.units * self.h.batch());
-        self.h.set_slot(self.steps, h);
-        self.c.set_slot(self.steps, c);
+        let last = self.h.steps();
+        let (h, c) = state.split_at(self.h.features() * self.h.batch());
+        self.h.set_slot(last, h);
+        self.c.set_slot(last, c);
     }
 
     fn reset(&mut self, rows: Range<usize>) {
-        self.h.clear(self.steps, rows.clone());
-        self.c.clear(self.steps, rows);
+        let last = self.h.steps();
+        self.h.clear(last, rows.clone());
+        self.c.clear(last, rows);
     }
 }
 
-/// A unit's cell state, where the cell has one.
+/// A unit's states out of their blocks.
 #[inline(always)]
-fn cell<G: Gates<N>, const N: usize>(block: &[Lanes], unit: usize) -> Lanes {
+fn state<G: Gates<N>, const N: usize>(h: &[Lanes], c: &[Lanes], unit: usize) -> State {
+    State {
+        h: h[unit],
+        c: if G::HAS_CELL { c[unit] } else { [0.0; LANES] },
+    }
+}
+
+/// Into their blocks.
+#[inline(always)]
+fn set_state<G: Gates<N>, const N: usize>(
+    state: State,
+    h: &mut [Lanes],
+    c: &mut [Lanes],
+    unit: usize,
+) {
+    h[unit] = state.h;
     if G::HAS_CELL {
-        block[unit]
-    } else {
-        [0.0; LANES]
+        c[unit] = state.c;
     }
 }
 
+/// What a unit's gates add: the input's products, of all units in `sums`, and its recurrent ones, with the biases.
 #[inline(always)]
-fn add(sums: &mut Lanes, values: &Lanes) {
-    sums.iter_mut()
-        .zip(values)
-        .for_each(|(sum, value)| *sum += value);
+fn biased<G: Gates<N>, const N: usize>(
+    unit: usize,
+    units: usize,
+    sums: &[Lanes],
+    products: &[Lanes; N],
+    [b, apart]: [&[f32]; 2],
+) -> ([Lanes; N], [Lanes; N]) {
+    let (mut x, mut u) = ([[0.0; LANES]; N], *products);
+    for (gate, x) in x.iter_mut().enumerate() {
+        let row = gate * units + unit;
+        for (x, sum) in x.iter_mut().zip(&sums[row]) {
+            *x = sum + b[row];
+        }
+    }
+    for (gate, u) in u[N - G::APART..].iter_mut().enumerate() {
+        let bias = apart[gate * units + unit];
+        u.iter_mut().for_each(|u| *u += bias);
+    }
+    (x, u)
+}
+
+/// What is known of a step of a group: the blocks of what was kept, of the states before, and of the gradient by the output.
+struct Step<'s, G: Gates<N>, const N: usize> {
+    kept: &'s [G::Kept],
+    h: &'s [Lanes],
+    c: &'s [Lanes],
+    above: &'s [Lanes],
+}
+
+impl<G: Gates<N>, const N: usize> Step<'_, G, N> {
+    /// Back through the gates. `carry` is the gradient by the states after the step, then that by those before it, past the
+    /// recurrent product. Sets `d` and, where gates stand apart, `d_input`, and adds to `biases`.
+    #[inline(always)]
+    fn backward(
+        &self,
+        [carry_h, carry_c]: [&mut [Lanes]; 2],
+        d: &mut [Lanes],
+        d_input: &mut [Lanes],
+        biases: &mut [Lanes],
+    ) {
+        let units = self.kept.len();
+        for (unit, kept) in self.kept.iter().enumerate() {
+            let mut by = state::<G, N>(carry_h, carry_c, unit);
+            add(&mut by.h, &self.above[unit]);
+            let before = state::<G, N>(self.h, self.c, unit);
+            let gradients = G::backward(kept, before, by);
+            set_state::<G, N>(gradients.before, carry_h, carry_c, unit);
+            for gate in 0..N {
+                let row = gate * units + unit;
+                d[row] = gradients.recurrent[gate];
+                if G::APART > 0 {
+                    d_input[row] = gradients.input[gate];
+                }
+                add(&mut biases[row], &gradients.input[gate]);
+            }
+            for gate in 0..G::APART {
+                let by = &gradients.recurrent[N - G::APART + gate];
+                add(&mut biases[(N + gate) * units + unit], by);
+            }
+        }
+    }
+}
+
+/// Adds each lane's gradients, `d`, to the column of its token in `dw`, `[rows][inputs]`.
+#[inline(always)]
+fn add_columns(dw: &mut [f32], inputs: usize, d: &[Lanes], tokens: &[u16; LANES]) {
+    for (dw, d) in dw.chunks_exact_mut(inputs).zip(d) {
+        for (d, token) in d.iter().zip(tokens) {
+            dw[usize::from(*token)] += d;
+        }
+    }
 }

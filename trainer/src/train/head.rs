@@ -1,8 +1,8 @@
 //! The last layer of a classifier of tokens: `logits = W h + b`, the softmax's loss, and all gradients.
 
-use crate::math::{products, sum, vectorized};
-use crate::products::{BLOCKS, Outer, Packed};
-use crate::series::{LANES, Lanes, Series, TILE};
+use crate::math::{Float, products};
+use crate::products::{Outer, Packed, add, add_sums, chunks};
+use crate::series::{LANES, Lanes, Series, TILE, places};
 
 /// A target that is none: what stands there has no loss and no gradient. No token has this id.
 pub const NO_TARGET: u16 = u16::MAX;
@@ -35,7 +35,7 @@ impl Head {
             h.is_narrow(),
             #[inline(always)]
             |float| {
-                for (slot, group) in places(1, logits.steps(), groups) {
+                for (slot, group) in places(1..=logits.steps(), groups) {
                     let logits = logits.block_mut(slot, group);
                     self.w.multiply(float, h.block(slot * every, group), logits);
                     for (logits, bias) in logits.iter_mut().zip(b) {
@@ -68,28 +68,26 @@ impl Head {
             h.is_narrow(),
             #[inline(always)]
             |float| {
-                let chunk = (BLOCKS / groups).max(1);
-                for first in (1..=d.steps()).step_by(chunk) {
-                    let last = (first + chunk - 1).min(d.steps());
-                    let blocks: Vec<_> = places(first, last, groups)
+                for slots in chunks(d.steps(), groups) {
+                    let places = places(slots, groups);
+                    let blocks: Vec<_> = places
+                        .clone()
                         .map(|(slot, group)| (d.block(slot, group), h.block(slot * every, group)))
                         .collect();
                     self.dw.add(float, &blocks);
-                    for (slot, group) in places(first, last, groups) {
+                    for (slot, group) in places {
                         let d = d.block(slot, group);
                         let dh = dh.block_mut(slot * every, group);
                         self.w_back.multiply(float, d, dh);
                         for (sums, d) in biases.iter_mut().zip(d) {
-                            sums.iter_mut().zip(d).for_each(|(sum, d)| *sum += d);
+                            add(sums, d);
                         }
                     }
                 }
             },
         );
         self.dw.drain_to(dw);
-        for (db, lanes) in db.iter_mut().zip(&biases) {
-            *db += sum(lanes);
-        }
+        add_sums(db, &biases);
     }
 }
 
@@ -104,11 +102,6 @@ fn every(h: &Series, logits: &Series) -> usize {
     every
 }
 
-/// All groups of the slots from `first` to `last`.
-fn places(first: usize, last: usize, groups: usize) -> impl Iterator<Item = (usize, usize)> {
-    (first..=last).flat_map(move |slot| (0..groups).map(move |group| (slot, group)))
-}
-
 /// The sum of the losses of all predictions, in nats, from their logits, which become the gradient by them: probabilities,
 /// less 1 at the targets, `[steps][groups]`.
 ///
@@ -121,70 +114,61 @@ pub fn loss(logits: &mut Series, targets: &[[u16; LANES]]) -> f64 {
         logits.steps() * groups,
         "targets of all steps and rows"
     );
+    products(
+        false,
+        #[inline(always)]
+        |float| {
+            let mut loss = 0.0;
+            for ((slot, group), targets) in places(1..=logits.steps(), groups).zip(targets) {
+                let logits = &mut logits.block_mut(slot, group)[..tokens];
+                loss += block_loss(float, logits, targets);
+            }
+            loss
+        },
+    )
+}
+
+/// The loss of one step of a group.
+#[inline(always)]
+fn block_loss(float: Float, logits: &mut [Lanes], targets: &[u16; LANES]) -> f64 {
     let mut loss = 0.0;
-    for (place, targets) in targets.iter().enumerate() {
-        let block = logits.block_mut(1 + place / groups, place % groups);
-        let block = &mut block[..tokens];
-        let mut max = [f32::MIN; LANES];
-        let mut total = [0.0; LANES];
-        vectorized(
-            #[inline(always)]
-            || {
-                for logits in &*block {
-                    for (max, logit) in max.iter_mut().zip(logits) {
-                        *max = max.max(*logit);
-                    }
-                }
-            },
-        );
-        for ((lane, target), max) in targets.iter().enumerate().zip(&max) {
-            if *target != NO_TARGET {
-                loss -= f64::from(block[usize::from(*target)][lane] - max);
-            }
+    let mut max = [f32::MIN; LANES];
+    for logits in &*logits {
+        for (max, logit) in max.iter_mut().zip(logits) {
+            *max = max.max(*logit);
         }
-        products(
-            false,
-            #[inline(always)]
-            |float| {
-                for logits in &mut *block {
-                    for ((logit, max), total) in logits.iter_mut().zip(&max).zip(&mut total) {
-                        *logit = float.exp(*logit - max);
-                        *total += *logit;
-                    }
-                }
-            },
-        );
-        for (total, target) in total.iter_mut().zip(targets) {
-            if *target == NO_TARGET {
-                *total = 0.0;
-            } else {
-                loss += f64::from(*total).ln();
-                *total = 1.0 / *total;
-            }
+    }
+    for ((lane, target), max) in targets.iter().enumerate().zip(&max) {
+        if *target != NO_TARGET {
+            loss -= f64::from(logits[usize::from(*target)][lane] - max);
         }
-        vectorized(
-            #[inline(always)]
-            || {
-                for logits in &mut *block {
-                    scale(logits, &total);
-                }
-            },
-        );
-        for (lane, target) in targets.iter().enumerate() {
-            if *target != NO_TARGET {
-                block[usize::from(*target)][lane] -= 1.0;
-            }
+    }
+    let mut total = [0.0; LANES];
+    for logits in &mut *logits {
+        for ((logit, max), total) in logits.iter_mut().zip(&max).zip(&mut total) {
+            *logit = float.exp(*logit - max);
+            *total += *logit;
+        }
+    }
+    for (total, target) in total.iter_mut().zip(targets) {
+        if *target == NO_TARGET {
+            *total = 0.0;
+        } else {
+            loss += f64::from(*total).ln();
+            *total = 1.0 / *total;
+        }
+    }
+    for logits in &mut *logits {
+        for (p, total) in logits.iter_mut().zip(&total) {
+            *p *= total;
+        }
+    }
+    for (lane, target) in targets.iter().enumerate() {
+        if *target != NO_TARGET {
+            logits[usize::from(*target)][lane] -= 1.0;
         }
     }
     loss
-}
-
-#[inline(always)]
-fn scale(values: &mut Lanes, by: &Lanes) {
-    values
-        .iter_mut()
-        .zip(by)
-        .for_each(|(value, by)| *value *= by);
 }
 
 /// Soft targets: what teachers took each prediction for.

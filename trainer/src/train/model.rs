@@ -412,15 +412,12 @@ impl Model {
         self.gradient.fill(0.0);
         let top = self.layers.last().expect("at least one layer").output();
         let (w, b) = (self.places.head.clone(), self.places.biases.clone());
-        let mut db = vec![0.0; b.len()];
-        self.head.backward(
-            &parameters[w.clone()],
-            top,
-            &self.logits,
-            (&mut self.gradient[w], &mut db),
-            &mut self.d_output,
-        );
-        self.gradient[b].copy_from_slice(&db);
+        let [dw, db] = self
+            .gradient
+            .get_disjoint_mut([w.clone(), b])
+            .expect("weights and biases apart");
+        let (w, d_output) = (&parameters[w], &mut self.d_output);
+        self.head.backward(w, top, &self.logits, (dw, db), d_output);
         for i in (0..self.layers.len()).rev() {
             let (below, layer) = self.layers.split_at_mut(i);
             let layer = &mut layer[0];

@@ -320,7 +320,7 @@ impl Last {
 
     /// The gradient by the state, to the first rows of `to`.
     fn backward(&self, d: &Series, to: &mut [f32]) {
-        let d = d.slots(&vec![1; d.batch()]);
+        let d = d.slot(1);
         let to = &mut to[..d.len()];
         to.copy_from_slice(&d);
         if let Some(mask) = &self.mask {
@@ -357,7 +357,7 @@ fn start(w: &[f32], b: &[f32], x: &[f32], batch: usize) -> Vec<f32> {
             }
         },
     );
-    state.slots(&vec![0; batch])
+    state.slot(0)
 }
 
 /// Adds the gradients by `w` and `b` of [`start`] from `d`, that by the state.

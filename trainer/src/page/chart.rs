@@ -3,10 +3,10 @@
 use std::io;
 use std::ops::Range;
 
-use plotters::backend::SVGBackend;
-use plotters::chart::ChartBuilder;
+use plotters::backend::{DrawingBackend, SVGBackend};
+use plotters::chart::{ChartBuilder, MeshStyle};
 use plotters::coord::Shift;
-use plotters::coord::ranged1d::{IntoSegmentedCoord, SegmentValue};
+use plotters::coord::ranged1d::{IntoSegmentedCoord, Ranged, SegmentValue};
 use plotters::drawing::{DrawingArea, DrawingAreaErrorKind, IntoDrawingArea};
 use plotters::element::{Circle, Rectangle, Text};
 use plotters::series::LineSeries;
@@ -50,6 +50,27 @@ fn text(colour: RGBColor) -> TextStyle<'static> {
     ("sans-serif", TEXT).into_font().color(&colour)
 }
 
+/// Room for a chart and its labels below and to the left.
+fn frame<'a, 'b>(
+    area: &'a Area<'b>,
+    [below, left]: [u32; 2],
+) -> ChartBuilder<'a, 'b, SVGBackend<'b>> {
+    let mut chart = ChartBuilder::on(area);
+    chart.margin(16).margin_right(40);
+    chart.x_label_area_size(below).y_label_area_size(left);
+    chart
+}
+
+/// How every grid and its labels look.
+fn grid<'m, 'a, 'b, X: Ranged, Y: Ranged, DB: DrawingBackend>(
+    mesh: &'m mut MeshStyle<'a, 'b, X, Y, DB>,
+) -> &'m mut MeshStyle<'a, 'b, X, Y, DB> {
+    mesh.light_line_style(GRID.mix(0.0))
+        .bold_line_style(GRID)
+        .axis_style(GRID)
+        .label_style(text(INK))
+}
+
 /// From the least to the most with some air, or around the only value.
 fn around(values: impl Iterator<Item = f64>) -> Range<f64> {
     let (least, most) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| {
@@ -85,18 +106,8 @@ fn curves(height: u32, unit: &str, series: Vec<(RGBColor, Points)>) -> String {
     let steps = points().map(|point| point.0).fold(1.0, f64::max);
     let values = around(points().map(|point| point.1));
     svg(height, |area| {
-        let mut chart = ChartBuilder::on(area)
-            .margin(16)
-            .margin_right(40)
-            .x_label_area_size(84)
-            .y_label_area_size(150)
-            .build_cartesian_2d(0.0..steps, values)?;
-        chart
-            .configure_mesh()
-            .light_line_style(GRID.mix(0.0))
-            .bold_line_style(GRID)
-            .axis_style(GRID)
-            .label_style(text(INK))
+        let mut chart = frame(area, [84, 150]).build_cartesian_2d(0.0..steps, values)?;
+        grid(&mut chart.configure_mesh())
             .x_label_formatter(&|step| format!("{step:.0}"))
             .y_labels(if height < HEIGHT { 5 } else { 8 })
             .x_desc("steps")
@@ -134,18 +145,8 @@ pub fn sizes(points: &[Candidate]) -> String {
     let nats = around(points.iter().map(|point| place(point).1));
     let middle = (bytes.start + bytes.end) / 2.0;
     svg(HEIGHT, |area| {
-        let mut chart = ChartBuilder::on(area)
-            .margin(16)
-            .margin_right(40)
-            .x_label_area_size(84)
-            .y_label_area_size(150)
-            .build_cartesian_2d(bytes, nats)?;
-        chart
-            .configure_mesh()
-            .light_line_style(GRID.mix(0.0))
-            .bold_line_style(GRID)
-            .axis_style(GRID)
-            .label_style(text(INK))
+        let mut chart = frame(area, [84, 150]).build_cartesian_2d(bytes, nats)?;
+        grid(&mut chart.configure_mesh())
             .x_desc("KB")
             .y_desc("nats")
             .draw()?;
@@ -188,11 +189,7 @@ pub fn tensors(tensors: &[TensorReport]) -> String {
     let error = |tensor: &TensorReport| 100.0 * tensor.relative_error;
     let most = tensors.iter().map(error).fold(1e-6, f64::max);
     svg(110 + 48 * count as u32, |area| {
-        let mut chart = ChartBuilder::on(area)
-            .margin(16)
-            .margin_right(40)
-            .x_label_area_size(50)
-            .y_label_area_size(520)
+        let mut chart = frame(area, [50, 520])
             .build_cartesian_2d(0.0..1.15 * most, (0..count - 1).into_segmented())?;
         let name = |place: &SegmentValue<i32>| match place {
             SegmentValue::CenterOf(row) => tensors
@@ -200,13 +197,8 @@ pub fn tensors(tensors: &[TensorReport]) -> String {
                 .map_or(String::new(), |tensor| shortened(&tensor.name)),
             _ => String::new(),
         };
-        chart
-            .configure_mesh()
-            .light_line_style(GRID.mix(0.0))
-            .bold_line_style(GRID)
-            .axis_style(GRID)
+        grid(&mut chart.configure_mesh())
             .disable_y_mesh()
-            .label_style(text(INK))
             .y_labels(tensors.len())
             .y_label_formatter(&name)
             .draw()?;

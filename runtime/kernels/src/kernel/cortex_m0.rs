@@ -7,6 +7,30 @@ use core::arch::naked_asm;
 
 pub(super) const NAME: &str = "ARMv6-M";
 
+/// Keeps the registers that a caller expects back.
+macro_rules! save {
+    () => {
+        "push {{r4, r5, r6, r7, lr}}
+        mov r4, r8
+        mov r5, r9
+        mov r6, r10
+        mov r7, r11
+        push {{r4, r5, r6, r7}}"
+    };
+}
+
+/// Gives them back, and returns.
+macro_rules! restore {
+    () => {
+        "pop {{r4, r5, r6, r7}}
+        mov r8, r4
+        mov r9, r5
+        mov r10, r6
+        mov r11, r7
+        pop {{r4, r5, r6, r7, pc}}"
+    };
+}
+
 /// Writes the accumulators of `count` blocks to `out`; `count` is not 0. `end - x` is a multiple of 8 bytes and not 0.
 #[unsafe(naked)]
 pub(super) unsafe extern "C" fn kernel(
@@ -46,12 +70,7 @@ pub(super) unsafe extern "C" fn kernel(
         "FIRST r2, \\x, r8, r9",
         "FIRST r3, \\x, r10, r11",
         ".endm",
-        "push {{r4, r5, r6, r7, lr}}",
-        "mov r4, r8",
-        "mov r5, r9",
-        "mov r6, r10",
-        "mov r7, r11",
-        "push {{r4, r5, r6, r7}}",
+        save!(),
         "mov lr, r0",
         "mov r12, r3",
         "movs r0, r1",
@@ -111,12 +130,7 @@ pub(super) unsafe extern "C" fn kernel(
         "mov pc, r3",
         "6:",
         "add sp, #16",
-        "pop {{r4, r5, r6, r7}}",
-        "mov r8, r4",
-        "mov r9, r5",
-        "mov r10, r6",
-        "mov r11, r7",
-        "pop {{r4, r5, r6, r7, pc}}",
+        restore!(),
         ".purgem TWO_COLUMNS",
         ".purgem FIRST",
         ".purgem SECOND",
@@ -182,12 +196,7 @@ pub(super) unsafe extern "C" fn grouped_kernel(
         "str r4, [r6, #4 * \\row]",
         "lsls r2, r3, #4",
         ".endm",
-        "push {{r4, r5, r6, r7, lr}}",
-        "mov r4, r8",
-        "mov r5, r9",
-        "mov r6, r10",
-        "mov r7, r11",
-        "push {{r4, r5, r6, r7}}",
+        save!(),
         "sub sp, #44",
         "str r0, [sp, #32]",
         "str r3, [sp, #36]",
@@ -299,12 +308,7 @@ pub(super) unsafe extern "C" fn grouped_kernel(
         "b 1b",
         "8:",
         "add sp, #44",
-        "pop {{r4, r5, r6, r7}}",
-        "mov r8, r4",
-        "mov r9, r5",
-        "mov r10, r6",
-        "mov r11, r7",
-        "pop {{r4, r5, r6, r7, pc}}",
+        restore!(),
         ".purgem ROW",
         ".purgem TIMES",
     )
@@ -393,12 +397,7 @@ pub(super) unsafe extern "C" fn gates_kernel(
         "asrs r4, r4, #2",
         "BELOW_ONE",
         ".endm",
-        "push {{r4, r5, r6, r7, lr}}",
-        "mov r4, r8",
-        "mov r5, r9",
-        "mov r6, r10",
-        "mov r7, r11",
-        "push {{r4, r5, r6, r7}}",
+        save!(),
         "ldr r4, [sp, #36]",
         "mov r12, r4",
         "ldr r4, [sp, #40]",
@@ -467,12 +466,7 @@ pub(super) unsafe extern "C" fn gates_kernel(
         "beq 2f",
         "b 1b",
         "2:",
-        "pop {{r4, r5, r6, r7}}",
-        "mov r8, r4",
-        "mov r9, r5",
-        "mov r10, r6",
-        "mov r11, r7",
-        "pop {{r4, r5, r6, r7, pc}}",
+        restore!(),
         ".purgem GATE",
         ".purgem BELOW_ONE",
         ".purgem SIGNED",

@@ -1,28 +1,12 @@
 //! The command line as a user meets it: exit codes, streams, refusals, and files that stay whole.
 
+mod common;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
-fn trainer(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_trainer"))
-        .args(arguments)
-        .output()
-        .expect("the trainer starts")
-}
-
-/// What a refused command prints on standard error; it must exit with 1 and print nothing else.
-fn refused(arguments: &[&str]) -> String {
-    let output = trainer(arguments);
-    let error = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {error}");
-    assert!(
-        output.stdout.is_empty() && !error.contains("panicked"),
-        "{error}"
-    );
-    assert!(error.starts_with("error: "), "{error}");
-    error
-}
+use common::{refused, trainer};
 
 /// An image of an untrained network, and its path as text.
 fn image(folder: &Path) -> (PathBuf, String) {

@@ -1,8 +1,8 @@
 //! Networks that are chosen to fit, and training on from a model, by the command line.
 
-use std::path::Path;
-use std::process::{Command, Output};
+mod common;
 
+use common::{refused_in, said_in, trainer_in};
 use trainer::fit::{Budget, FitError, fit};
 use trainer::model::ImageBytes;
 use trainer::train::settings::TrainSettings;
@@ -17,20 +17,6 @@ fn text(lines: usize) -> String {
         format!("{a} {b} {c}.\n")
     };
     (0..lines).map(line).collect()
-}
-
-fn trainer(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_trainer"))
-        .current_dir(folder)
-        .args(arguments)
-        .output()
-        .unwrap()
-}
-
-fn good(output: Output) -> String {
-    let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{error}");
-    String::from_utf8(output.stdout).unwrap()
 }
 
 /// What fits is as large as can be: it fits, and one step of units more does not.
@@ -109,7 +95,7 @@ fn a_budget_is_trained_exported_and_kept() {
     let options = [
         "train", "book.txt", "--out", "small", "--flash", "12K", "--steps", "60",
     ];
-    let said = good(trainer(folder, &options));
+    let said = said_in(folder, &options);
     assert!(
         said.contains("chosen:") && said.contains("of 12288 bytes"),
         "{said}"
@@ -121,25 +107,23 @@ fn a_budget_is_trained_exported_and_kept() {
         image.len()
     );
     // The file that training writes is exported as it is: nothing is searched anew.
-    good(trainer(
+    said_in(
         folder,
         &["export", "small/model.onnx", "--out", "again.pip"],
-    ));
+    );
     assert!(std::fs::read(folder.join("again.pip")).unwrap() == image);
-    let refused = trainer(
+    let error = refused_in(
         folder,
         &["train", "book.txt", "--out", "none", "--flash", "256"],
     );
-    let error = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(
-        !refused.status.success() && error.contains("no network fits into 256 bytes"),
-        "{error}"
-    );
-    let refused = trainer(
+    assert!(error.contains("no network fits into 256 bytes"), "{error}");
+    // An argument that is none.
+    let refused = trainer_in(
         folder,
         &["train", "book.txt", "--out", "none", "--flash", "lots"],
     );
     let error = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(2), "{error}");
     assert!(error.contains("such as 65536, 64K or 1M"), "{error}");
     assert!(!folder.join("none").exists());
 }
@@ -153,7 +137,7 @@ fn a_model_is_trained_on_with_4_bits_and_a_teacher() {
     let train = [
         "train", "book.txt", "--out", "large", "--hidden", "24", "--steps", "250", "--quiet",
     ];
-    good(trainer(folder, &train));
+    said_in(folder, &train);
     let finetune = [
         "finetune",
         "large/model.onnx",
@@ -173,11 +157,11 @@ fn a_model_is_trained_on_with_4_bits_and_a_teacher() {
         "large/model.onnx",
         "--quiet",
     ];
-    good(trainer(folder, &finetune));
-    good(trainer(
+    said_in(folder, &finetune);
+    said_in(
         folder,
         &["export", "round/model.onnx", "--out", "trained.pip"],
-    ));
+    );
     let rounded = [
         "export",
         "large/model.onnx",
@@ -188,14 +172,14 @@ fn a_model_is_trained_on_with_4_bits_and_a_teacher() {
         "--out",
         "rounded.pip",
     ];
-    good(trainer(folder, &rounded));
+    said_in(folder, &rounded);
     let loss = |model: &str| -> f64 {
-        let said = good(trainer(
+        let said = said_in(
             folder,
             &[
                 "eval", model, "--text", "book.txt", "--last", "0.1", "--json",
             ],
-        ));
+        );
         let said: serde_json::Value = serde_json::from_str(&said).unwrap();
         said["nats_per_token"].as_f64().unwrap()
     };
@@ -212,7 +196,7 @@ fn a_model_is_trained_on_with_4_bits_and_a_teacher() {
         record.contains("rounded_steps = 120") && record.contains("from = \""),
         "{record}"
     );
-    let refused = trainer(
+    let error = refused_in(
         folder,
         &[
             "finetune",
@@ -223,6 +207,5 @@ fn a_model_is_trained_on_with_4_bits_and_a_teacher() {
             "no",
         ],
     );
-    let error = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(error.contains("is an image"), "{error}");
 }

@@ -1,10 +1,13 @@
 //! Language models at every level: training, what the files say, texts that end, vocabulary files, and the command line.
 
+mod common;
+
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use common::trainer;
 use pipsqueak::{Settings, Temperature};
 use trainer::corpus::Corpus;
 use trainer::generate::FloatGenerator;
@@ -277,13 +280,6 @@ fn what_is_no_text_is_never_drawn_and_the_rest_as_if_it_were_not_there() {
     );
     let ends = constant(&[0.0, 0.0, 9.0], specials);
     assert!(drawn(&ends, "0", 1, 10).is_empty());
-}
-
-fn trainer(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_trainer"))
-        .args(args)
-        .output()
-        .unwrap()
 }
 
 fn said(output: &Output) -> (String, String) {

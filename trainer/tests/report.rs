@@ -1,11 +1,13 @@
 //! `trainer report`: the page tells what the files say, as read here by other means, and nothing in them gets beyond being text.
 
+mod common;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use common::{refused, said};
 use serde_json::Value;
 use trainer::corpus::Corpus;
 use trainer::network::Network;
@@ -16,33 +18,6 @@ const HOSTILE: &str = "<script>alert(\"1\" & '2')</script>\n";
 
 /// And such a name of a file.
 const CORPUS: &str = "<script>alert(1)<!-- & \"co\".txt";
-
-fn trainer(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_trainer"))
-        .args(arguments)
-        .output()
-        .expect("the trainer starts")
-}
-
-/// What a command prints.
-fn said(arguments: &[&str]) -> String {
-    let output = trainer(arguments);
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{arguments:?}: {error}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// What a refused command says.
-fn refused(arguments: &[&str]) -> String {
-    let output = trainer(arguments);
-    let error = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {error}");
-    assert!(
-        output.stdout.is_empty() && error.starts_with("error: "),
-        "{error}"
-    );
-    error
-}
 
 struct Training {
     folder: tempfile::TempDir,

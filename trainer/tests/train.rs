@@ -1,11 +1,14 @@
 //! Training as a whole: the same bytes each time, stops that leave no trace, texts that are hard, and the command line.
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use common::trainer;
 use trainer::cell::Cells;
 use trainer::corpus::Corpus;
 use trainer::network::Network;
@@ -463,13 +466,6 @@ fn a_training_that_diverges_says_so() {
         error.contains("diverged at step 5") && error.contains("lower the learning rate"),
         "{error}"
     );
-}
-
-fn trainer(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_trainer"))
-        .args(args)
-        .output()
-        .unwrap()
 }
 
 fn said(output: &Output) -> String {

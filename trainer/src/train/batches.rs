@@ -3,7 +3,6 @@
 use std::ops::Range;
 
 use super::random::{self, Purpose};
-use crate::vocab::Tokens;
 
 /// Stateful batches: each row of the batch reads its own stretch of the text, one sequence after the other, so that states
 /// carry on. Each epoch starts at another place of the text, which is taken as a ring.
@@ -76,23 +75,6 @@ impl Batches {
             rows.clone().map(row)
         })
     }
-
-    /// The inputs and targets of step `step`, from 0, for these rows: each `[sequence][rows]`.
-    pub fn fill(
-        &self,
-        text: &Tokens,
-        step: u64,
-        rows: Range<usize>,
-        inputs: &mut Vec<u16>,
-        targets: &mut Vec<u16>,
-    ) {
-        inputs.clear();
-        targets.clear();
-        for at in self.places(step, rows) {
-            inputs.push(text.get(at));
-            targets.push(text.get(at + 1));
-        }
-    }
 }
 
 #[cfg(test)]
@@ -101,29 +83,23 @@ mod tests {
 
     #[test]
     fn rows_read_on_and_an_epoch_sees_each_character_at_most_once() {
-        let text = Tokens::from((0..1000).collect::<Vec<u16>>());
         let batches = Batches::new(1000, 4, 10, 3);
         assert_eq!(
             (batches.rows(), batches.sequence(), batches.epoch()),
             (4, 10, 24)
         );
-        let (mut inputs, mut targets) = (Vec::new(), Vec::new());
-        let mut before: Option<Vec<u16>> = None;
+        let mut before: Option<Vec<usize>> = None;
         let mut seen = std::collections::BTreeSet::new();
         for step in 24..48 {
             assert_eq!(batches.begins(step), step == 24);
-            batches.fill(&text, step, 0..4, &mut inputs, &mut targets);
-            assert!(
-                inputs
-                    .iter()
-                    .zip(&targets)
-                    .all(|(input, target)| *target == input + 1)
-            );
+            let inputs: Vec<usize> = batches.places(step, 0..4).collect();
+            // A target stands behind each input.
+            assert!(inputs.iter().all(|at| *at < 999));
             // The last targets are the next step's first inputs, but where the ring closes.
-            let joins = before.replace(targets[36..].to_vec()).map(|last| {
+            let joins = before.replace(inputs[36..].to_vec()).map(|last| {
                 last.iter()
                     .zip(&inputs[..4])
-                    .all(|(last, first)| last == first || (*last == 999 && *first == 0))
+                    .all(|(last, first)| (last + 1) % 999 == *first)
             });
             assert_ne!(joins, Some(false));
             assert!(
@@ -131,23 +107,14 @@ mod tests {
                 "twice in an epoch"
             );
         }
-        let first = |step| {
-            let (mut inputs, mut targets) = (Vec::new(), Vec::new());
-            batches.fill(&text, step, 0..1, &mut inputs, &mut targets);
-            inputs[0]
-        };
+        let first = |step| batches.places(step, 0..1).next();
         assert_ne!(first(0), first(24), "each epoch has its own start");
     }
 
     #[test]
     fn parts_of_the_rows_are_columns_of_the_whole() {
-        let text = Tokens::from((0..100).collect::<Vec<u16>>());
         let batches = Batches::new(100, 3, 5, 1);
-        let part = |rows| {
-            let (mut inputs, mut targets) = (Vec::new(), Vec::new());
-            batches.fill(&text, 2, rows, &mut inputs, &mut targets);
-            inputs
-        };
+        let part = |rows| -> Vec<usize> { batches.places(2, rows).collect() };
         let (whole, left, right) = (part(0..3), part(0..1), part(1..3));
         for t in 0..5 {
             assert_eq!(

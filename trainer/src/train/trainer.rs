@@ -181,34 +181,26 @@ impl<'l> Trainer<'l> {
             if batches.begins(step) {
                 model.reset(0..own);
             }
+            if imagined.is_some_and(|imagined| imagined.begins(step)) {
+                model.reset(own..all);
+            }
+            inputs.clear();
+            targets.clear();
             let mut probabilities = Vec::new();
-            match (imagined, lessons) {
-                (Some(imagined), Some(lessons)) => {
-                    if imagined.begins(step) {
-                        model.reset(own..all);
-                    }
-                    inputs.clear();
-                    targets.clear();
-                    let mut places = batches.places(step, rows.clone());
-                    let mut more = imagined.places(step, others.clone());
-                    for _ in 0..batches.sequence() {
-                        for at in places.by_ref().take(own) {
-                            inputs.push(text.get(at));
-                            targets.push(text.get(at + 1));
-                            probabilities.push(lessons.of_text(at));
-                        }
-                        for at in more.by_ref().take(others.len()) {
-                            inputs.push(lessons.imagined()[at]);
-                            targets.push(lessons.imagined()[at + 1]);
-                            probabilities.push(lessons.of_imagined(at));
-                        }
-                    }
+            let mut places = batches.places(step, rows.clone());
+            let more = imagined.as_ref();
+            let mut more = more.map(|imagined| imagined.places(step, others.clone()));
+            for _ in 0..batches.sequence() {
+                for at in places.by_ref().take(own) {
+                    inputs.push(text.get(at));
+                    targets.push(text.get(at + 1));
+                    probabilities.extend(lessons.map(|lessons| lessons.of_text(at)));
                 }
-                _ => {
-                    batches.fill(text, step, rows.clone(), inputs, targets);
-                    if let Some(lessons) = lessons {
-                        let places = batches.places(step, rows.clone());
-                        probabilities.extend(places.map(|at| lessons.of_text(at)));
+                if let (Some(more), Some(lessons)) = (&mut more, lessons) {
+                    for at in more.take(others.len()) {
+                        inputs.push(lessons.imagined()[at]);
+                        targets.push(lessons.imagined()[at + 1]);
+                        probabilities.push(lessons.of_imagined(at));
                     }
                 }
             }

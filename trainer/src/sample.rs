@@ -64,7 +64,7 @@ pub fn network(seed: u64, shape: Shape) -> Network {
         train_loss: Some(1.5),
         validation_loss: None,
     };
-    Network::language_model(vocabulary, embedding, layers, head, provenance)
+    Network::language_model(vocabulary, embedding, layers, vec![head], provenance)
 }
 
 /// Between -1 and 1.

@@ -181,11 +181,11 @@ fn settings_of_vocabularies_are_checked() {
     });
     assert!(said.contains("vocabulary is 0 with level Word"), "{said}");
     let said = refusal(TrainSettings {
-        embedding: 5,
+        embedding: 0,
         ..settings(Kind::Word, false)
     });
     assert!(
-        said.contains("tied is true with embedding 5 and hidden 12"),
+        said.contains("tied is true with embedding 0 and hidden 12"),
         "{said}"
     );
     let said = refusal(TrainSettings {
@@ -213,7 +213,7 @@ fn constant(logits: &[f32], specials: Specials) -> Network {
     };
     let layers = trainer::sample::network(1, shape).layers;
     let head = Dense::linear(Matrix::new(v, units, vec![0.0; v * units]), logits.to_vec());
-    Network::language_model(vocabulary, None, layers, head, Provenance::default())
+    Network::language_model(vocabulary, None, layers, vec![head], Provenance::default())
 }
 
 fn drawn(network: &Network, temperature: &str, seed: u64, count: usize) -> Vec<u16> {

@@ -62,7 +62,7 @@ fn network(seed: u64, tokens: usize, embedding: usize, layers: &[(usize, bool)])
         Vocabulary::new(characters.collect()).unwrap(),
         table,
         stack,
-        Dense::linear(w, values(rng, tokens, 1.0)),
+        vec![Dense::linear(w, values(rng, tokens, 1.0))],
         Provenance::default(),
     )
 }

@@ -226,7 +226,9 @@ pub struct LanguageModel<'n> {
     pub embedding: Option<&'n Matrix>,
     /// At least one.
     pub layers: &'n [Layer],
-    /// `[V][H]` of the last layer's units, without activation.
+    /// What the head reads through, `[E][H]` of the last layer's units, without activation; mostly nothing.
+    pub factor: Option<&'n Dense>,
+    /// `[V][H]`, through a factor `[V][E]`, without activation.
     pub head: &'n Dense,
 }
 
@@ -239,12 +241,12 @@ pub struct NotLanguageModel {
 }
 
 impl Network {
-    /// A language model of these parts whose states can be given.
+    /// A language model of these parts whose states can be given. The head has one dense layer, or before it a factor.
     pub fn language_model(
         vocabulary: Vocabulary,
         embedding: Option<Matrix>,
         layers: Vec<Layer>,
-        head: Dense,
+        head: Vec<Dense>,
         provenance: Provenance,
     ) -> Self {
         let count = vocabulary.len();
@@ -257,7 +259,10 @@ impl Network {
             starts: layers.iter().map(Starts::given).collect(),
             layers,
             steps_per_token: 1,
-            head: Head::logits(head),
+            head: Head {
+                dense: head,
+                ..Head::default()
+            },
             encoder: None,
             interface,
             grids: Grids::new(),
@@ -291,17 +296,23 @@ impl Network {
                 "states of zeros, or given",
             );
         }
-        let [head] = &self.head.dense[..] else {
-            return refused(
-                format!("a head of {} dense layers", self.head.dense.len()),
-                "one",
-            );
+        let (factor, head) = match &self.head.dense[..] {
+            [head] => (None, head),
+            [factor, head] => (Some(factor), head),
+            dense => {
+                return refused(format!("a head of {} dense layers", dense.len()), "one, or two");
+            }
         };
-        if self.head.reads != Reads::EveryStep || head.activation != Activation::Linear {
+        let activations = [factor, Some(head)].into_iter().flatten();
+        let activation = activations
+            .map(|dense| dense.activation)
+            .find(|activation| *activation != Activation::Linear);
+        if self.head.reads != Reads::EveryStep || activation.is_some() {
             return refused(
                 format!(
                     "a head that reads {:?}, with activation {:?}",
-                    self.head.reads, head.activation
+                    self.head.reads,
+                    activation.unwrap_or_default()
                 ),
                 "logits at every step",
             );
@@ -319,6 +330,7 @@ impl Network {
             vocabulary,
             embedding: embedding.as_ref(),
             layers: &self.layers,
+            factor,
             head,
         })
     }

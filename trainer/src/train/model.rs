@@ -13,14 +13,15 @@ use crate::train::random;
 use crate::vocab::Vocabulary;
 
 /// The sizes that say what each weight of the flat parameters is: the embedding `[V][E]` where there is one, the layers from
-/// the first to the last, each as its cell lays it out, the head's weights `[V][H]` where they are not tied, its biases `[V]`.
+/// the first to the last, each as its cell lays it out, the head's factor `[E][H]` where it has one, its weights `[V][H]` where
+/// they are not tied, its biases `[V]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Shape {
     /// Tokens, V.
     pub tokens: usize,
     /// Columns of the embedding, E. None: the first layer has a column of weights for each token.
     pub embedding: Option<usize>,
-    /// Whether the embedding is the head's weights too. Needs an embedding with E = H.
+    /// Whether the embedding is the head's weights too. Where E is not H, a factor is between: `logits = embedding (F h) + b`.
     pub tied: bool,
     /// Units of each layer, H.
     pub hidden: usize,
@@ -34,6 +35,7 @@ pub struct Shape {
 struct Places {
     embedding: Range<usize>,
     layers: Vec<Range<usize>>,
+    factor: Range<usize>,
     head: Range<usize>,
     biases: Range<usize>,
 }
@@ -50,6 +52,17 @@ impl Shape {
     /// Weights of the embedding.
     fn embedded(&self) -> usize {
         self.tokens * self.embedding.unwrap_or(0)
+    }
+
+    /// Whether the head has a factor.
+    fn is_factored(&self) -> bool {
+        self.tied && self.embedding != Some(self.hidden)
+    }
+
+    /// Weights of the head's factor.
+    fn factor(&self) -> usize {
+        let columns = self.embedding.filter(|_| self.is_factored());
+        columns.map_or(0, |columns| columns * self.hidden)
     }
 
     /// Weights that are the head's alone.
@@ -70,7 +83,11 @@ impl Shape {
         [(self.embedded(), true)]
             .into_iter()
             .chain(layers)
-            .chain([(self.untied(), true), (self.tokens, false)])
+            .chain([
+                (self.factor(), true),
+                (self.untied(), true),
+                (self.tokens, false),
+            ])
     }
 
     /// Number of parameters.
@@ -91,8 +108,10 @@ impl Shape {
             next(matrices + biases)
         });
         let layers = layers.collect();
+        let factor = next(self.factor());
         let own = next(self.untied());
         Places {
+            factor,
             head: if self.tied { embedding.clone() } else { own },
             embedding,
             layers,
@@ -111,7 +130,7 @@ impl Shape {
         self.places().layers
     }
 
-    /// Where the head's weights are, `[V][H]`.
+    /// Where the head's weights are, `[V][H]`, with a factor `[V][E]`.
     pub fn head_range(&self) -> Range<usize> {
         self.places().head
     }
@@ -144,20 +163,25 @@ impl Shape {
             (self.parameters(), self.tokens)
         );
         let places = self.places();
-        let table = |range: Range<usize>, columns| {
-            Matrix::new(self.tokens, columns, parameters[range].to_vec())
+        let matrix = |range: Range<usize>, columns| {
+            Matrix::new(range.len() / columns, columns, parameters[range].to_vec())
         };
         let layers = places.layers.into_iter().enumerate();
         let layers = layers
             .map(|(i, range)| self.layers[i].layer(&parameters[range], self.inputs(i), self.hidden))
             .collect();
-        let head = Dense::linear(
-            table(places.head, self.hidden),
+        let columns = places.head.len() / self.tokens;
+        let mut head = vec![Dense::linear(
+            matrix(places.head, columns),
             parameters[places.biases].to_vec(),
-        );
+        )];
+        if self.is_factored() {
+            let factor = matrix(places.factor, self.hidden);
+            head.insert(0, Dense::linear(factor, vec![0.0; columns]));
+        }
         let embedding = self
             .embedding
-            .map(|columns| table(places.embedding, columns));
+            .map(|columns| matrix(places.embedding, columns));
         Network {
             steps_per_token: self.steps_per_token,
             ..Network::language_model(vocabulary.clone(), embedding, layers, head, provenance)
@@ -173,6 +197,17 @@ impl Shape {
         let hidden = model.layers[0].hidden();
         let (tokens, embedding) = (model.vocabulary.len(), model.embedding);
         let tied = embedding.is_some_and(|embedding| *embedding == model.head.w);
+        if let Some(factor) = model.factor {
+            if !tied || factor.w.rows == hidden {
+                return Err(
+                    "a head of two layers: expected one, or an embedding that is the second's weights too and has not as many columns as there are units"
+                        .into(),
+                );
+            }
+            if factor.b.iter().any(|b| *b != 0.0) {
+                return Err("biases in the first of the head's two layers: expected none".into());
+            }
+        }
         let mut parameters = embedding.map_or(vec![], |embedding| embedding.data.clone());
         let mut kinds = Vec::new();
         for (index, layer) in model.layers.iter().enumerate() {
@@ -187,6 +222,7 @@ impl Shape {
             kinds.push(kind);
             parameters.extend(weights);
         }
+        parameters.extend(model.factor.iter().flat_map(|factor| &factor.w.data));
         if !tied {
             parameters.extend(&model.head.w.data);
         }
@@ -224,6 +260,13 @@ impl Layer {
     }
 }
 
+/// The head's factor and what comes out of it: `z = F h`.
+struct Factor {
+    dense: Head,
+    z: Series,  // [E][tokens][B]
+    dz: Series, // [E][tokens][B]
+}
+
 /// The network over B rows of the batch and T steps: states, activations, and the gradient.
 pub struct Model {
     shape: Shape,
@@ -233,6 +276,7 @@ pub struct Model {
     embedded: Option<Series>,   // [E][T][B]
     d_embedded: Option<Series>, // [E][T][B]
     layers: Vec<Layer>,
+    factor: Option<Factor>,
     head: Head,
     logits: Series,     // [V][tokens][B]; then the loss's gradient by them
     d_output: Series,   // [H][T][B]
@@ -243,10 +287,16 @@ pub struct Model {
 impl Model {
     /// A model with states of zeros for sequences of `steps` steps, `batch` rows. Both at least 1; `0 <= dropout < 1`.
     pub fn new(shape: Shape, steps: usize, batch: usize, dropout: f32) -> Self {
+        let places = shape.places();
+        let columns = places.head.len() / shape.tokens;
         let logits = Series::new(shape.tokens, steps, batch);
+        let factor = shape.is_factored().then(|| Factor {
+            dense: Head::new(columns, shape.hidden),
+            z: Series::new(columns, steps, batch),
+            dz: Series::new(columns, steps, batch),
+        });
         let steps = steps * shape.steps_per_token;
         let series = |features| Series::new(features, steps, batch);
-        let places = shape.places();
         let layers = places.layers.iter().enumerate().map(|(i, weights)| Layer {
             weights: weights.clone(),
             cell: shape.layers[i].cell(shape.hidden, steps, batch),
@@ -260,7 +310,8 @@ impl Model {
             places,
             embedded: shape.embedding.map(series),
             d_embedded: shape.embedding.map(series),
-            head: Head::new(shape.tokens, shape.hidden),
+            head: Head::new(shape.tokens, columns),
+            factor,
             logits,
             d_output: series(shape.hidden),
             d_below: series(if shape.layers.len() > 1 {
@@ -405,19 +456,33 @@ impl Model {
         let top = self.layers.last().expect("at least one layer").output();
         let (w, b) = (self.places.head.clone(), self.places.biases.clone());
         let (w, b) = (&parameters[w], &parameters[b]);
-        self.head.forward(w, b, top, &mut self.logits);
+        let below = match &mut self.factor {
+            None => top,
+            Some(Factor { dense, z, .. }) => {
+                dense.forward(&parameters[self.places.factor.clone()], &[], top, z);
+                z
+            }
+        };
+        self.head.forward(w, b, below, &mut self.logits);
     }
 
     fn backward(&mut self, parameters: &[f32], tokens: &[[u16; LANES]]) {
         self.gradient.fill(0.0);
         let top = self.layers.last().expect("at least one layer").output();
         let (w, b) = (self.places.head.clone(), self.places.biases.clone());
-        let [dw, db] = self
+        let f = self.places.factor.clone();
+        let [dw, db, df] = self
             .gradient
-            .get_disjoint_mut([w.clone(), b])
+            .get_disjoint_mut([w.clone(), b, f.clone()])
             .expect("weights and biases apart");
         let (w, d_output) = (&parameters[w], &mut self.d_output);
-        self.head.backward(w, top, &self.logits, (dw, db), d_output);
+        match &mut self.factor {
+            None => self.head.backward(w, top, &self.logits, (dw, db), d_output),
+            Some(Factor { dense, z, dz }) => {
+                self.head.backward(w, z, &self.logits, (dw, db), dz);
+                dense.backward(&parameters[f], top, dz, (df, &mut []), d_output);
+            }
+        }
         for i in (0..self.layers.len()).rev() {
             let (below, layer) = self.layers.split_at_mut(i);
             let layer = &mut layer[0];

@@ -105,6 +105,8 @@ fn gradients_are_those_of_finite_differences() {
         (6, 5, "gru", 3, 4, 0.0, Some(3), false, 1),
         (6, 5, "gru", 3, 4, 0.0, Some(5), true, 1),
         (9, 7, "lstm,rnn", 3, 17, 0.3, Some(7), true, 1),
+        (6, 5, "gru", 3, 4, 0.0, Some(3), true, 1),
+        (9, 7, "rnn,gru", 3, 17, 0.3, Some(8), true, 2),
         (5, 3, "rnn,gru", 4, 2, 0.0, Some(9), false, 1),
         (6, 5, "gru", 3, 4, 0.3, Some(3), false, 2),
         (4, 5, "lstm,gru", 3, 2, 0.0, None, false, 3),
@@ -160,6 +162,8 @@ fn the_batched_loss_is_that_of_the_plain_step() {
         ("gru,lstm", Some(4), false, 1),
         ("lstm,gru", Some(9), true, 1),
         ("gru", Some(4), false, 2),
+        ("gru", Some(4), true, 1),
+        ("lstm,gru", Some(10), true, 2),
         ("lstm,rnn", None, false, 3),
     ] {
         let shape = Shape {

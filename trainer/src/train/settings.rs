@@ -25,7 +25,8 @@ pub struct TrainSettings {
     /// Columns of the embedding. 0: none, the first layer has a column of weights for each token.
     #[serde(default)]
     pub embedding: usize,
-    /// Whether the embedding is the head's weights too; it then has as many columns as there are units.
+    /// Whether the embedding is the head's weights too. Where it has not as many columns as there are units, the head reads
+    /// the layers through a factor, a matrix of so many rows.
     #[serde(default)]
     pub tied: bool,
     /// Units of each layer.
@@ -350,8 +351,8 @@ impl TrainSettings {
                 "{} with embedding {} and hidden {}",
                 self.tied, self.embedding, self.hidden
             ),
-            !self.tied || self.embedding == self.hidden,
-            "false, or an embedding with as many columns as there are hidden units",
+            !self.tied || self.embedding > 0,
+            "false, or an embedding",
         )?;
         check(
             "cell",

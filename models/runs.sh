@@ -98,5 +98,5 @@ row shakespeare-256k --from "$runs/shakespeare-256k-float/model.onnx" --weight-d
     --steps 1300 --rounded-steps 1300 --rounded-rate 0.0005 --rounded-average 0.996 $MIXED --soft 0.75 --imagined 0.2 \
     --seed 2 $TAUGHT
 # A teacher itself, rounded.
-row large --from "$runs/teacher-416/model.onnx" --dropout 0.3 --batch 64 --weight-decay 0.1 --steps 240 \
+row shakespeare-1m --from "$runs/teacher-416/model.onnx" --dropout 0.3 --batch 64 --weight-decay 0.1 --steps 240 \
     --rounded-steps 240 --rounded-rate 0.0005 --rounded-average 0.98 --bits 4 --soft 0.8 --imagined 0.3 --seed 2 $TAUGHT

@@ -10,22 +10,19 @@ use crate::network::{Dense, Matrix, Network, Provenance};
 use crate::series::{LANES, Series, grouped};
 use crate::train::head::{self, Head, NO_TARGET, Soft};
 use crate::train::random;
+use crate::train::rounder::Rounder;
+use crate::train::settings::TrainSettings;
+use crate::train::stack::StackShape;
 use crate::vocab::Vocabulary;
 
-/// The sizes that say what each weight of the flat parameters is: the embedding `[V][E]` where there is one, the layers from
-/// the first to the last, each as its cell lays it out, the head's weights `[V][H]` where they are not tied, its biases `[V]`.
+/// The sizes that say what each weight of the flat parameters is: the embedding and the layers, the head's weights `[V][H]` where
+/// they are not tied, its biases `[V]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Shape {
-    /// Tokens, V.
-    pub tokens: usize,
-    /// Columns of the embedding, E. None: the first layer has a column of weights for each token.
-    pub embedding: Option<usize>,
+    /// The embedding, where there is one, and the recurrent layers.
+    pub stack: StackShape,
     /// Whether the embedding is the head's weights too. Needs an embedding with E = H.
     pub tied: bool,
-    /// Units of each layer, H.
-    pub hidden: usize,
-    /// The cell of each layer, at least one.
-    pub layers: Vec<Kind>,
     /// Recurrent steps that each token is fed for; what comes out is read after the last.
     pub steps_per_token: usize,
 }
@@ -39,38 +36,19 @@ struct Places {
 }
 
 impl Shape {
-    /// What a layer reads: V, E or H.
-    pub fn inputs(&self, layer: usize) -> usize {
-        match layer {
-            0 => self.embedding.unwrap_or(self.tokens),
-            _ => self.hidden,
-        }
-    }
-
-    /// Weights of the embedding.
-    fn embedded(&self) -> usize {
-        self.tokens * self.embedding.unwrap_or(0)
-    }
-
     /// Weights that are the head's alone.
     fn untied(&self) -> usize {
         if self.tied {
             0
         } else {
-            self.tokens * self.hidden
+            self.stack.tokens * self.stack.hidden
         }
     }
 
-    /// Lengths of the parameters' parts, in order, and whether they decay (matrices do, biases do not).
+    /// Lengths of the parameters' parts, in order, and whether they decay.
     pub fn parts(&self) -> impl Iterator<Item = (usize, bool)> {
-        let layers = self.layers.iter().enumerate().flat_map(|(layer, cell)| {
-            let (matrices, biases) = cell.parameters(self.inputs(layer), self.hidden);
-            [(matrices, true), (biases, false)]
-        });
-        [(self.embedded(), true)]
-            .into_iter()
-            .chain(layers)
-            .chain([(self.untied(), true), (self.tokens, false)])
+        let head = [(self.untied(), true), (self.stack.tokens, false)];
+        self.stack.parts().chain(head)
     }
 
     /// Number of parameters.
@@ -80,52 +58,31 @@ impl Shape {
 
     /// Where each part is.
     fn places(&self) -> Places {
-        let mut end = 0;
-        let mut next = |length| {
-            end += length;
-            end - length..end
-        };
-        let embedding = next(self.embedded());
-        let layers = self.layers.iter().enumerate().map(|(layer, cell)| {
-            let (matrices, biases) = cell.parameters(self.inputs(layer), self.hidden);
-            next(matrices + biases)
-        });
-        let layers = layers.collect();
-        let own = next(self.untied());
+        let (embedding, layers) = self.stack.places();
+        let own = self.stack.parameters()..self.stack.parameters() + self.untied();
         Places {
+            biases: own.end..own.end + self.stack.tokens,
             head: if self.tied { embedding.clone() } else { own },
             embedding,
             layers,
-            biases: next(self.tokens),
         }
     }
 
-    /// The embedding among the parameters, `[V][E]`, and its columns, where there is one.
-    pub fn embedding_of<'p>(&self, parameters: &'p [f32]) -> Option<(&'p [f32], usize)> {
-        let columns = self.embedding?;
-        Some((&parameters[self.places().embedding], columns))
-    }
-
-    /// Where each layer's parameters are: its matrices `[rows][inputs]` and `[rows][H]`, then its biases.
-    pub fn layer_ranges(&self) -> Vec<Range<usize>> {
-        self.places().layers
-    }
-
-    /// Where the head's weights are, `[V][H]`.
-    pub fn head_range(&self) -> Range<usize> {
-        self.places().head
+    /// What rounds the weights that have 4 bits by `settings`. Those of a tied head are the embedding's, which stay as they are.
+    pub fn rounder(&self, settings: &TrainSettings) -> Rounder {
+        let head = (!self.tied).then(|| self.places().head);
+        Rounder::new(settings, &[(0, &self.stack)], head)
     }
 
     /// Random parameters, uniform within `1 / sqrt(H)`, and what each cell makes of them.
     pub fn initial(&self, seed: u64) -> Vec<f32> {
-        let bound = 1.0 / (self.hidden as f32).sqrt();
+        let bound = 1.0 / (self.stack.hidden as f32).sqrt();
         let mut random = random::stream(seed, random::Purpose::Weights, 0, 0);
         let mut parameters: Vec<f32> = (0..self.parameters())
             .map(|_| bound * (2.0 * random::unit(&mut random) - 1.0))
             .collect();
-        for (i, range) in self.places().layers.into_iter().enumerate() {
-            self.layers[i].initialize(&mut parameters[range], self.inputs(i), self.hidden);
-        }
+        self.stack
+            .initialize(&mut parameters[..self.stack.parameters()]);
         parameters
     }
 
@@ -141,23 +98,15 @@ impl Shape {
     ) -> Network {
         assert_eq!(
             (parameters.len(), vocabulary.len()),
-            (self.parameters(), self.tokens)
+            (self.parameters(), self.stack.tokens)
         );
         let places = self.places();
-        let table = |range: Range<usize>, columns| {
-            Matrix::new(self.tokens, columns, parameters[range].to_vec())
-        };
-        let layers = places.layers.into_iter().enumerate();
-        let layers = layers
-            .map(|(i, range)| self.layers[i].layer(&parameters[range], self.inputs(i), self.hidden))
-            .collect();
+        let (embedding, layers) = self.stack.network(&parameters[..self.stack.parameters()]);
+        let w = parameters[places.head].to_vec();
         let head = Dense::linear(
-            table(places.head, self.hidden),
+            Matrix::new(self.stack.tokens, self.stack.hidden, w),
             parameters[places.biases].to_vec(),
         );
-        let embedding = self
-            .embedding
-            .map(|columns| table(places.embedding, columns));
         Network {
             steps_per_token: self.steps_per_token,
             ..Network::language_model(vocabulary.clone(), embedding, layers, head, provenance)
@@ -191,12 +140,15 @@ impl Shape {
             parameters.extend(&model.head.w.data);
         }
         parameters.extend(&model.head.b);
-        let shape = Self {
+        let stack = StackShape {
             tokens,
             embedding: embedding.map(|embedding| embedding.columns),
-            tied,
             hidden,
-            layers: kinds,
+            cells: kinds,
+        };
+        let shape = Self {
+            stack,
+            tied,
             steps_per_token: network.steps_per_token,
         };
         Ok((shape, parameters))
@@ -243,28 +195,29 @@ pub struct Model {
 impl Model {
     /// A model with states of zeros for sequences of `steps` steps, `batch` rows. Both at least 1; `0 <= dropout < 1`.
     pub fn new(shape: Shape, steps: usize, batch: usize, dropout: f32) -> Self {
-        let logits = Series::new(shape.tokens, steps, batch);
+        let stack = &shape.stack;
+        let logits = Series::new(stack.tokens, steps, batch);
         let steps = steps * shape.steps_per_token;
         let series = |features| Series::new(features, steps, batch);
         let places = shape.places();
         let layers = places.layers.iter().enumerate().map(|(i, weights)| Layer {
             weights: weights.clone(),
-            cell: shape.layers[i].cell(shape.hidden, steps, batch),
+            cell: stack.cells[i].cell(stack.hidden, steps, batch),
             dropped: (dropout > 0.0).then(|| Dropped {
-                mask: series(shape.hidden),
-                output: series(shape.hidden),
+                mask: series(stack.hidden),
+                output: series(stack.hidden),
             }),
         });
         Self {
             layers: layers.collect(),
             places,
-            embedded: shape.embedding.map(series),
-            d_embedded: shape.embedding.map(series),
-            head: Head::new(shape.tokens, shape.hidden),
+            embedded: stack.embedding.map(series),
+            d_embedded: stack.embedding.map(series),
+            head: Head::new(stack.tokens, stack.hidden),
             logits,
-            d_output: series(shape.hidden),
-            d_below: series(if shape.layers.len() > 1 {
-                shape.hidden
+            d_output: series(stack.hidden),
+            d_below: series(if stack.cells.len() > 1 {
+                stack.hidden
             } else {
                 0
             }),

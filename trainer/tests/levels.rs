@@ -42,7 +42,8 @@ fn settings(level: Kind, lines: bool) -> TrainSettings {
     TrainSettings {
         lines,
         vocabulary: if level.is_sized() { 40 } else { 0 },
-        embedding: 12,
+        // As many columns as units; other ones need a factor.
+        embedding: if level == Kind::Word { 9 } else { 12 },
         tied: true,
         steps: 150,
         batch: 4,

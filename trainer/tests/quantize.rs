@@ -4,10 +4,15 @@ use pipsqueak::encode::{InputParts, Parts, Rows, bytes, encode};
 use pipsqueak::image::Bits;
 use pipsqueak::{Image, Pcg32, State};
 use rand_core::Rng;
+use trainer::cell::Cells;
 use trainer::network::{
     Activation, Activations, Dense, Gru, Input, Layer, Matrix, Network, Provenance, TensorGrid,
 };
-use trainer::quantize::{Options, QuantizeError, quantize, quantize_with};
+use trainer::quantize::{Options, QuantizeError, quantize, quantize_with, rounded};
+use trainer::train::sequence::data::Dataset;
+use trainer::train::sequence::model::Shape;
+use trainer::train::sequence::settings::Task;
+use trainer::train::stack::StackShape;
 use trainer::vocab::Vocabulary;
 
 /// Uniform numbers in -largest to largest.
@@ -282,7 +287,7 @@ fn mixed_widths_are_the_same_image_again_from_a_file() {
         }
 
         let expected = image(&network, &options);
-        let rounded = trainer::quantize::rounded(&network, &options).unwrap();
+        let rounded = rounded(&network, &options).unwrap();
         assert_eq!(image(&rounded, &Options::default()), expected);
         let file = trainer::onnx::write(&rounded);
         let read = trainer::onnx::read(&file).unwrap();
@@ -301,6 +306,92 @@ fn mixed_widths_are_the_same_image_again_from_a_file() {
         };
         let [mixed, four] = [loss(&options.layers), loss(&[Bits::Four])];
         assert!(mixed < 0.9 * four && four < 0.2, "{mixed} {four}");
+    }
+}
+
+/// Two layers of 40 units and an embedding of 24; the second layer reads by weights that are `large` times the others.
+fn task_network(task: Task, cells: &str, large: f32) -> Network {
+    let stack = |tokens| StackShape {
+        tokens,
+        embedding: Some(24),
+        hidden: 40,
+        cells: cells.parse::<Cells>().unwrap().stack(2).unwrap(),
+    };
+    let letters = |count| Vocabulary::of_characters(&"abcdefghijklmnopqrstuvwxyz"[..count]);
+    let (source, target) = (letters(20).unwrap(), letters(25).unwrap());
+    let describes = task == Task::Describe;
+    let shape = Shape {
+        encoder: (task == Task::Translate).then(|| stack(20)),
+        features: if describes { 2 } else { 0 },
+        stack: stack(if task == Task::Classify { 20 } else { 25 }),
+        outputs: 25,
+        reads_last: task == Task::Classify,
+    };
+    let data = Dataset {
+        source: (!describes).then_some(source),
+        channels: ["a", "b"].map(String::from)[..shape.features].to_vec(),
+        target,
+        train: Vec::new(),
+        validation: Vec::new(),
+        left_out: 0,
+    };
+    let parameters = values(&mut Pcg32::new(17, 1), shape.parameters(), 0.4);
+    let mut network =
+        trainer::train::sequence::trainer::network(&shape, &parameters, &data, Default::default());
+    let w = match &mut network.layers[1] {
+        Layer::Gru(gru) => &mut gru.w,
+        Layer::Lstm(lstm) => &mut lstm.w,
+        Layer::Rnn(rnn) => &mut rnn.w,
+    };
+    w.data.iter_mut().for_each(|w| *w *= large);
+    network
+}
+
+/// Whatever what weights read is worth in integers: an embedding, the rows of a tied head, states that share a row's scale.
+#[test]
+fn rounded_networks_are_the_images_that_their_grids_were_found_for() {
+    let widths = [
+        (vec![Bits::Four], Bits::Four),
+        (
+            vec![Bits::Mixed, Bits::Four, Bits::Mixed, Bits::Four],
+            Bits::Four,
+        ),
+        (vec![Bits::Four], Bits::Eight),
+        (vec![Bits::Eight], Bits::Four),
+    ];
+    let mut networks = Vec::new();
+    for task in [Task::Classify, Task::Translate, Task::Describe] {
+        for cells in ["gru", "lstm", "rnn,gru"] {
+            networks.push(task_network(task, cells, 1.0));
+            networks.push(task_network(task, cells, 6.0));
+        }
+    }
+    let mut tied = network(18, 90, 40, &[(40, true)]);
+    let Input::Tokens {
+        embedding: Some(table),
+        ..
+    } = &tied.input
+    else {
+        panic!("an embedding");
+    };
+    tied.head.dense[0].w = table.clone();
+    networks.push(tied);
+    for (index, network) in networks.iter().enumerate() {
+        for (layers, head) in &widths {
+            let options = Options {
+                layers: layers.clone(),
+                head: Some(*head),
+                ..Options::default()
+            };
+            let rounded = rounded(network, &options).unwrap();
+            let what = format!("network {index}, {layers:?}, {head:?}");
+            assert!(rounded != *network, "{what}");
+            let file = trainer::onnx::read(&trainer::onnx::write(&rounded)).unwrap();
+            assert!(
+                image(&file, &Options::default()) == image(network, &options),
+                "{what}"
+            );
+        }
     }
 }
 

@@ -247,8 +247,7 @@ fn settings_repeat_a_training_and_json_tells_all() {
 
 /// Killed without warning at some moment, again and again, a training ends in the very bytes of one that was not.
 #[cfg(unix)]
-#[test]
-fn killed_trainings_resume_to_the_same_bytes() {
+fn killed_and_resumed(more: &[&str]) {
     let folder = Folder::with_lines(&lines(300, |word| format!("{word}\t{word}{word}")));
     let settings = [
         "--task",
@@ -259,6 +258,7 @@ fn killed_trainings_resume_to_the_same_bytes() {
         "300",
         "--quiet",
     ];
+    let settings = [&settings[..], more].concat();
     done(&folder.train("whole", &settings));
     let checkpoint = folder.path("killed/checkpoint.bin");
     let begin_or_resume = || {
@@ -288,14 +288,152 @@ fn killed_trainings_resume_to_the_same_bytes() {
     }
     assert_eq!(resumed, 3);
     done(&folder.train("killed", begin_or_resume()));
-    assert_eq!(
-        folder.read("whole/model.onnx"),
-        folder.read("killed/model.onnx")
+    for name in ["model.onnx", "loss.csv"] {
+        let [whole, killed] = ["whole", "killed"].map(|out| folder.read(&format!("{out}/{name}")));
+        assert!(whole == killed, "{name}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn killed_trainings_resume_to_the_same_bytes() {
+    killed_and_resumed(&[]);
+}
+
+#[cfg(unix)]
+#[test]
+fn killed_trainings_of_4_bits_resume_to_the_same_bytes() {
+    killed_and_resumed(&["--bits", "4", "--head-bits", "4", "--rounded-steps", "290"]);
+}
+
+/// What a command says in JSON, after `train`.
+fn json(arguments: &[&str]) -> serde_json::Value {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_trainer"));
+    let output = command.args(arguments).arg("--json").output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Trained with 4 bits, the file has its grids, the image stands on them, and both are as good; as rounding what was trained
+/// without is not.
+#[test]
+fn every_task_is_trained_with_weights_of_4_bits() {
+    let swap = |word: &str| word.chars().rev().collect::<String>();
+    let tasks = [
+        ("classify", "--source", "char", &[][..]),
+        ("translate", "--source", "char", &["encoder "]),
+        ("describe", "--features", "length,first-letter", &[]),
+    ];
+    for (task, option, value, encoder) in tasks {
+        let folder = Folder::with_lines(&lines(600, |word| match task {
+            "classify" => format!("is {}\t{word}", &word[..1]),
+            "translate" => format!("{word}\t{}", swap(&word)),
+            _ => word,
+        }));
+        let settings = [
+            &["--task", task, option, value, "--cell", "lstm,gru"],
+            &SMALL[..8],
+        ];
+        let settings = settings.concat();
+        let path = |name: &str| folder.path(name).to_str().unwrap().to_owned();
+        let loss = |model: &str, out: &str| {
+            let (lines, record) = (path("lines.tsv"), path(&format!("{out}/train.toml")));
+            let more = ["--lines", &lines, "--settings", &record];
+            let said = json(&[&["eval", &path(model)][..], &more].concat());
+            said["loss"].as_f64().unwrap()
+        };
+        // Both are the same until the second one begins to round.
+        done(&folder.train("8", &[&settings[..], &["--steps", "400"]].concat()));
+        let four = ["--bits", "4", "--head-bits", "4"];
+        let rounds = ["--steps", "500", "--rounded-steps", "100"];
+        done(&folder.train("4", &[&settings[..], &four, &rounds].concat()));
+        let export = |model: &str, image: &str, more: &[&str]| {
+            json(&[&["export", &path(model), "--out", &path(image)][..], more].concat())
+        };
+        let eight = export("8/model.onnx", "8.pip", &[]);
+        let report = export("4/model.onnx", "4.pip", &[]);
+        export("8/model.onnx", "rounded.pip", &four);
+
+        let inspected = json(&["inspect", &path("4/model.onnx")]);
+        let on_grids = inspected["on_grids"].as_array().unwrap();
+        let mut expected = vec!["head".to_owned()];
+        for network in [""].iter().chain(encoder) {
+            for gate in ["i", "o", "f", "c"] {
+                expected.push(format!("{network}layer 0 gate {gate}"));
+            }
+            for gate in ["gate z", "gate r", "gate h", "candidate input"] {
+                expected.push(format!("{network}layer 1 {gate}"));
+            }
+        }
+        let sorted = |mut names: Vec<String>| {
+            names.sort();
+            names
+        };
+        let found = on_grids.iter().map(|name| name.as_str().unwrap().into());
+        assert_eq!(sorted(found.collect()), sorted(expected), "{task}");
+        // Nothing is rounded but what had 8 bits in training.
+        for tensor in report["tensors"].as_array().unwrap() {
+            let error = tensor["relative_error"].as_f64().unwrap();
+            assert_eq!(on_grids.contains(&tensor["name"]), error < 1e-6, "{tensor}");
+        }
+        let bytes = |report: &serde_json::Value| report["image"]["bytes"].as_u64().unwrap();
+        assert!(4 * bytes(&report) < 3 * bytes(&eight), "{task}");
+
+        let (float, image) = (loss("4/model.onnx", "4"), loss("4.pip", "4"));
+        assert!((float - image).abs() < 0.01, "{task}: {float}, {image}");
+        let rounded = loss("rounded.pip", "8");
+        assert!(image < rounded, "{task}: {image}, {rounded}");
+
+        // A recurrent row's 24 columns are a group of the file's floats: 16 values at most.
+        let network = onnx::read(&folder.read("4/model.onnx")).unwrap();
+        let networks = [Some(&network), network.encoder.as_deref()];
+        for layer in networks.into_iter().flatten().flat_map(|n| &n.layers) {
+            for row in layer.weights().1.data.chunks(24) {
+                let values: std::collections::HashSet<u32> =
+                    row.iter().map(|w| w.to_bits()).collect();
+                let signed_zero = usize::from(values.contains(&(-0f32).to_bits()));
+                assert!(values.len() - signed_zero <= 16, "{task}: {row:?}");
+            }
+        }
+    }
+}
+
+/// The settings say all, and those of a training before there were 4 bits are good for one.
+#[test]
+fn settings_repeat_a_training_of_4_bits() {
+    let folder = Folder::with_lines(&lines(200, |word| format!("{word}\t{word}{word}")));
+    let small = ["--task", "translate", "--hidden", "8", "--steps", "60"];
+    let four = ["--bits", "4", "--input-bits", "8", "--head-bits", "4"];
+    done(&folder.train("a", &[&small[..], &four].concat()));
+    let record = folder.record("a").settings.train;
+    assert_eq!((record.rounded_steps, record.rounded_rate), (12, 3e-4));
+    let toml = folder.path("a/train.toml");
+    done(&folder.train("b", &["--settings", toml.to_str().unwrap()]));
+    assert!(folder.read("a/model.onnx") == folder.read("b/model.onnx"));
+
+    let all = std::fs::read_to_string(&toml).unwrap();
+    let new = ["bits = 4", "input_bits", "head_bits", "rounded"];
+    let old = all
+        .lines()
+        .filter(|line| !new.iter().any(|new| line.starts_with(new)));
+    let old: Vec<&str> = old.collect();
+    assert_eq!(old.len() + 6, all.lines().count(), "{all}");
+    std::fs::write(folder.path("old.toml"), old.join("\n")).unwrap();
+    let old = folder.path("old.toml");
+    let old = ["--settings", old.to_str().unwrap()];
+    done(&folder.train("c", &[&old[..], &four].concat()));
+    assert!(folder.read("a/model.onnx") == folder.read("c/model.onnx"));
+
+    // More rounded steps than there are time for.
+    let time = ["--minutes", "0.0001", "--rounded-steps", "50"];
+    let refused = folder.train("d", &[&small[..4], &four, &time].concat());
+    let text = said(&refused);
+    assert!(
+        text.contains("rounded_steps is 50: expected at most as many as steps"),
+        "{text}"
     );
-    assert_eq!(
-        folder.read("whole/loss.csv"),
-        folder.read("killed/loss.csv")
-    );
+    let text = said(&folder.train("d", &[&small[..], &["--steps-per-token", "2"]].concat()));
+    assert!(text.contains("steps_per_token is 2: expected 1"), "{text}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::{print_json, print_out};
 use crate::model::Model;
-use crate::network::{Input, Layer};
+use crate::network::{Input, Layer, Network};
 use crate::report::ImageReport;
 use clap::Args;
 use serde::Serialize;
@@ -28,8 +28,8 @@ struct NetworkReport<'a> {
     layers: Vec<LayerReport>,
     steps_per_token: usize,
     outputs: usize,
-    /// Tensors whose weights stand on grids that the file brings.
-    on_grids: Vec<&'a str>,
+    /// Tensors whose weights stand on grids that the file brings, by the names that export reports them by.
+    on_grids: Vec<String>,
     labels: &'a [String],
     channels: &'a [String],
     parameters: usize,
@@ -43,6 +43,16 @@ struct LayerReport {
     hidden: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     linear_before_reset: Option<bool>,
+}
+
+/// The tensors that a file has grids of, an encoder's first.
+fn on_grids(network: &Network) -> Vec<String> {
+    let encoder = network
+        .encoder
+        .iter()
+        .flat_map(|encoder| encoder.grids.keys());
+    let encoder = encoder.map(|tensor| format!("encoder {tensor}"));
+    encoder.chain(network.grids.keys().cloned()).collect()
 }
 
 /// Runs the command.
@@ -81,7 +91,7 @@ pub fn run(args: InspectArgs) -> anyhow::Result<()> {
                 layers: network.layers.iter().map(layer).collect(),
                 steps_per_token: network.steps_per_token,
                 outputs: network.output_width(),
-                on_grids: network.grids.keys().map(String::as_str).collect(),
+                on_grids: on_grids(&network),
                 labels: network.labels.as_ref().map_or(&[], |labels| labels.texts()),
                 channels: &network.channels,
                 parameters: network.parameters(),

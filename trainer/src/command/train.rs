@@ -87,7 +87,8 @@ pub struct TrainArgs {
     /// Recurrent steps that each token is fed for: 2 make a better text of the same bytes, in twice the time on the board
     #[arg(long, value_name = "STEPS")]
     pub steps_per_token: Option<usize>,
-    /// Bits of the layers' weights in the image: 8, or 4 for half the flash, which the last part of the training is done with
+    /// Bits of the layers' weights in the image, an encoder's too: 8, or 4 for half the flash, which the last part of the training
+    /// is done with. Tables of tokens, embeddings and what makes states of features have 8 always
     #[arg(long)]
     pub bits: Option<u8>,
     /// Bits of the first layer's weights over its input: 8 beside --bits 4 are good for an embedding, which has few columns
@@ -97,7 +98,8 @@ pub struct TrainArgs {
     /// Bits of the head's weights in the image: 8 or 4
     #[arg(long, value_name = "BITS")]
     pub head_bits: Option<u8>,
-    /// Of all steps the last ones, done with rounded weights where they have 4 bits [default: a quarter]
+    /// Of all steps the last ones, done with rounded weights where they have 4 bits. While the others alone still make the model
+    /// better, it is better trained with --bits 8 and rounded by `export --bits 4` [default: a fifth]
     #[arg(long, value_name = "STEPS")]
     pub rounded_steps: Option<u64>,
     /// The highest learning rate of these
@@ -260,9 +262,7 @@ pub fn run(args: TrainArgs) -> anyhow::Result<()> {
     if let Some(minutes) = minutes {
         settings.steps = train::steps_within(&corpus, &settings, time(minutes)?)?;
     }
-    if settings.rounds() && settings.rounded_steps == 0 && args.rounded_steps.is_none() {
-        settings.rounded_steps = settings.steps / ROUNDED_PART;
-    }
+    args.put_rounded_steps(&mut settings);
     let stop = stop()?;
     let past = resume.as_ref().map_or(&[][..], |at| &at.rows);
     let view: Box<dyn View> = match (args.json, args.quiet) {
@@ -439,10 +439,10 @@ fn first_weights(path: &Path, settings: &mut TrainSettings) -> anyhow::Result<Ve
     let (shape, weights) =
         Shape::of(&network).map_err(|found| anyhow::anyhow!("{}: {found}", path.display()))?;
     settings.from = corpus::sha256(&bytes);
-    settings.hidden = shape.hidden;
-    settings.layers = shape.layers.len();
-    settings.cell = Cells::of(&shape.layers);
-    settings.embedding = shape.embedding.unwrap_or(0);
+    settings.hidden = shape.stack.hidden;
+    settings.layers = shape.stack.cells.len();
+    settings.cell = Cells::of(&shape.stack.cells);
+    settings.embedding = shape.stack.embedding.unwrap_or(0);
     settings.tied = shape.tied;
     settings.steps_per_token = shape.steps_per_token;
     Ok(weights)
@@ -533,6 +533,13 @@ impl TrainArgs {
         put(&mut settings.weight_decay, self.weight_decay);
         put(&mut settings.validation, self.validation);
         put(&mut settings.threads, self.threads);
+    }
+
+    /// As many rounded steps as are good, where weights have 4 bits and nothing is said. All steps are known by now.
+    pub(super) fn put_rounded_steps(&self, settings: &mut TrainSettings) {
+        if settings.rounds() && settings.rounded_steps == 0 && self.rounded_steps.is_none() {
+            settings.rounded_steps = settings.steps / ROUNDED_PART;
+        }
     }
 }
 

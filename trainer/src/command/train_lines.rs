@@ -74,6 +74,9 @@ pub(super) fn run(args: &TrainArgs, corpus: &Corpus) -> anyhow::Result<()> {
     if let Some(minutes) = args.minutes {
         settings.train.steps = sequence::steps_within(corpus, &data, &settings, time(minutes)?)?;
     }
+    args.put_rounded_steps(&mut settings.train);
+    // The number of steps may be another one now.
+    settings.check()?;
     let stop = stop()?;
     let done = resume.as_ref().map_or(0, |at| at.progress.step);
     let log = Log::begin(&args.out, done)?;

@@ -79,11 +79,18 @@ pub(super) fn forms(
     forms
 }
 
-/// The smallest of `forms`. Where it should be `exact`, a table of up to three times the bytes is taken: each of its rows has
-/// a scale of its own, while the weights on an embedding, itself rounded, share theirs with those on the state.
-pub(super) fn choose(forms: &[TokenBytes], exact: bool) -> Option<TokenForm> {
+/// What grids were found for, where they are `given`: the smallest vector, if they are of weights over one, else the table.
+/// Without grids the smallest of `forms`. Where that should be `exact`, a table of up to three times the bytes is taken: each of
+/// its rows has a scale of its own, while the weights on an embedding, itself rounded, share theirs with those on the state.
+pub(super) fn choose(forms: &[TokenBytes], exact: bool, given: Option<bool>) -> Option<TokenForm> {
+    let is_table = |form: &TokenBytes| form.form == TokenForm::Table;
+    if let Some(vector) = given
+        && let Some(form) = forms.iter().find(|form| is_table(form) != vector)
+    {
+        return Some(form.form);
+    }
     let smallest = forms.first()?;
-    let table = forms.iter().find(|form| form.form == TokenForm::Table);
+    let table = forms.iter().find(|form| is_table(form));
     let table = table.filter(|table| exact && table.bytes <= 3 * smallest.bytes);
     Some(table.unwrap_or(smallest).form)
 }

@@ -58,6 +58,8 @@ pub struct Quantized<'a> {
     /// The grids of the weights of 4 bits, of the encoder and then of the network itself: what each one's
     /// [`Network::grids`] may be from now on.
     pub grids: Vec<Grids>,
+    /// What the integers of each one's vectors are worth.
+    scales: Vec<Scales>,
     /// What was assumed about numbers whose sizes the network does not tell.
     pub assumed: Vec<String>,
 }
@@ -176,6 +178,15 @@ struct Vector {
     bounds: Vec<f64>,
 }
 
+/// The scales of what weights read in a network: each weight is multiplied with that of its column before it is rounded.
+#[derive(Clone, Debug, Default)]
+struct Scales {
+    /// Of each layer's input, `[inputs]`, which is empty over a table of tokens, and of its state.
+    layers: Vec<(Vec<f64>, f64)>,
+    /// Of what each of the head's dense layers reads, `[columns]`.
+    head: Vec<Vec<f64>>,
+}
+
 impl Vector {
     /// Elements anywhere in their scales.
     fn scaled(scales: Vec<f64>) -> Self {
@@ -239,6 +250,7 @@ pub fn quantize_with<'n>(
         is_measured: samples.is_some() || is_fed_numbers(network),
         tensors: Vec::new(),
         forms: Vec::new(),
+        scales: Vec::new(),
         assumed: Vec::new(),
     };
     let seen = if quantizer.is_measured || makes_states(network) {
@@ -287,6 +299,7 @@ pub fn quantize_with<'n>(
         tensors,
         forms,
         grids,
+        scales,
         assumed,
         ..
     } = quantizer;
@@ -295,6 +308,7 @@ pub fn quantize_with<'n>(
         tensors,
         forms,
         grids,
+        scales,
         assumed,
     })
 }
@@ -383,6 +397,7 @@ struct Quantizer<'o> {
     is_measured: bool,
     tensors: Vec<TensorReport>,
     forms: Vec<Vec<TokenBytes>>,
+    scales: Vec<Scales>,
     assumed: Vec<String>,
 }
 
@@ -460,8 +475,10 @@ impl Quantizer<'_> {
         let mut starts = Vec::new();
         let mut below = source.clone();
         for (index, layer) in network.layers.iter().enumerate() {
+            // In 4 bits the groups over the input and over the state have scales of their own.
+            let shares = self.layer_width(prefix, network, index).bits == Bits::Eight;
             let least = match &below {
-                Some(x) if self.is_measured => balance(layer, x),
+                Some(x) if self.is_measured && shares => balance(layer, x),
                 _ => 0,
             };
             let start = start::quantize_starts(
@@ -506,9 +523,10 @@ impl Quantizer<'_> {
             let tied = embedding.as_ref().is_some_and(|e| is_tied(e, &head_dense));
             // Rows of 4 bits are no embedding.
             let tied = tied && head_width.bits == Bits::Eight;
-            let bits = self.layer_width(name, network, 0).bits;
-            let forms = input::forms(first, *count, embedding.as_ref(), tied, bits);
-            let form = input::choose(&forms, moments.is_some());
+            let width = self.layer_width(name, network, 0);
+            let forms = input::forms(first, *count, embedding.as_ref(), tied, width.bits);
+            let given = first.and_then(|first| width.reads_vector(first.hidden()));
+            let form = input::choose(&forms, moments.is_some(), given);
             self.forms.push(forms);
             let (parts, x) = match (form, embedding, network.layers.first()) {
                 (Some(TokenForm::Table), _, Some(first)) => {
@@ -555,6 +573,8 @@ impl Quantizer<'_> {
             }
             head = Some(head_of(source.clone().unwrap_or_default())?);
         }
+        let mut scales = Scales::default();
+        let mut read = source.as_ref().map_or(vec![], |x| x.scales.clone());
         let mut layers = Vec::new();
         let mut from = match (table, source) {
             (Some(table), _) => Source::Table(table),
@@ -575,8 +595,17 @@ impl Quantizer<'_> {
                 &mut self.tensors,
             )?;
             layers.push(made);
-            from = Source::Vector(Vector::uniform(layer.hidden(), shift.into()));
+            let state = Vector::uniform(layer.hidden(), shift.into());
+            let input = std::mem::replace(&mut read, state.scales.clone());
+            scales.layers.push((input, state.bound()));
+            from = Source::Vector(state);
         }
+        for dense in head.iter().flatten() {
+            let scale = 2f64.powi(15 - i32::from(dense.bits));
+            let made = vec![scale; dense.rows.bias.len()];
+            scales.head.push(std::mem::replace(&mut read, made));
+        }
+        self.scales.push(scales);
         self.tensors.append(&mut head_tensors);
         self.layers += network.layers.len();
         let made = self.tensors.iter().skip(first_tensor);

@@ -1,9 +1,8 @@
 //! A float network whose weights stand on their grids: what any framework runs to the very loss that the grid costs.
 
 use super::grid::GridRow;
-use super::input::quantize_embedding;
-use super::{Options, QuantizeError, quantize_with};
-use crate::network::{Grids, Input, Layer, Matrix, Network, TensorGrid};
+use super::{Options, QuantizeError, Scales, quantize_with};
+use crate::network::{Grids, Layer, Matrix, Network, TensorGrid};
 use pipsqueak::image::Columns;
 
 /// `network` with grids for what `options` give another width than 8 bits, searched, and its weights rounded to them. Exported, it is the same
@@ -12,66 +11,60 @@ use pipsqueak::image::Columns;
 /// # Errors
 /// As [`quantize_with`].
 pub fn rounded(network: &Network, options: &Options) -> Result<Network, QuantizeError> {
-    let grids = quantize_with(network, options)?.grids;
+    let found = quantize_with(network, options)?;
+    let mut grids = found.grids.into_iter().zip(found.scales);
     let mut rounded = network.clone();
-    if let (Some(encoder), [first, _]) = (&mut rounded.encoder, &grids[..]) {
-        on_grids(encoder, first.clone());
+    if let Some(encoder) = &mut rounded.encoder
+        && let Some((grids, scales)) = grids.next()
+    {
+        on_grids(encoder, grids, &scales);
     }
-    if let Some(own) = grids.last() {
-        on_grids(&mut rounded, own.clone());
+    if let Some((grids, scales)) = grids.next() {
+        on_grids(&mut rounded, grids, &scales);
     }
     Ok(rounded)
 }
 
 /// Rounds a network's own weights.
-fn on_grids(network: &mut Network, grids: Grids) {
-    // What integers multiply each element of the input with, where it is an embedding of their own.
-    let scales = match &network.input {
-        Input::Tokens {
-            embedding: Some(table),
-            ..
-        } => quantize_embedding(String::new(), table).1.scales,
-        _ => Vec::new(),
-    };
-    for (index, layer) in network.layers.iter_mut().enumerate() {
-        let inputs = layer.inputs();
-        let columns = match index {
-            0 if scales.len() == inputs => scales.clone(),
-            _ => vec![1.0; inputs],
-        };
+fn on_grids(network: &mut Network, grids: Grids, scales: &Scales) {
+    for (index, (layer, (input, state))) in
+        network.layers.iter_mut().zip(&scales.layers).enumerate()
+    {
         let (w, r, letters) = match layer {
             Layer::Gru(gru) => (&mut gru.w, &mut gru.r, &["z", "r", "h"][..]),
             Layer::Lstm(lstm) => (&mut lstm.w, &mut lstm.r, &["i", "o", "f", "c"][..]),
             Layer::Rnn(rnn) => (&mut rnn.w, &mut rnn.r, &["h"][..]),
         };
         let units = r.columns;
+        let state = vec![*state; units];
         for (gate, letter) in letters.iter().enumerate() {
             let rows = gate * units..(gate + 1) * units;
             let name = format!("layer {index} gate {letter}");
             if let Some(grid) = grids.get(&name) {
-                let state = columns_of(grid, [0, units]).groups().count();
-                let joint = grid.scales.len() / grid.units.len().max(1) > state;
+                let groups = columns_of(grid, [0, units]).groups().count();
+                let joint = grid.scales.len() / grid.units.len().max(1) > groups;
                 for (place, row) in rows.clone().enumerate() {
-                    let input = joint.then_some((&mut *w, &columns[..]));
-                    round_row(grid, place, row, [input, Some((&mut *r, &[]))]);
+                    let input = joint.then_some((&mut *w, &input[..]));
+                    round_row(grid, place, row, [input, Some((&mut *r, &state))]);
                 }
             }
             let name = format!("layer {index} candidate input");
             if let Some(grid) = grids.get(&name).filter(|_| gate == 2) {
                 for (place, row) in rows.enumerate() {
-                    round_row(grid, place, row, [Some((&mut *w, &columns[..])), None]);
+                    round_row(grid, place, row, [Some((&mut *w, input)), None]);
                 }
             }
         }
     }
-    for (index, dense) in network.head.dense.iter_mut().enumerate() {
-        let name = match index {
-            0 => "head".to_owned(),
-            _ => format!("head {index}"),
+    let many = network.head.dense.len() > 1;
+    for (index, (dense, read)) in network.head.dense.iter_mut().zip(&scales.head).enumerate() {
+        let name = match many {
+            true => format!("head {index}"),
+            false => "head".to_owned(),
         };
         if let Some(grid) = grids.get(&name) {
             for row in 0..dense.w.rows {
-                round_row(grid, row, row, [Some((&mut dense.w, &[])), None]);
+                round_row(grid, row, row, [Some((&mut dense.w, read)), None]);
             }
         }
     }
@@ -85,7 +78,7 @@ fn columns_of(grid: &TensorGrid, parts: [usize; 2]) -> Columns {
 }
 
 /// Rounds row `row` of the matrices over the input and over the state, where the tensor has them, to place `place` of a grid.
-/// Each column is multiplied with its scale first, where there are any, and divided by it afterwards.
+/// Each column is multiplied with its scale first, and divided by it afterwards.
 fn round_row(
     grid: &TensorGrid,
     place: usize,
@@ -97,11 +90,10 @@ fn round_row(
         columns.unwrap_or(0)
     });
     let columns = columns_of(grid, lengths);
-    let scale = |scales: &[f64], column: usize| scales.get(column).copied().unwrap_or(1.0);
     let mut folded = Vec::new();
     for (matrix, scales) in parts.iter().flatten() {
-        let row = matrix.row(row).iter().enumerate();
-        folded.extend(row.map(|(c, w)| (f64::from(*w) * scale(scales, c)) as f32));
+        let pairs = matrix.row(row).iter().zip(*scales);
+        folded.extend(pairs.map(|(w, scale)| (f64::from(*w) * scale) as f32));
     }
     let groups = columns.groups().count();
     let own = grid.scales[place * groups..][..groups].to_vec();
@@ -111,8 +103,8 @@ fn round_row(
     for (matrix, scales) in parts.into_iter().flatten() {
         let columns = matrix.columns;
         let row = &mut matrix.data[row * columns..][..columns];
-        for ((c, w), (weight, step)) in row.iter_mut().enumerate().zip(&mut values) {
-            *w = (f64::from(*weight) * step / scale(scales, c)) as f32;
+        for ((w, scale), (weight, step)) in row.iter_mut().zip(scales).zip(&mut values) {
+            *w = (f64::from(*weight) * step / scale) as f32;
         }
     }
 }

@@ -33,6 +33,21 @@ impl<'g> Width<'g> {
         let grid = self.grids?.get(name)?;
         (grid.bits() == self.bits).then_some(grid)
     }
+
+    /// Whether the grids that are given for the first layer, of so many `units`, are of weights over its input too, as they
+    /// are where that is a vector. None without such grids.
+    pub(super) fn reads_vector(&self, units: usize) -> Option<bool> {
+        let state = Columns {
+            bits: self.bits,
+            parts: [0, units],
+        };
+        let groups = state.groups().count();
+        let given = self.grids?.iter();
+        given
+            .filter(|(name, grid)| name.starts_with("layer 0 ") && grid.bits() == self.bits)
+            .map(|(_, grid)| grid.scales.len() > groups * grid.units.len())
+            .reduce(|any, wide| any || wide)
+    }
 }
 
 /// Quantizes rows one by one.

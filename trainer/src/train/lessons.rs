@@ -248,7 +248,7 @@ fn models(teachers: &[Teacher], steps: usize, rows: usize) -> Vec<Model> {
 
 /// The mean of the teachers' probabilities after `inputs`, `[steps][rows][V]`.
 fn mean(teachers: &[Teacher], models: &mut [Model], inputs: &[u16], out: &mut Vec<f32>) {
-    let tokens = teachers[0].shape.tokens;
+    let tokens = teachers[0].shape.stack.tokens;
     out.clear();
     out.resize(inputs.len() * tokens, 0.0);
     let part = 1.0 / teachers.len() as f32;
@@ -281,7 +281,7 @@ fn read(
     probabilities: &mut [u16],
     seen: &(dyn Fn(f64) + Sync),
 ) {
-    let tokens = teachers[0].shape.tokens;
+    let tokens = teachers[0].shape.stack.tokens;
     // As many rows as there are stretches that are worth it.
     let rows = (text.len() / (4 * SEQUENCE)).clamp(1, ROWS * threads);
     let stretch = text.len().div_ceil(rows);
@@ -356,7 +356,7 @@ fn make_up(
     if count == 0 {
         return (Vec::new(), Vec::new());
     }
-    let tokens = teachers[0].shape.tokens;
+    let tokens = teachers[0].shape.stack.tokens;
     let rows = 2 * ROWS;
     let length = count.div_ceil(rows * threads);
     let done = std::sync::atomic::AtomicUsize::new(0);
@@ -419,14 +419,17 @@ mod tests {
     use super::*;
     use crate::cell::Kind;
     use crate::network::{Provenance, nats};
+    use crate::train::stack::StackShape;
 
     fn teacher(vocabulary: &Vocabulary, steps_per_token: usize, seed: u64) -> (String, Network) {
         let shape = Shape {
-            tokens: vocabulary.len(),
-            embedding: Some(3),
+            stack: StackShape {
+                tokens: vocabulary.len(),
+                embedding: Some(3),
+                hidden: 7,
+                cells: vec![Kind::Gru, Kind::Gru],
+            },
             tied: false,
-            hidden: 7,
-            layers: vec![Kind::Gru, Kind::Gru],
             steps_per_token,
         };
         let mut weights = shape.initial(seed);

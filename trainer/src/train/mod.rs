@@ -10,6 +10,7 @@ pub mod random;
 pub mod rounder;
 pub mod sequence;
 pub mod settings;
+pub mod stack;
 pub mod trainer;
 pub mod update;
 
@@ -21,7 +22,6 @@ use crate::corpus::Corpus;
 use crate::evaluate;
 use crate::network::{Network, Provenance};
 use crate::output;
-use crate::quantize::rounded;
 use crate::vocab::{Encoded, Tokens, Vocabulary};
 use batches::Batches;
 use checkpoint::Checkpoint;
@@ -463,11 +463,8 @@ impl Course for TextCourse<'_> {
             validation_loss: None,
         };
         let shape = self.trainer.shape();
-        let mut network = shape.network(updater.model(), vocabulary, provenance);
-        if updater.is_rounded() {
-            // Weights that have diverged are on no grid; the next step says so.
-            network = rounded(&network, &self.settings.widths()).unwrap_or(network);
-        }
+        let network = shape.network(updater.model(), vocabulary, provenance);
+        let mut network = updater.on_grids(network, &self.settings.widths());
         let measured = (tokens > 1).then(|| {
             let measure = vocabulary.measure(validation, 1..tokens);
             let read = &validation.tokens[..tokens];

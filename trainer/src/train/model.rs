@@ -10,23 +10,19 @@ use crate::network::{Dense, Matrix, Network, Provenance};
 use crate::series::{LANES, Series, grouped};
 use crate::train::head::{self, Head, NO_TARGET, Soft};
 use crate::train::random;
+use crate::train::rounder::Rounder;
+use crate::train::settings::TrainSettings;
+use crate::train::stack::StackShape;
 use crate::vocab::Vocabulary;
 
-/// The sizes that say what each weight of the flat parameters is: the embedding `[V][E]` where there is one, the layers from
-/// the first to the last, each as its cell lays it out, the head's factor `[E][H]` where it has one, its weights `[V][H]` where
-/// they are not tied, its biases `[V]`.
+/// The sizes that say what each weight of the flat parameters is: the embedding and the layers, the head's factor `[E][H]` where
+/// it has one, its weights `[V][H]` where they are not tied, its biases `[V]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Shape {
-    /// Tokens, V.
-    pub tokens: usize,
-    /// Columns of the embedding, E. None: the first layer has a column of weights for each token.
-    pub embedding: Option<usize>,
+    /// The embedding, where there is one, and the recurrent layers.
+    pub stack: StackShape,
     /// Whether the embedding is the head's weights too. Where E is not H, a factor is between: `logits = embedding (F h) + b`.
     pub tied: bool,
-    /// Units of each layer, H.
-    pub hidden: usize,
-    /// The cell of each layer, at least one.
-    pub layers: Vec<Kind>,
     /// Recurrent steps that each token is fed for; what comes out is read after the last.
     pub steps_per_token: usize,
 }
@@ -41,28 +37,18 @@ struct Places {
 }
 
 impl Shape {
-    /// What a layer reads: V, E or H.
-    pub fn inputs(&self, layer: usize) -> usize {
-        match layer {
-            0 => self.embedding.unwrap_or(self.tokens),
-            _ => self.hidden,
-        }
+    /// Columns of what the head's weights read: those of a tied embedding, else the units.
+    fn head_columns(&self) -> usize {
+        let tied = self.stack.embedding.filter(|_| self.tied);
+        tied.unwrap_or(self.stack.hidden)
     }
 
-    /// Weights of the embedding.
-    fn embedded(&self) -> usize {
-        self.tokens * self.embedding.unwrap_or(0)
-    }
-
-    /// Whether the head has a factor.
-    fn is_factored(&self) -> bool {
-        self.tied && self.embedding != Some(self.hidden)
-    }
-
-    /// Weights of the head's factor.
+    /// Weights of the head's factor: 0 where there is none.
     fn factor(&self) -> usize {
-        let columns = self.embedding.filter(|_| self.is_factored());
-        columns.map_or(0, |columns| columns * self.hidden)
+        match self.head_columns() {
+            columns if columns == self.stack.hidden => 0,
+            columns => columns * self.stack.hidden,
+        }
     }
 
     /// Weights that are the head's alone.
@@ -70,24 +56,17 @@ impl Shape {
         if self.tied {
             0
         } else {
-            self.tokens * self.hidden
+            self.stack.tokens * self.stack.hidden
         }
     }
 
-    /// Lengths of the parameters' parts, in order, and whether they decay (matrices do, biases do not).
+    /// Lengths of the parameters' parts, in order, and whether they decay.
     pub fn parts(&self) -> impl Iterator<Item = (usize, bool)> {
-        let layers = self.layers.iter().enumerate().flat_map(|(layer, cell)| {
-            let (matrices, biases) = cell.parameters(self.inputs(layer), self.hidden);
-            [(matrices, true), (biases, false)]
-        });
-        [(self.embedded(), true)]
-            .into_iter()
-            .chain(layers)
-            .chain([
-                (self.factor(), true),
-                (self.untied(), true),
-                (self.tokens, false),
-            ])
+        self.stack.parts().chain([
+            (self.factor(), true),
+            (self.untied(), true),
+            (self.stack.tokens, false),
+        ])
     }
 
     /// Number of parameters.
@@ -97,54 +76,33 @@ impl Shape {
 
     /// Where each part is.
     fn places(&self) -> Places {
-        let mut end = 0;
-        let mut next = |length| {
-            end += length;
-            end - length..end
-        };
-        let embedding = next(self.embedded());
-        let layers = self.layers.iter().enumerate().map(|(layer, cell)| {
-            let (matrices, biases) = cell.parameters(self.inputs(layer), self.hidden);
-            next(matrices + biases)
-        });
-        let layers = layers.collect();
-        let factor = next(self.factor());
-        let own = next(self.untied());
+        let (embedding, layers) = self.stack.places();
+        let factor = self.stack.parameters()..self.stack.parameters() + self.factor();
+        let own = factor.end..factor.end + self.untied();
         Places {
             factor,
+            biases: own.end..own.end + self.stack.tokens,
             head: if self.tied { embedding.clone() } else { own },
             embedding,
             layers,
-            biases: next(self.tokens),
         }
     }
 
-    /// The embedding among the parameters, `[V][E]`, and its columns, where there is one.
-    pub fn embedding_of<'p>(&self, parameters: &'p [f32]) -> Option<(&'p [f32], usize)> {
-        let columns = self.embedding?;
-        Some((&parameters[self.places().embedding], columns))
-    }
-
-    /// Where each layer's parameters are: its matrices `[rows][inputs]` and `[rows][H]`, then its biases.
-    pub fn layer_ranges(&self) -> Vec<Range<usize>> {
-        self.places().layers
-    }
-
-    /// Where the head's weights are, `[V][H]`, with a factor `[V][E]`.
-    pub fn head_range(&self) -> Range<usize> {
-        self.places().head
+    /// What rounds the weights that have 4 bits by `settings`. Those of a tied head are the embedding's, which stay as they are.
+    pub fn rounder(&self, settings: &TrainSettings) -> Rounder {
+        let head = (!self.tied).then(|| self.places().head);
+        Rounder::new(settings, &[(0, &self.stack)], head)
     }
 
     /// Random parameters, uniform within `1 / sqrt(H)`, and what each cell makes of them.
     pub fn initial(&self, seed: u64) -> Vec<f32> {
-        let bound = 1.0 / (self.hidden as f32).sqrt();
+        let bound = 1.0 / (self.stack.hidden as f32).sqrt();
         let mut random = random::stream(seed, random::Purpose::Weights, 0, 0);
         let mut parameters: Vec<f32> = (0..self.parameters())
             .map(|_| bound * (2.0 * random::unit(&mut random) - 1.0))
             .collect();
-        for (i, range) in self.places().layers.into_iter().enumerate() {
-            self.layers[i].initialize(&mut parameters[range], self.inputs(i), self.hidden);
-        }
+        self.stack
+            .initialize(&mut parameters[..self.stack.parameters()]);
         parameters
     }
 
@@ -160,28 +118,23 @@ impl Shape {
     ) -> Network {
         assert_eq!(
             (parameters.len(), vocabulary.len()),
-            (self.parameters(), self.tokens)
+            (self.parameters(), self.stack.tokens)
         );
         let places = self.places();
-        let matrix = |range: Range<usize>, columns| {
-            Matrix::new(range.len() / columns, columns, parameters[range].to_vec())
+        let (embedding, layers) = self.stack.network(&parameters[..self.stack.parameters()]);
+        let columns = self.head_columns();
+        let dense = |w: Range<usize>, columns, b| {
+            let w = Matrix::new(w.len() / columns, columns, parameters[w].to_vec());
+            Dense::linear(w, b)
         };
-        let layers = places.layers.into_iter().enumerate();
-        let layers = layers
-            .map(|(i, range)| self.layers[i].layer(&parameters[range], self.inputs(i), self.hidden))
-            .collect();
-        let columns = places.head.len() / self.tokens;
-        let mut head = vec![Dense::linear(
-            matrix(places.head, columns),
-            parameters[places.biases].to_vec(),
-        )];
-        if self.is_factored() {
-            let factor = matrix(places.factor, self.hidden);
-            head.insert(0, Dense::linear(factor, vec![0.0; columns]));
+        let biases = parameters[places.biases].to_vec();
+        let mut head = vec![dense(places.head, columns, biases)];
+        if !places.factor.is_empty() {
+            head.insert(
+                0,
+                dense(places.factor, self.stack.hidden, vec![0.0; columns]),
+            );
         }
-        let embedding = self
-            .embedding
-            .map(|columns| matrix(places.embedding, columns));
         Network {
             steps_per_token: self.steps_per_token,
             ..Network::language_model(vocabulary.clone(), embedding, layers, head, provenance)
@@ -227,12 +180,15 @@ impl Shape {
             parameters.extend(&model.head.w.data);
         }
         parameters.extend(&model.head.b);
-        let shape = Self {
+        let stack = StackShape {
             tokens,
             embedding: embedding.map(|embedding| embedding.columns),
-            tied,
             hidden,
-            layers: kinds,
+            cells: kinds,
+        };
+        let shape = Self {
+            stack,
+            tied,
             steps_per_token: network.steps_per_token,
         };
         Ok((shape, parameters))
@@ -287,11 +243,11 @@ pub struct Model {
 impl Model {
     /// A model with states of zeros for sequences of `steps` steps, `batch` rows. Both at least 1; `0 <= dropout < 1`.
     pub fn new(shape: Shape, steps: usize, batch: usize, dropout: f32) -> Self {
-        let places = shape.places();
-        let columns = places.head.len() / shape.tokens;
-        let logits = Series::new(shape.tokens, steps, batch);
-        let factor = shape.is_factored().then(|| Factor {
-            dense: Head::new(columns, shape.hidden),
+        let stack = &shape.stack;
+        let (places, columns) = (shape.places(), shape.head_columns());
+        let logits = Series::new(stack.tokens, steps, batch);
+        let factor = (!places.factor.is_empty()).then(|| Factor {
+            dense: Head::new(columns, stack.hidden),
             z: Series::new(columns, steps, batch),
             dz: Series::new(columns, steps, batch),
         });
@@ -299,23 +255,23 @@ impl Model {
         let series = |features| Series::new(features, steps, batch);
         let layers = places.layers.iter().enumerate().map(|(i, weights)| Layer {
             weights: weights.clone(),
-            cell: shape.layers[i].cell(shape.hidden, steps, batch),
+            cell: stack.cells[i].cell(stack.hidden, steps, batch),
             dropped: (dropout > 0.0).then(|| Dropped {
-                mask: series(shape.hidden),
-                output: series(shape.hidden),
+                mask: series(stack.hidden),
+                output: series(stack.hidden),
             }),
         });
         Self {
             layers: layers.collect(),
             places,
-            embedded: shape.embedding.map(series),
-            d_embedded: shape.embedding.map(series),
-            head: Head::new(shape.tokens, columns),
+            embedded: stack.embedding.map(series),
+            d_embedded: stack.embedding.map(series),
+            head: Head::new(stack.tokens, columns),
             factor,
             logits,
-            d_output: series(shape.hidden),
-            d_below: series(if shape.layers.len() > 1 {
-                shape.hidden
+            d_output: series(stack.hidden),
+            d_below: series(if stack.cells.len() > 1 {
+                stack.hidden
             } else {
                 0
             }),

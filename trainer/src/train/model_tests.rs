@@ -35,11 +35,13 @@ fn close(found: &[f32], expected: &[f64], tolerance: f64, what: &str) {
 fn shape(tokens: usize, hidden: usize, cells: &str) -> Shape {
     let cells: Cells = cells.parse().unwrap();
     Shape {
-        tokens,
-        embedding: None,
+        stack: StackShape {
+            tokens,
+            embedding: None,
+            hidden,
+            cells: cells.stack(cells.len()).unwrap(),
+        },
         tied: false,
-        hidden,
-        layers: cells.stack(cells.len()).unwrap(),
         steps_per_token: 1,
     }
 }
@@ -111,12 +113,9 @@ fn gradients_are_those_of_finite_differences() {
         (6, 5, "gru", 3, 4, 0.3, Some(3), false, 2),
         (4, 5, "lstm,gru", 3, 2, 0.0, None, false, 3),
     ] {
-        let shape = Shape {
-            embedding,
-            tied,
-            steps_per_token,
-            ..shape(v, hidden, cells)
-        };
+        let mut shape = shape(v, hidden, cells);
+        shape.stack.embedding = embedding;
+        (shape.tied, shape.steps_per_token) = (tied, steps_per_token);
         let mut parameters = values(shape.parameters(), 1.0);
         let (inputs, targets) = (tokens(steps * batch, v, 1), tokens(steps * batch, v, 2));
         let mut model = Model::new(shape, steps, batch, dropout);
@@ -166,12 +165,9 @@ fn the_batched_loss_is_that_of_the_plain_step() {
         ("lstm,gru", Some(10), true, 2),
         ("lstm,rnn", None, false, 3),
     ] {
-        let shape = Shape {
-            embedding,
-            tied,
-            steps_per_token,
-            ..shape(v, hidden, cells)
-        };
+        let mut shape = shape(v, hidden, cells);
+        shape.stack.embedding = embedding;
+        (shape.tied, shape.steps_per_token) = (tied, steps_per_token);
         let parameters = values(shape.parameters(), 3.0);
         let vocabulary = Vocabulary::of_characters("abcdef").unwrap();
         let network = shape.network(&parameters, &vocabulary, Provenance::default());

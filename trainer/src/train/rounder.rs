@@ -1,29 +1,84 @@
 //! Weights rounded to 4 bits while they are trained: what goes forward and back is on the grid, what the optimizer moves is
 //! not (the straight-through estimator, Bengio et al. 2013).
 
-use super::model::Shape;
+use std::ops::Range;
+
 use super::settings::TrainSettings;
+use super::stack::StackShape;
 use crate::math::vectorized;
 use crate::quantize::best_step;
 use pipsqueak::{GROUP, RANGE};
 
-/// Rounds a language model's weights.
+/// A matrix among flat parameters, whose rows are rounded.
+struct Rows {
+    /// `[rows][columns]`
+    range: Range<usize>,
+    columns: usize,
+    /// The embedding that it reads, `[V][columns]`, if it reads one.
+    embedding: Option<Range<usize>>,
+}
+
+/// Rounds matrices among flat parameters.
 pub struct Rounder {
-    shape: Shape,
-    layers: bool,
-    input: bool,
-    head: bool,
+    matrices: Vec<Rows>,
     rounded: Vec<f32>,
 }
 
 impl Rounder {
-    /// For networks of `shape`; rounds the weights that have 4 bits as `settings` say.
-    pub fn new(shape: Shape, settings: &TrainSettings) -> Self {
+    /// Rounds what has 4 bits by `settings`: of the layers of `stacks`, each with the place of its first parameter, and of
+    /// `head`, the place of its weights `[C][H]` over the last stack, unless they are the embedding's. An embedding is never
+    /// rounded: it is i8 in every image.
+    ///
+    /// # Panics
+    /// If there is no stack.
+    pub fn new(
+        settings: &TrainSettings,
+        stacks: &[(usize, &StackShape)],
+        head: Option<Range<usize>>,
+    ) -> Self {
+        let mut matrices = Vec::new();
+        // The rows of a tied head of 8 bits have one scale for all columns: the grid does not depend on it.
+        let is_scaled = head.is_some() || settings.head_bits == 4;
+        let stacks_of_4_bits = stacks.iter().filter(|_| settings.bits == 4);
+        for &(start, stack) in stacks_of_4_bits {
+            let (table, layers) = stack.places();
+            let table = table.start + start..table.end + start;
+            for (layer, place) in layers.into_iter().enumerate() {
+                let (inputs, hidden) = (stack.inputs(layer), stack.hidden);
+                let (both, _) = stack.cells[layer].parameters(inputs, hidden);
+                let rows = both / (inputs + hidden);
+                let w = start + place.start..start + place.start + rows * inputs;
+                let u = w.end..w.end + rows * hidden;
+                let input = |embedding| Rows {
+                    range: w,
+                    columns: inputs,
+                    embedding,
+                };
+                match (layer, stack.embedding) {
+                    // A one-hot token picks a row of a table of i8.
+                    (0, None) => {}
+                    // What 8 bits cost is too little to be trained for.
+                    (0, Some(_)) if settings.is_mixed() => {}
+                    (0, Some(_)) => matrices.push(input(is_scaled.then(|| table.clone()))),
+                    _ => matrices.push(input(None)),
+                }
+                matrices.push(Rows {
+                    range: u,
+                    columns: hidden,
+                    embedding: None,
+                });
+            }
+        }
+        if let Some(range) = head.filter(|_| settings.head_bits == 4) {
+            let (_, below) = stacks.last().expect("at least one stack");
+            matrices.push(Rows {
+                range,
+                columns: below.hidden,
+                embedding: None,
+            });
+        }
         Self {
-            shape,
-            layers: settings.bits == 4,
-            input: !settings.is_mixed(),
-            head: settings.head_bits == 4,
+            matrices,
             rounded: Vec::new(),
         }
     }
@@ -31,53 +86,45 @@ impl Rounder {
     /// `parameters` with those weights rounded that have 4 bits in an image.
     ///
     /// # Panics
-    /// If there are not as many as the shape has.
+    /// If there are not as many as the stacks and the head have.
     pub fn round(&mut self, parameters: &[f32]) -> &[f32] {
         self.rounded.clear();
         self.rounded.extend(parameters);
-        let (hidden, shape) = (self.shape.hidden, &self.shape);
-        if self.layers {
-            // An embedding is i8 of a scale per column, which the weights on it hold.
-            let columns = shape.embedding_of(parameters).map(|(table, columns)| {
-                let largest = |c| table.iter().skip(c).step_by(columns).map(|x| x.abs());
-                let scale = |c| largest(c).fold(1e-9, f32::max);
-                (0..columns).map(scale).collect::<Vec<f32>>()
-            });
-            for (layer, range) in shape.layer_ranges().into_iter().enumerate() {
-                let inputs = shape.inputs(layer);
-                let (matrices, _) = shape.layers[layer].parameters(inputs, hidden);
-                let rows = matrices / (inputs + hidden);
-                let (w, u) = self.rounded[range][..matrices].split_at_mut(rows * inputs);
-                match (layer, &columns) {
-                    // A one-hot token picks a row of a table of i8.
-                    (0, None) => {}
-                    // What 8 bits cost is too little to be trained for.
-                    (0, Some(_)) if !self.input => {}
-                    (0, Some(columns)) => {
-                        let mut folded = vec![0.0; inputs];
-                        for row in w.chunks_exact_mut(inputs) {
-                            let pairs = row.iter().zip(columns);
-                            let values = pairs.map(|(w, scale)| w * scale);
-                            folded.iter_mut().zip(values).for_each(|(to, w)| *to = w);
-                            round_row(&mut folded);
-                            let pairs = folded.iter().zip(columns);
-                            let values = pairs.map(|(w, scale)| w / scale);
-                            row.iter_mut().zip(values).for_each(|(to, w)| *to = w);
-                        }
-                    }
-                    _ => w.chunks_exact_mut(inputs).for_each(round_row),
+        for Rows {
+            range,
+            columns,
+            embedding,
+        } in &self.matrices
+        {
+            let rows = self.rounded[range.clone()].chunks_exact_mut(*columns);
+            match embedding {
+                None => rows.for_each(round_row),
+                Some(table) => {
+                    let scales = column_scales(&parameters[table.clone()], *columns);
+                    rows.for_each(|row| round_folded(row, &scales));
                 }
-                u.chunks_exact_mut(hidden).for_each(round_row);
             }
-        }
-        if self.head && !shape.tied {
-            let range = shape.head_range();
-            self.rounded[range]
-                .chunks_exact_mut(hidden)
-                .for_each(round_row);
         }
         &self.rounded
     }
+}
+
+/// The scale of each column of an embedding, which is i8 of it.
+fn column_scales(table: &[f32], columns: usize) -> Vec<f32> {
+    let largest = |c| table.iter().skip(c).step_by(columns).map(|x| x.abs());
+    let scale = |c| largest(c).fold(1e-9, f32::max);
+    (0..columns).map(scale).collect()
+}
+
+/// Rounds a row over an embedding, whose scales its weights hold in an image.
+fn round_folded(row: &mut [f32], scales: &[f32]) {
+    row.iter_mut()
+        .zip(scales)
+        .for_each(|(w, scale)| *w *= scale);
+    round_row(row);
+    row.iter_mut()
+        .zip(scales)
+        .for_each(|(w, scale)| *w /= scale);
 }
 
 /// Rounds a row of weights group by group.
@@ -117,11 +164,10 @@ mod tests {
             };
             let shape = settings.shape(7);
             let parameters = shape.initial(3);
-            let rounded = Rounder::new(shape.clone(), &settings)
-                .round(&parameters)
-                .to_vec();
+            let rounded = shape.rounder(&settings).round(&parameters).to_vec();
+            let (_, places) = shape.stack.places();
             let changed = |layer: usize| {
-                let (range, inputs) = (shape.layer_ranges()[layer].clone(), shape.inputs(layer));
+                let (range, inputs) = (places[layer].clone(), shape.stack.inputs(layer));
                 let (before, after) = (&parameters[range.clone()], &rounded[range]);
                 let at = 3 * 8 * inputs;
                 [

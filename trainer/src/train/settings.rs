@@ -1,6 +1,7 @@
 //! Every setting of a training, with defaults that need no thought.
 
 use super::model::Shape;
+use super::stack::StackShape;
 use crate::cell::{Cells, Kind};
 use crate::fit::Fit;
 use crate::quantize::Options;
@@ -75,10 +76,10 @@ pub struct TrainSettings {
     #[serde(default)]
     pub rounded_steps: u64,
     /// The highest learning rate of these.
-    #[serde(default)]
+    #[serde(default = "rounded_rate")]
     pub rounded_rate: f64,
     /// Decay of the moving average in these.
-    #[serde(default)]
+    #[serde(default = "rounded_average")]
     pub rounded_average: f32,
     /// The training's first weights are those of a model with this SHA-256.
     #[serde(default)]
@@ -102,6 +103,14 @@ fn one() -> usize {
 
 fn eight() -> u8 {
     8
+}
+
+fn rounded_rate() -> f64 {
+    3e-4
+}
+
+fn rounded_average() -> f32 {
+    0.995
 }
 
 /// Why settings were refused.
@@ -190,8 +199,8 @@ impl TrainSettings {
             input_bits: None,
             head_bits: 8,
             rounded_steps: 0,
-            rounded_rate: 3e-4,
-            rounded_average: 0.995,
+            rounded_rate: rounded_rate(),
+            rounded_average: rounded_average(),
             from: String::new(),
             lessons: String::new(),
             soft: 0.8,
@@ -257,7 +266,7 @@ impl TrainSettings {
         fitted
     }
 
-    /// The widths of weights in the image.
+    /// The widths of weights in the image, for a network without an encoder.
     pub fn widths(&self) -> Options<'static> {
         let width = |bits| if bits == 4 { Bits::Four } else { Bits::Eight };
         let layers = match self.is_mixed() {
@@ -271,18 +280,28 @@ impl TrainSettings {
         }
     }
 
-    /// The network's shape on so many tokens.
+    /// The shape of a language model on so many tokens.
+    ///
+    /// # Panics
+    /// As [`stack`](Self::stack).
+    pub fn shape(&self, tokens: usize) -> Shape {
+        Shape {
+            stack: self.stack(tokens),
+            tied: self.tied,
+            steps_per_token: self.steps_per_token,
+        }
+    }
+
+    /// Layers over so many tokens.
     ///
     /// # Panics
     /// If there are not as many cells as layers, which [`check`](Self::check) refuses.
-    pub fn shape(&self, tokens: usize) -> Shape {
-        Shape {
+    pub fn stack(&self, tokens: usize) -> StackShape {
+        StackShape {
             tokens,
             embedding: (self.embedding > 0).then_some(self.embedding),
-            tied: self.tied,
             hidden: self.hidden,
-            layers: self.cell.stack(self.layers).expect("checked settings"),
-            steps_per_token: self.steps_per_token,
+            cells: self.cell.stack(self.layers).expect("checked settings"),
         }
     }
 

@@ -7,7 +7,6 @@ use super::head::Soft;
 use super::lessons::Lessons;
 use super::model::{Model, Shape};
 use super::random::{self, Purpose};
-use super::rounder::Rounder;
 use super::settings::TrainSettings;
 use super::update::{Diverged, Progress, Step, Updater};
 use crate::vocab::Tokens;
@@ -93,14 +92,11 @@ impl<'l> Trainer<'l> {
         });
         let first = first.unwrap_or_else(|| shape.initial(seed));
         assert_eq!(first.len(), shape.parameters(), "first weights");
-        let mut updater = Updater::new(settings, first, shape.parts());
-        if settings.rounded_steps > 0 {
-            updater = updater.rounded_by(Rounder::new(shape.clone(), settings));
-        }
+        let updater = Updater::new(settings, first, shape.parts());
         Self {
             settings: settings.clone(),
             workers: workers.collect(),
-            updater,
+            updater: updater.rounded_by(shape.rounder(settings)),
             shape,
             batches,
             lessons,

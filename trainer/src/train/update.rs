@@ -3,7 +3,9 @@
 use super::rounder::Rounder;
 use super::settings::TrainSettings;
 use crate::math::vectorized;
+use crate::network::Network;
 use crate::optimizer::{AdamW, Schedule, clip, norm};
+use crate::quantize::{Options, rounded};
 
 /// Decay of the smoothed training loss.
 const SMOOTHING: f64 = 0.99;
@@ -105,9 +107,9 @@ impl Updater {
         }
     }
 
-    /// The last of the settings' steps are done with weights that `rounder` rounds.
+    /// The last of the settings' steps, as many as they say, are done with weights that `rounder` rounds.
     pub fn rounded_by(self, rounder: Rounder) -> Self {
-        let rounder = Some(rounder);
+        let rounder = (self.settings.rounded_steps > 0).then_some(rounder);
         Self { rounder, ..self }
     }
 
@@ -136,9 +138,13 @@ impl Updater {
         }
     }
 
-    /// Whether the model's weights have been trained to be rounded.
-    pub fn is_rounded(&self) -> bool {
-        self.rounded_steps_done().is_some_and(|steps| steps > 0)
+    /// `network`, of the model's weights, on the grids of these widths, once the weights have been trained to be rounded.
+    pub fn on_grids(&self, network: Network, widths: &Options) -> Network {
+        match self.rounded_steps_done() {
+            None | Some(0) => network,
+            // Weights that have diverged are on no grid; the next step says so.
+            Some(_) => rounded(&network, widths).unwrap_or(network),
+        }
     }
 
     /// All that a resumed training needs, with the workers' `states`.

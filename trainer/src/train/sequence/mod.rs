@@ -3,7 +3,8 @@
 //!
 //! Lines of about one length make a padded batch; nothing that stands after a row's end has a part in its loss. A text's
 //! class is read off the last state, an encoder's last states start the decoder, and a dense layer makes a decoder's first
-//! states of features; gradients go back through all of them. Decoders are given the right tokens in training.
+//! states of features; gradients go back through all of them. Decoders are given the right tokens in training. Weights of 4 bits
+//! are rounded as a language model's are, in an encoder and its decoder alike.
 
 pub mod batches;
 pub mod data;

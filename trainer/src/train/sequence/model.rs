@@ -4,13 +4,16 @@ use std::ops::Range;
 
 use chacha20::ChaCha8Rng;
 
-use super::stack::{Stack, StackShape};
+use super::stack::Stack;
 use crate::math::{product, products, scale};
 use crate::network::{Activation, Dense, Matrix};
 use crate::products::{Outer, Packed};
 use crate::series::{Series, grouped};
 use crate::train::head::{self, Head, NO_TARGET};
 use crate::train::random;
+use crate::train::rounder::Rounder;
+use crate::train::settings::TrainSettings;
+use crate::train::stack::StackShape;
 
 /// The sizes that say what each weight of the flat parameters is: the encoder, the starts (of each layer `[S][F]` and then
 /// `[S]`), the recurrent layers, the head's weights `[C][H]` and biases `[C]`.
@@ -87,6 +90,16 @@ impl Shape {
             w: next(self.outputs * self.hidden()),
             b: next(self.outputs),
         }
+    }
+
+    /// What rounds the weights that have 4 bits by `settings`: of the layers, an encoder's too, and of the head. Starts have 8.
+    pub fn rounder(&self, settings: &TrainSettings) -> Rounder {
+        let places = self.places();
+        let encoder = self.encoder.as_ref();
+        let encoder = encoder.map(|encoder| (places.encoder.start, encoder));
+        let own = (places.stack.start, &self.stack);
+        let stacks: Vec<_> = encoder.into_iter().chain([own]).collect();
+        Rounder::new(settings, &stacks, Some(places.w))
     }
 
     /// Random parameters, uniform within `1 / sqrt(H)`, and what each cell makes of them.

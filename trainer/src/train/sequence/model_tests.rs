@@ -3,14 +3,15 @@
 use super::batches::{predictions, rows};
 use super::data::{Dataset, Example};
 use super::evaluate;
-use super::model::{Model, Shape};
+use super::model::{Model, Parts, Shape};
 use super::settings::Task;
-use super::stack::StackShape;
 use super::trainer::network;
 use crate::cell::Cells;
 use crate::network::Provenance;
 use crate::onnx;
 use crate::train::random;
+use crate::train::settings::TrainSettings;
+use crate::train::stack::StackShape;
 use crate::vocab::Vocabulary;
 
 const TASKS: [Task; 3] = [Task::Classify, Task::Translate, Task::Describe];
@@ -176,4 +177,38 @@ fn shape_parameters(shape: &Shape, network: &crate::network::Network) -> usize {
         crate::network::Layer::Rnn(rnn) => rnn.r.columns,
     });
     shape.parameters() + zeros.sum::<usize>()
+}
+
+/// Of every part of the canonical network what 4 bits hold, and nothing else.
+#[test]
+fn rounding_changes_the_layers_of_both_networks_and_the_head_alone() {
+    for task in TASKS {
+        for (bits, input_bits, head_bits) in [(4, None, 4), (4, Some(8), 8), (8, None, 4)] {
+            let settings = TrainSettings {
+                bits,
+                input_bits,
+                head_bits,
+                ..TrainSettings::for_units(5, 1_000)
+            };
+            let shape = shape(task, "gru,lstm", Some(4));
+            let parameters = values(shape.parameters());
+            let rounded = shape.rounder(&settings).round(&parameters).to_vec();
+            let (before, after) = (shape.network(&parameters), shape.network(&rounded));
+            let what = format!("{task:?}, {bits}, {input_bits:?}, {head_bits}");
+            assert_eq!(before.starts, after.starts, "{what}");
+            assert_eq!(before.head.w != after.head.w, head_bits == 4, "{what}");
+            assert_eq!(before.head.b, after.head.b, "{what}");
+            let stacks = |parts: Parts| [Some(parts.stack), parts.encoder].into_iter().flatten();
+            for ((table, layers), (same, changed)) in stacks(before).zip(stacks(after)) {
+                assert_eq!(table, same, "{what}");
+                for (index, (before, after)) in layers.iter().zip(&changed).enumerate() {
+                    let ((w, r, wb, rb), of) = (before.weights(), after.weights());
+                    let mixed = index == 0 && input_bits == Some(8);
+                    assert_eq!(w != of.0, bits == 4 && !mixed, "{what}, layer {index}");
+                    assert_eq!(r != of.1, bits == 4, "{what}, layer {index}");
+                    assert_eq!((wb, rb), (of.2, of.3), "{what}, layer {index}");
+                }
+            }
+        }
+    }
 }

@@ -4,10 +4,10 @@ use std::fmt::{self, Display};
 use std::str::FromStr;
 
 use pipsqueak::Level;
+use pipsqueak::image::Bits;
 
 use super::data::Lengths;
-use super::stack::StackShape;
-use crate::cell::Kind;
+use crate::quantize::Options;
 use crate::train::checkpoint::Kept;
 use crate::train::settings::{SettingsError, TrainSettings};
 use crate::vocab;
@@ -195,22 +195,19 @@ impl SequenceSettings {
         }
     }
 
-    /// Layers over so many tokens.
-    ///
-    /// # Panics
-    /// If there are not as many cells as layers, which [`check`](Self::check) refuses.
-    pub fn stack(&self, tokens: usize) -> StackShape {
-        StackShape {
-            tokens,
-            embedding: (self.train.embedding > 0).then_some(self.train.embedding),
-            hidden: self.train.hidden,
-            cells: self.cells(),
+    /// The widths of weights in the image, of each layer; those of an encoder are those of its decoder.
+    pub fn widths(&self) -> Options<'static> {
+        let widths = self.train.widths();
+        let stacks = match self.task {
+            Task::Translate => 2,
+            Task::Classify | Task::Describe => 1,
+        };
+        let width = |layer: usize| widths.layers[layer.min(widths.layers.len() - 1)];
+        let layers: Vec<Bits> = (0..self.train.layers).map(width).collect();
+        Options {
+            layers: layers.repeat(stacks),
+            ..widths
         }
-    }
-
-    fn cells(&self) -> Vec<Kind> {
-        let cells = self.train.cell.stack(self.train.layers);
-        cells.expect("checked settings")
     }
 
     /// Checks every setting.
@@ -229,15 +226,11 @@ impl SequenceSettings {
                 "false, where whole sequences are trained",
             ));
         }
-        let train = &self.train;
-        let form = (train.bits, train.head_bits, train.steps_per_token);
-        if form != (8, 8, 1) {
-            let found = format!("{form:?}");
-            let expected = "(8, 8, 1) where lines are trained; `trainer export --bits 4` rounds them afterwards";
+        if self.train.steps_per_token != 1 {
             return Err(SettingsError::new(
-                "bits, head_bits, steps_per_token",
-                found,
-                expected,
+                "steps_per_token",
+                self.train.steps_per_token.to_string(),
+                "1, where whole sequences are trained",
             ));
         }
         if self.train.level != vocab::Kind::default() || self.train.lines {
@@ -252,5 +245,25 @@ impl SequenceSettings {
     pub fn memory(&self, tokens: usize, longest: Lengths) -> u64 {
         let steps = longest.source + longest.target;
         self.train.memory(tokens, self.train.batch * steps)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_encoders_layers_have_the_widths_of_its_decoders() {
+        let widths = |task, bits, input_bits| {
+            let mut settings = SequenceSettings::for_task(task, Cut::Char, Cut::Char, 100);
+            (settings.train.layers, settings.train.bits) = (3, bits);
+            settings.train.input_bits = input_bits;
+            settings.widths().layers
+        };
+        let mixed = [Bits::Mixed, Bits::Four, Bits::Four];
+        assert_eq!(widths(Task::Translate, 4, Some(8)), [mixed, mixed].concat());
+        assert_eq!(widths(Task::Classify, 4, Some(8)), mixed);
+        assert_eq!(widths(Task::Translate, 4, None), [Bits::Four; 6]);
+        assert_eq!(widths(Task::Describe, 8, None), [Bits::Eight; 3]);
     }
 }

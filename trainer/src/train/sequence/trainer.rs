@@ -7,6 +7,7 @@ use super::settings::{SequenceSettings, Task};
 use crate::network::Provenance;
 use crate::network::{Dim, ElementType, Port, Role};
 use crate::network::{Head, Input, Interface, Network, Reads, Start, Starts, StateId};
+use crate::quantize::Options;
 use crate::train::random::{self, Purpose};
 use crate::train::update::{Diverged, Progress, Step, Updater};
 
@@ -25,6 +26,7 @@ struct Worker {
 pub struct Trainer<'d> {
     task: Task,
     seed: u64,
+    widths: Options<'static>,
     data: &'d Dataset,
     shape: Shape,
     epochs: Epochs,
@@ -40,7 +42,7 @@ pub fn shape(settings: &SequenceSettings, data: &Dataset) -> Shape {
     let source = data
         .source
         .as_ref()
-        .map(|source| settings.stack(source.len()));
+        .map(|source| settings.train.stack(source.len()));
     let outputs = data.target.len();
     let features = data.channels.len();
     match (settings.task, source) {
@@ -54,7 +56,7 @@ pub fn shape(settings: &SequenceSettings, data: &Dataset) -> Shape {
         (_, encoder) => Shape {
             encoder,
             features,
-            stack: settings.stack(outputs),
+            stack: settings.train.stack(outputs),
             outputs,
             reads_last: false,
         },
@@ -76,10 +78,12 @@ impl<'d> Trainer<'d> {
         Self {
             task: settings.task,
             seed: train.seed,
+            widths: settings.widths(),
             data,
             epochs: Epochs::new(&data.train, train.batch, train.seed),
             workers: (0..train.threads.min(train.batch)).map(worker).collect(),
-            updater: Updater::new(train, shape.initial(train.seed), shape.parts()),
+            updater: Updater::new(train, shape.initial(train.seed), shape.parts())
+                .rounded_by(shape.rounder(train)),
             shape,
         }
     }
@@ -128,9 +132,10 @@ impl<'d> Trainer<'d> {
         )
     }
 
-    /// The network as it is.
+    /// The network as it is, on its grids once its weights have been trained to be rounded.
     pub fn network(&self, provenance: Provenance) -> Network {
-        network(&self.shape, self.updater.model(), self.data, provenance)
+        let network = network(&self.shape, self.updater.model(), self.data, provenance);
+        self.updater.on_grids(network, &self.widths)
     }
 }
 

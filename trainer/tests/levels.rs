@@ -190,6 +190,11 @@ fn settings_of_vocabularies_are_checked() {
         "{said}"
     );
     let said = refusal(TrainSettings {
+        head_bits: 4,
+        ..settings(Kind::Word, false)
+    });
+    assert!(said.contains("head_bits is 4 with tied true"), "{said}");
+    let said = refusal(TrainSettings {
         vocabulary: 4,
         ..settings(Kind::Subword, false)
     });

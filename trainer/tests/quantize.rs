@@ -366,16 +366,24 @@ fn rounded_networks_are_the_images_that_their_grids_were_found_for() {
             networks.push(task_network(task, cells, 6.0));
         }
     }
-    let mut tied = network(18, 90, 40, &[(40, true)]);
-    let Input::Tokens {
-        embedding: Some(table),
-        ..
-    } = &tied.input
-    else {
-        panic!("an embedding");
-    };
-    tied.head.dense[0].w = table.clone();
-    networks.push(tied);
+    // Tied, as it is and through a factor.
+    for columns in [40, 24] {
+        let mut tied = network(18, 90, columns, &[(40, true)]);
+        let Input::Tokens {
+            embedding: Some(table),
+            ..
+        } = &tied.input
+        else {
+            panic!("an embedding");
+        };
+        tied.head.dense[0].w = table.clone();
+        if columns != 40 {
+            let factor = values(&mut Pcg32::new(19, 1), columns * 40, 0.4);
+            let factor = Dense::linear(Matrix::new(columns, 40, factor), vec![0.0; columns]);
+            tied.head.dense.insert(0, factor);
+        }
+        networks.push(tied);
+    }
     for (index, network) in networks.iter().enumerate() {
         for (layers, head) in &widths {
             let options = Options {

@@ -72,7 +72,8 @@ pub struct TrainArgs {
     /// Columns of the embedding, a table of what the network sees of each token; 0: none. Good for words and subwords, where it is as wide as the layers by default
     #[arg(long, value_name = "COLUMNS")]
     pub embedding: Option<usize>,
-    /// Use the embedding for the output too, which halves the image of a large vocabulary; the default for words and subwords
+    /// Use the embedding for the output too, which halves the image of a large vocabulary; the default for words and subwords. With
+    /// other columns than units (--embedding 64) the output reads through a matrix between, and the image is smaller still
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub tied: Option<bool>,
     /// Recurrent cell: gru (the default), lstm or rnn; or one for each layer, the lowest first, such as lstm,gru
@@ -95,7 +96,7 @@ pub struct TrainArgs {
     /// [default: as --bits]
     #[arg(long, value_name = "BITS")]
     pub input_bits: Option<u8>,
-    /// Bits of the head's weights in the image: 8 or 4
+    /// Bits of the head's weights in the image: 8 or 4; 8 where they are the embedding's (--tied)
     #[arg(long, value_name = "BITS")]
     pub head_bits: Option<u8>,
     /// Of all steps the last ones, done with rounded weights where they have 4 bits. While the others alone still make the model

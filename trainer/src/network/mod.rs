@@ -300,7 +300,10 @@ impl Network {
             [head] => (None, head),
             [factor, head] => (Some(factor), head),
             dense => {
-                return refused(format!("a head of {} dense layers", dense.len()), "one, or two");
+                return refused(
+                    format!("a head of {} dense layers", dense.len()),
+                    "one, or two",
+                );
             }
         };
         let activations = [factor, Some(head)].into_iter().flatten();

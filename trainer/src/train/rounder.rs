@@ -37,8 +37,8 @@ impl Rounder {
         head: Option<Range<usize>>,
     ) -> Self {
         let mut matrices = Vec::new();
-        // The rows of a tied head of 8 bits have one scale for all columns: the grid does not depend on it.
-        let is_scaled = head.is_some() || settings.head_bits == 4;
+        // The rows of a tied head have one scale for all columns: the grid does not depend on it.
+        let is_scaled = head.is_some();
         let stacks_of_4_bits = stacks.iter().filter(|_| settings.bits == 4);
         for &(start, stack) in stacks_of_4_bits {
             let (table, layers) = stack.places();

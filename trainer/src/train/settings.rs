@@ -374,6 +374,12 @@ impl TrainSettings {
             "false, or an embedding",
         )?;
         check(
+            "head_bits",
+            format!("{} with tied {}", self.head_bits, self.tied),
+            !self.tied || self.head_bits == 8,
+            "8, as an embedding has, or tied = false",
+        )?;
+        check(
             "cell",
             self.cell.to_string(),
             self.cell.stack(self.layers).is_some(),

@@ -26,7 +26,7 @@ row() {
         "$trainer" train "$corpus" --out "$folder" --overwrite --quiet "$@" >&2
     fi
     "$trainer" export "$folder/model.onnx" > /dev/null
-    nats=$("$trainer" eval "$folder/model.pip" --text "$corpus" --last 0.1 --json | json nats_per_token)
+    nats=$("$trainer" eval "$folder/model.pip" --text "$corpus" --last 0.1 --json | json nats_per_char)
     seconds=$(sed -n 's/^seconds = //p' "$folder/train.toml")
     bytes=$(wc -c < "$folder/model.pip")
     printf '| %s | `%s` | %s | %.4f | %s |\n' "$name" "$(echo "$*" | sed "s,$runs/,,g")" "$bytes" "$nats" "${seconds%.*}"
@@ -97,6 +97,14 @@ row shakespeare-256k-float --hidden 364 --embedding 16 --steps-per-token 2 --dro
 row shakespeare-256k --from "$runs/shakespeare-256k-float/model.onnx" --weight-decay 0.1 --dropout 0.15 --batch 64 --sequence 64 \
     --steps 1300 --rounded-steps 1300 --rounded-rate 0.0005 --rounded-average 0.996 $MIXED --soft 0.75 --imagined 0.2 \
     --seed 2 $TAUGHT
+# 256 KB without teachers, in one training: characters and subwords; words, whose embedding the output shares, through a factor and
+# as it is.
+row plain-256k --hidden 364 --dropout 0.3 --batch 64 --seed 2 $NEW
+row subword-512 --level subword --vocabulary 512 --hidden 280 --tied false --steps 6000 --seed 2 --embedding 32 --steps-per-token 2 $MIXED
+WORDS="--level word --steps 3000 --seed 2"
+row word-4000 $WORDS --vocabulary 4000 --hidden 160 --embedding 48 --bits 4 --input-bits 8
+row word-4000-tied $WORDS --vocabulary 4000 --hidden 68
+row word-6000 $WORDS --vocabulary 6000 --hidden 192 --embedding 64 --dropout 0.4 --steps-per-token 2 --bits 4 --input-bits 8
 # A teacher itself, rounded.
 row shakespeare-1m --from "$runs/teacher-416/model.onnx" --dropout 0.3 --batch 64 --weight-decay 0.1 --steps 240 \
     --rounded-steps 240 --rounded-rate 0.0005 --rounded-average 0.98 --bits 4 --soft 0.8 --imagined 0.3 --seed 2 $TAUGHT

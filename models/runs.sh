@@ -93,7 +93,7 @@ row rate-0.002 --from "$runs/shakespeare-64k-float/model.onnx" --weight-decay 0.
 row shakespeare-64k --from "$runs/shakespeare-64k-float/model.onnx" --weight-decay 0.08 --dropout 0 --steps 3500 --rounded-steps 3500 \
     --rounded-average 0.997 $MIXED --seed 2 $TAUGHT
 row shakespeare-256k-float --hidden 364 --embedding 16 --steps-per-token 2 --dropout 0.2 --weight-decay 0.06 --learning-rate 0.005 \
-    --batch 64 --sequence 64 --steps 3800 --average 0.998 --soft 0.75 --imagined 0.2 --seed 2 $TAUGHT
+    --batch 64 --sequence 64 --steps 8000 --average 0.998 --soft 0.75 --imagined 0.2 --seed 2 $TAUGHT
 row shakespeare-256k --from "$runs/shakespeare-256k-float/model.onnx" --weight-decay 0.1 --dropout 0.15 --batch 64 --sequence 64 \
     --steps 1300 --rounded-steps 1300 --rounded-rate 0.0005 --rounded-average 0.996 $MIXED --soft 0.75 --imagined 0.2 \
     --seed 2 $TAUGHT

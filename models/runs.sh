@@ -106,5 +106,5 @@ row word-4000 $WORDS --vocabulary 4000 --hidden 160 --embedding 48 --bits 4 --in
 row word-4000-tied $WORDS --vocabulary 4000 --hidden 68
 row word-6000 $WORDS --vocabulary 6000 --hidden 192 --embedding 64 --dropout 0.4 --steps-per-token 2 --bits 4 --input-bits 8
 # A teacher itself, rounded.
-row shakespeare-1m --from "$runs/teacher-416/model.onnx" --dropout 0.3 --batch 64 --weight-decay 0.1 --steps 240 \
+row large --from "$runs/teacher-416/model.onnx" --dropout 0.3 --batch 64 --weight-decay 0.1 --steps 240 \
     --rounded-steps 240 --rounded-rate 0.0005 --rounded-average 0.98 --bits 4 --soft 0.8 --imagined 0.3 --seed 2 $TAUGHT

@@ -92,11 +92,16 @@ row rate-0.002 --from "$runs/shakespeare-64k-float/model.onnx" --weight-decay 0.
     --rounded-rate 0.002 --rounded-average 0.998 $MIXED --seed 2 $TAUGHT
 row shakespeare-64k --from "$runs/shakespeare-64k-float/model.onnx" --weight-decay 0.08 --dropout 0 --steps 3500 --rounded-steps 3500 \
     --rounded-average 0.997 $MIXED --seed 2 $TAUGHT
-row shakespeare-256k-float --hidden 364 --embedding 16 --steps-per-token 2 --dropout 0.2 --weight-decay 0.06 --learning-rate 0.005 \
-    --batch 64 --sequence 64 --steps 8000 --average 0.998 --soft 0.75 --imagined 0.2 --seed 2 $TAUGHT
-row shakespeare-256k --from "$runs/shakespeare-256k-float/model.onnx" --weight-decay 0.1 --dropout 0.15 --batch 64 --sequence 64 \
-    --steps 1300 --rounded-steps 1300 --rounded-rate 0.0005 --rounded-average 0.996 $MIXED --soft 0.75 --imagined 0.2 \
-    --seed 2 $TAUGHT
+# At 364 units, with few steps and with more.
+taught_256k() {
+    row "$1-float" --hidden 364 --embedding 16 --steps-per-token 2 --dropout 0.2 --weight-decay 0.06 --learning-rate 0.005 \
+        --batch 64 --sequence 64 --steps "$2" --average 0.998 --soft 0.75 --imagined 0.2 --seed 2 $TAUGHT
+    row "$1" --from "$runs/$1-float/model.onnx" --weight-decay 0.1 --dropout 0.15 --batch 64 --sequence 64 \
+        --steps 1300 --rounded-steps 1300 --rounded-rate 0.0005 --rounded-average 0.996 $MIXED --soft 0.75 --imagined 0.2 \
+        --seed 2 $TAUGHT
+}
+taught_256k early-256k 3800
+taught_256k shakespeare-256k 8000
 # 256 KB without teachers, in one training: characters and subwords; words, whose embedding the output shares, through a factor and
 # as it is.
 row plain-256k --hidden 364 --dropout 0.3 --batch 64 --seed 2 $NEW
@@ -105,6 +110,12 @@ WORDS="--level word --steps 3000 --seed 2"
 row word-4000 $WORDS --vocabulary 4000 --hidden 160 --embedding 48 --bits 4 --input-bits 8
 row word-4000-tied $WORDS --vocabulary 4000 --hidden 68
 row word-6000 $WORDS --vocabulary 6000 --hidden 192 --embedding 64 --dropout 0.4 --steps-per-token 2 --bits 4 --input-bits 8
-# A teacher itself, rounded.
-row large --from "$runs/teacher-416/model.onnx" --dropout 0.3 --batch 64 --weight-decay 0.1 --steps 240 \
-    --rounded-steps 240 --rounded-rate 0.0005 --rounded-average 0.98 --bits 4 --soft 0.8 --imagined 0.3 --seed 2 $TAUGHT
+# A teacher itself, rounded: as it is, and after more steps.
+rounded_teacher() {
+    row "$1" --from "$runs/$2/model.onnx" --dropout 0.3 --batch 64 --weight-decay 0.1 --steps 240 \
+        --rounded-steps 240 --rounded-rate 0.0005 --rounded-average 0.98 --bits 4 --soft 0.8 --imagined 0.3 --seed 2 $TAUGHT
+}
+rounded_teacher large teacher-416
+row longer-float --from "$runs/teacher-416/model.onnx" --dropout 0.3 --batch 64 --sequence 64 --weight-decay 0.1 \
+    --learning-rate 0.002 --steps 1500 --average 0.998 --soft 0.8 --imagined 0.3 --seed 2 $TAUGHT
+rounded_teacher longer longer-float

@@ -1,4 +1,5 @@
-//! The last layer of a classifier of tokens: `logits = W h + b`, the softmax's loss, and all gradients.
+//! The last layer of a classifier of tokens: `logits = W h + b`, the softmax's loss, and all gradients. Without biases it is the
+//! factor below such a layer too.
 
 use crate::math::{Float, products};
 use crate::products::{Outer, Packed, add, add_sums, chunks};

@@ -1,5 +1,7 @@
 //! Training on whole sequences: every shape learns what can be learned, stops leave no trace, lines are refused by number.
 
+mod common;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -308,10 +310,7 @@ fn killed_trainings_of_4_bits_resume_to_the_same_bytes() {
 
 /// What a command says in JSON, after `train`.
 fn json(arguments: &[&str]) -> serde_json::Value {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_trainer"));
-    let output = command.args(arguments).arg("--json").output().unwrap();
-    assert!(output.status.success(), "{}", said(&output));
-    serde_json::from_slice(&output.stdout).unwrap()
+    serde_json::from_str(&common::said(&[arguments, &["--json"]].concat())).unwrap()
 }
 
 /// Trained with 4 bits, the file has its grids, the image stands on them, and both are as good; as rounding what was trained

@@ -1,6 +1,6 @@
 //! The grids that weights of 4 bits stand on, and those of 8 bits beside them.
 
-use pipsqueak::image::Bits;
+use pipsqueak::image::{Bits, Columns};
 use std::collections::BTreeMap;
 
 /// The grid of each tensor whose weights have 4 bits, or 8 over the input and 4 over the state, by the name that export reports it by, such as `layer 0 gate z`.
@@ -38,5 +38,14 @@ impl TensorGrid {
             true => Bits::Mixed,
             false => Bits::Four,
         }
+    }
+
+    /// Whether rows go over an input too, beside a state of so many units.
+    pub(crate) fn is_joint(&self, units: usize) -> bool {
+        let state = Columns {
+            bits: self.bits(),
+            parts: [0, units],
+        };
+        self.scales.len() > self.units.len() * state.groups().count()
     }
 }

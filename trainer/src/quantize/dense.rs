@@ -27,10 +27,7 @@ pub(super) fn quantize_chain(
 ) -> Result<(Vec<DenseParts>, Vector), QuantizeError> {
     let mut parts = Vec::with_capacity(list.len());
     for (index, dense) in list.iter().enumerate() {
-        let name = match list.len() {
-            1 => name.to_owned(),
-            _ => format!("{name} {index}"),
-        };
+        let name = link_name(name, index, list.len());
         let activation = activation(&name, dense.activation)?;
         let norms = norms(dense, &x.bounds);
         let (accumulated, bits) = match activation {
@@ -63,6 +60,14 @@ pub(super) fn quantize_chain(
         });
     }
     Ok((parts, x))
+}
+
+/// What one of `count` dense layers in a chain is called.
+pub(super) fn link_name(chain: &str, index: usize, count: usize) -> String {
+    match count {
+        1 => chain.to_owned(),
+        _ => format!("{chain} {index}"),
+    }
 }
 
 fn activation(name: &str, activation: network::Activation) -> Result<Activation, QuantizeError> {

@@ -1,5 +1,6 @@
 //! A float network whose weights stand on their grids: what any framework runs to the very loss that the grid costs.
 
+use super::dense::link_name;
 use super::grid::GridRow;
 use super::{Options, QuantizeError, Scales, quantize_with};
 use crate::network::{Grids, Layer, Matrix, Network, TensorGrid};
@@ -41,8 +42,7 @@ fn on_grids(network: &mut Network, grids: Grids, scales: &Scales) {
             let rows = gate * units..(gate + 1) * units;
             let name = format!("layer {index} gate {letter}");
             if let Some(grid) = grids.get(&name) {
-                let groups = columns_of(grid, [0, units]).groups().count();
-                let joint = grid.scales.len() / grid.units.len().max(1) > groups;
+                let joint = grid.is_joint(units);
                 for (place, row) in rows.clone().enumerate() {
                     let input = joint.then_some((&mut *w, &input[..]));
                     round_row(grid, place, row, [input, Some((&mut *r, &state))]);
@@ -56,13 +56,9 @@ fn on_grids(network: &mut Network, grids: Grids, scales: &Scales) {
             }
         }
     }
-    let many = network.head.dense.len() > 1;
+    let count = network.head.dense.len();
     for (index, (dense, read)) in network.head.dense.iter_mut().zip(&scales.head).enumerate() {
-        let name = match many {
-            true => format!("head {index}"),
-            false => "head".to_owned(),
-        };
-        if let Some(grid) = grids.get(&name) {
+        if let Some(grid) = grids.get(&link_name("head", index, count)) {
             for row in 0..dense.w.rows {
                 round_row(grid, row, row, [Some((&mut dense.w, read)), None]);
             }

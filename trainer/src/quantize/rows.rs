@@ -37,16 +37,11 @@ impl<'g> Width<'g> {
     /// Whether the grids that are given for the first layer, of so many `units`, are of weights over its input too, as they
     /// are where that is a vector. None without such grids.
     pub(super) fn reads_vector(&self, units: usize) -> Option<bool> {
-        let state = Columns {
-            bits: self.bits,
-            parts: [0, units],
-        };
-        let groups = state.groups().count();
         let given = self.grids?.iter();
         given
             .filter(|(name, grid)| name.starts_with("layer 0 ") && grid.bits() == self.bits)
-            .map(|(_, grid)| grid.scales.len() > groups * grid.units.len())
-            .reduce(|any, wide| any || wide)
+            .map(|(_, grid)| grid.is_joint(units))
+            .reduce(|any, joint| any || joint)
     }
 }
 

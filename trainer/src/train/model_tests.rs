@@ -149,6 +149,27 @@ fn gradients_are_those_of_finite_differences() {
     }
 }
 
+#[test]
+fn heads_of_two_layers_that_are_not_trained_here_are_refused() {
+    let mut shape = shape(6, 5, "gru");
+    (shape.stack.embedding, shape.tied) = (Some(3), true);
+    let vocabulary = Vocabulary::of_characters("abcdef").unwrap();
+    let parameters = values(shape.parameters(), 1.0);
+    let good = shape.network(&parameters, &vocabulary, Provenance::default());
+    assert_eq!(Shape::of(&good), Ok((shape, parameters)));
+    let refused = |change: fn(&mut Vec<Dense>)| {
+        let mut network = good.clone();
+        change(&mut network.head.dense);
+        Shape::of(&network).unwrap_err()
+    };
+    let said = refused(|dense| dense[0].b[1] = 0.5);
+    assert!(said.contains("biases"), "{said}");
+    let said = refused(|dense| dense[1].w.data[0] += 1.0);
+    assert!(said.contains("a head of two layers"), "{said}");
+    let said = refused(|dense| dense[0].activation = crate::network::Activation::Tanh);
+    assert!(said.contains("with activation Tanh"), "{said}");
+}
+
 /// The independent reading of the equations, one row at a time.
 #[test]
 fn the_batched_loss_is_that_of_the_plain_step() {

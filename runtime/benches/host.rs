@@ -4,7 +4,7 @@
 //! `make bench` turns the times into rows of `target/bench.json`.
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use pipsqueak::{Cell, Generator, Image, Layer, Sampler, Settings, State, encode};
+use pipsqueak::{Cell, Generator, Image, Layer, Sampler, SamplingParams, State, encode};
 use pipsqueak_kernels::kernel::{Operand, ROWS, grouped_words};
 use rand_core::Rng;
 use std::hint::black_box;
@@ -33,7 +33,7 @@ fn image(hidden: u16) -> Vec<u32> {
 }
 
 fn token(criterion: &mut Criterion) {
-    let settings = Settings::default();
+    let settings = SamplingParams::default();
     for hidden in [128, 256] {
         let words = image(hidden);
         let image = Image::parse(encode::bytes(&words)).expect("what was encoded can be parsed");
@@ -49,7 +49,7 @@ fn token(criterion: &mut Criterion) {
             let sampler = Sampler::new(settings.temperature, settings.top_k);
             let (logits, bits, mut rng) = (state.logits(), image.logit_bits(), settings.rng());
             criterion.bench_function("draw_64", |bencher| {
-                bencher.iter(|| sampler.draw(black_box(logits), bits, &mut rng));
+                bencher.iter(|| sampler.sample(black_box(logits), bits, &mut rng));
             });
         }
         let mut generator = Generator::new(&image, &mut workspace, settings)

@@ -2,12 +2,12 @@
 
 use crate::image::{
     Activation, Columns, Dense, HEADER_LEN, Image, ImageError, Input, Layer, MAGIC, Metadata,
-    Network, Normalization, Provenance, Reads, Recurrent, Specials, Start, StartFrom, VERSION,
-    VocabularyShape, checksum,
+    Network, Normalization, Provenance, Reads, Recurrent, SpecialTokens, Start, StartFrom, VERSION,
+    VocabularyConfig, checksum,
 };
-use crate::level::Level;
 use crate::selftest;
 use crate::state::State;
+use crate::vocabulary::Tokenization;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -146,13 +146,13 @@ pub struct NetworkParts {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct VocabularyParts {
     /// What the tokens are.
-    pub level: Level,
-    /// Their texts, and names of special ones. None where there is no vocabulary; at [`Level::Bytes`] they count alone.
+    pub tokenization: Tokenization,
+    /// Their texts, and names of special ones. None where there is no vocabulary; at [`Tokenization::Byte`] they count alone.
     pub tokens: Vec<String>,
     /// The token that a text without a prompt begins after.
-    pub start: u16,
+    pub initial_token: u16,
     /// Tokens that stand for no text.
-    pub specials: Specials,
+    pub special_tokens: SpecialTokens,
 }
 
 /// All that an image holds.
@@ -249,15 +249,15 @@ pub fn metadata(parts: &Parts) -> Result<Metadata, EncodeError> {
     };
     for (shape, from) in metadata.vocabularies.iter_mut().zip(&parts.vocabularies) {
         let text = |token: &String| token.len() as u32;
-        *shape = VocabularyShape {
-            level: from.level,
+        *shape = VocabularyConfig {
+            tokenization: from.tokenization,
             tokens: half(from.tokens.len())?,
-            text_len: match from.level {
-                Level::Bytes => 0,
+            text_len: match from.tokenization {
+                Tokenization::Byte => 0,
                 _ => from.tokens.iter().map(text).sum(),
             },
-            start: from.start,
-            specials: from.specials,
+            initial_token: from.initial_token,
+            special_tokens: from.special_tokens,
         };
     }
     let dense_of = |metadata: &mut Metadata, list: &[DenseParts]| -> Result<u8, EncodeError> {
@@ -395,12 +395,12 @@ impl Writer {
 
     fn vocabulary(&mut self, vocabulary: &VocabularyParts) {
         let VocabularyParts {
-            level,
+            tokenization,
             tokens,
-            specials,
+            special_tokens: specials,
             ..
         } = vocabulary;
-        if tokens.is_empty() || *level == Level::Bytes {
+        if tokens.is_empty() || *tokenization == Tokenization::Byte {
             return;
         }
         let mut offset = 0;
@@ -410,7 +410,7 @@ impl Writer {
         });
         self.words(core::iter::once(0u32).chain(ends));
         let ids = 0..tokens.len() as u16;
-        let mut sorted: Vec<u16> = ids.filter(|&id| !specials.is(id)).collect();
+        let mut sorted: Vec<u16> = ids.filter(|&id| !specials.contains(id)).collect();
         sorted.sort_by_key(|&id| tokens[usize::from(id)].as_bytes());
         self.section(bytemuck::cast_slice(&sorted));
         self.section(tokens.concat().as_bytes());

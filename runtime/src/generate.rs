@@ -1,68 +1,13 @@
 //! Prompt in, text out.
 
-use crate::features::{self, FeatureError};
 use crate::image::Image;
-use crate::level::Level;
-use crate::sampler::{Sampler, Temperature};
+use crate::sampler::{Sampler, SamplingParams};
 use crate::state::{Feed, State, WorkspaceError};
-use crate::vocabulary::Vocabulary;
+use crate::text::conditioning::{self, FeatureError};
+use crate::text::surprisal::surprisal_bits;
+use crate::vocabulary::OutOfVocabulary;
 use rand_core::Rng;
 use rand_pcg::Pcg32;
-
-/// What, besides the image and the prompt, decides a text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// How freely tokens are drawn.
-    pub temperature: Temperature,
-    /// Only this many of the most likely tokens are drawn from; 0 leaves all in.
-    pub top_k: u16,
-    /// Seed of the random numbers.
-    pub seed: u64,
-}
-
-impl Default for Settings {
-    /// Temperature 0.8, all tokens, seed 42.
-    fn default() -> Self {
-        Self {
-            temperature: Temperature::DEFAULT,
-            top_k: 0,
-            seed: 42,
-        }
-    }
-}
-
-impl Settings {
-    /// The random numbers that a text of these settings draws from.
-    pub fn rng(&self) -> Pcg32 {
-        // The stream is the same for all: texts differ by seed alone.
-        Pcg32::new(self.seed, 0x7069_7073_7175_6561)
-    }
-}
-
-/// A character of a prompt that no token covers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UnknownCharacter {
-    /// The character.
-    pub character: char,
-    /// Its place in the prompt, in bytes.
-    pub position: usize,
-}
-
-impl core::fmt::Display for UnknownCharacter {
-    fn fmt(&self, f: &mut core::fmt::Formatter) -> core::fmt::Result {
-        let Self {
-            character,
-            position,
-        } = self;
-        let code = u32::from(*character);
-        write!(
-            f,
-            "the model does not know {character:?} (U+{code:04X}) at byte {position} of the prompt"
-        )
-    }
-}
-
-impl core::error::Error for UnknownCharacter {}
 
 /// Reads a prompt and yields the text that follows, a token's text at a time, until the model ends it; most never do.
 ///
@@ -94,13 +39,13 @@ impl<'i, 'w> Generator<'i, 'w> {
     pub fn new(
         image: &'i Image<'i>,
         workspace: &'w mut [u32],
-        settings: Settings,
+        settings: SamplingParams,
     ) -> Result<Self, WorkspaceError> {
         Self::with_rng(image, workspace, settings, settings.rng())
     }
 
     /// Begins anew: the state is at its start, the random numbers begin at the seed, and nothing has been read.
-    pub fn restart(&mut self, settings: Settings) {
+    pub fn restart(&mut self, settings: SamplingParams) {
         self.rng = settings.rng();
         self.sampler = Sampler::new(settings.temperature, settings.top_k);
         self.clear();
@@ -115,7 +60,7 @@ impl<'i, 'w, R: Rng> Generator<'i, 'w, R> {
     pub fn with_rng(
         image: &'i Image<'i>,
         workspace: &'w mut [u32],
-        settings: Settings,
+        settings: SamplingParams,
         rng: R,
     ) -> Result<Self, WorkspaceError> {
         let state = State::new(image, workspace)?;
@@ -152,14 +97,14 @@ impl<'i, 'w, R: Rng> Generator<'i, 'w, R> {
     ///
     /// # Errors
     /// If a character or word is unknown and the vocabulary has no token for that. Then nothing has been read.
-    pub fn source(&mut self, text: &str) -> Result<(), UnknownCharacter> {
+    pub fn source(&mut self, text: &str) -> Result<(), OutOfVocabulary> {
         let vocabulary = self.image().source();
-        tokens(vocabulary, text, |_| ())?;
+        vocabulary.check(text)?;
         self.clear();
-        tokens(vocabulary, text, |token| {
-            self.state.feed(0, Feed::Token(token))
-        })?;
-        if let Some(eos) = vocabulary.specials().eos {
+        for token in vocabulary.tokenize(text) {
+            self.state.feed(0, Feed::Token(token?));
+        }
+        if let Some(eos) = vocabulary.special_tokens().eos {
             self.state.feed(0, Feed::Token(eos));
         }
         self.state.hand_over();
@@ -178,10 +123,11 @@ impl<'i, 'w, R: Rng> Generator<'i, 'w, R> {
     /// If a channel is unknown or a value is no number. Then nothing has changed.
     pub fn describe(&mut self, text: &str) -> Result<(), FeatureError> {
         let image = self.image();
-        features::check(image, text)?;
+        let names = image.source();
+        conditioning::check(names, text)?;
         self.clear();
         self.state
-            .features_by(|index, channel| features::value(image, text, index, channel));
+            .features_by(|index, exponent| conditioning::value(names, text, index, exponent));
         Ok(())
     }
 
@@ -189,15 +135,17 @@ impl<'i, 'w, R: Rng> Generator<'i, 'w, R> {
     ///
     /// # Errors
     /// As [`source`](Self::source).
-    pub fn classify(&mut self, text: &str) -> Result<&[i16], UnknownCharacter> {
+    pub fn classify(&mut self, text: &str) -> Result<&[i16], OutOfVocabulary> {
         let image = self.image();
         let vocabulary = match image.source() {
             source if source.is_empty() => image.vocabulary(),
             source => source,
         };
-        tokens(vocabulary, text, |_| ())?;
+        vocabulary.check(text)?;
         self.clear();
-        tokens(vocabulary, text, |token| self.state.step(token))?;
+        for token in vocabulary.tokenize(text) {
+            self.state.step(token?);
+        }
         Ok(self.state.logits())
     }
 
@@ -205,10 +153,13 @@ impl<'i, 'w, R: Rng> Generator<'i, 'w, R> {
     ///
     /// # Errors
     /// If a character or word is unknown and the vocabulary has no token for that. Then nothing has been read.
-    pub fn prompt(&mut self, text: &str) -> Result<(), UnknownCharacter> {
+    pub fn prompt(&mut self, text: &str) -> Result<(), OutOfVocabulary> {
         let vocabulary = self.image().vocabulary();
-        tokens(vocabulary, text, |_| ())?;
-        tokens(vocabulary, text, |token| self.read(token))
+        vocabulary.check(text)?;
+        for token in vocabulary.tokenize(text) {
+            self.read(token?);
+        }
+        Ok(())
     }
 
     /// The bits per character that the model needs for `text` after what it has read, for display. Reads the text.
@@ -216,21 +167,22 @@ impl<'i, 'w, R: Rng> Generator<'i, 'w, R> {
     /// # Errors
     /// As [`prompt`](Self::prompt).
     #[allow(clippy::float_arithmetic, reason = "for display")]
-    pub fn score(&mut self, text: &str) -> Result<f32, UnknownCharacter> {
+    pub fn score(&mut self, text: &str) -> Result<f32, OutOfVocabulary> {
         let image = self.image();
-        tokens(image.vocabulary(), text, |_| ())?;
+        image.vocabulary().check(text)?;
         let mut bits = 0.0;
-        tokens(image.vocabulary(), text, |token| {
+        for token in image.vocabulary().tokenize(text) {
+            let token = token?;
             self.catch_up();
-            bits += crate::surprise(self.state.logits(), image.logit_bits(), token);
+            bits += surprisal_bits(self.state.logits(), image.logit_bits(), token);
             self.read(token);
-        })?;
+        }
         Ok(bits / text.chars().count().max(1) as f32)
     }
 
     fn read(&mut self, token: u16) {
         let start = self.image().start();
-        if !self.begun && self.image().vocabulary().specials().is(start) {
+        if !self.begun && self.image().vocabulary().special_tokens().contains(start) {
             // Every text has begun after it.
             self.pending = Some(start);
         }
@@ -259,43 +211,14 @@ impl<'i, 'w, R: Rng> Generator<'i, 'w, R> {
         let vocabulary = image.vocabulary();
         let logits = self.state.logits();
         let (sampler, bits) = (&self.sampler, image.logit_bits());
-        let token = if vocabulary.has_specials() {
-            sampler.draw_allowed(logits, vocabulary.specials(), bits, &mut self.rng)
+        let token = if vocabulary.has_special_tokens() {
+            sampler.sample_masked(logits, bits, vocabulary.special_tokens(), &mut self.rng)
         } else {
-            sampler.draw(logits, bits, &mut self.rng)
+            sampler.sample(logits, bits, &mut self.rng)
         };
         self.pending = Some(token);
         self.drawn = self.drawn.saturating_add(1);
         token
-    }
-}
-
-/// Calls `each` for the tokens of `text`.
-fn tokens(
-    vocabulary: Vocabulary,
-    text: &str,
-    mut each: impl FnMut(u16),
-) -> Result<(), UnknownCharacter> {
-    if vocabulary.level() == Level::Bytes {
-        text.bytes().for_each(|byte| each(byte.into()));
-        return Ok(());
-    }
-    let spaced = vocabulary.level().is_spaced();
-    let mut rest = text;
-    loop {
-        if spaced {
-            rest = rest.trim_ascii_start();
-        }
-        let Some(character) = rest.chars().next() else {
-            return Ok(());
-        };
-        let position = text.len() - rest.len();
-        let (token, length) = vocabulary.first(rest).map_err(|_| UnknownCharacter {
-            character,
-            position,
-        })?;
-        each(token);
-        rest = rest.get(length..).unwrap_or_default();
     }
 }
 
@@ -315,11 +238,11 @@ impl<'i, R: Rng> Iterator for Generator<'i, '_, R> {
         }
         let first = self.drawn == 0 && self.pending.is_none();
         let token = self.next_token();
-        if Some(token) == vocabulary.specials().eos {
+        if Some(token) == vocabulary.special_tokens().eos {
             self.ended = true;
             return None;
         }
-        if vocabulary.level().is_spaced() && !first {
+        if vocabulary.tokenization().joins_with_space() && !first {
             self.held = Some(token);
             return Some(b" ");
         }
@@ -331,8 +254,9 @@ impl<'i, R: Rng> Iterator for Generator<'i, '_, R> {
 mod tests {
     use super::*;
     use crate::encode::{Parts, bytes, encode, shapes};
+    use crate::sampler::Temperature;
     use crate::{Cell, Layer};
-    use alloc::string::{String, ToString};
+    use alloc::string::String;
     use alloc::vec;
     use alloc::vec::Vec;
 
@@ -348,7 +272,7 @@ mod tests {
 
     fn generator(
         image: &'static Image<'static>,
-        settings: Settings,
+        settings: SamplingParams,
     ) -> Generator<'static, 'static> {
         let workspace = vec![0; image.workspace_len()].leak();
         Generator::new(image, workspace, settings).unwrap()
@@ -367,11 +291,11 @@ mod tests {
     fn special_tokens_are_never_drawn_and_eos_ends() {
         let parts = named("words");
         let image = image(&parts);
-        let specials = image.vocabulary().specials();
+        let specials = image.vocabulary().special_tokens();
         let (mut ended, mut drawn) = (0, 0);
         for seed in 0..400 {
             for at in ["0", "0.8", "100"] {
-                let settings = Settings {
+                let settings = SamplingParams {
                     temperature: temperature(at),
                     top_k: [0, 3][seed as usize % 2],
                     seed,
@@ -399,7 +323,7 @@ mod tests {
                 for _ in 0..20 {
                     let token = generator.next_token();
                     assert!(
-                        !specials.is(token) || specials.eos == Some(token),
+                        !specials.contains(token) || specials.eos == Some(token),
                         "{token}"
                     );
                 }
@@ -414,7 +338,7 @@ mod tests {
     #[test]
     fn words_are_printed_with_a_space_between() {
         let image = image(&named("words"));
-        let mut first = generator(image, Settings::default());
+        let mut first = generator(image, SamplingParams::default());
         let text = text(&mut first, 9);
         let words: Vec<&str> = text.split(' ').collect();
         assert!(
@@ -422,7 +346,7 @@ mod tests {
             "{text:?}"
         );
         // What was printed before a prompt is between words no longer.
-        let mut after = generator(image, Settings::default());
+        let mut after = generator(image, SamplingParams::default());
         after.prompt("E  c").unwrap();
         assert_eq!(after.next(), Some(&b" "[..]));
         assert_ne!(after.next(), Some(&b" "[..]));
@@ -436,13 +360,13 @@ mod tests {
             let mut parts = named("words");
             parts.limit = limit;
             // No end but the limit.
-            parts.vocabularies[1].specials.eos = None;
-            let mut generator = generator(image(&parts), Settings::default());
+            parts.vocabularies[1].special_tokens.eos = None;
+            let mut generator = generator(image(&parts), SamplingParams::default());
             assert_eq!(generator.by_ref().take(100).count(), pieces);
             assert_eq!(generator.next(), None);
             generator.prompt("e").unwrap();
             assert_eq!(generator.by_ref().take(100).count(), pieces + 1);
-            generator.restart(Settings::default());
+            generator.restart(SamplingParams::default());
             assert_eq!(generator.by_ref().take(100).count(), pieces);
         }
     }
@@ -451,16 +375,16 @@ mod tests {
     fn unknown_words_are_refused_with_their_place_or_are_unk() {
         let mut parts = named("words");
         let image_with = image(&parts);
-        parts.vocabularies[1].specials.unk = None;
+        parts.vocabularies[1].special_tokens.unk = None;
         let image_without = image(&parts);
-        let mut with = generator(image_with, Settings::default());
+        let mut with = generator(image_with, SamplingParams::default());
         with.prompt("E zebra c").unwrap();
         let mut state = State::new(image_with, vec![0; image_with.workspace_len()].leak()).unwrap();
         // It begins after its start token, and 29 is unknown; c waits.
         [3, 4, 29].into_iter().for_each(|token| state.step(token));
         assert_eq!(with.state.hidden(0), state.hidden(0));
-        let mut without = generator(image_without, Settings::default());
-        let error = UnknownCharacter {
+        let mut without = generator(image_without, SamplingParams::default());
+        let error = OutOfVocabulary {
             character: 'z',
             position: 3,
         };
@@ -470,17 +394,13 @@ mod tests {
             without.state.hidden(0).iter().all(|&h| h == 0),
             "nothing was read"
         );
-        assert_eq!(
-            error.to_string(),
-            "the model does not know 'z' (U+007A) at byte 3 of the prompt"
-        );
     }
 
     #[test]
     fn a_source_is_read_with_its_end_and_handed_over() {
         let parts = named("translator");
         let image = image(&parts);
-        let mut found = generator(image, Settings::default());
+        let mut found = generator(image, SamplingParams::default());
         // Something before, which must not count.
         found.source("zz").unwrap();
         text(&mut found, 3);
@@ -520,9 +440,9 @@ mod tests {
         let logits = state.logits();
         let most = logits.iter().max();
         let expected = logits.iter().position(|logit| Some(logit) == most);
-        let greedy = Settings {
+        let greedy = SamplingParams {
             temperature: Temperature::GREEDY,
-            ..Settings::default()
+            ..SamplingParams::default()
         };
         let mut generator = generator(image, greedy);
         generator.features(&[i16::MAX; 5]);
@@ -545,7 +465,7 @@ mod tests {
             let sum: f64 = (0..20).map(|token| nats(token, &logits).exp()).sum();
             bits += (sum.ln() - nats(token, &logits)) / core::f64::consts::LN_2;
         }
-        let mut generator = generator(image, Settings::default());
+        let mut generator = generator(image, SamplingParams::default());
         let score = f64::from(generator.score("bac").unwrap());
         assert!((score - bits / 3.0).abs() < 0.03, "{score}, {bits}");
     }
@@ -559,7 +479,7 @@ mod tests {
         let image = image(&parts);
         let mut state = State::new(image, vec![0; image.workspace_len()].leak()).unwrap();
         [2, 0, 1].into_iter().for_each(|token| state.step(token));
-        let mut generator = generator(image, Settings::default());
+        let mut generator = generator(image, SamplingParams::default());
         generator.classify("zzz").unwrap_err();
         generator.classify("tt").unwrap();
         assert_eq!(generator.classify("cab").unwrap(), state.logits());

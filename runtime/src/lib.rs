@@ -5,14 +5,14 @@
 //!
 //! ```
 //! # use pipsqueak::{encode, Cell, Layer};
-//! use pipsqueak::{Generator, Image, Settings};
+//! use pipsqueak::{Generator, Image, SamplingParams};
 //!
 //! # let parts = encode::Parts::random(1, 20, 0, &[Layer::new(Cell::GruResetAfter, 16)]);
 //! # let words = encode::encode(&parts).unwrap();
 //! # let bytes: &[u8] = encode::bytes(&words);
 //! let image = Image::parse(bytes)?; // `bytes`: a file, or the model's slot in a board's flash
 //! let mut workspace = [0; 64];
-//! let mut generator = Generator::new(&image, &mut workspace, Settings::default()).unwrap();
+//! let mut generator = Generator::new(&image, &mut workspace, SamplingParams::default()).unwrap();
 //! generator.prompt("ab").unwrap();
 //! let text: Vec<u8> = generator.take(20).flatten().copied().collect();
 //! assert_eq!(text.len(), 20);
@@ -36,32 +36,29 @@ mod certificate;
 mod decimal;
 #[cfg(any(test, feature = "encode"))]
 pub mod encode;
-mod features;
 mod generate;
 pub mod image;
-mod level;
+mod message;
 mod sampler;
-mod say;
-mod score;
 pub mod selftest;
 mod state;
+mod text;
 mod vocabulary;
 
-pub use features::FeatureError;
-pub use generate::{Generator, Settings, UnknownCharacter};
+pub use generate::Generator;
 pub use image::{Cell, Image, ImageError, Layer, Provenance, Task};
-pub use level::Level;
+pub use message::{Fragment, Message};
 pub use pipsqueak_kernels::kernel::{GROUP, RANGE, name as kernel};
 pub use pipsqueak_kernels::{activation, fixed};
 pub use rand_pcg::Pcg32;
-pub use sampler::{Sampler, Temperature, TemperatureError};
-pub use say::{Part, Say};
-pub use score::surprise;
+pub use sampler::{Sampler, SamplingParams, Temperature, TemperatureError, argmax};
 pub use state::{Feed, State, WorkspaceError};
-pub use vocabulary::Vocabulary;
+pub use text::conditioning::FeatureError;
+pub use text::surprisal::surprisal_bits;
+pub use vocabulary::{OutOfVocabulary, Tokenization, Vocabulary};
 
 /// Bytes of RAM of a parsed [`Image`] on a 32-bit board.
-pub const IMAGE_RAM: usize = 256;
+pub const IMAGE_RAM: usize = 288;
 /// Bytes of RAM of a [`Generator`] on a 32-bit board, its workspace apart.
 pub const GENERATOR_RAM: usize = 72;
 

@@ -1,12 +1,14 @@
-//! Draws a token from logits: softmax at a temperature, in integers.
+//! Samples tokens from logits: softmax at a temperature over the most likely tokens, in integers.
 
-use crate::decimal::{ONE, ten_thousandths};
-use crate::image::Specials;
-use crate::say::{Part, Say, display};
+use crate::decimal::{DECIMAL_ONE, parse_decimal4};
+use crate::image::SpecialTokens;
+use crate::message::{Fragment, Message, display};
+use core::num::NonZeroU32;
 use pipsqueak_kernels::draw::Weights;
 use rand_core::Rng;
+use rand_pcg::Pcg32;
 
-/// A temperature in steps of 1/10,000: 0 for the most likely token always, else 0.01 to 100.
+/// A softmax temperature: 0 (greedy) or 0.01 to 100, in steps of 1/10,000.
 ///
 /// ```
 /// use pipsqueak::Temperature;
@@ -16,69 +18,78 @@ use rand_core::Rng;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Temperature {
-    ten_thousandths: u32,
+    /// In units of 1/10,000.
+    decimal4: u32,
 }
 
-/// A text that is not a temperature.
+/// A text or a float that is not a [`Temperature`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TemperatureError;
 
+impl Message for TemperatureError {
+    fn write_to(&self, out: &mut dyn FnMut(Fragment)) {
+        out(Fragment::Text(
+            "expected a temperature from 0.01 to 100 with at most 4 decimals, or 0 for greedy",
+        ));
+    }
+}
+
 impl core::fmt::Display for TemperatureError {
     fn fmt(&self, f: &mut core::fmt::Formatter) -> core::fmt::Result {
-        write!(
-            f,
-            "expected a temperature from 0.01 to 100 with at most 4 decimals, or 0 for greedy"
-        )
+        display(self, f)
     }
 }
 
 impl core::error::Error for TemperatureError {}
 
 impl Temperature {
-    /// Always the most likely token.
-    pub const GREEDY: Self = Self { ten_thousandths: 0 };
-    /// 0.8: what texts are drawn at unless something else is said.
-    pub const DEFAULT: Self = Self {
-        ten_thousandths: 8000,
-    };
+    /// 0: every sample is the most likely token.
+    pub const GREEDY: Self = Self { decimal4: 0 };
+    /// 0.8: the default of [`SamplingParams`].
+    pub const DEFAULT: Self = Self { decimal4: 8000 };
 
-    /// Reads decimal text, such as `0.8`. The command line and the console both come here, so they mean the same.
+    /// Parses decimal text with at most four decimals, such as `0.8`, exactly.
     ///
     /// # Errors
-    /// If the text is not a number that [`Temperature`] holds exactly.
+    /// If the text is not `0` or a number from 0.01 to 100 in this form.
     pub fn parse(text: &str) -> Result<Self, TemperatureError> {
-        match ten_thousandths(text) {
-            Some(ten_thousandths @ (0 | 100..=1_000_000)) => Ok(Self { ten_thousandths }),
-            _ => Err(TemperatureError),
-        }
+        parse_decimal4(text)
+            .and_then(Self::from_decimal4)
+            .ok_or(TemperatureError)
     }
 
-    /// The nearest temperature to a float. This is the library's only way in from float; a float that was computed
-    /// elsewhere may differ by machine, a text never does.
+    /// Rounds a float to the nearest temperature.
+    ///
+    /// A float that was computed may differ between machines by its last bit, and so may the temperature and the samples;
+    /// [`parse`](Self::parse) gives the same temperature everywhere.
     ///
     /// # Errors
-    /// If it is not 0 or from 0.01 to 100.
-    #[allow(clippy::float_arithmetic, reason = "the edge to float, documented")]
+    /// If the float is not 0 and rounds to no number from 0.01 to 100, or is NaN.
+    #[allow(clippy::float_arithmetic, reason = "the input is a float")]
     pub fn from_f32(temperature: f32) -> Result<Self, TemperatureError> {
-        let ten_thousandths = micromath::F32(temperature * ONE as f32).round().0;
-        match ten_thousandths as u32 {
-            0 if temperature == 0.0 => Ok(Self::GREEDY),
-            n @ 100..=1_000_000 => Ok(Self { ten_thousandths: n }),
-            _ => Err(TemperatureError),
-        }
+        let decimal4 = micromath::F32(temperature * DECIMAL_ONE as f32).round().0 as u32;
+        // A float so small that it rounds to 0 does not ask for greedy sampling.
+        Self::from_decimal4(decimal4)
+            .filter(|rounded| *rounded != Self::GREEDY || temperature == 0.0)
+            .ok_or(TemperatureError)
+    }
+
+    fn from_decimal4(decimal4: u32) -> Option<Self> {
+        matches!(decimal4, 0 | 100..=1_000_000).then_some(Self { decimal4 })
     }
 }
 
-impl Say for Temperature {
-    fn say(&self, out: &mut dyn FnMut(Part)) {
-        out(Part::Number(self.ten_thousandths / ONE));
-        let (mut fraction, mut scale) = (self.ten_thousandths % ONE, ONE / 10);
+impl Message for Temperature {
+    fn write_to(&self, out: &mut dyn FnMut(Fragment)) {
+        out(Fragment::Number(self.decimal4 / DECIMAL_ONE));
+        let mut fraction = self.decimal4 % DECIMAL_ONE;
         if fraction > 0 {
-            out(Part::Text("."));
+            out(Fragment::Text("."));
         }
         while fraction > 0 {
-            out(Part::Number(fraction / scale));
-            (fraction, scale) = (fraction % scale, scale / 10);
+            fraction *= 10;
+            out(Fragment::Number(fraction / DECIMAL_ONE));
+            fraction %= DECIMAL_ONE;
         }
     }
 }
@@ -89,125 +100,194 @@ impl core::fmt::Display for Temperature {
     }
 }
 
-/// Draws tokens at a temperature from the `top_k` most likely ones.
+/// The parameters of sampling: with the model and the prompt, they determine the generated text on every machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SamplingParams {
+    /// Softmax temperature: lower values make likely tokens more likely.
+    pub temperature: Temperature,
+    /// Number of most likely tokens to sample from; 0 for all.
+    pub top_k: u16,
+    /// Seed of the random number generator.
+    pub seed: u64,
+}
+
+impl Default for SamplingParams {
+    /// Temperature 0.8, all tokens, seed 42.
+    fn default() -> Self {
+        Self {
+            temperature: Temperature::DEFAULT,
+            top_k: 0,
+            seed: 42,
+        }
+    }
+}
+
+impl SamplingParams {
+    /// Returns the random number generator of these parameters, seeded.
+    pub fn rng(&self) -> Pcg32 {
+        // The second argument selects one of the sequences of PCG. It is constant: texts differ by seed alone.
+        Pcg32::new(self.seed, u64::from_be_bytes(*b"pipsquea"))
+    }
+}
+
+/// Returns the index of the largest logit, the first one among equals; 0 if `logits` is empty.
 ///
-/// With d a token's distance below the largest logit, its weight is `2^(-d log2(e) / T)` in integers of 24 bits (fewer
-/// for vocabularies above 128 tokens, so that their sum stays below 2^32), and a token is drawn in proportion to it.
-/// Over real logits the total variation from the exact softmax is below 1e-4.
+/// ```
+/// assert_eq!(pipsqueak::argmax(&[1, 5, 5, 2]), 1);
+/// ```
+pub fn argmax(logits: &[i16]) -> u16 {
+    // `max_by_key` returns the last maximum, so the search runs backwards.
+    let largest = logits
+        .iter()
+        .enumerate()
+        .rev()
+        .max_by_key(|(_, logit)| **logit);
+    largest.map_or(0, |(token, _)| token as u16)
+}
+
+/// Samples tokens at a temperature from the `top_k` most likely ones.
+///
+/// The softmax is computed in integers: a token whose logit is `d` below the largest has the weight
+/// `exp(-d / T) = 2^(-d * log2(e) / T)` with 24 fraction bits (fewer for vocabularies of more than 128 tokens, so that the
+/// sum stays below 2^32). A token is chosen by inverse transform sampling: the first one at which the running sum of weights
+/// exceeds a uniform random number times the total (L. Devroye, "Non-Uniform Random Variate Generation", 1986, section III.2).
+/// For logits that are not rounded, the total variation distance to the exact softmax is below 1e-4.
+///
+/// ```
+/// use pipsqueak::{Sampler, SamplingParams, Temperature};
+/// let sampler = Sampler::new(Temperature::parse("0.8")?, 2);
+/// let mut rng = SamplingParams::default().rng();
+/// // Logits with 9 fraction bits: 0.0, 2.0 and 1.0. Only the two most likely tokens are sampled.
+/// let logits = [0, 2 << 9, 1 << 9];
+/// assert!((0..100).all(|_| sampler.sample(&logits, 9, &mut rng) != 0));
+/// # Ok::<(), pipsqueak::TemperatureError>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Sampler {
-    /// `log2(e) / T` as a 16-bit mantissa and the shift below; 0 for greedy.
-    coefficient: u16,
-    /// Bits right (left when negative) from distance times coefficient, at no fraction bits, to Q16.
+    /// The 16 highest bits of `log2(e) / T`, and 0 for greedy.
+    inverse_temperature: u16,
+    /// Right shift (left if negative) of the product of `inverse_temperature` and a distance without fraction bits, which
+    /// gives the exponent in Q16.
     shift: i32,
-    /// 0: no limit.
+    /// 0 for all tokens.
     top_k: u16,
 }
 
 impl Sampler {
-    /// A sampler; `top_k` 0 leaves all tokens in.
+    /// Creates a sampler; a `top_k` of 0 samples from all tokens.
     pub fn new(temperature: Temperature, top_k: u16) -> Self {
-        let divisor = temperature.ten_thousandths;
-        // log2(e) * 10^4 * 2^40, divided, is the coefficient with 40 fraction bits.
+        /// `log2(e) * 10^4` in Q40.
         const LOG2_E: u64 = 15_862_599_727_921_870;
-        if divisor == 0 {
+        let Some(divisor) = NonZeroU32::new(temperature.decimal4) else {
             return Self {
-                coefficient: 0,
+                inverse_temperature: 0,
                 shift: 0,
                 top_k,
             };
-        }
-        // Long division, 12 bits at a time: a divisor below 2^20 lets 32 bits hold each part, and a microcontroller does
-        // without a 64-bit division.
-        let (mut coefficient, mut rest) = (0u64, 0u32);
+        };
+        // Long division, 12 bits at a time: the divisor is below 2^20, so 32 bits hold each part, and a microcontroller
+        // needs no 64-bit division.
+        let (mut quotient, mut remainder) = (0u64, 0u32);
         for shift in [48, 36, 24, 12, 0] {
-            let part = rest << 12 | (LOG2_E >> shift) as u32 & 0xfff;
-            coefficient = coefficient << 12 | u64::from(part / divisor);
-            rest = part % divisor;
+            let part = remainder << 12 | (LOG2_E >> shift) as u32 & 0xfff;
+            quotient = quotient << 12 | u64::from(part / divisor);
+            remainder = part % divisor;
         }
-        let excess = 48 - coefficient.leading_zeros() as i32;
+        // The 16 highest bits of the quotient, which has 40 fraction bits; an exponent in Q16 needs 24 fewer.
+        let excess = 48 - quotient.leading_zeros() as i32;
         Self {
-            coefficient: (coefficient >> excess) as u16,
+            inverse_temperature: (quotient >> excess) as u16,
             shift: 24 - excess,
             top_k,
         }
     }
 
-    /// Draws one of `logits`, which have `logit_bits` fraction bits. Equal logits count by their place: the first wins.
+    /// Samples a token: an index into `logits`, which have `frac_bits` fraction bits, 0 to 15.
     ///
-    /// Takes one u32 of `rng`, or none when greedy.
-    pub fn draw<R: Rng>(&self, logits: &[i16], logit_bits: u32, rng: &mut R) -> u16 {
-        if self.coefficient == 0 {
-            let best = logits
-                .iter()
-                .enumerate()
-                .rev()
-                .max_by_key(|(_, logit)| **logit);
-            return best.map_or(0, |(token, _)| token as u16);
+    /// Among equal logits, `top_k` and greedy sampling prefer the first. Takes one u32 from `rng`, or none if the
+    /// temperature is 0. Returns 0 if `logits` is empty.
+    pub fn sample<R: Rng>(&self, logits: &[i16], frac_bits: u32, rng: &mut R) -> u16 {
+        if self.inverse_temperature == 0 {
+            return argmax(logits);
         }
-        self.prepare(logits, logit_bits)
-            .draw(logits, rng.next_u32())
+        self.softmax(logits, frac_bits).draw(logits, rng.next_u32())
     }
 
-    /// Draws as [`draw`](Self::draw) does from all logits but those of tokens that stand for no text; of those only the one that
-    /// ends a text may be drawn. Swaps logits.
+    /// Samples like [`sample`](Self::sample), with BOS, PAD and UNK masked; EOS is not, even if it is also one of these.
+    /// Reorders `logits`.
+    ///
+    /// The last token is never masked if all before it are: there is always a token to return.
     ///
     /// ```
-    /// use pipsqueak::image::Specials;
-    /// use pipsqueak::{Sampler, Settings, Temperature};
-    /// let specials = Specials { pad: Some(1), ..Specials::default() };
+    /// use pipsqueak::image::SpecialTokens;
+    /// use pipsqueak::{Sampler, SamplingParams, Temperature};
+    /// let special_tokens = SpecialTokens { pad: Some(1), ..SpecialTokens::default() };
     /// let greedy = Sampler::new(Temperature::GREEDY, 0);
-    /// let token = greedy.draw_allowed(&mut [1, 9, 2], specials, 9, &mut Settings::default().rng());
-    /// assert_eq!(token, 2);
+    /// let mut rng = SamplingParams::default().rng();
+    /// assert_eq!(greedy.sample_masked(&mut [1, 9, 2], 9, special_tokens, &mut rng), 2);
     /// ```
     #[inline(never)]
-    pub fn draw_allowed<R: Rng>(
+    pub fn sample_masked<R: Rng>(
         &self,
         logits: &mut [i16],
-        specials: Specials,
-        logit_bits: u32,
+        frac_bits: u32,
+        special_tokens: SpecialTokens,
         rng: &mut R,
     ) -> u16 {
-        // The last logit takes the place of each that is left out.
-        let mut moved = [(u16::MAX, u16::MAX); 3];
-        let mut count = logits.len();
-        let mut banned =
-            [specials.start, specials.pad, specials.unk].map(|id| id.map_or(-1, i32::from));
-        // The highest first, so that what takes a place may be drawn.
-        banned.sort_unstable_by(|a, b| b.cmp(a));
-        let mut before = None;
-        for (moved, id) in moved.iter_mut().zip(banned) {
-            let Ok(id) = u16::try_from(id) else { continue };
-            let again = before.replace(id) == Some(id);
-            if usize::from(id) < count && Some(id) != specials.eos && !again && count > 1 {
-                count -= 1;
-                logits.swap(id.into(), count);
-                *moved = (id, count as u16);
+        // Each masked logit is exchanged with the last unmasked one, which then ends the slice: (masked, last).
+        // The pair (0, 0) exchanges nothing.
+        let mut exchanges = [(0, 0); 3];
+        let mut unmasked = logits;
+        let mut previous = None;
+        for (exchange, id) in exchanges.iter_mut().zip(masked_descending(special_tokens)) {
+            let Some(id) = id else { continue };
+            let repeated = previous.replace(id) == Some(id);
+            let index = usize::from(id);
+            let is_eos = Some(id) == special_tokens.eos;
+            if repeated || is_eos || index >= unmasked.len() || unmasked.len() == 1 {
+                continue;
+            }
+            if let Some((last, others)) = core::mem::take(&mut unmasked).split_last_mut() {
+                *exchange = (id, others.len() as u16);
+                // None if the last logit itself is masked.
+                if let Some(masked) = others.get_mut(index) {
+                    core::mem::swap(masked, last);
+                }
+                unmasked = others;
             }
         }
-        let logits = logits.get(..count).unwrap_or_default();
-        let mut token = self.draw(logits, logit_bits, rng);
-        // What took a place may itself have been taken elsewhere later.
-        for (id, last) in moved.into_iter().rev() {
-            if token == id {
+        let mut token = self.sample(unmasked, frac_bits, rng);
+        // A logit that was exchanged may have been exchanged again, so the exchanges are undone in reverse order.
+        for (masked, last) in exchanges.into_iter().rev() {
+            if token == masked {
                 token = last;
             }
         }
         token
     }
 
-    /// The weight of each token: the distribution of [`draw`](Self::draw) is these over their sum, to within 2^-32 each.
-    /// When greedy, all weigh the same.
-    pub fn weights(&self, logits: &[i16], logit_bits: u32) -> impl Iterator<Item = u32> {
-        let weights = self.prepare(logits, logit_bits);
+    /// Returns the weight of each token, unnormalized: [`sample`](Self::sample) returns a token with a probability of its
+    /// weight over the sum of all, to within 2^-32. The sum is below 2^32.
+    ///
+    /// If the temperature is 0, all weights of the `top_k` tokens are equal.
+    pub fn weights(&self, logits: &[i16], frac_bits: u32) -> impl Iterator<Item = u32> {
+        let weights = self.softmax(logits, frac_bits);
         let weight = move |(token, logit): (usize, &i16)| weights.of(token, *logit);
         logits.iter().enumerate().map(weight)
     }
 
-    fn prepare(&self, logits: &[i16], logit_bits: u32) -> Weights {
-        let shift = self.shift + logit_bits as i32;
-        Weights::new(logits, self.coefficient, shift, self.top_k.into())
+    fn softmax(&self, logits: &[i16], frac_bits: u32) -> Weights {
+        let shift = self.shift + frac_bits as i32;
+        Weights::new(logits, self.inverse_temperature, shift, self.top_k.into())
     }
+}
+
+/// Returns the tokens that are masked, the highest id first, so that a logit that is moved is not one that is masked later.
+fn masked_descending(special_tokens: SpecialTokens) -> [Option<u16>; 3] {
+    // Three comparisons instead of the standard library's sort, which can panic. `None` is the lowest.
+    let SpecialTokens { bos, pad, unk, .. } = special_tokens;
+    let (low, high) = (bos.min(pad), bos.max(pad));
+    [high.max(unk), low.max(high.min(unk)), low.min(unk)]
 }
 
 #[cfg(test)]
@@ -218,7 +298,6 @@ mod tests {
     use alloc::vec::Vec;
     use core::convert::Infallible;
     use rand_core::TryRng;
-    use rand_pcg::Pcg32;
 
     fn logits(rng: &mut Pcg32, n: usize, spread: u32) -> Vec<i16> {
         (0..n)
@@ -259,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn draws_follow_the_weights() {
+    fn samples_follow_the_weights() {
         let logits = [0i16, 700, -300, 500];
         let sampler = Sampler::new(Temperature::parse("0.8").unwrap(), 0);
         let weights: Vec<u32> = sampler.weights(&logits, 9).collect();
@@ -267,7 +346,7 @@ mod tests {
         let mut rng = Pcg32::new(5, 5);
         let mut counts = [0u32; 4];
         for _ in 0..100_000 {
-            counts[usize::from(sampler.draw(&logits, 9, &mut rng))] += 1;
+            counts[usize::from(sampler.sample(&logits, 9, &mut rng))] += 1;
         }
         for (count, weight) in counts.iter().zip(&weights) {
             assert!((f64::from(*count) / 1e5 - f64::from(*weight) / total).abs() < 0.006);
@@ -275,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn top_k_keeps_the_first_k_by_value_then_place() {
+    fn top_k_keeps_the_largest_k_and_the_first_among_equals() {
         let mut rng = Pcg32::new(7, 7);
         for n in [1usize, 2, 9, 65] {
             for k in [1usize, 2, 5, 64] {
@@ -297,13 +376,13 @@ mod tests {
         }
     }
 
-    /// The whole range of u32 in even steps: what is drawn by it counts as often as it is likely.
-    struct Even {
+    /// Equidistant numbers over the whole range of u32: each token is sampled in proportion to its probability.
+    struct EquidistantRng {
         at: u32,
         step: u32,
     }
 
-    impl TryRng for Even {
+    impl TryRng for EquidistantRng {
         type Error = Infallible;
 
         fn try_next_u32(&mut self) -> Result<u32, Infallible> {
@@ -312,95 +391,97 @@ mod tests {
         }
 
         fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-            unreachable!("a draw takes 32 bits")
+            unreachable!("a sample takes 32 bits")
         }
 
         fn try_fill_bytes(&mut self, _: &mut [u8]) -> Result<(), Infallible> {
-            unreachable!("a draw takes 32 bits")
+            unreachable!("a sample takes 32 bits")
         }
     }
 
-    /// How often each token is drawn, of 4,096 times.
-    fn counts(sampler: &Sampler, logits: &[i16], specials: Specials) -> Vec<u32> {
-        let mut rng = Even {
+    /// Returns how often each token occurs in 4,096 samples.
+    fn counts(sampler: &Sampler, logits: &[i16], special_tokens: SpecialTokens) -> Vec<u32> {
+        let mut rng = EquidistantRng {
             at: 12_345,
             step: 1 << 20,
         };
         let mut counts = vec![0; logits.len()];
         for _ in 0..1 << 12 {
             let mut logits = logits.to_vec();
-            let token = sampler.draw_allowed(&mut logits, specials, 9, &mut rng);
+            let token = sampler.sample_masked(&mut logits, 9, special_tokens, &mut rng);
             counts[usize::from(token)] += 1;
         }
         counts
     }
 
     #[test]
-    fn draws_are_those_of_the_allowed_tokens_alone() {
+    fn masked_samples_have_the_distribution_of_the_unmasked_tokens() {
         let mut random = Pcg32::new(6, 6);
         for round in 0..400 {
             let size = 4 + random.next_u32() as usize % 8;
-            // All different: of equal ones the first is the likeliest, and what took a place is before others.
+            // All logits differ: among equals the order decides, and masking changes the order.
             let logits: Vec<i16> = (0..size)
                 .map(|id| (random.next_u32() % 200 * 16) as i16 + id as i16)
                 .collect();
             let mut special = || match random.next_u32() % 4 {
                 0 => None,
-                // The last tokens, which take the places, and the same one twice are tried often.
+                // Often one of the last tokens, which replace masked ones, so that some are chosen twice.
                 1 => Some(size as u16 - 1 - (random.next_u32() % 3) as u16),
                 _ => Some((random.next_u32() % size as u32) as u16),
             };
-            let specials = Specials {
-                start: special(),
+            let special_tokens = SpecialTokens {
+                bos: special(),
                 eos: special(),
                 pad: special(),
                 unk: special(),
             };
-            let banned = |id: u16| {
-                let Specials {
-                    start, pad, unk, ..
-                } = specials;
-                [start, pad, unk].contains(&Some(id)) && specials.eos != Some(id)
+            let masked = |id: u16| {
+                let SpecialTokens { bos, pad, unk, .. } = special_tokens;
+                [bos, pad, unk].contains(&Some(id)) && special_tokens.eos != Some(id)
             };
-            let allowed: Vec<usize> = (0..size).filter(|&id| !banned(id as u16)).collect();
+            let unmasked: Vec<usize> = (0..size).filter(|&id| !masked(id as u16)).collect();
             for (text, top_k) in [("0.8", 0), ("100", 0), ("100", 2)] {
                 let sampler = Sampler::new(Temperature::parse(text).unwrap(), top_k);
-                let counts = counts(&sampler, &logits, specials);
-                let of: Vec<i16> = allowed.iter().map(|&id| logits[id]).collect();
-                let weights: Vec<u32> = sampler.weights(&of, 9).collect();
+                let counts = counts(&sampler, &logits, special_tokens);
+                let unmasked_logits: Vec<i16> = unmasked.iter().map(|&id| logits[id]).collect();
+                let weights: Vec<u32> = sampler.weights(&unmasked_logits, 9).collect();
                 let total: f64 = weights.iter().map(|&w| f64::from(w)).sum();
                 let mut expected = vec![0.0; size];
-                for (&id, &weight) in allowed.iter().zip(&weights) {
+                for (&id, &weight) in unmasked.iter().zip(&weights) {
                     expected[id] = f64::from(weight) / total * 4096.0;
                 }
                 for id in 0..size {
                     let difference = (f64::from(counts[id]) - expected[id]).abs();
                     assert!(
                         difference <= 1.01,
-                        "round {round}, {specials:?}: {counts:?}, {expected:?}"
+                        "round {round}, {special_tokens:?}: {counts:?}, {expected:?}"
                     );
                 }
             }
-            // Greedy takes the largest allowed one.
-            let largest = allowed.iter().map(|&id| logits[id]).max().unwrap();
-            let greedy = counts(&Sampler::new(Temperature::GREEDY, 0), &logits, specials);
-            let drawn = greedy.iter().position(|&count| count == 1 << 12).unwrap();
-            assert!(!banned(drawn as u16) && logits[drawn] == largest);
+            // Greedy sampling returns the largest unmasked logit.
+            let largest = unmasked.iter().map(|&id| logits[id]).max().unwrap();
+            let greedy = counts(
+                &Sampler::new(Temperature::GREEDY, 0),
+                &logits,
+                special_tokens,
+            );
+            let token = greedy.iter().position(|&count| count == 1 << 12).unwrap();
+            assert!(!masked(token as u16) && logits[token] == largest);
         }
     }
 
     #[test]
-    fn greedy_takes_the_first_of_the_largest_and_no_random_number() {
+    fn greedy_sampling_returns_the_first_maximum_and_takes_no_random_number() {
         let mut rng = Pcg32::new(1, 1);
         assert_eq!(
-            Sampler::new(Temperature::GREEDY, 0).draw(&[1, 5, 5, 2], 9, &mut rng),
+            Sampler::new(Temperature::GREEDY, 0).sample(&[1, 5, 5, 2], 9, &mut rng),
             1
         );
         assert_eq!(rng, Pcg32::new(1, 1));
     }
 
     #[test]
-    fn temperatures_are_read_and_printed() {
+    fn temperatures_are_parsed_and_printed() {
         for text in ["0", "0.01", "0.3", "1", "1.25", "100", "0.0123"] {
             assert_eq!(Temperature::parse(text).unwrap().to_string(), text);
         }

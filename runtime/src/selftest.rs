@@ -17,7 +17,7 @@
 //! ```
 
 use crate::image::{Input, PanelWords, crc};
-use crate::say::{Part, Say, display};
+use crate::message::{Fragment, Message, display};
 use crate::state::{Feed, State};
 use pipsqueak_kernels::kernel::ROWS;
 use pipsqueak_kernels::rows::{Factor, MOST_GATES};
@@ -109,16 +109,16 @@ pub struct Mismatch {
     pub found: u32,
 }
 
-impl Say for Mismatch {
-    fn say(&self, out: &mut dyn FnMut(Part)) {
-        out(Part::Text("row "));
-        out(Part::Number(self.row));
-        out(Part::Text(" of layer "));
-        out(Part::Number(self.layer));
-        out(Part::Text(": expected "));
-        out(Part::Hex(self.expected, 8));
-        out(Part::Text(", found "));
-        out(Part::Hex(self.found, 8));
+impl Message for Mismatch {
+    fn write_to(&self, out: &mut dyn FnMut(Fragment)) {
+        out(Fragment::Text("row "));
+        out(Fragment::Number(self.row));
+        out(Fragment::Text(" of layer "));
+        out(Fragment::Number(self.layer));
+        out(Fragment::Text(": expected "));
+        out(Fragment::Hex(self.expected, 8));
+        out(Fragment::Text(", found "));
+        out(Fragment::Hex(self.found, 8));
     }
 }
 

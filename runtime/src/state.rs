@@ -1,7 +1,7 @@
 //! The states of networks, and the step.
 
 use crate::image::{CELL_SHIFT, Dense, Image, Input, Reads, Recurrent, Start, StartFrom};
-use crate::say::{Part, Say, display};
+use crate::message::{Fragment, Message, display};
 use pipsqueak_kernels::fixed::{CELL_BITS, Scale, saturate};
 use pipsqueak_kernels::kernel::{ROWS, each_weight, padded};
 use pipsqueak_kernels::rows::{DENSE_QUADS, Record, dense, dense_words};
@@ -91,14 +91,14 @@ pub struct WorkspaceError {
     pub found: usize,
 }
 
-impl Say for WorkspaceError {
-    fn say(&self, out: &mut dyn FnMut(Part)) {
-        let bytes = |words: usize| Part::Number((words * 4) as u32);
-        out(Part::Text("the model needs a workspace of "));
+impl Message for WorkspaceError {
+    fn write_to(&self, out: &mut dyn FnMut(Fragment)) {
+        let bytes = |words: usize| Fragment::Number((words * 4) as u32);
+        out(Fragment::Text("the model needs a workspace of "));
         out(bytes(self.needed));
-        out(Part::Text(" bytes, but "));
+        out(Fragment::Text(" bytes, but "));
         out(bytes(self.found));
-        out(Part::Text(" are there"));
+        out(Fragment::Text(" are there"));
     }
 }
 

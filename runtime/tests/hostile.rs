@@ -5,7 +5,8 @@ use pipsqueak::image::{
     Activation, Bits, Dense, HEADER_LEN, Input, MAX_LAYERS, Metadata, Start, StartFrom, VERSION,
 };
 use pipsqueak::{
-    Cell, Feed, Generator, Image, ImageError, Layer, Level, Settings, Temperature, selftest,
+    Cell, Feed, Generator, Image, ImageError, Layer, SamplingParams, Temperature, Tokenization,
+    selftest,
 };
 
 fn images() -> Vec<Vec<u8>> {
@@ -31,30 +32,34 @@ fn images() -> Vec<Vec<u8>> {
             .iter()
             .map(|(_, shapes)| Parts::random_of(9, shapes)),
     );
-    parts.extend(LEVELS.map(of_level));
+    parts.extend(TOKENIZATIONS.map(with_tokenization));
     let image = |parts| bytes(&encode(&parts).unwrap()).to_vec();
     parts.into_iter().map(image).collect()
 }
 
-const LEVELS: [Level; 3] = [Level::Words, Level::Spaced, Level::Bytes];
+const TOKENIZATIONS: [Tokenization; 3] = [
+    Tokenization::Word,
+    Tokenization::SpacedWord { lowercase: false },
+    Tokenization::Byte,
+];
 
 /// A small model over words or bytes.
-fn of_level(level: Level) -> Parts<'static> {
+fn with_tokenization(tokenization: Tokenization) -> Parts<'static> {
     let layers = [Layer::new(Cell::Lstm, 2)];
     let words = ["I", " am", " don't", ".", "\n", "the", "é"];
-    let count = if level == Level::Bytes {
+    let count = if tokenization == Tokenization::Byte {
         257
     } else {
         words.len()
     };
     let mut parts = Parts::random(9, count, 1, &layers);
     let vocabulary = &mut parts.vocabularies[1];
-    vocabulary.level = level;
-    if level == Level::Bytes {
-        vocabulary.specials.eos = Some(256);
+    vocabulary.tokenization = tokenization;
+    if tokenization == Tokenization::Byte {
+        vocabulary.special_tokens.eos = Some(256);
     } else {
         vocabulary.tokens = words.map(String::from).to_vec();
-        vocabulary.specials.unk = Some(5);
+        vocabulary.special_tokens.unk = Some(5);
     }
     parts
 }
@@ -66,7 +71,7 @@ fn survives(image: &[u8]) -> Result<(), ImageError> {
     let mut workspace = vec![0; image.workspace_len()];
     let features = [i16::MIN, i16::MAX, -1, 20_000, 7];
     for (temperature, top_k) in [("0.8", 0), ("100", 3)] {
-        let settings = Settings {
+        let settings = SamplingParams {
             temperature: Temperature::parse(temperature).unwrap(),
             top_k,
             seed: 1,
@@ -74,7 +79,7 @@ fn survives(image: &[u8]) -> Result<(), ImageError> {
         let mut generator = Generator::new(&image, &mut workspace, settings).unwrap();
         let text: Vec<&[u8]> = generator.by_ref().take(12).collect();
         let vocabulary = image.vocabulary();
-        if !vocabulary.is_empty() && vocabulary.level() != Level::Bytes {
+        if !vocabulary.is_empty() && vocabulary.tokenization() != Tokenization::Byte {
             assert!(
                 text.iter()
                     .all(|t| !t.is_empty() && std::str::from_utf8(t).is_ok())
@@ -348,14 +353,14 @@ fn numbers_out_of_bounds_are_refused_by_name() {
         ("lstm", "fraction bits of an output (0 or more)", |m| {
             m.dense[0] = Dense::new(31, Activation::Linear, 16, Bits::Eight)
         }),
-        ("lstm", "start token (0 or more)", |m| {
-            m.vocabularies[1].start = 31
+        ("lstm", "initial token (0 or more)", |m| {
+            m.vocabularies[1].initial_token = 31
         }),
-        ("translator", "start token (0 or more)", |m| {
-            m.vocabularies[0].start = 29
+        ("translator", "initial token (0 or more)", |m| {
+            m.vocabularies[0].initial_token = 29
         }),
         ("words", "special token (0 or more)", |m| {
-            m.vocabularies[1].specials.pad = Some(30)
+            m.vocabularies[1].special_tokens.pad = Some(30)
         }),
         ("words", "shift of an embedding (0 or more)", |m| {
             m.networks[0].input = Input::Tied { shift: 25 }
@@ -538,8 +543,10 @@ fn absurd_shapes_are_refused_by_name() {
         ("lstm", |m| m.vocabularies[1].tokens = u16::MAX),
         ("lstm", |m| m.vocabularies[1].text_len = u32::MAX),
         ("lstm", |m| m.vocabularies[1].text_len += 1),
-        ("lstm", |m| m.vocabularies[1].level = Level::Bytes),
-        ("lstm", |m| m.vocabularies[1].specials.eos = Some(3)),
+        ("lstm", |m| {
+            m.vocabularies[1].tokenization = Tokenization::Byte
+        }),
+        ("lstm", |m| m.vocabularies[1].special_tokens.eos = Some(3)),
         ("lstm", |m| m.networks[0].count = u16::MAX),
         ("lstm", |m| m.layers[0].layer.hidden = 16_384),
         ("lstm", |m| m.interface_len = u32::MAX),

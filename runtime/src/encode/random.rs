@@ -5,9 +5,9 @@ use super::{
 };
 use crate::image::{
     Activation, Bits, Cell, Columns, Dense, Input, Layer, Metadata, Network, Normalization,
-    Provenance, Reads, Recurrent, Specials, Start, StartFrom, VocabularyShape,
+    Provenance, Reads, Recurrent, SpecialTokens, Start, StartFrom, VocabularyConfig,
 };
-use crate::level::Level;
+use crate::vocabulary::Tokenization;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -28,12 +28,12 @@ pub fn language_model(tokens: usize, embedding: usize, layers: &[Layer]) -> Meta
         shift: 0,
         starts: Default::default(),
     };
-    let vocabulary = VocabularyShape {
+    let vocabulary = VocabularyConfig {
         tokens: count,
-        ..VocabularyShape::default()
+        ..VocabularyConfig::default()
     };
     Metadata {
-        vocabularies: [VocabularyShape::default(), vocabulary],
+        vocabularies: [VocabularyConfig::default(), vocabulary],
         networks: heapless::Vec::from_array([Network {
             input: match embedding {
                 0 => Input::Table,
@@ -153,14 +153,14 @@ impl Parts<'static> {
             });
         }
         let character = |id: u32| char::from_u32(if id < 26 { 97 + id } else { 0x100 - 26 + id });
-        let vocabulary = |shape: VocabularyShape| VocabularyParts {
-            level: shape.level,
+        let vocabulary = |shape: VocabularyConfig| VocabularyParts {
+            tokenization: shape.tokenization,
             tokens: (0..shape.tokens.into())
                 .filter_map(character)
                 .map(String::from)
                 .collect(),
-            start: shape.start,
-            specials: shape.specials,
+            initial_token: shape.initial_token,
+            special_tokens: shape.special_tokens,
         };
         Self {
             vocabularies: shapes.vocabularies.map(vocabulary),
@@ -306,13 +306,13 @@ impl Random {
 /// Small shapes of every kind by name: each cell, input, start and head, each width of weights, two steps for a token, and an
 /// encoder with its decoder.
 pub fn shapes() -> Vec<(&'static str, Metadata)> {
-    let vocabulary = |tokens| VocabularyShape {
+    let vocabulary = |tokens| VocabularyConfig {
         tokens,
-        ..VocabularyShape::default()
+        ..VocabularyConfig::default()
     };
-    let none = VocabularyShape::default();
-    let specials = |start, eos, pad, unk| Specials {
-        start,
+    let none = VocabularyConfig::default();
+    let specials = |start, eos, pad, unk| SpecialTokens {
+        bos: start,
         eos,
         pad,
         unk,
@@ -402,10 +402,10 @@ pub fn shapes() -> Vec<(&'static str, Metadata)> {
             image(
                 [
                     none,
-                    VocabularyShape {
-                        level: Level::SpacedLower,
-                        start: 3,
-                        specials: specials(Some(3), Some(1), Some(0), Some(29)),
+                    VocabularyConfig {
+                        tokenization: Tokenization::SpacedWord { lowercase: true },
+                        initial_token: 3,
+                        special_tokens: specials(Some(3), Some(1), Some(0), Some(29)),
                         ..vocabulary(30)
                     },
                 ],
@@ -419,13 +419,13 @@ pub fn shapes() -> Vec<(&'static str, Metadata)> {
             "translator",
             image(
                 [
-                    VocabularyShape {
-                        specials: specials(None, Some(26), Some(27), Some(28)),
+                    VocabularyConfig {
+                        special_tokens: specials(None, Some(26), Some(27), Some(28)),
                         ..vocabulary(29)
                     },
-                    VocabularyShape {
-                        start: 24,
-                        specials: specials(Some(24), Some(25), None, None),
+                    VocabularyConfig {
+                        initial_token: 24,
+                        special_tokens: specials(Some(24), Some(25), None, None),
                         ..vocabulary(26)
                     },
                 ],

@@ -1,6 +1,6 @@
 //! Why bytes are no image.
 
-use crate::say::{Part, Say, display};
+use crate::message::{Fragment, Message, display};
 
 /// Why bytes were refused as an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,9 +72,9 @@ pub enum ImageError {
     },
 }
 
-impl Say for ImageError {
-    fn say(&self, out: &mut dyn FnMut(Part)) {
-        use Part::{Hex, Number, Text};
+impl Message for ImageError {
+    fn write_to(&self, out: &mut dyn FnMut(Fragment)) {
+        use Fragment::{Hex, Number, Text};
         match *self {
             Self::Empty => out(Text("no image here: the first bytes are all erased")),
             Self::Misaligned => out(Text("the image does not begin at a multiple of 4 bytes")),

@@ -1,7 +1,7 @@
 //! What the sections of an image are read by.
 
 use super::ImageError;
-use crate::Level;
+use crate::vocabulary::Tokenization;
 use pipsqueak_kernels::cell::{Cell, MAX_STATE_SHIFT};
 use pipsqueak_kernels::fixed::MAX_SHIFT;
 use pipsqueak_kernels::rows::{Activation, Bits};
@@ -225,42 +225,42 @@ pub struct Network {
     pub normalization: Normalization,
 }
 
-/// A vocabulary's sizes and the tokens that mean something.
+/// The tokenization, the sizes and the special tokens of a vocabulary.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct VocabularyShape {
-    /// What its tokens are.
-    pub level: Level,
-    /// How many there are; 0: there is no vocabulary.
+pub struct VocabularyConfig {
+    /// How a text is split into tokens.
+    pub tokenization: Tokenization,
+    /// Number of tokens, V; 0 if there is no vocabulary.
     pub tokens: u16,
-    /// Bytes of all tokens' texts.
+    /// Bytes of the concatenated texts of all tokens; 0 for [`Tokenization::Byte`].
     pub text_len: u32,
-    /// The token that a text without a prompt begins after.
-    pub start: u16,
-    /// See [`Specials`].
-    pub specials: Specials,
+    /// The token that the model reads first if there is no prompt, less than `tokens`.
+    pub initial_token: u16,
+    /// The tokens without text.
+    pub special_tokens: SpecialTokens,
 }
 
-/// Tokens that stand for no text. They are never found in a text and never printed.
+/// Tokens without text: no text is tokenized to them, except to UNK, and they are never printed. They may coincide.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Specials {
-    /// What only begins a text; never drawn.
-    pub start: Option<u16>,
-    /// What ends a text.
+pub struct SpecialTokens {
+    /// Beginning of sequence: read before every text, never sampled.
+    pub bos: Option<u16>,
+    /// End of sequence: ends a generated text.
     pub eos: Option<u16>,
-    /// What only fills room; never drawn.
+    /// Padding: fills batches in training, never sampled.
     pub pad: Option<u16>,
-    /// What stands for any unknown text; not drawn.
+    /// Unknown: replaces text that is not in the vocabulary, never sampled.
     pub unk: Option<u16>,
 }
 
-impl Specials {
-    /// All of them.
+impl SpecialTokens {
+    /// Returns BOS, EOS, PAD and UNK, in the order of the metadata.
     pub fn all(&self) -> [Option<u16>; 4] {
-        [self.start, self.eos, self.pad, self.unk]
+        [self.bos, self.eos, self.pad, self.unk]
     }
 
-    /// Whether `id` is one of them.
-    pub fn is(&self, id: u16) -> bool {
+    /// Returns whether `id` is a special token.
+    pub fn contains(&self, id: u16) -> bool {
         self.all().contains(&Some(id))
     }
 }
@@ -269,7 +269,7 @@ impl Specials {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Metadata {
     /// Of what goes in, where that is something else than what comes out; and of what comes out.
-    pub vocabularies: [VocabularyShape; 2],
+    pub vocabularies: [VocabularyConfig; 2],
     /// The most tokens of a text; 0: no limit.
     pub limit: u16,
     /// Bytes of the names of the graph's arrays.
@@ -301,10 +301,14 @@ impl Metadata {
     pub fn numbers(&self) -> alloc::vec::Vec<u32> {
         let mut out = alloc::vec::Vec::new();
         for v in &self.vocabularies {
-            out.extend([place(&Level::ALL, v.level), v.tokens.into(), v.text_len]);
-            out.push(v.start.into());
+            out.extend([
+                place(&Tokenization::ALL, v.tokenization),
+                v.tokens.into(),
+                v.text_len,
+            ]);
+            out.push(v.initial_token.into());
             out.extend(
-                v.specials
+                v.special_tokens
                     .all()
                     .map(|id| id.map_or(0, |id| u32::from(id) + 1)),
             );
@@ -357,13 +361,13 @@ impl Metadata {
         let mut numbers = Numbers(bytes);
         let mut metadata = Self::default();
         for vocabulary in &mut metadata.vocabularies {
-            *vocabulary = VocabularyShape {
-                level: numbers.of(&Level::ALL)?,
+            *vocabulary = VocabularyConfig {
+                tokenization: numbers.of(&Tokenization::ALL)?,
                 tokens: numbers.half()?,
                 text_len: numbers.next()?,
-                start: numbers.half()?,
-                specials: Specials {
-                    start: numbers.id()?,
+                initial_token: numbers.half()?,
+                special_tokens: SpecialTokens {
+                    bos: numbers.id()?,
                     eos: numbers.id()?,
                     pad: numbers.id()?,
                     unk: numbers.id()?,
@@ -436,16 +440,21 @@ impl Metadata {
             MAX_NETWORKS as u32,
         )?;
         for vocabulary in &self.vocabularies {
-            let VocabularyShape {
+            let VocabularyConfig {
                 tokens,
-                start,
-                specials,
+                initial_token,
+                special_tokens,
                 ..
             } = vocabulary;
             if *tokens > 0 {
                 let last = u32::from(*tokens) - 1;
-                within("start token (0 or more)", (*start).into(), 0, last)?;
-                for id in specials.all().into_iter().flatten() {
+                within(
+                    "initial token (0 or more)",
+                    (*initial_token).into(),
+                    0,
+                    last,
+                )?;
+                for id in special_tokens.all().into_iter().flatten() {
                     within("special token (0 or more)", id.into(), 0, last)?;
                 }
             }
@@ -582,13 +591,13 @@ mod tests {
 
     #[test]
     fn metadata_is_read_as_it_was_written() {
-        let shape = VocabularyShape {
-            level: Level::SpacedLower,
+        let shape = VocabularyConfig {
+            tokenization: Tokenization::SpacedWord { lowercase: true },
             tokens: 65_535,
             text_len: u32::MAX,
-            start: 300,
-            specials: Specials {
-                start: Some(0),
+            initial_token: 300,
+            special_tokens: SpecialTokens {
+                bos: Some(0),
                 eos: Some(65_534),
                 pad: None,
                 unk: Some(1),
@@ -615,7 +624,7 @@ mod tests {
             cell: true,
         };
         let metadata = Metadata {
-            vocabularies: [VocabularyShape::default(), shape],
+            vocabularies: [VocabularyConfig::default(), shape],
             limit: 20,
             interface_len: 1000,
             networks: heapless::Vec::from_array([

@@ -47,8 +47,8 @@ mod metadata;
 pub use error::ImageError;
 pub use metadata::{
     Dense, Input, Layer, MAX_DENSE, MAX_LAYERS, MAX_NETWORKS, MAX_STEPS_PER_TOKEN, MAX_UNITS,
-    Metadata, Network, Normalization, Reads, Recurrent, Specials, Start, StartFrom,
-    VocabularyShape,
+    Metadata, Network, Normalization, Reads, Recurrent, SpecialTokens, Start, StartFrom,
+    VocabularyConfig,
 };
 pub use pipsqueak_kernels::cell::{Cell, MAX_STATE_SHIFT};
 pub use pipsqueak_kernels::rows::{Activation, Bits, Columns};
@@ -184,8 +184,8 @@ impl<'a> Image<'a> {
             bytes,
             networks: heapless::Vec::new(),
             vocabularies: [
-                Vocabulary::take(&mut sections, source)?,
-                Vocabulary::take(&mut sections, target)?,
+                Vocabulary::read(&mut sections, source)?,
+                Vocabulary::read(&mut sections, target)?,
             ],
             layers: metadata.layers,
             dense: metadata.dense,
@@ -646,7 +646,7 @@ impl<'a> Image<'a> {
 
     /// The token that a text without a prompt begins after.
     pub fn start(&self) -> u16 {
-        self.vocabulary().start()
+        self.vocabulary().initial_token()
     }
 
     /// The most tokens of a text; 0: no limit.

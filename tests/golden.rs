@@ -1,11 +1,15 @@
 //! The runtime against `tests/golden/reference.py`, an implementation in another language that shares no code with it.
 //!
-//! Images of every kind stand in `tests/golden` beside what the reference made of them. When the format or the
-//! numbers change for a stated reason: `GOLDEN=write cargo test --release -p pipsqueak-suite --test golden` writes the images anew, and then
+//! `tests/golden` holds models of every kind and what the reference computed with them. When the format or the numbers change for
+//! a stated reason: `UPDATE_GOLDEN=1 cargo test --release -p pipsqueak-suite --test golden` writes the models again, and then
 //! `python3 tests/golden/reference.py tests/golden/*.pip` the texts.
 
-use pipsqueak::encode::{Parts, aligned, bytes, encode, shapes};
-use pipsqueak::{Cell, Feed, Generator, Image, Layer, Settings, State, Temperature, selftest};
+use pipsqueak::encode::{ModelParams, as_bytes, encode, sample_configs, to_words};
+use pipsqueak::format::Phase;
+use pipsqueak::{
+    Cell, Generator, Model, RecurrentLayerConfig, SamplingParams, Session, StepInput, Temperature,
+    selftest,
+};
 use std::fs;
 use std::path::PathBuf;
 
@@ -13,9 +17,9 @@ fn path(name: &str, extension: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}.{extension}"))
 }
 
-fn images() -> Vec<(&'static str, Parts<'static>)> {
-    let after = |hidden| Layer::new(Cell::GruResetAfter, hidden);
-    let before = |hidden| Layer::new(Cell::GruResetBefore, hidden);
+fn models() -> Vec<(&'static str, ModelParams<'static>)> {
+    let after = |size| RecurrentLayerConfig::new(Cell::GruResetAfter, size);
+    let before = |size| RecurrentLayerConfig::new(Cell::GruResetBefore, size);
     let models = [
         ("table-after", 29, 0, vec![after(24)]),
         ("table-before", 29, 0, vec![before(17)]),
@@ -25,11 +29,12 @@ fn images() -> Vec<(&'static str, Parts<'static>)> {
         ("single", 1, 0, vec![after(1)]),
     ];
     let models = models.map(|(name, tokens, embedding, layers)| {
-        (name, Parts::random(3, tokens, embedding, &layers))
+        let params = ModelParams::random_language_model(3, tokens, embedding, &layers);
+        (name, params)
     });
-    let others = shapes()
+    let others = sample_configs()
         .into_iter()
-        .map(|(name, shapes)| (name, Parts::random_of(3, &shapes)));
+        .map(|(name, config)| (name, ModelParams::random(3, &config)));
     models.into_iter().chain(others).collect()
 }
 
@@ -41,93 +46,101 @@ fn numbers<T: std::str::FromStr<Err: std::fmt::Debug>>(line: &str) -> Vec<T> {
 
 #[test]
 fn another_implementation_computes_the_same() {
-    for (name, parts) in images() {
-        let words = encode(&parts).unwrap();
-        if std::env::var("GOLDEN").is_ok_and(|v| v == "write") {
-            fs::write(path(name, "pip"), bytes(&words)).unwrap();
+    for (name, params) in models() {
+        let words = encode(&params).unwrap();
+        if std::env::var("UPDATE_GOLDEN").is_ok_and(|v| v == "1") {
+            fs::write(path(name, "pip"), as_bytes(&words)).unwrap();
             continue;
         }
         let file = fs::read(path(name, "pip")).unwrap();
         assert!(
-            file == bytes(&words),
+            file == as_bytes(&words),
             "{name}: the encoder writes other bytes than it did"
         );
-        let words = aligned(&file);
-        let image = Image::parse(bytes(&words)).unwrap();
+        let words = to_words(&file);
+        let model = Model::parse(as_bytes(&words)).unwrap();
         let golden = fs::read_to_string(path(name, "txt")).unwrap();
-        let [hidden, texts, digests] = compare(name, &image, &golden);
-        let layers: usize = parts.networks.iter().map(|n| n.layers.len()).sum();
-        let generates = 5 * usize::from(image.generates());
-        assert_eq!(
-            (hidden, texts, digests),
-            (20 * layers, generates, 1),
-            "{name}: the golden file is cut off"
-        );
+        let [hidden, outputs, texts, digests] = compare(name, &model, &golden);
+        let recurrent = model.layers().filter(|layer| layer.cell().is_some()).count();
+        let generates = model.is_autoregressive();
+        let expected = [
+            20 * recurrent,
+            20 * model.outputs().len(),
+            5 * usize::from(generates),
+            1,
+        ];
+        let found = [hidden, outputs, texts, digests];
+        assert_eq!(found, expected, "{name}: the golden file is cut off");
     }
 }
 
-/// Runs `image` along the lines of a golden file. Gives back how many hidden states, texts and digests there were.
-fn compare(name: &str, image: &Image, golden: &str) -> [usize; 3] {
-    let mut workspace = vec![0; image.workspace_len()];
+/// Runs `model` along the lines of a golden file. Returns how many hidden states, outputs, texts and digests there were.
+fn compare(name: &str, model: &Model, golden: &str) -> [usize; 4] {
+    let mut workspace = vec![0; model.workspace_len()];
     let mut workspace2 = workspace.clone();
-    let mut state = State::new(image, &mut workspace).unwrap();
-    // The network that runs and its next layer.
-    let (mut network, mut layer) = (0, 0);
-    let [mut hidden, mut texts, mut digests] = [0; 3];
+    let mut session = Session::new(model, &mut workspace).unwrap();
+    let [mut hidden, mut outputs, mut texts, mut digests] = [0; 4];
     for line in golden.lines() {
         let (what, rest) = line.split_once(' ').unwrap();
-        if ["token", "vector", "again"].contains(&what) {
-            layer = 0;
-        }
-        match what {
-            "features" => state.features(&numbers(rest)),
-            "hand" => {
-                state.hand_over();
-                network = 1;
+        let words: Vec<&str> = what.split('.').collect();
+        let index = |at: usize| words[at].parse::<usize>().unwrap();
+        match words[0] {
+            "features" => session.set_conditioning(&numbers(rest)).unwrap(),
+            "source" | "step" => {
+                let frame: Vec<i16>;
+                let input = match words[1] {
+                    "token" => StepInput::Token(rest.parse().unwrap()),
+                    "frame" => {
+                        frame = numbers(rest);
+                        StepInput::Frame(&frame)
+                    }
+                    _ => StepInput::Repeat,
+                };
+                match words[0] {
+                    "source" => session.push_source(input).unwrap(),
+                    _ => session.push(input).unwrap(),
+                }
             }
-            "token" => state.feed(network, Feed::Token(rest.parse().unwrap())),
-            "vector" => state.feed(network, Feed::Vector(&numbers(rest))),
-            "again" => state.feed(network, Feed::Again),
             "hidden" => {
-                let found = state.hidden_of(network, layer);
-                assert_eq!(found, numbers::<i16>(rest), "{name}, layer {layer}");
-                layer += 1;
+                let found = session.hidden(index(1)).unwrap();
+                assert_eq!(found, numbers::<i16>(rest), "{name}, layer {}", words[1]);
                 hidden += 1;
             }
             "cell" => {
-                let found = state.cell_of(network, layer - 1);
-                assert_eq!(found, numbers::<i32>(rest), "{name}, layer {layer}");
+                let found = session.cell_state(index(1)).unwrap();
+                assert_eq!(found, numbers::<i32>(rest), "{name}, layer {}", words[1]);
             }
-            "logits" => assert_eq!(state.outputs_of(network), numbers::<i16>(rest), "{name}"),
+            "output" => {
+                let found = session.outputs().unwrap();
+                let found = found.get(index(1)).unwrap();
+                assert_eq!(found, numbers::<i16>(rest), "{name}, output {}", words[1]);
+                outputs += 1;
+            }
             "digest" => {
                 let digest = u32::from_str_radix(rest, 16).unwrap();
-                assert_eq!(selftest::digest(&mut state), digest, "{name}");
-                assert_eq!(image.digest(), digest, "{name}");
+                assert_eq!(selftest::output_digest(&mut session), Ok(digest), "{name}");
+                assert_eq!(model.digest(), digest, "{name}");
                 digests += 1;
             }
             _ => {
                 let [temperature, top_k, text] = rest.splitn(3, ' ').collect::<Vec<_>>()[..] else {
                     panic!("{line}")
                 };
-                let temperature = Temperature::parse(temperature).unwrap();
-                let settings = Settings {
-                    temperature,
+                let params = SamplingParams {
+                    temperature: Temperature::parse(temperature).unwrap(),
                     top_k: top_k.parse().unwrap(),
                     seed: 7,
                 };
-                let mut generator = Generator::new(image, &mut workspace2, settings).unwrap();
-                if image.networks() > 1 {
-                    generator.source("abcde").unwrap();
+                let mut generator = Generator::new(model, &mut workspace2, params).unwrap();
+                if model.input_of(Phase::Source).is_some() {
+                    generator.encode_source("abcde").unwrap();
                 }
                 let found: Vec<u8> = generator.take(60).flatten().copied().collect();
-                assert_eq!(
-                    String::from_utf8(found).unwrap(),
-                    text,
-                    "{name} at {temperature}"
-                );
+                let found = String::from_utf8(found).unwrap();
+                assert_eq!(found, text, "{name} at {temperature}");
                 texts += 1;
             }
         }
     }
-    [hidden, texts, digests]
+    [hidden, outputs, texts, digests]
 }

@@ -1,26 +1,35 @@
 //! Runs small quantized recurrent networks on microcontrollers.
 //!
-//! No heap and no float where a text is computed: an [`Image`] borrows the model's bytes, a [`Generator`] borrows
-//! [`Image::workspace_len`] words of memory, and the same image, seed and settings give the same bytes on every machine.
+//! No heap, no panic, and no float where a text is computed. A [`Model`] borrows the bytes of a model file, a [`Generator`] or a
+//! [`Session`] borrows [`ModelView::workspace_len`] words of memory, and the same model, seed and parameters give the same bytes on
+//! every machine.
 //!
 //! ```
-//! # use pipsqueak::{encode, Cell, Layer};
-//! use pipsqueak::{Generator, Image, SamplingParams};
+//! # use pipsqueak::encode::{ModelParams, as_bytes, encode};
+//! # use pipsqueak::{Cell, RecurrentLayerConfig};
+//! use pipsqueak::{Generator, Model, SamplingParams};
 //!
-//! # let parts = encode::Parts::random(1, 20, 0, &[Layer::new(Cell::GruResetAfter, 16)]);
-//! # let words = encode::encode(&parts).unwrap();
-//! # let bytes: &[u8] = encode::bytes(&words);
-//! let image = Image::parse(bytes)?; // `bytes`: a file, or the model's slot in a board's flash
+//! # let layers = [RecurrentLayerConfig::new(Cell::GruResetAfter, 16)];
+//! # let words = encode(&ModelParams::random_language_model(1, 20, 0, &layers)).unwrap();
+//! # let bytes: &[u8] = as_bytes(&words);
+//! let model = Model::parse(bytes)?; // `bytes`: a model file, aligned to 4 bytes
 //! let mut workspace = [0; 64];
-//! let mut generator = Generator::new(&image, &mut workspace, SamplingParams::default()).unwrap();
+//! let mut generator = Generator::new(&model, &mut workspace, SamplingParams::default()).unwrap();
 //! generator.prompt("ab").unwrap();
 //! let text: Vec<u8> = generator.take(20).flatten().copied().collect();
 //! assert_eq!(text.len(), 20);
-//! # Ok::<(), pipsqueak::ImageError>(())
+//! # Ok::<(), pipsqueak::ModelError>(())
 //! ```
 //!
-//! After [`Image::parse`] accepts an image, nothing that runs it can fail or panic. What it computes is specified bit by bit
-//! in `pipsqueak_kernels`: `fixed` (rounding), `activation` (tables), `kernel` (products), `rows`, `cell` (steps), `draw`.
+//! A model is a list of layers in execution order; each reads the results of earlier ones and runs in one [`Phase`](format::Phase):
+//!
+//! ```text
+//! prompt -> vocabulary -> token -> [ source | begin | step | output ] -> logits -> sampler -> token -> text
+//!           (text)                 (session: layers, kernels)                      (text)
+//! ```
+//!
+//! What each layer computes is specified bit by bit in `pipsqueak_kernels`: `fixed` (rounding), `activation` (tables), `packed`
+//! (weights), `generic` (products, gates, softmax) and `cell` (steps). `FORMAT.md` describes the bytes of a model file.
 #![no_std]
 #![cfg_attr(not(test), warn(clippy::float_arithmetic))]
 
@@ -30,37 +39,34 @@ extern crate alloc;
 extern crate std;
 
 #[cfg(target_endian = "big")]
-compile_error!("images are little-endian and read in place: a big-endian target is not supported");
+compile_error!("models are little-endian and read in place: big-endian targets are not supported");
 
-mod certificate;
 mod decimal;
 #[cfg(any(test, feature = "encode"))]
 pub mod encode;
-mod generate;
-pub mod image;
+pub mod format;
 mod message;
+mod model;
 mod sampler;
 pub mod selftest;
-mod state;
+mod session;
 mod text;
 mod vocabulary;
 
-pub use generate::Generator;
-pub use image::{Cell, Image, ImageError, Layer, Provenance, Task};
+pub use format::{ModelError, RecurrentLayerConfig, SpecialTokens, TrainingInfo};
 pub use message::{Fragment, Message};
-pub use pipsqueak_kernels::kernel::{GROUP, RANGE, name as kernel};
+pub use model::{Layer, Model, ModelView, Output, Task};
+pub use pipsqueak_kernels::cell::Cell;
+pub use pipsqueak_kernels::dense::Activation;
+pub use pipsqueak_kernels::dispatch::kernel_name;
+pub use pipsqueak_kernels::packed::{
+    GROUP_SIZE, INT4_RANGE, INT8_RANGE, RowFormat, WeightFormat, round_up,
+};
 pub use pipsqueak_kernels::{activation, fixed};
 pub use rand_pcg::Pcg32;
 pub use sampler::{Sampler, SamplingParams, Temperature, TemperatureError, argmax};
-pub use state::{Feed, State, WorkspaceError};
+pub use session::{Outputs, Session, SessionError, StepInput};
 pub use text::conditioning::FeatureError;
+pub use text::generator::{Generator, TextError};
 pub use text::surprisal::surprisal_bits;
 pub use vocabulary::{OutOfVocabulary, Tokenization, Vocabulary};
-
-/// Bytes of RAM of a parsed [`Image`] on a 32-bit board.
-pub const IMAGE_RAM: usize = 288;
-/// Bytes of RAM of a [`Generator`] on a 32-bit board, its workspace apart.
-pub const GENERATOR_RAM: usize = 72;
-
-#[cfg(target_pointer_width = "32")]
-const _: () = assert!(size_of::<Image>() == IMAGE_RAM && size_of::<Generator>() == GENERATOR_RAM);

@@ -22,17 +22,33 @@ pub trait Message {
     /// Calls `out` with each fragment, in order.
     ///
     /// ```
-    /// use pipsqueak::{Fragment, ImageError, Message};
+    /// use pipsqueak::{Fragment, ModelError, Message};
     /// let mut text = String::new();
-    /// ImageError::Truncated { expected: 20, found: 9 }.write_to(&mut |fragment| match fragment {
+    /// ModelError::Truncated { expected: 20, found: 9 }.write_to(&mut |fragment| match fragment {
     ///     Fragment::Text(fragment) => text += fragment,
     ///     Fragment::Char(character) => text.push(character),
     ///     Fragment::Number(number) => text += &number.to_string(),
     ///     Fragment::Hex(number, digits) => text += &format!("{number:0digits$X}"),
     /// });
-    /// assert_eq!(text, "the image is cut off: expected 20 bytes, found 9");
+    /// assert_eq!(text, "the model is truncated: expected 20 bytes, found 9");
     /// ```
     fn write_to(&self, out: &mut dyn FnMut(Fragment));
+}
+
+/// Writes two numbers with what is around them.
+pub(crate) fn counts(
+    out: &mut dyn FnMut(Fragment),
+    start: &str,
+    first: u32,
+    middle: &str,
+    second: u32,
+    end: &str,
+) {
+    out(Fragment::Text(start));
+    out(Fragment::Number(first));
+    out(Fragment::Text(middle));
+    out(Fragment::Number(second));
+    out(Fragment::Text(end));
 }
 
 /// Implements `Display` for a [`Message`].

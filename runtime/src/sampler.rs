@@ -1,10 +1,10 @@
 //! Samples tokens from logits: softmax at a temperature over the most likely tokens, in integers.
 
 use crate::decimal::{DECIMAL_ONE, parse_decimal4};
-use crate::image::SpecialTokens;
+use crate::format::SpecialTokens;
 use crate::message::{Fragment, Message, display};
 use core::num::NonZeroU32;
-use pipsqueak_kernels::draw::Weights;
+use pipsqueak_kernels::softmax::SoftmaxWeights;
 use rand_core::Rng;
 use rand_pcg::Pcg32;
 
@@ -210,7 +210,7 @@ impl Sampler {
         if self.inverse_temperature == 0 {
             return argmax(logits);
         }
-        self.softmax(logits, frac_bits).draw(logits, rng.next_u32())
+        self.softmax(logits, frac_bits).sample(logits, rng.next_u32())
     }
 
     /// Samples like [`sample`](Self::sample), with BOS, PAD and UNK masked; EOS is not, even if it is also one of these.
@@ -219,7 +219,7 @@ impl Sampler {
     /// The last token is never masked if all before it are: there is always a token to return.
     ///
     /// ```
-    /// use pipsqueak::image::SpecialTokens;
+    /// use pipsqueak::SpecialTokens;
     /// use pipsqueak::{Sampler, SamplingParams, Temperature};
     /// let special_tokens = SpecialTokens { pad: Some(1), ..SpecialTokens::default() };
     /// let greedy = Sampler::new(Temperature::GREEDY, 0);
@@ -272,13 +272,13 @@ impl Sampler {
     /// If the temperature is 0, all weights of the `top_k` tokens are equal.
     pub fn weights(&self, logits: &[i16], frac_bits: u32) -> impl Iterator<Item = u32> {
         let weights = self.softmax(logits, frac_bits);
-        let weight = move |(token, logit): (usize, &i16)| weights.of(token, *logit);
+        let weight = move |(token, logit): (usize, &i16)| weights.weight_of(token, *logit);
         logits.iter().enumerate().map(weight)
     }
 
-    fn softmax(&self, logits: &[i16], frac_bits: u32) -> Weights {
+    fn softmax(&self, logits: &[i16], frac_bits: u32) -> SoftmaxWeights {
         let shift = self.shift + frac_bits as i32;
-        Weights::new(logits, self.inverse_temperature, shift, self.top_k.into())
+        SoftmaxWeights::new(logits, self.inverse_temperature, shift, self.top_k.into())
     }
 }
 

@@ -1,120 +1,133 @@
-//! Whether a core computes what was exported: its kernel against the portable one, and its outputs against a digest.
+//! Whether this machine computes what was exported: its kernels against the generic ones, and its outputs against a digest.
 //!
 //! ```
-//! # use pipsqueak::{encode, Cell, Layer};
-//! use pipsqueak::selftest::{Extent, digest, kernel};
-//! use pipsqueak::{Image, State};
+//! # use pipsqueak::encode::{ModelParams, as_bytes, encode};
+//! # use pipsqueak::{Cell, RecurrentLayerConfig};
+//! use pipsqueak::selftest::{Coverage, output_digest, verify_kernels};
+//! use pipsqueak::{Model, Session};
 //!
-//! # let parts = encode::Parts::random(1, 20, 0, &[Layer::new(Cell::GruResetAfter, 16)]);
-//! # let words = encode::encode(&parts).unwrap();
-//! # let bytes: &[u8] = encode::bytes(&words);
-//! let image = Image::parse(bytes)?;
+//! # let layers = [RecurrentLayerConfig::new(Cell::GruResetAfter, 16)];
+//! # let words = encode(&ModelParams::random_language_model(1, 20, 0, &layers)).unwrap();
+//! # let bytes: &[u8] = as_bytes(&words);
+//! let model = Model::parse(bytes)?;
 //! let mut workspace = [0; 64];
-//! let mut state = State::new(&image, &mut workspace).unwrap();
-//! assert_eq!(kernel(&mut state, Extent::All), Ok(3 * 16 * 16 + 20 * 16));
-//! assert_eq!(digest(&mut state), image.digest());
-//! # Ok::<(), pipsqueak::ImageError>(())
+//! let mut session = Session::new(&model, &mut workspace).unwrap();
+//! assert_eq!(verify_kernels(&mut session, Coverage::Full), Ok(3 * 16 * 16 + 20 * 16));
+//! assert_eq!(output_digest(&mut session), Ok(model.digest()));
+//! # Ok::<(), pipsqueak::ModelError>(())
 //! ```
 
-use crate::image::{Input, PanelWords, crc};
+use crate::format::{Phase, crc32};
 use crate::message::{Fragment, Message, display};
-use crate::state::{Feed, State};
-use pipsqueak_kernels::kernel::ROWS;
-use pipsqueak_kernels::rows::{Factor, MOST_GATES};
-#[cfg(feature = "thorough")]
-use pipsqueak_kernels::{
-    cell::{LSTM_RECORDS, RECORDS, gates_portable, lstm_gates_portable},
-    draw::{Weight, largest_portable},
-    kernel::{OWN_LSTM_GATES, gates, largest, lstm_gates, walk},
-};
+use crate::session::{Session, SessionError, StepInput};
+use pipsqueak_kernels::gemv::Rhs;
+use pipsqueak_kernels::packed::{GateGroup, I16x4, PANEL_ROWS};
+#[cfg(feature = "selftest-full")]
+use pipsqueak_kernels::{dispatch, generic, packed};
 
-/// Steps of the sequence that [`digest`] runs over.
+/// Steps of the sequence that [`output_digest`] runs over.
 pub const STEPS: u32 = 32;
-/// Token i of that sequence is `i * STRIDE` modulo the size of the vocabulary. A prime: as long as the vocabulary is no
-/// multiple of it, a token comes back only after all others.
+/// Token i of that sequence is `i * STRIDE` modulo the vocabulary size. A prime: unless the vocabulary size is a multiple of it, a
+/// token comes back only after all others.
 pub const STRIDE: u32 = 7919;
+/// Elements of a frame that [`output_digest`] fills; the others are zero.
+const FRAME_LEN: usize = 64;
+/// Columns that [`Coverage::Quick`] compares.
+const QUICK_COLUMNS: usize = 64;
+/// The most gates of a gate group.
+const MAX_GATES: usize = 4;
 
-/// The digest of all outputs over a fixed sequence of [`STEPS`] tokens from the zero state. It begins at 0; each step
-/// rotates it left by one bit and adds, bit by bit modulo 2, the CRC-32 (ISO-HDLC) of all logits in the order of the
-/// tokens, as little-endian i16.
-///
-/// An encoder first reads its own such sequence, and its outputs take part too; vectors that go in are pseudo-random numbers
-/// of the whole range of i16.
-///
-/// It is [`Image::digest`](crate::Image::digest) wherever the image is the exported one and the core computes as the
-/// exporting one did. Of a token table or an embedding only the rows of these tokens take part, and a change that rounding
-/// hides is not seen. Leaves the state at zero.
-pub fn digest(state: &mut State) -> u32 {
-    state.reset();
-    let image = state.image();
-    let mut vector = [0; VECTOR];
-    // A linear congruential generator, as in `kernel`.
-    let mut random = 0u32;
-    let mut fill = |vector: &mut [i16]| {
-        vector.fill_with(|| {
-            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (random >> 16) as i16
-        });
-    };
-    fill(&mut vector);
-    state.features(&vector);
-    let mut digest = 0u32;
-    for index in 0..image.networks() {
-        if index == image.main() {
-            state.hand_over();
-        }
-        let tokens = image
-            .network(index)
-            .map_or(1, |n| u32::from(n.count))
-            .max(1);
-        for i in 0..STEPS {
-            match image.network(index).map(|network| network.input) {
-                Some(Input::Vectors) => {
-                    fill(&mut vector);
-                    state.feed(index, Feed::Vector(&vector));
-                }
-                Some(Input::Features { .. }) => state.feed(index, Feed::Again),
-                _ => state.feed(index, Feed::Token((i * STRIDE % tokens) as u16)),
-            }
-            let outputs = crc(bytemuck::cast_slice(state.outputs_of(index)));
-            digest = digest.rotate_left(1) ^ outputs;
-        }
+/// A linear congruential generator (Numerical Recipes, "quick and dirty"), whose high halves are used.
+struct Lcg(u32);
+
+impl Lcg {
+    fn next(&mut self) -> i16 {
+        self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (self.0 >> 16) as i16
     }
-    state.reset();
-    digest
+
+    /// The elements of a frame.
+    fn frame(&mut self) -> [i16; FRAME_LEN] {
+        core::array::from_fn(|_| self.next())
+    }
 }
 
-/// Elements that [`digest`] fills of a vector that goes in; the rest is zero.
-const VECTOR: usize = 64;
+/// The digest of the first output over a fixed sequence of [`STEPS`] steps. It begins at 0; each step rotates it left by one bit
+/// and XORs the CRC-32 (ISO-HDLC) of the output's values as little-endian i16.
+///
+/// Tokens are `i * STRIDE` modulo the vocabulary size. The elements of frames and conditioning features are pseudo-random numbers
+/// of the whole range of i16. An encoder reads such a sequence first.
+///
+/// It equals [`ModelView::digest`](crate::ModelView::digest) if the model is the exported one and this machine computes as the
+/// exporting one did. Only the rows of these tokens take part, and a change that rounding hides is not seen. Resets the session.
+///
+/// # Errors
+/// [`SessionError::Internal`].
+pub fn output_digest(session: &mut Session) -> Result<u32, SessionError> {
+    session.reset();
+    let model = session.model();
+    let mut random = Lcg(0);
+    let features = random.frame();
+    let element = |frame: &[i16], index: usize| frame.get(index).copied().unwrap_or(0);
+    if model.conditioning().is_some() {
+        session.set_conditioning_by(&mut |index, _| element(&features, index), None)?;
+    }
+    let mut digest = 0u32;
+    for phase in [Phase::Source, Phase::Step] {
+        if phase == Phase::Source && !model.has_source() {
+            continue;
+        }
+        let reader = model.input_of(phase);
+        let vocab_size = reader.and_then(|layer| layer.vocab_size()).unwrap_or(0) as u32;
+        for i in 0..STEPS {
+            if reader.is_some_and(|layer| layer.exponents().is_some()) {
+                let frame = random.frame();
+                session.push_frame_by(phase, &mut |index, _| element(&frame, index), None)?;
+            } else {
+                let input = match (i * STRIDE).checked_rem(vocab_size) {
+                    Some(token) => StepInput::Token(token as u16),
+                    None => StepInput::Repeat,
+                };
+                session.push_to(phase, input)?;
+            }
+            if phase == Phase::Step {
+                let outputs = crc32(bytemuck::cast_slice(session.logits()?));
+                digest = digest.rotate_left(1) ^ outputs;
+            }
+        }
+    }
+    session.reset();
+    Ok(digest)
+}
 
-/// How much [`kernel`] compares.
+/// How much [`verify_kernels`] compares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Extent {
-    /// The first 64 columns of the first panel of each layer and of the head: a matter of milliseconds.
-    Start,
+pub enum Coverage {
+    /// The first 64 columns of the first gate group of each layer: milliseconds.
+    Quick,
     /// All weights.
-    All,
+    Full,
 }
 
 /// The first row whose product differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mismatch {
-    /// The layer, from 0; the number of layers for the head, and one more for a draw.
+    /// The layer, counted from 0 in execution order; the number of layers for the sampler.
     pub layer: u32,
-    /// The row in it, counted through its matrices in the order of the image's sections.
+    /// The row, counted through the layer's gate groups; the number of logits for the sampler.
     pub row: u32,
-    /// The portable kernel's product, modulo 2^32.
+    /// The value by the generic kernel, modulo 2^32.
     pub expected: u32,
-    /// The product of the core's kernel.
+    /// The value by the kernel of this machine.
     pub found: u32,
 }
 
 impl Message for Mismatch {
     fn write_to(&self, out: &mut dyn FnMut(Fragment)) {
-        out(Fragment::Text("row "));
-        out(Fragment::Number(self.row));
-        out(Fragment::Text(" of layer "));
+        out(Fragment::Text("layer "));
         out(Fragment::Number(self.layer));
+        out(Fragment::Text(", row "));
+        out(Fragment::Number(self.row));
         out(Fragment::Text(": expected "));
         out(Fragment::Hex(self.expected, 8));
         out(Fragment::Text(", found "));
@@ -130,69 +143,42 @@ impl core::fmt::Display for Mismatch {
 
 impl core::error::Error for Mismatch {}
 
-/// Columns that [`Extent::Start`] compares.
-const COLUMNS: usize = 64;
-
-/// Compares the kernel of this core, [`crate::kernel`], with the portable one: the weights of each layer and of the head,
-/// panel by panel as a step takes them, times the same pseudo-random activations of the whole range of i16. Gives back how
-/// many weights it compared. With the feature `thorough` it also compares what the core has of its own for gates and draws.
-/// Leaves the state at zero.
+/// Compares the kernels of this machine, [`crate::kernel_name`], with the generic ones: the weights of each layer, gate group by
+/// gate group as a step takes them, times pseudo-random activations of the whole range of i16. Returns how many weights it compared.
+/// With the feature `selftest-full` it also compares the kernels of gates and of the sampler. Resets the session.
 ///
 /// # Errors
 /// The first row that differs.
-pub fn kernel(state: &mut State, extent: Extent) -> Result<usize, Mismatch> {
-    let image = state.image();
-    let memory = state.memory();
-    // A linear congruential generator (Numerical Recipes, "quick and dirty"), of which the high half is random enough.
-    let mut random = 0u32;
-    memory.fill_with(|| {
-        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (random >> 16) as i16
-    });
-    let (mut compared, mut last) = (0, 0);
-    let mut different = None;
-    image.panels(&mut |panel| {
-        last = panel.layer;
-        if extent == Extent::All || panel.row == 0 {
-            match compare(panel, memory, extent) {
-                Ok(weights) => compared += weights,
-                Err(mismatch) => different = Some(mismatch),
+pub fn verify_kernels(session: &mut Session, coverage: Coverage) -> Result<usize, Mismatch> {
+    let model = session.model();
+    let (quads, _) = session.workspace().as_chunks_mut::<2>();
+    let x: &mut [I16x4] = bytemuck::must_cast_slice_mut(quads);
+    let mut random = Lcg(0);
+    x.fill_with(|| I16x4(core::array::from_fn(|_| random.next())));
+    let (mut compared, mut result) = (0, Ok(()));
+    for (layer, index) in model.layers().zip(0..) {
+        let mut row = 0;
+        layer.for_each_gate_group(&mut |group| {
+            if coverage == Coverage::Full || row == 0 {
+                match compare(&group, x, coverage, index, row) {
+                    Ok(weights) => compared += weights,
+                    Err(mismatch) => result = Err(mismatch),
+                }
             }
-        }
-        different.is_none()
-    });
-    #[cfg(feature = "thorough")]
-    if different.is_none() && extent == Extent::All {
-        different = compare_draw(memory, u32::from(last) + 1).err();
+            row += (PANEL_ROWS * group.num_gates()) as u32;
+            result.is_ok()
+        });
     }
-    state.reset();
-    different.map_or(Ok(compared), Err)
-}
-
-/// Compares what a draw asks of the core, over pseudo-random logits. The row of a mismatch is how many there were.
-#[cfg(feature = "thorough")]
-fn compare_draw(logits: &[i16], layer: u32) -> Result<(), Mismatch> {
-    let (fours, _) = logits.as_chunks();
-    let max = largest_portable(fours);
-    // No distance of two i16 leaves the exponents' range of 2^21.
-    let weight = Weight {
-        max,
-        coefficient: 40_000,
-        shift: 11,
-        down: 1,
-    };
-    let end = 1 << 16;
-    let (_, expected) = weight.walk_portable(logits, end, u32::MAX);
-    let (_, found) = walk(&weight, logits, end, u32::MAX);
-    let row = logits.len() as u32;
-    for (expected, found) in [(max as u32, largest(fours) as u32), (expected, found)] {
-        differs(layer, row, expected, found)?;
+    #[cfg(feature = "selftest-full")]
+    if result.is_ok() && coverage == Coverage::Full {
+        result = compare_sampler(packed::elements(x), model.layers().count() as u32);
     }
-    Ok(())
+    session.reset();
+    result.map(|()| compared)
 }
 
 /// An error if the two differ.
-fn differs(layer: u32, row: u32, expected: u32, found: u32) -> Result<(), Mismatch> {
+fn check_equal(layer: u32, row: u32, expected: u32, found: u32) -> Result<(), Mismatch> {
     match expected == found {
         true => Ok(()),
         false => Err(Mismatch {
@@ -204,90 +190,111 @@ fn differs(layer: u32, row: u32, expected: u32, found: u32) -> Result<(), Mismat
     }
 }
 
-/// Compares the products of one panel.
-fn compare(panel: &PanelWords, x: &[i16], extent: Extent) -> Result<usize, Mismatch> {
-    let gates = panel.gates.len().clamp(1, MOST_GATES);
-    let columns = match extent {
-        // Any words are blocks of fewer columns.
-        Extent::Start => panel.columns.first(COLUMNS),
-        Extent::All => panel.columns,
+/// Compares the products of one gate group.
+fn compare(
+    group: &GateGroup,
+    x: &[I16x4],
+    coverage: Coverage,
+    layer: u32,
+    row: u32,
+) -> Result<usize, Mismatch> {
+    let gates = group.num_gates();
+    let format = match coverage {
+        // Any words are panels of fewer columns.
+        Coverage::Quick => group.format().truncate(QUICK_COLUMNS),
+        Coverage::Full => group.format(),
     };
-    let weights = panel.weights.get(..columns.words() * gates);
-    let weights = weights.unwrap_or_default();
-    let factor = Factor::new(x.get(..columns.count()).unwrap_or_default(), columns);
-    let (mut expected, mut found) = ([[0; ROWS]; MOST_GATES], [[0; ROWS]; MOST_GATES]);
-    factor.products_portable(weights, expected.get_mut(..gates).unwrap_or_default());
-    factor.products(weights, found.get_mut(..gates).unwrap_or_default());
-    let lanes = expected.as_flattened().iter().zip(found.as_flattened());
-    for ((&expected, &found), row) in lanes.zip(panel.row..) {
-        differs(panel.layer.into(), row, expected as u32, found as u32)?;
+    let columns = format.num_columns();
+    let (mut expected, mut found) = ([[0; PANEL_ROWS]; MAX_GATES], [[0; PANEL_ROWS]; MAX_GATES]);
+    // A workspace is longer than any operand in it, and a gate group has at most four gates.
+    if let (Some(x), Some(weights), Some(expected), Some(found)) = (
+        x.get(..columns / 4),
+        group.weights().get(..format.panel_len() * gates),
+        expected.get_mut(..gates),
+        found.get_mut(..gates),
+    ) {
+        let rhs = Rhs::new(x, format);
+        rhs.gemv_generic(weights, expected);
+        rhs.gemv(weights, found);
     }
-    // The range certificate holds for products of whole rows, and of nothing.
-    #[cfg(feature = "thorough")]
-    if columns.count() < panel.columns.count() {
-        expected = [[0; ROWS]; MOST_GATES];
+    let rows = expected.as_flattened().iter().zip(found.as_flattened());
+    for ((expected, found), row) in rows.zip(row..) {
+        check_equal(layer, row, *expected as u32, *found as u32)?;
     }
-    #[cfg(feature = "thorough")]
-    if let (Ok(records), [products @ .., _]) = (panel.records.try_into(), &expected) {
-        compare_gates(panel, records, products, x)?;
+    #[cfg(feature = "selftest-full")]
+    {
+        // The accumulator bounds hold for products of whole rows, and for zeros.
+        if coverage == Coverage::Quick {
+            expected = [[0; PANEL_ROWS]; MAX_GATES];
+        }
+        compare_gates(group, &expected, x, layer, row)?;
     }
-    #[cfg(feature = "thorough")]
-    if let (true, Ok(records)) = (OWN_LSTM_GATES, panel.records.try_into()) {
-        compare_lstm(panel, records, &expected, x)?;
-    }
-    Ok(columns.count() * gates * ROWS)
+    Ok(columns * gates * PANEL_ROWS)
 }
 
-/// Compares the gates of a panel that has an LSTM's over a token table.
-#[cfg(feature = "thorough")]
-fn compare_lstm(
-    panel: &PanelWords,
-    records: &[u32; LSTM_RECORDS],
-    products: &[[i32; ROWS]; 4],
-    x: &[i16],
-) -> Result<(), Mismatch> {
-    let Some(token) = bytemuck::cast_slice(x).first_chunk() else {
-        return Ok(());
-    };
-    let Ok(&cell) = bytemuck::try_from_bytes::<[i32; ROWS]>(
-        bytemuck::cast_slice(x).get(..4 * ROWS).unwrap_or_default(),
-    ) else {
-        return Ok(());
-    };
-    let ([mut expected_cell, mut found_cell], [mut expected, mut found]) =
-        ([cell; 2], [[0; ROWS]; 2]);
-    lstm_gates_portable(records, token, products, &mut expected_cell, &mut expected);
-    lstm_gates(records, token, products, &mut found_cell, &mut found);
-    for lane in 0..ROWS {
-        let row = panel.row + lane as u32;
-        let layer = panel.layer.into();
-        differs(
-            layer,
-            row,
-            expected_cell[lane] as u32,
-            found_cell[lane] as u32,
-        )?;
-        differs(layer, row, expected[lane] as u32, found[lane] as u32)?;
-    }
-    Ok(())
-}
-
-/// Compares the gates of a panel that has a GRU's.
-#[cfg(feature = "thorough")]
+/// Compares the kernels of gates, if the group has the parameters of one over gate inputs.
+#[cfg(feature = "selftest-full")]
 fn compare_gates(
-    panel: &PanelWords,
-    records: &[u32; RECORDS],
-    products: &[[i32; ROWS]; 3],
-    x: &[i16],
+    group: &GateGroup,
+    products: &[[i32; PANEL_ROWS]; MAX_GATES],
+    x: &[I16x4],
+    layer: u32,
+    row: u32,
 ) -> Result<(), Mismatch> {
-    let (Some(old), Some(token)) = (x.first_chunk(), bytemuck::cast_slice(x).first_chunk()) else {
+    let params: &[u8] = bytemuck::cast_slice(group.params());
+    let values: &[i8] = bytemuck::cast_slice(x);
+    let (Some(previous), Some(cells)) = (x.first(), x.first_chunk::<2>()) else {
         return Ok(());
     };
-    let (mut expected, mut found) = ([0; ROWS], [0; ROWS]);
-    gates_portable(records, token, products, old, &mut expected);
-    gates(records, token, products, old, &mut found);
-    for ((expected, found), row) in expected.into_iter().zip(found).zip(panel.row..) {
-        differs(panel.layer.into(), row, expected as u32, found as u32)?;
+    let mut states = [[I16x4([0; PANEL_ROWS]); 2], [I16x4([0; PANEL_ROWS]); 2]];
+    let [[expected, found], [lstm_expected, lstm_found]] = &mut states;
+    #[cfg(feature = "gru")]
+    if let (Ok(params), Some(token), [z, r, h, _]) = (
+        bytemuck::try_from_bytes::<packed::GruParams>(params),
+        values.first_chunk(),
+        products,
+    ) {
+        let products = [*z, *r, *h];
+        generic::gru_gates(params, token, &products, previous, expected);
+        dispatch::gru_gates(params, token, &products, previous, found);
+    }
+    #[cfg(feature = "lstm")]
+    if let (Ok(params), Some(token)) = (
+        bytemuck::try_from_bytes::<packed::LstmParams>(params),
+        values.first_chunk(),
+    ) {
+        let cell: [i32; PANEL_ROWS] = bytemuck::cast(*cells);
+        let (mut expected_cell, mut found_cell) = (cell, cell);
+        generic::lstm_gates(params, token, products, &mut expected_cell, lstm_expected);
+        dispatch::lstm_gates(params, token, products, &mut found_cell, lstm_found);
+        for ((expected, found), row) in expected_cell.into_iter().zip(found_cell).zip(row..) {
+            check_equal(layer, row, expected as u32, found as u32)?;
+        }
+    }
+    for [I16x4(expected), I16x4(found)] in states {
+        for ((expected, found), row) in expected.into_iter().zip(found).zip(row..) {
+            check_equal(layer, row, expected as u32, found as u32)?;
+        }
     }
     Ok(())
+}
+
+/// Compares the kernels of the sampler on pseudo-random logits.
+#[cfg(feature = "selftest-full")]
+fn compare_sampler(logits: &[i16], layer: u32) -> Result<(), Mismatch> {
+    let (fours, _) = logits.as_chunks();
+    let max = generic::max_i16(fours);
+    // No distance of two i16 leaves the exponents' range of 2^21.
+    let term = generic::SoftmaxTerm {
+        max,
+        inverse_temperature: 40_000,
+        shift: 11,
+        weight_shift: 1,
+    };
+    let cutoff = 1 << 16;
+    let (_, expected) = generic::cumulative_search(&term, logits, cutoff, u32::MAX);
+    let (_, found) = dispatch::cumulative_search(&term, logits, cutoff, u32::MAX);
+    let row = logits.len() as u32;
+    check_equal(layer, row, max as u32, dispatch::max_i16(fours) as u32)?;
+    check_equal(layer, row, expected, found)
 }

@@ -1,530 +1,330 @@
-//! Untrained images, for tests and measurements.
+//! Untrained parameters, for tests and measurements: random numbers of the size that trained ones have.
 
 use super::{
-    DenseParts, InputParts, LayerParts, NetworkParts, Parts, Rows, StartParts, VocabularyParts,
+    DenseParams, LayerParams, ModelConfig, ModelParams, OpParams, QuantizedMatrix,
+    RecurrentParams, TokenRows, VocabularyParams, language_model,
 };
-use crate::image::{
-    Activation, Bits, Cell, Columns, Dense, Input, Layer, Metadata, Network, Normalization,
-    Provenance, Reads, Recurrent, SpecialTokens, Start, StartFrom, VocabularyConfig,
+use crate::format::{
+    ConstantKind, OpConfig, Phase, RecurrentLayerConfig, TokenRowsConfig, TrainingInfo, VectorId,
+    VocabularyConfig,
 };
-use crate::vocabulary::Tokenization;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
-use pipsqueak_kernels::fixed::Scale;
+use pipsqueak_kernels::cell::Cell;
+use pipsqueak_kernels::fixed::QuantizedMultiplier;
+use pipsqueak_kernels::packed::{RowFormat, WeightFormat, round_up};
 use rand_core::Rng;
 use rand_pcg::Pcg32;
 
-/// The shape of a language model of one step per token, whose head is one dense layer with weights of 8 bits.
-///
-/// `embedding` 0 is a token table.
-///
-/// # Panics
-/// If there are more layers than an image holds.
-pub fn language_model(tokens: usize, embedding: usize, layers: &[Layer]) -> Metadata {
-    let count = tokens as u16;
-    let recurrent = |&layer| Recurrent {
-        layer,
-        shift: 0,
-        starts: Default::default(),
-    };
-    let vocabulary = VocabularyConfig {
-        tokens: count,
-        ..VocabularyConfig::default()
-    };
-    Metadata {
-        vocabularies: [VocabularyConfig::default(), vocabulary],
-        networks: heapless::Vec::from_array([Network {
-            input: match embedding {
-                0 => Input::Table,
-                columns => Input::Embedding(columns as u16),
-            },
-            count,
-            features: 0,
-            dense: 0,
-            layers: layers.len() as u8,
-            steps_per_token: 1,
-            head: 1,
-            reads: Reads::EveryStep,
-            normalization: Normalization::None,
-        }]),
-        layers: layers.iter().map(recurrent).collect(),
-        dense: heapless::Vec::from_array([Dense::new(count, Activation::Linear, 9, Bits::Eight)]),
-        ..Metadata::default()
-    }
-}
-
-impl Parts<'static> {
-    /// An untrained language model, for tests and measurements: [`random_of`](Self::random_of) its shape,
-    /// [`language_model`].
+impl ModelParams<'static> {
+    /// An untrained language model: [`random`](Self::random) parameters for [`language_model`].
     ///
     /// # Panics
-    /// If a size is 0, or there are more layers than an image holds or more than 60,000 tokens.
-    pub fn random(seed: u64, tokens: usize, embedding: usize, layers: &[Layer]) -> Self {
-        Self::random_of(seed, &language_model(tokens, embedding, layers))
+    /// As [`random`](Self::random).
+    pub fn random_language_model(
+        seed: u64,
+        vocab_size: usize,
+        embedding_dim: usize,
+        layers: &[RecurrentLayerConfig],
+    ) -> Self {
+        Self::random(seed, &language_model(vocab_size, embedding_dim, layers))
     }
 
-    /// An untrained image of these shapes, for tests and measurements: random numbers of the size that trained ones have.
+    /// An untrained model of this configuration.
     ///
-    /// Tokens are the letters from `a` on, and then characters from U+100 on. Lengths of texts and names are not looked at.
+    /// Tokens are the letters from `a` on, and then characters from U+100 on.
     ///
     /// # Panics
-    /// If a size is 0, there are fewer layers than the networks have, or more than 60,000 tokens.
-    pub fn random_of(seed: u64, shapes: &Metadata) -> Self {
+    /// If a size is 0, a layer reads one that does not come before it, or there are more than 60,000 tokens.
+    pub fn random(seed: u64, config: &ModelConfig) -> Self {
         let mut random = Random(Pcg32::new(seed, 1));
-        let (mut layers, mut dense) = (&shapes.layers[..], &shapes.dense[..]);
-        let mut encoder: Vec<usize> = Vec::new();
-        let mut networks = Vec::new();
-        for network in &shapes.networks {
-            let own = layers.split_off(..network.layers.into()).expect("layers");
-            let units = |layer: &Recurrent| usize::from(layer.layer.hidden);
-            let features = usize::from(network.features);
-            let raw = match network.input {
-                Input::Table => 0,
-                Input::Embedding(columns) => columns.into(),
-                Input::Vectors => network.count.into(),
-                Input::Features { .. } => features,
-                Input::Tied { .. } => {
-                    let starts = own.iter().flat_map(|layer| layer.starts);
-                    let starts: u8 = starts.map(|start| start.dense).sum();
-                    let list = dense.get(..(network.dense + starts + network.head).into());
-                    match (network.head, list) {
-                        (2.., Some([.., before, _])) => before.outputs.into(),
-                        _ => own.last().map_or(1, units),
-                    }
-                }
-            };
-            let before = random.chain(&mut dense, network.dense, raw);
-            let width = before.last().map_or(raw, |last| last.rows.bias.len());
-            let mut inputs = width;
-            let mut made: Vec<LayerParts> = Vec::new();
-            for recurrent in own {
-                made.push(random.layer(recurrent, inputs));
-                inputs = units(recurrent);
-            }
-            for (recurrent, parts) in own.iter().zip(&mut made) {
-                for (start, to) in recurrent.starts.iter().zip(&mut parts.starts) {
-                    *to = match start.from() {
-                        StartFrom::Zero => StartParts::Zero,
-                        StartFrom::Constant => StartParts::Constant(
-                            (0..units(recurrent))
-                                .map(|_| random.below(30_000))
-                                .collect(),
-                        ),
-                        StartFrom::Features => {
-                            StartParts::Features(random.chain(&mut dense, start.dense, features))
-                        }
-                        StartFrom::Encoder { layer, cell } => StartParts::Encoder {
-                            layer,
-                            cell,
-                            dense: random.chain(&mut dense, start.dense, encoder[layer]),
-                        },
-                    };
-                }
-            }
-            encoder = own.iter().map(units).collect();
-            let head = random.chain(&mut dense, network.head, inputs);
-            let count = usize::from(network.count);
-            let input = match network.input {
-                Input::Table => {
-                    let rows = own.first().map_or(0, |l| l.layer.cell.gates() * units(l));
-                    InputParts::Table(random.values(count * rows))
-                }
-                Input::Embedding(_) => InputParts::Embedding {
-                    columns: raw,
-                    values: random.values(count * raw),
-                },
-                Input::Tied { .. } => InputParts::Tied {
-                    shift: head.last().map_or(0, smallest_shift),
-                },
-                Input::Vectors => InputParts::Vectors(vec![0; raw]),
-                Input::Features { steps } => InputParts::Features { steps },
-            };
-            networks.push(NetworkParts {
-                input,
-                count,
-                features: vec![0; features],
-                dense: before,
-                layers: made,
-                steps_per_token: network.steps_per_token,
-                head,
-                reads: network.reads,
-                normalization: network.normalization,
-            });
+        let mut ops: Vec<Option<OpParams>> = vec![None; config.layers.len()];
+        for index in drawing_order(config) {
+            ops[index] = Some(random.op(config, index, &ops));
         }
-        let character = |id: u32| char::from_u32(if id < 26 { 97 + id } else { 0x100 - 26 + id });
-        let vocabulary = |shape: VocabularyConfig| VocabularyParts {
-            tokenization: shape.tokenization,
-            tokens: (0..shape.tokens.into())
-                .filter_map(character)
-                .map(String::from)
-                .collect(),
-            initial_token: shape.initial_token,
-            special_tokens: shape.special_tokens,
-        };
+        let layers = config.layers.iter().zip(ops).map(|(layer, op)| LayerParams {
+            phase: layer.phase,
+            inputs: layer.inputs.iter().collect(),
+            op: op.expect("every layer is drawn"),
+        });
+        let metadata = &config.metadata;
         Self {
-            vocabularies: shapes.vocabularies.map(vocabulary),
-            limit: shapes.limit,
-            networks,
-            interface: Vec::new(),
-            provenance: Provenance {
+            vocabularies: metadata.vocabularies.map(vocabulary),
+            max_tokens: metadata.max_tokens,
+            fixed_steps: metadata.fixed_steps,
+            steps_per_token: metadata.steps_per_token,
+            layers: layers.collect(),
+            outputs: metadata.outputs.to_vec(),
+            io_names: Vec::new(),
+            training: TrainingInfo {
                 corpus: "none",
                 split: "untrained",
-                ..Provenance::default()
+                ..TrainingInfo::default()
             },
         }
     }
 }
 
-/// The smallest shift of a row.
-fn smallest_shift(dense: &DenseParts) -> u8 {
-    let shifts = dense.rows.scale.iter().map(|scale| scale.shift() as u8);
-    shifts.min().unwrap_or(0)
+fn vocabulary(config: VocabularyConfig) -> VocabularyParams {
+    let character = |id: u32| char::from_u32(if id < 26 { 97 + id } else { 0x100 - 26 + id });
+    VocabularyParams {
+        tokenization: config.tokenization,
+        tokens: (0..config.tokens.into())
+            .filter_map(character)
+            .map(String::from)
+            .collect(),
+        initial_token: config.initial_token,
+        special_tokens: config.special_tokens,
+    }
 }
 
-/// Random parts.
+/// The order in which layers draw their numbers: of the source and then of the step, what its layers read, its recurrent layers,
+/// their initial states, the output layers, and last what reads tokens, which may be tied to them.
+fn drawing_order(config: &ModelConfig) -> Vec<usize> {
+    let mut order: Vec<usize> = Vec::new();
+    let layers = &config.layers;
+    // The layers that make the vectors `ids`, from the first on.
+    let add_ancestors = |order: &mut Vec<usize>, ids: Vec<VectorId>| {
+        let (mut found, mut left): (Vec<usize>, _) = (Vec::new(), ids);
+        while let Some(id) = left.pop() {
+            let layer = &layers[id.layer()];
+            let drawn = order.contains(&id.layer()) || found.contains(&id.layer());
+            if !drawn && !matches!(layer.op, OpConfig::Token { .. } | OpConfig::Recurrent(_)) {
+                found.push(id.layer());
+                left.extend(layer.inputs.iter());
+            }
+        }
+        found.sort_unstable();
+        order.extend(found);
+    };
+    for phase in [Phase::Source, Phase::Step] {
+        let of_phase = |index: &usize| layers[*index].phase == phase;
+        let recurrent = |index: &usize| matches!(layers[*index].op, OpConfig::Recurrent(_));
+        let stepped: Vec<usize> = (0..layers.len()).filter(of_phase).collect();
+        let inputs = stepped.iter().flat_map(|&index| layers[index].inputs.iter());
+        add_ancestors(&mut order, inputs.collect());
+        order.extend(stepped.iter().copied().filter(recurrent));
+        for &index in &stepped {
+            if let OpConfig::Recurrent(recurrent) = layers[index].op {
+                for id in recurrent.init.into_iter().flatten() {
+                    add_ancestors(&mut order, vec![id]);
+                }
+            }
+        }
+        if phase == Phase::Step {
+            order.extend((0..layers.len()).filter(|&index| layers[index].phase == Phase::Output));
+        }
+        order.extend(stepped);
+    }
+    order.extend(0..layers.len());
+    let mut seen = vec![false; layers.len()];
+    order.retain(|&index| !core::mem::replace(&mut seen[index], true));
+    order
+}
+
+/// Draws numbers.
 struct Random(Pcg32);
 
 impl Random {
-    /// A number from -`end` to `end`.
-    fn below(&mut self, end: i32) -> i32 {
-        (self.0.next_u32() % (2 * end as u32 + 1)) as i32 - end
+    /// A number from `-max` to `max`.
+    fn symmetric(&mut self, max: i32) -> i32 {
+        (self.0.next_u32() % (2 * max as u32 + 1)) as i32 - max
     }
 
     fn values(&mut self, count: usize) -> Vec<i8> {
-        (0..count).map(|_| self.below(127) as i8).collect()
+        (0..count).map(|_| self.symmetric(127) as i8).collect()
     }
 
-    fn rows(&mut self, rows: usize, columns: Columns) -> Rows {
-        let width = columns.count();
-        // Wide rows have small weights, for the range certificate.
-        let most = 60_000 / width as u32;
-        if columns.bits != Bits::Eight {
-            return self.grouped_rows(rows, columns, (most / 8).clamp(1, 255));
+    fn op(&mut self, config: &ModelConfig, index: usize, ops: &[Option<OpParams>]) -> OpParams {
+        let layer = &config.layers[index];
+        let input_size = joined_size(config, index);
+        match layer.op {
+            OpConfig::Token {
+                vocab_size,
+                dim,
+                rows,
+            } => {
+                let (vocab_size, dim) = (usize::from(vocab_size), dim as usize);
+                let rows = match rows {
+                    TokenRowsConfig::Gates => {
+                        let reads = |layer: &&crate::format::LayerConfig| {
+                            layer.inputs.single() == Some(VectorId::result(index))
+                        };
+                        let reader = config.layers.iter().find(reads);
+                        let row = match reader.map(|reader| reader.op) {
+                            Some(OpConfig::Recurrent(recurrent)) => {
+                                recurrent.cell.num_gates() * usize::from(recurrent.hidden_size)
+                            }
+                            _ => dim,
+                        };
+                        TokenRows::Gates(self.values(vocab_size * row))
+                    }
+                    TokenRowsConfig::Embedding => TokenRows::Embedding {
+                        dim,
+                        values: self.values(vocab_size * dim),
+                    },
+                    TokenRowsConfig::Tied { layer, .. } => TokenRows::Tied {
+                        dim,
+                        layer: layer.into(),
+                        min_shift: match &ops[usize::from(layer)] {
+                            Some(OpParams::Dense(dense)) => smallest_shift(&dense.matrix),
+                            _ => 0,
+                        },
+                    },
+                };
+                OpParams::Token { vocab_size, rows }
+            }
+            OpConfig::Frame { size } => OpParams::Frame {
+                exponents: vec![0; size.into()],
+            },
+            OpConfig::Constant { size, kind } => {
+                let values = (0..size).map(|_| self.symmetric(30_000));
+                match kind {
+                    ConstantKind::Vector { frac_bits } => OpParams::Constant {
+                        values: values.map(|value| value as i16).collect(),
+                        frac_bits,
+                    },
+                    ConstantKind::CellState => OpParams::ConstantCell {
+                        values: values.collect(),
+                    },
+                }
+            }
+            OpConfig::Dense {
+                output_size,
+                activation,
+                frac_bits,
+                format,
+            } => OpParams::Dense(DenseParams {
+                matrix: self.matrix(output_size.into(), [format; 2], [input_size, 0]),
+                activation,
+                frac_bits,
+            }),
+            OpConfig::Recurrent(recurrent) => {
+                OpParams::Recurrent(self.recurrent(&recurrent, input_size))
+            }
+            OpConfig::Sum { frac_bits } => OpParams::Sum { frac_bits },
+            OpConfig::Mean => OpParams::Mean,
         }
-        let largest = most.clamp(1, 127);
-        // Sums grow with the square root of the columns; 2^13 * 2^-(15 + shift) brings them to about 1 in Q11.
+    }
+
+    fn matrix(
+        &mut self,
+        rows: usize,
+        formats: [WeightFormat; 2],
+        columns: [usize; 2],
+    ) -> QuantizedMatrix {
+        let format = RowFormat { formats, columns };
+        let width = format.num_columns();
+        // Long rows have small weights, for the accumulator bounds.
+        let max = 60_000 / width as u32;
+        // Of the formats of the layer, not only of the columns that this matrix has.
+        if formats != [WeightFormat::Int8; 2] {
+            return self.scaled_matrix(rows, format, (max / 8).clamp(1, 255));
+        }
+        let largest = max.clamp(1, 127);
+        // Sums grow with the square root of the columns; 2^13 * 2^-(15 + shift) brings them to about 1 in Q4.11.
         let shift = (2 + largest.ilog2() + width.ilog2() / 2) as u8;
-        let mut below = |end: i32| self.below(end);
-        Rows {
-            columns,
+        let mut symmetric = |max: i32| self.symmetric(max);
+        QuantizedMatrix {
+            format,
             weights: (0..rows * width)
-                .map(|_| below(largest as i32) as i8)
+                .map(|_| symmetric(largest as i32) as i8)
                 .collect(),
             scales: vec![],
-            bias: (0..rows).map(|_| below(1 << 20)).collect(),
-            scale: (0..rows)
-                .map(|_| Scale::new((12_000 + below(4000)) as u16, shift))
+            bias: (0..rows).map(|_| symmetric(1 << 20)).collect(),
+            multiplier: (0..rows)
+                .map(|_| QuantizedMultiplier::new((12_000 + symmetric(4000)) as u16, shift))
                 .collect(),
         }
     }
 
-    /// Rows in groups, with scales up to `largest`, or that for 4 bits.
-    fn grouped_rows(&mut self, rows: usize, columns: Columns, largest: u32) -> Rows {
-        let width = columns.count();
+    /// Rows in groups that have scales, up to `largest` for int4 and as much smaller as its weights are larger for int8.
+    fn scaled_matrix(&mut self, rows: usize, format: RowFormat, largest: u32) -> QuantizedMatrix {
+        let width = format.num_columns();
         // As above: a weight times its scale is about 4 times the largest scale.
         let shift = (4 + largest.ilog2() + width.ilog2() / 2) as u8;
-        let mut made = Rows {
-            columns,
-            ..Rows::default()
+        let mut matrix = QuantizedMatrix {
+            format,
+            ..QuantizedMatrix::default()
         };
-        let mut from =
-            |least: i32, most: i32| least + (self.0.next_u32() % (most - least + 1) as u32) as i32;
-        let groups: Vec<(usize, [i8; 2])> = columns.groups().collect();
+        let mut within =
+            |min: i32, max: i32| min + (self.0.next_u32() % (max - min + 1) as u32) as i32;
         for _ in 0..rows {
-            for &(columns, [least, most]) in &groups {
-                let weights = (0..columns).map(|_| from(least.into(), most.into()) as i8);
-                made.weights.extend(weights);
+            for (columns, format) in format.columns.into_iter().zip(format.formats) {
+                let [min, max] = match format {
+                    // Without a scale, weights are as large as the others with theirs.
+                    WeightFormat::Int8 => [-(largest.min(127) as i8), largest.min(127) as i8],
+                    _ => format.range(),
+                };
+                let weights = (0..columns).map(|_| within(min.into(), max.into()) as i8);
+                matrix.weights.extend(weights);
             }
         }
         for _ in 0..rows {
-            for &(_, [_, most]) in &groups {
-                // As large as that of a group of 4 bits, times its weights.
-                let most = (7 * largest as i32 / i32::from(most)).max(1);
-                made.scales.push(from(1, most) as u8);
+            for (_, [_, max]) in format.scale_groups() {
+                let max = (7 * largest as i32 / i32::from(max)).max(1);
+                matrix.scales.push(within(1, max) as u8);
             }
         }
-        made.bias = (0..rows).map(|_| from(-1 << 20, 1 << 20)).collect();
-        made.scale = (0..rows)
-            .map(|_| Scale::new(from(8_000, 16_000) as u16, shift))
+        matrix.bias = (0..rows).map(|_| within(-1 << 20, 1 << 20)).collect();
+        matrix.multiplier = (0..rows)
+            .map(|_| QuantizedMultiplier::new(within(8_000, 16_000) as u16, shift))
             .collect();
-        made
+        matrix
     }
 
-    /// The next `count` of `list`, the first one over `columns`.
-    fn chain(&mut self, list: &mut &[Dense], count: u8, mut columns: usize) -> Vec<DenseParts> {
-        let taken = list.split_off(..count.into()).expect("dense layers");
-        let mut made = Vec::new();
-        for dense in taken {
-            let outputs = dense.outputs.into();
-            made.push(DenseParts {
-                rows: self.rows(
-                    outputs,
-                    Columns {
-                        bits: dense.bits(),
-                        parts: [columns, 0],
-                    },
-                ),
-                activation: dense.activation,
-                bits: dense.fraction(),
-            });
-            columns = outputs;
-        }
-        made
-    }
-
-    /// A layer over a vector of `inputs`, over a token table if that is 0, with states that begin at zero.
-    fn layer(&mut self, recurrent: &Recurrent, inputs: usize) -> LayerParts {
-        let layer = recurrent.layer;
-        let (units, count) = (usize::from(layer.hidden), layer.cell.gates());
-        let after = layer.cell == Cell::GruResetAfter;
-        let table = inputs == 0;
-        let columns = |parts| Columns {
-            bits: layer.bits,
-            parts,
-        };
-        let mut gates: Vec<Rows> = (0..count)
+    fn recurrent(&mut self, config: &RecurrentLayerConfig, input_size: usize) -> RecurrentParams {
+        let (units, gates) = (usize::from(config.hidden_size), config.cell.num_gates());
+        let after = config.cell == Cell::GruResetAfter;
+        let gate_rows = input_size == 0;
+        let mut matrices: Vec<QuantizedMatrix> = (0..gates)
             .map(|gate| match gate {
-                2 if after => self.rows(units, columns([0, units])),
-                _ => self.rows(units, columns([inputs, units])),
+                2 if after => self.matrix(units, config.formats, [0, units]),
+                _ => self.matrix(units, config.formats, [input_size, units]),
             })
             .collect();
-        if after && !table {
-            gates.push(self.rows(units, columns([inputs, 0])));
+        if after && !gate_rows {
+            matrices.push(self.matrix(units, config.formats, [input_size, 0]));
         }
-        LayerParts {
-            layer,
-            shift: recurrent.shift,
-            gates,
-            factors: vec![1 << 16; if table { count * units } else { 0 }],
-            candidate_bias: vec![1 << 20; if table && after { units } else { 0 }],
-            starts: Default::default(),
+        RecurrentParams {
+            cell: config.cell,
+            hidden_size: units,
+            state_shift: config.state_shift,
+            formats: config.formats,
+            gates: matrices,
+            token_scales: vec![1 << 16; if gate_rows { gates * units } else { 0 }],
+            candidate_input_bias: vec![1 << 20; if gate_rows && after { units } else { 0 }],
+            init: config.init,
         }
     }
 }
 
-/// Small shapes of every kind by name: each cell, input, start and head, each width of weights, two steps for a token, and an
-/// encoder with its decoder.
-pub fn shapes() -> Vec<(&'static str, Metadata)> {
-    let vocabulary = |tokens| VocabularyConfig {
-        tokens,
-        ..VocabularyConfig::default()
-    };
-    let none = VocabularyConfig::default();
-    let specials = |start, eos, pad, unk| SpecialTokens {
-        bos: start,
-        eos,
-        pad,
-        unk,
-    };
-    let network = |input, count, layers, head| Network {
-        input,
-        count,
-        features: 0,
-        dense: 0,
-        layers,
-        steps_per_token: 1,
-        head,
-        reads: Reads::EveryStep,
-        normalization: Normalization::None,
-    };
-    let starting = |cell, hidden, starts| Recurrent {
-        layer: Layer::new(cell, hidden),
-        shift: 0,
-        starts,
-    };
-    let layer = |cell, hidden| starting(cell, hidden, Default::default());
-    let of_bits = |bits, cell, hidden| Recurrent {
-        layer: Layer::new(cell, hidden).with_bits(bits),
-        ..layer(cell, hidden)
-    };
-    let four = |cell, hidden| of_bits(Bits::Four, cell, hidden);
-    let dense_of = |outputs, activation, bits| {
-        let fraction = match activation {
-            Activation::Tanh | Activation::Sigmoid => 15,
-            Activation::Linear | Activation::Relu => 9,
-        };
-        Dense::new(outputs, activation, fraction, bits)
-    };
-    let dense = |outputs, activation| dense_of(outputs, activation, Bits::Eight);
-    let image =
-        |vocabularies, limit, networks: &[Network], layers: &[Recurrent], dense: &[Dense]| {
-            Metadata {
-                vocabularies,
-                limit,
-                networks: networks.iter().copied().collect(),
-                layers: layers.iter().copied().collect(),
-                dense: dense.iter().copied().collect(),
-                ..Metadata::default()
-            }
-        };
-    let linear = |outputs| dense(outputs, Activation::Linear);
-    let from = |from| Start::new(from, 1);
-    let features = from(StartFrom::Features);
-    let encoder = |cell| from(StartFrom::Encoder { layer: 0, cell });
-    vec![
-        (
-            "lstm",
-            image(
-                [none, vocabulary(31)],
-                0,
-                &[network(Input::Table, 31, 1, 1)],
-                &[layer(Cell::Lstm, 14)],
-                &[linear(31)],
-            ),
-        ),
-        (
-            "lstm-rnn",
-            image(
-                [none, vocabulary(26)],
-                0,
-                &[network(Input::Embedding(6), 26, 2, 1)],
-                &[layer(Cell::Lstm, 9), layer(Cell::Rnn, 7)],
-                &[linear(26)],
-            ),
-        ),
-        (
-            "rnn",
-            image(
-                [none, vocabulary(23)],
-                0,
-                &[network(Input::Table, 23, 1, 1)],
-                &[starting(
-                    Cell::Rnn,
-                    11,
-                    [Start::new(StartFrom::Constant, 0), Start::default()],
-                )],
-                &[linear(23)],
-            ),
-        ),
-        (
-            "words",
-            image(
-                [
-                    none,
-                    VocabularyConfig {
-                        tokenization: Tokenization::SpacedWord { lowercase: true },
-                        initial_token: 3,
-                        special_tokens: specials(Some(3), Some(1), Some(0), Some(29)),
-                        ..vocabulary(30)
-                    },
-                ],
-                0,
-                &[network(Input::Tied { shift: 0 }, 30, 1, 1)],
-                &[layer(Cell::GruResetAfter, 10)],
-                &[linear(30)],
-            ),
-        ),
-        (
-            "translator",
-            image(
-                [
-                    VocabularyConfig {
-                        special_tokens: specials(None, Some(26), Some(27), Some(28)),
-                        ..vocabulary(29)
-                    },
-                    VocabularyConfig {
-                        initial_token: 24,
-                        special_tokens: specials(Some(24), Some(25), None, None),
-                        ..vocabulary(26)
-                    },
-                ],
-                20,
-                &[
-                    network(Input::Embedding(5), 29, 1, 0),
-                    network(Input::Table, 26, 1, 1),
-                ],
-                &[
-                    layer(Cell::Lstm, 13),
-                    starting(Cell::Lstm, 8, [encoder(false), encoder(true)]),
-                ],
-                &[dense(8, Activation::Tanh), linear(8), linear(26)],
-            ),
-        ),
-        (
-            "features",
-            image(
-                [vocabulary(5), none],
-                0,
-                &[Network {
-                    features: 5,
-                    dense: 1,
-                    ..network(Input::Features { steps: 9 }, 7, 1, 1)
-                }],
-                &[starting(Cell::Lstm, 10, [features, features])],
-                &[
-                    dense(7, Activation::Tanh),
-                    dense(10, Activation::Tanh),
-                    linear(10),
-                    linear(6),
-                ],
-            ),
-        ),
-        (
-            "sensors",
-            image(
-                [none, vocabulary(4)],
-                0,
-                &[Network {
-                    reads: Reads::Mean,
-                    ..network(Input::Vectors, 3, 1, 3)
-                }],
-                &[layer(Cell::GruResetBefore, 9)],
-                &[
-                    dense(10, Activation::Relu),
-                    dense(6, Activation::Sigmoid),
-                    linear(4),
-                ],
-            ),
-        ),
-        (
-            "four",
-            image(
-                [none, vocabulary(28)],
-                0,
-                &[Network {
-                    steps_per_token: 2,
-                    ..network(Input::Table, 28, 1, 1)
-                }],
-                &[four(Cell::GruResetAfter, 35)],
-                &[dense_of(28, Activation::Linear, Bits::Four)],
-            ),
-        ),
-        (
-            "mixed",
-            image(
-                [vocabulary(27), none],
-                0,
-                &[Network {
-                    steps_per_token: 3,
-                    reads: Reads::Mean,
-                    ..network(Input::Embedding(6), 27, 3, 2)
-                }],
-                &[
-                    four(Cell::Lstm, 9),
-                    layer(Cell::GruResetBefore, 7),
-                    four(Cell::GruResetAfter, 5),
-                ],
-                &[dense_of(6, Activation::Tanh, Bits::Four), linear(4)],
-            ),
-        ),
-        (
-            "wide-input",
-            image(
-                [none, vocabulary(25)],
-                0,
-                &[Network {
-                    steps_per_token: 2,
-                    ..network(Input::Embedding(6), 25, 4, 1)
-                }],
-                &[
-                    of_bits(Bits::Mixed, Cell::Rnn, 35),
-                    of_bits(Bits::Mixed, Cell::GruResetAfter, 9),
-                    of_bits(Bits::Mixed, Cell::Lstm, 6),
-                    of_bits(Bits::Mixed, Cell::GruResetBefore, 5),
-                ],
-                &[dense_of(25, Activation::Linear, Bits::Four)],
-            ),
-        ),
-    ]
+fn smallest_shift(matrix: &QuantizedMatrix) -> u8 {
+    let shifts = matrix.multiplier.iter().map(|m| m.shift() as u8);
+    shifts.min().unwrap_or(0)
+}
+
+/// Columns over the joined inputs of layer `index`: all vectors but the last are padded.
+fn joined_size(config: &ModelConfig, index: usize) -> usize {
+    let inputs = config.layers[index].inputs.iter();
+    inputs.fold(0, |joined, id| round_up(joined) + size(config, id.layer()))
+}
+
+/// Elements of the result of layer `index`; 0 for gate inputs.
+fn size(config: &ModelConfig, index: usize) -> usize {
+    let first = |layer: &crate::format::LayerConfig| layer.inputs.iter().next();
+    match config.layers[index].op {
+        OpConfig::Token {
+            rows: TokenRowsConfig::Gates,
+            ..
+        } => 0,
+        OpConfig::Token { dim, .. } => dim as usize,
+        OpConfig::Frame { size } | OpConfig::Constant { size, .. } => size.into(),
+        OpConfig::Dense { output_size, .. } => output_size.into(),
+        OpConfig::Recurrent(recurrent) => recurrent.hidden_size.into(),
+        OpConfig::Sum { .. } | OpConfig::Mean => {
+            first(&config.layers[index]).map_or(0, |id| size(config, id.layer()))
+        }
+    }
 }

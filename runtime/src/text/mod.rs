@@ -1,4 +1,5 @@
-//! Text beside the tokens: conditioning features as text, and how likely a model finds a token.
+//! From a prompt or conditioning features to text.
 
 pub(crate) mod conditioning;
+pub(crate) mod generator;
 pub(crate) mod surprisal;

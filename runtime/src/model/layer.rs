@@ -1,0 +1,158 @@
+//! A layer of a parsed model: its checked slices of the model file and its places in the workspace.
+
+use crate::format::{Inputs, Phase, StateInit};
+use pipsqueak_kernels::cell::{Cell, RecurrentLayer};
+use pipsqueak_kernels::dense::DenseLayer;
+use pipsqueak_kernels::packed::{GateGroup, I16x4, round_up};
+
+/// A part of the workspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Region {
+    /// Vectors that are kept from one phase to another.
+    State,
+    /// Vectors that live while one phase runs.
+    Scratch,
+}
+
+/// Where a vector is in the workspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub region: Region,
+    /// In units of four elements.
+    pub start: u16,
+}
+
+impl Place {
+    pub const NONE: Self = Self {
+        region: Region::State,
+        start: 0,
+    };
+}
+
+/// One layer of a model.
+#[derive(Clone, Copy, Debug)]
+pub struct Layer<'a> {
+    pub(crate) phase: Phase,
+    pub(crate) inputs: Inputs,
+    /// Elements of the result, without padding.
+    pub(crate) size: u16,
+    /// Whether the inputs must be copied to `operand` before the layer runs.
+    pub(crate) gather: bool,
+    /// The joined inputs; of a recurrent layer also its hidden state after them.
+    pub(crate) operand: Place,
+    /// The result.
+    pub(crate) result: Place,
+    pub(crate) op: Op<'a>,
+}
+
+/// What a layer computes, with its checked slices of the model file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Op<'a> {
+    /// Rows of gate inputs, one per token: `[vocab_size][dim]`.
+    GateRows { rows: &'a [i8], dim: u32 },
+    /// `[vocab_size][padded size]`
+    Embedding { rows: &'a [i8] },
+    /// A token's row of the int8 dense layer `table`.
+    TiedEmbedding {
+        vocab_size: u16,
+        table: u8,
+        min_shift: u8,
+    },
+    /// Exponents: an element of the frame is Q15 of 2^exponent.
+    Frame { exponents: &'a [i8] },
+    /// A vector of the model file.
+    Constant { values: &'a [I16x4], frac_bits: u8 },
+    /// A cell state of the model file, Q8.23.
+    ConstantCell { values: &'a [[i32; 4]] },
+    Dense { layer: DenseLayer<'a>, frac_bits: u8 },
+    Recurrent(Recurrent<'a>),
+    Sum { frac_bits: u8 },
+    /// The sums and the number of steps are in the wide region from `sums` on, in units of four elements.
+    Mean { frac_bits: u8, sums: u16 },
+}
+
+/// A recurrent layer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Recurrent<'a> {
+    pub layer: RecurrentLayer<'a>,
+    /// Of the hidden state and of the cell state.
+    pub init: [StateInit; 2],
+    /// The cell state in the wide region, in units of four elements.
+    pub cell: u16,
+    /// The step's own memory in the scratch region, in units of four elements.
+    pub scratch: u16,
+}
+
+impl<'a> Layer<'a> {
+    /// When the layer runs.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// The vectors that the layer reads.
+    pub fn inputs(&self) -> Inputs {
+        self.inputs
+    }
+
+    /// Number of elements of the result; 0 for a token layer that gives gate inputs.
+    #[allow(clippy::len_without_is_empty, reason = "a layer is not a collection")]
+    pub fn len(&self) -> usize {
+        self.size.into()
+    }
+
+    /// The cell of a recurrent layer.
+    pub fn cell(&self) -> Option<Cell> {
+        match &self.op {
+            Op::Recurrent(recurrent) => Some(recurrent.layer.config().cell),
+            _ => None,
+        }
+    }
+
+    /// Number of tokens, if the layer reads one.
+    pub fn vocab_size(&self) -> Option<usize> {
+        match self.op {
+            Op::GateRows { rows, dim } => rows.len().checked_div(dim as usize),
+            Op::Embedding { rows } => rows.len().checked_div(round_up(self.len())),
+            Op::TiedEmbedding { vocab_size, .. } => Some(vocab_size.into()),
+            _ => None,
+        }
+    }
+
+    /// The exponents of a frame, `[len]`: an element of the caller's vector is Q15 of 2^exponent.
+    pub fn exponents(&self) -> Option<&'a [i8]> {
+        match self.op {
+            Op::Frame { exponents } => Some(exponents),
+            _ => None,
+        }
+    }
+
+    /// Fraction bits of the result; `None` if it has no format of its own: a frame's elements differ, gate inputs have those of
+    /// their rows, and a cell state is Q8.23.
+    pub fn frac_bits(&self) -> Option<u32> {
+        match &self.op {
+            Op::GateRows { .. } | Op::Frame { .. } | Op::ConstantCell { .. } => None,
+            Op::Embedding { .. } | Op::TiedEmbedding { .. } => Some(15),
+            Op::Constant { frac_bits, .. }
+            | Op::Dense { frac_bits, .. }
+            | Op::Sum { frac_bits }
+            | Op::Mean { frac_bits, .. } => Some((*frac_bits).into()),
+            Op::Recurrent(recurrent) => {
+                15u32.checked_sub(recurrent.layer.config().state_shift)
+            }
+        }
+    }
+
+    /// Elements of the result with padding, in units of four.
+    pub(crate) fn quads(&self) -> usize {
+        round_up(self.len()) / 4
+    }
+
+    /// Calls `visit` with the layer's gate groups in the order of the model file, until it returns false.
+    pub(crate) fn for_each_gate_group(&self, visit: &mut dyn FnMut(GateGroup) -> bool) -> bool {
+        match &self.op {
+            Op::Dense { layer, .. } => layer.gate_groups().all(visit),
+            Op::Recurrent(recurrent) => recurrent.layer.gate_groups().all(visit),
+            _ => true,
+        }
+    }
+}

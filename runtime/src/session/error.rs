@@ -1,0 +1,93 @@
+//! Why a session refuses an input.
+
+use crate::message::{Fragment, Message, counts, display};
+
+/// Why a workspace or an input was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// The workspace is too small.
+    Workspace {
+        /// 32-bit words needed.
+        expected: usize,
+        /// 32-bit words given.
+        found: usize,
+    },
+    /// The token is not in the vocabulary of the layer that reads it.
+    Token {
+        /// Number of tokens.
+        expected: usize,
+        /// The token.
+        found: u16,
+    },
+    /// The frame has another length than the layer that reads it.
+    FrameLength {
+        /// Elements needed.
+        expected: usize,
+        /// Elements given.
+        found: usize,
+    },
+    /// The model reads something else in this phase.
+    InputKind {
+        /// What it reads.
+        expected: &'static str,
+    },
+    /// Source tokens or conditioning features after the first step: reset the session first.
+    AlreadyStarted,
+    /// The model has no such layer or output.
+    NoSuchVector,
+    /// The layers and the plan of the workspace contradict each other: a bug in this library.
+    Internal,
+}
+
+impl Message for SessionError {
+    fn write_to(&self, out: &mut dyn FnMut(Fragment)) {
+        use Fragment::Text;
+        match *self {
+            Self::Workspace { expected, found } => counts(
+                out,
+                "the model needs a workspace of ",
+                4 * expected as u32,
+                " bytes, found ",
+                4 * found as u32,
+                "",
+            ),
+            Self::Token { expected, found } => counts(
+                out,
+                "expected a token below ",
+                expected as u32,
+                ", found ",
+                found.into(),
+                "",
+            ),
+            Self::FrameLength { expected, found } => counts(
+                out,
+                "expected a frame of ",
+                expected as u32,
+                " values, found ",
+                found as u32,
+                "",
+            ),
+            Self::InputKind { expected } => {
+                out(Text("the model reads "));
+                out(Text(expected));
+                out(Text(" here"));
+            }
+            Self::AlreadyStarted => {
+                out(Text("a text has already begun: reset the session first"));
+            }
+            Self::NoSuchVector => out(Text("the model has no such layer or output")),
+            Self::Internal => out(Text(
+                "internal error: a layer is outside the workspace; please report it",
+            )),
+        }
+    }
+}
+
+impl core::fmt::Display for SessionError {
+    fn fmt(&self, f: &mut core::fmt::Formatter) -> core::fmt::Result {
+        display(self, f)
+    }
+}
+
+impl core::error::Error for SessionError {}

@@ -1,0 +1,294 @@
+//! What each kind of layer does when it runs.
+
+use super::convert::{CELL_VECTOR_FRAC_BITS, cell_to_vector, convert_frac_bits, vector_to_cell};
+use super::memory::Memory;
+use super::SessionError;
+use crate::format::VectorId;
+use crate::model::{Layer, ModelView, Op, Place, Recurrent};
+use pipsqueak_kernels::dense::DenseLayer;
+use pipsqueak_kernels::fixed::saturate_i16;
+use pipsqueak_kernels::packed::{I16x4, elements, elements_mut};
+
+/// Layer `index`.
+fn layer<'m>(model: &'m ModelView<'m>, index: usize) -> Result<&'m Layer<'m>, SessionError> {
+    model.layer(index).ok_or(SessionError::Internal)
+}
+
+/// Runs layer `index`. Token layers read `token`; a token layer with gate inputs sets `gate_row`, and the recurrent layer that
+/// reads them takes them from there. The caller has set the vectors of frames.
+pub(super) fn run<'m>(
+    model: &'m ModelView<'m>,
+    memory: &mut Memory,
+    index: usize,
+    token: u16,
+    gate_row: &mut &'m [i8],
+) -> Result<(), SessionError> {
+    let layer = layer(model, index)?;
+    let result = (layer.result, layer.quads());
+    if layer.gather {
+        gather(model, memory, layer)?;
+    }
+    match &layer.op {
+        Op::GateRows { rows, dim } => *gate_row = row(rows, token, *dim as usize)?,
+        Op::Embedding { rows } => {
+            let out = elements_mut(memory.vector(result.0, result.1)?);
+            // Q7 to Q15.
+            for (out, value) in out.iter_mut().zip(row(rows, token, 4 * result.1)?) {
+                *out = i16::from(*value) << 8;
+            }
+        }
+        Op::TiedEmbedding {
+            table, min_shift, ..
+        } => {
+            let Op::Dense { layer: table, .. } = &self::layer(model, usize::from(*table))?.op else {
+                return Err(SessionError::Internal);
+            };
+            let out = elements_mut(memory.vector(result.0, result.1)?);
+            tied_embedding(table, token, (*min_shift).into(), out)?;
+        }
+        Op::Frame { .. } | Op::Constant { .. } | Op::ConstantCell { .. } => {}
+        Op::Dense { layer: dense, .. } => {
+            let operand = (layer.operand, dense.config().input_size / 4);
+            let (x, out) = memory.two(operand, result)?;
+            dense.forward(x, out);
+        }
+        Op::Recurrent(recurrent) => {
+            let config = recurrent.layer.config();
+            let quads = (config.input_size + config.hidden_size) / 4;
+            let (xh, cell, scratch) = memory.recurrent(
+                (layer.operand, quads),
+                (recurrent.cell, config.cell_state_len() / 4),
+                (recurrent.scratch, config.scratch_len() / 4),
+            )?;
+            recurrent.layer.step(gate_row, xh, cell, scratch);
+        }
+        Op::Sum { frac_bits } => sum(model, memory, layer, (*frac_bits).into())?,
+        Op::Mean { sums, .. } => accumulate(model, memory, layer, *sums)?,
+    }
+    Ok(())
+}
+
+/// Row `token` of rows of `dim` values.
+fn row(rows: &[i8], token: u16, dim: usize) -> Result<&[i8], SessionError> {
+    let start = usize::from(token).checked_mul(dim);
+    let row = start.and_then(|start| rows.get(start..start.checked_add(dim)?));
+    row.ok_or(SessionError::Internal)
+}
+
+/// Row `token` of the output layer as an embedding in Q15: a multiplier has 14 bits and a weight 7, so 6 bits less than their
+/// product leave 15.
+fn tied_embedding(
+    table: &DenseLayer,
+    token: u16,
+    min_shift: u32,
+    out: &mut [i16],
+) -> Result<(), SessionError> {
+    let (scale, weights) = table.row(token.into()).ok_or(SessionError::Internal)?;
+    let shift = (6 + scale.shift().saturating_sub(min_shift)).min(31);
+    for (out, weight) in out.iter_mut().zip(weights) {
+        let product = i32::from(weight) * (scale.multiplier() & 0x3fff) as i32;
+        *out = saturate_i16((product + (1 << shift >> 1)) >> shift);
+    }
+    Ok(())
+}
+
+/// Copies the inputs of `layer` to its operand, one after another.
+fn gather(model: &ModelView, memory: &mut Memory, layer: &Layer) -> Result<(), SessionError> {
+    let mut to = layer.operand;
+    for id in layer.inputs.iter() {
+        copy(model, memory, id, to)?;
+        let quads = self::layer(model, id.layer())?.quads();
+        to.start = to.start.checked_add(quads as u16).ok_or(SessionError::Internal)?;
+    }
+    Ok(())
+}
+
+/// A vector where it is.
+enum Source<'m> {
+    Place(Place),
+    Constant(&'m [I16x4]),
+    Cell(u16),
+    ConstantCell(&'m [[i32; 4]]),
+}
+
+/// Where the vector `id` is, and the units of four elements that it has.
+fn source<'m>(
+    model: &'m ModelView<'m>,
+    id: VectorId,
+) -> Result<(Source<'m>, usize, &'m Layer<'m>), SessionError> {
+    let layer = layer(model, id.layer())?;
+    let source = match &layer.op {
+        Op::Constant { values, .. } => Source::Constant(values),
+        Op::ConstantCell { values } => Source::ConstantCell(values),
+        Op::Recurrent(recurrent) if id.is_cell_state() => Source::Cell(recurrent.cell),
+        _ => Source::Place(layer.result),
+    };
+    Ok((source, layer.quads(), layer))
+}
+
+/// Copies the vector `id` to `to`; a cell state becomes Q5.10.
+pub(super) fn copy(
+    model: &ModelView,
+    memory: &mut Memory,
+    id: VectorId,
+    to: Place,
+) -> Result<(), SessionError> {
+    let (source, quads, _) = source(model, id)?;
+    let narrow = |cells: &[[i32; 4]], out: &mut [I16x4]| {
+        for (out, cell) in elements_mut(out).iter_mut().zip(cells.as_flattened()) {
+            *out = cell_to_vector(*cell);
+        }
+    };
+    match source {
+        Source::Place(from) => {
+            let (from, out) = memory.two((from, quads), (to, quads))?;
+            out.iter_mut().zip(from).for_each(|(out, from)| *out = *from);
+        }
+        Source::Constant(values) => {
+            let out = memory.vector(to, quads)?;
+            out.iter_mut().zip(values).for_each(|(out, from)| *out = *from);
+        }
+        Source::ConstantCell(cells) => narrow(cells, memory.vector(to, quads)?),
+        Source::Cell(from) => {
+            let (cells, out) = memory.wide_and_vector((from, quads), (to, quads))?;
+            narrow(cells, out);
+        }
+    }
+    Ok(())
+}
+
+/// Sets the initial states of layer `index`, if it is recurrent and they are vectors.
+pub(super) fn initialize(
+    model: &ModelView,
+    memory: &mut Memory,
+    index: usize,
+) -> Result<(), SessionError> {
+    let layer = layer(model, index)?;
+    let Op::Recurrent(recurrent) = &layer.op else {
+        return Ok(());
+    };
+    let [hidden, cell] = recurrent.init;
+    if let Some(id) = hidden {
+        // First as it is, then in the format of the hidden state.
+        copy(model, memory, id, layer.result)?;
+        let from = frac_bits(model, id)?;
+        let to = layer.frac_bits().ok_or(SessionError::Internal)?;
+        for value in elements_mut(memory.vector(layer.result, layer.quads())?) {
+            *value = convert_frac_bits((*value).into(), from, to);
+        }
+    }
+    match cell {
+        Some(id) => initialize_cell(model, memory, id, recurrent),
+        None => Ok(()),
+    }
+}
+
+/// Fraction bits of the vector `id`, as [`copy`] copies it.
+fn frac_bits(model: &ModelView, id: VectorId) -> Result<u32, SessionError> {
+    if id.is_cell_state() {
+        return Ok(CELL_VECTOR_FRAC_BITS);
+    }
+    layer(model, id.layer())?.frac_bits().ok_or(SessionError::Internal)
+}
+
+fn initialize_cell(
+    model: &ModelView,
+    memory: &mut Memory,
+    id: VectorId,
+    recurrent: &Recurrent,
+) -> Result<(), SessionError> {
+    let (source, quads, layer) = source(model, id)?;
+    let frac_bits = layer.frac_bits().unwrap_or(CELL_VECTOR_FRAC_BITS);
+    let widen = |values: &[I16x4], cells: &mut [[i32; 4]]| {
+        for (cell, value) in cells.as_flattened_mut().iter_mut().zip(elements(values)) {
+            *cell = vector_to_cell(*value, frac_bits);
+        }
+    };
+    let to = recurrent.cell;
+    match source {
+        Source::Cell(from) => memory.copy_wide(from, to, quads)?,
+        Source::ConstantCell(cells) => {
+            let out = memory.wide(to, quads)?;
+            out.iter_mut().zip(cells).for_each(|(out, from)| *out = *from);
+        }
+        Source::Constant(values) => widen(values, memory.wide(to, quads)?),
+        Source::Place(from) => {
+            let (values, cells) = memory.vector_and_wide((from, quads), (to, quads))?;
+            widen(values, cells);
+        }
+    }
+    Ok(())
+}
+
+/// The sum of the inputs of `layer`.
+fn sum(
+    model: &ModelView,
+    memory: &mut Memory,
+    layer: &Layer,
+    to: u32,
+) -> Result<(), SessionError> {
+    for quad in 0..layer.quads() {
+        let mut sums = [0; 4];
+        for id in layer.inputs.iter() {
+            let (source, quads, input) = source(model, id)?;
+            let from = input.frac_bits().ok_or(SessionError::Internal)?;
+            let values = match source {
+                Source::Place(place) => &*memory.vector(place, quads)?,
+                Source::Constant(values) => values,
+                _ => return Err(SessionError::Internal),
+            };
+            let I16x4(values) = *values.get(quad).ok_or(SessionError::Internal)?;
+            for (sum, value) in sums.iter_mut().zip(values) {
+                *sum += i32::from(convert_frac_bits(value.into(), from, to));
+            }
+        }
+        let out = memory.vector(layer.result, layer.quads())?;
+        *out.get_mut(quad).ok_or(SessionError::Internal)? = I16x4(sums.map(saturate_i16));
+    }
+    Ok(())
+}
+
+/// Adds the input of a mean to its sums, and counts the step.
+fn accumulate(
+    model: &ModelView,
+    memory: &mut Memory,
+    layer: &Layer,
+    sums: u16,
+) -> Result<(), SessionError> {
+    let id = layer.inputs.single().ok_or(SessionError::Internal)?;
+    let quads = layer.quads();
+    let (from, sums) = match source(model, id)? {
+        (Source::Place(place), ..) => memory.vector_and_wide((place, quads), (sums, quads + 1))?,
+        (Source::Constant(values), ..) => (values, memory.wide(sums, quads + 1)?),
+        _ => return Err(SessionError::Internal),
+    };
+    let (steps, sums) = sums.split_last_mut().ok_or(SessionError::Internal)?;
+    for (sum, value) in sums.as_flattened_mut().iter_mut().zip(elements(from)) {
+        *sum = sum.saturating_add((*value).into());
+    }
+    let [steps, ..] = steps;
+    *steps = steps.saturating_add(1);
+    Ok(())
+}
+
+/// Computes the result of a mean: the sums divided by the number of steps, rounded to nearest, ties away from zero.
+pub(super) fn finish(
+    model: &ModelView,
+    memory: &mut Memory,
+    index: usize,
+) -> Result<(), SessionError> {
+    let layer = layer(model, index)?;
+    let Op::Mean { sums, .. } = layer.op else {
+        return Ok(());
+    };
+    let quads = layer.quads();
+    let (sums, out) = memory.wide_and_vector((sums, quads + 1), (layer.result, quads))?;
+    let ([steps, ..], sums) = sums.split_last().ok_or(SessionError::Internal)?;
+    let steps = (*steps).max(1);
+    for (out, sum) in elements_mut(out).iter_mut().zip(sums.as_flattened()) {
+        let half = if *sum < 0 { -(steps / 2) } else { steps / 2 };
+        // Neither 0 nor -1, so the division cannot fail.
+        *out = saturate_i16(sum.saturating_add(half).checked_div(steps).unwrap_or(0));
+    }
+    Ok(())
+}

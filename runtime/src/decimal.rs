@@ -7,8 +7,7 @@ pub(crate) const DECIMAL_ONE: u32 = 10_000;
 ///
 /// Returns `None` for any other text. The largest result is 99,999,999.
 pub(crate) fn parse_decimal4(text: &str) -> Option<u32> {
-    // A closure as the pattern, because a `char` pattern would bring in the standard library's `memchr`.
-    let Some((whole, fraction)) = text.split_once(|c| c == '.') else {
+    let Some((whole, fraction)) = text.split_once('.') else {
         return Some(parse_digits(text)? * DECIMAL_ONE);
     };
     let unit = match fraction.len() {

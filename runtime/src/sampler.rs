@@ -125,7 +125,7 @@ impl Default for SamplingParams {
 impl SamplingParams {
     /// Returns the random number generator of these parameters, seeded.
     pub fn rng(&self) -> Pcg32 {
-        // The second argument selects one of the sequences of PCG. It is constant: texts differ by seed alone.
+        // The second argument selects one of the sequences of PCG. It is constant: only the seed makes texts differ.
         Pcg32::new(self.seed, u64::from_be_bytes(*b"pipsquea"))
     }
 }

@@ -9,7 +9,7 @@ use crate::vocabulary::Vocabulary;
 pub struct FeatureError {
     /// Byte offset in the text of the feature name or number that is wrong.
     pub position: usize,
-    /// What was expected there.
+    /// The expected name or number.
     pub expected: &'static str,
 }
 
@@ -45,7 +45,7 @@ fn assignments(text: &str) -> impl Iterator<Item = Result<(&str, i32), FeatureEr
     let is_separator = |c: char| c == ',' || c.is_ascii_whitespace();
     text.split(is_separator)
         .filter(|part| !part.is_empty())
-        .map(move |part| match part.split_once(|c| c == '=') {
+        .map(move |part| match part.split_once('=') {
             Some((name, number)) if !name.is_empty() => match parse_value(number) {
                 Some(value) => Ok((name, value)),
                 None => Err(error(
@@ -71,7 +71,7 @@ fn parse_value(text: &str) -> Option<i32> {
 /// Converts `value`, in units of 1/10,000, to Q15 of the range `|x| < 2^exponent`: `value / 10^4 * 2^(15 - exponent)`,
 /// rounded towards zero and saturated to ±32,767.
 fn to_q15(value: i32, exponent: i8) -> i16 {
-    // Long division, one bit at a time: the smallest cores have no divider, and a 64-bit division is a large routine.
+    // Binary long division: the smallest cores have no divider, and a 64-bit division is a large routine.
     let magnitude = value.unsigned_abs();
     let (mut quotient, mut remainder) = (magnitude / DECIMAL_ONE, magnitude % DECIMAL_ONE);
     let frac_bits = 15 - i32::from(exponent);

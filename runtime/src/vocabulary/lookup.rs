@@ -1,55 +1,13 @@
 //! Text to tokens.
 
-use super::{Tokenization, Vocabulary};
-use crate::message::{Fragment, Message, display};
+use super::{OutOfVocabulary, Tokenization, Vocabulary};
 use core::cmp::Ordering;
 
-/// A text with a character or word that is not in the vocabulary, which has no UNK token either.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OutOfVocabulary {
-    /// The first character that no token matches, or the first character of the word.
-    pub character: char,
-    /// Byte offset of the character in the text.
-    pub position: usize,
-}
-
-impl Message for OutOfVocabulary {
-    fn write_to(&self, out: &mut dyn FnMut(Fragment)) {
-        out(Fragment::Text(
-            "the vocabulary has no token for the text that begins with ",
-        ));
-        // A control character would change the terminal instead of being shown.
-        let shown = !self.character.is_control();
-        if shown {
-            out(Fragment::Text("'"));
-            out(Fragment::Char(self.character));
-            out(Fragment::Text("' ("));
-        }
-        out(Fragment::Text("U+"));
-        out(Fragment::Hex(self.character.into(), 4));
-        out(Fragment::Text(if shown {
-            ") at byte "
-        } else {
-            " at byte "
-        }));
-        out(Fragment::Number(self.position as u32));
-        out(Fragment::Text("; remove or replace it"));
-    }
-}
-
-impl core::fmt::Display for OutOfVocabulary {
-    fn fmt(&self, f: &mut core::fmt::Formatter) -> core::fmt::Result {
-        display(self, f)
-    }
-}
-
-impl core::error::Error for OutOfVocabulary {}
-
-/// The beginning of a text, as one token.
+/// A text, split after its first token.
 struct Split<'t> {
     /// The token, if the vocabulary has one.
     token: Option<u16>,
-    /// What it replaces.
+    /// The text of the token.
     piece: &'t str,
     /// The text after the piece.
     rest: &'t str,
@@ -87,8 +45,9 @@ impl<'a> Vocabulary<'a> {
 
     /// Checks that [`tokenize`](Self::tokenize) gives no error for `text`.
     ///
-    /// A step of a model cannot be undone, so a text is checked as a whole before a model reads its first token. Only a
-    /// vocabulary with neither bytes nor UNK needs a look at the text, one binary search per token: much less than a step.
+    /// A step of a model cannot be undone, so a text is checked as a whole before a model reads its first token. For a
+    /// vocabulary of bytes or with an UNK token this takes no time; for others it takes a binary search per token, much less
+    /// than a step.
     ///
     /// # Errors
     /// The first character or word of `text` that is not in the vocabulary, if it has no UNK token.
@@ -147,7 +106,7 @@ impl<'a> Vocabulary<'a> {
             if common == token.len() {
                 return Some((id, common));
             }
-            // Any other prefix is one of what both have in common. Tokens are whole characters, so it ends between two.
+            // A shorter token that `text` begins with sorts before `id`, so it is a prefix of the common part.
             text = text.get(..common)?;
             if text.is_empty() {
                 return None;

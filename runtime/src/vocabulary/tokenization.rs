@@ -83,7 +83,7 @@ impl Tokenization {
     }
 }
 
-/// Returns what follows the letters, digits and joined apostrophes and hyphens at the beginning of `text`.
+/// Returns the rest of `text` after the letters, digits and joined apostrophes and hyphens at the beginning of `text`.
 fn skip_letters(mut text: &[u8]) -> &[u8] {
     loop {
         text = match text {

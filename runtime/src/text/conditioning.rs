@@ -1,6 +1,6 @@
 //! Conditioning features as text: `length=0.5, a` sets the feature `length` to 0.5, `a` to 1 and all others to 0.
 
-use crate::decimal::{DECIMAL_ONE, parse_decimal4};
+use crate::decimal::{DECIMAL_ONE, parse_decimal4, split_once};
 use crate::message::{Fragment, Message, display};
 use crate::vocabulary::Vocabulary;
 
@@ -45,7 +45,7 @@ fn assignments(text: &str) -> impl Iterator<Item = Result<(&str, i32), FeatureEr
     let is_separator = |c: char| c == ',' || c.is_ascii_whitespace();
     text.split(is_separator)
         .filter(|part| !part.is_empty())
-        .map(move |part| match part.split_once('=') {
+        .map(move |part| match split_once(part, b'=') {
             Some((name, number)) if !name.is_empty() => match parse_value(number) {
                 Some(value) => Ok((name, value)),
                 None => Err(error(

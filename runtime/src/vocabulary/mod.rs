@@ -4,7 +4,7 @@ mod error;
 mod lookup;
 pub(crate) mod tokenization;
 
-use crate::image::{ImageError, Sections, SpecialTokens, VocabularyConfig};
+use crate::format::{ModelError, SectionReader, SpecialTokens, VocabularyConfig};
 pub use error::OutOfVocabulary;
 pub use tokenization::Tokenization;
 
@@ -49,12 +49,12 @@ impl<'a> Vocabulary<'a> {
     /// `config` has passed the check of the metadata: its tokens are less than `config.tokens`.
     ///
     /// # Errors
-    /// [`ImageError::Length`] if the section ends early, and [`ImageError::Vocabulary`] with the first token that has no
+    /// [`ModelError::SizeMismatch`] if the section ends early, and [`ModelError::Vocabulary`] with the first token that has no
     /// text or, if the table as a whole is invalid, with `config.tokens`.
     pub(crate) fn read(
-        sections: &mut Sections<'a>,
+        sections: &mut SectionReader<'a>,
         config: &VocabularyConfig,
-    ) -> Result<Self, ImageError> {
+    ) -> Result<Self, ModelError> {
         let mut vocabulary = Self {
             offsets: &[],
             sorted: &[],
@@ -70,9 +70,9 @@ impl<'a> Vocabulary<'a> {
         let valid = if config.tokenization == Tokenization::Byte {
             vocabulary.len() >= BYTES.len() && config.text_len == 0
         } else {
-            vocabulary.offsets = sections.take(vocabulary.len() + 1)?;
-            vocabulary.sorted = sections.take(vocabulary.regular_tokens().count())?;
-            vocabulary.texts = sections.take(config.text_len as usize)?;
+            vocabulary.offsets = sections.section(vocabulary.len() + 1)?;
+            vocabulary.sorted = sections.section(vocabulary.regular_tokens().count())?;
+            vocabulary.texts = sections.section(config.text_len as usize)?;
             vocabulary.check_texts()?;
             vocabulary.is_sorted()
         };
@@ -89,7 +89,7 @@ impl<'a> Vocabulary<'a> {
     }
 
     /// Checks that the offsets split the texts, which are UTF-8, into V texts that are not empty.
-    fn check_texts(&self) -> Result<(), ImageError> {
+    fn check_texts(&self) -> Result<(), ModelError> {
         let texts = core::str::from_utf8(self.texts).map_err(|_| refused(0))?;
         for (token, [start, end]) in self.offsets.array_windows().enumerate() {
             let text = texts.get(*start as usize..*end as usize);
@@ -177,8 +177,8 @@ fn some_token(id: u16) -> Option<u16> {
 }
 
 /// Returns the error at `token`, or for the table as a whole if it is V.
-fn refused(token: usize) -> ImageError {
-    ImageError::Vocabulary {
+fn refused(token: usize) -> ModelError {
+    ModelError::Vocabulary {
         token: token as u32,
     }
 }

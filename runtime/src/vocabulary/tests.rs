@@ -1,6 +1,6 @@
 use super::*;
-use crate::encode::{EncodeError, Parts, bytes, encode};
-use crate::{Cell, Image, Layer};
+use crate::encode::{EncodeError, ModelParams, as_bytes, encode};
+use crate::{Cell, Model, RecurrentLayerConfig};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -12,13 +12,13 @@ fn encoded(
     tokens: &[&str],
     special_tokens: SpecialTokens,
 ) -> Result<Vec<u32>, EncodeError> {
-    let layers = [Layer::new(Cell::GruResetAfter, 1)];
-    let mut parts = Parts::random(1, tokens.len(), 0, &layers);
-    let vocabulary = &mut parts.vocabularies[1];
+    let layers = [RecurrentLayerConfig::new(Cell::GruResetAfter, 1)];
+    let mut params = ModelParams::random_language_model(1, tokens.len(), 0, &layers);
+    let vocabulary = &mut params.vocabularies[1];
     vocabulary.tokenization = tokenization;
     vocabulary.tokens = tokens.iter().map(|t| t.to_string()).collect();
     vocabulary.special_tokens = special_tokens;
-    encode(&parts)
+    encode(&params)
 }
 
 fn vocabulary(
@@ -27,8 +27,8 @@ fn vocabulary(
     special_tokens: SpecialTokens,
 ) -> Vocabulary<'static> {
     let words = encoded(tokenization, tokens, special_tokens).unwrap();
-    let image = Image::parse(bytes(words.leak())).unwrap();
-    image.vocabulary()
+    let model = Model::parse(as_bytes(words.leak())).unwrap();
+    model.vocabulary()
 }
 
 /// The tokens of `text`, after `check` has said the same about it.
@@ -179,7 +179,7 @@ fn bytes_are_their_own_tokens() {
 fn malformed_vocabularies_are_refused_with_the_token() {
     let refused = |tokenization, names: &[&str], special_tokens| {
         let error = encoded(tokenization, names, special_tokens).unwrap_err();
-        let EncodeError::Refused(ImageError::Vocabulary { token }) = error else {
+        let EncodeError::Refused(ModelError::Vocabulary { token }) = error else {
             panic!("{error}");
         };
         token

@@ -267,14 +267,14 @@ fn features() -> ModelConfig {
     builder.vocabulary(0, plain(5))
 }
 
-/// Frames through dense layers, and the mean of all steps.
+/// Frames, and dense layers over the mean of all steps.
 fn sensors() -> ModelConfig {
     let mut builder = Builder::default();
     builder.layer(Phase::Step, &[], OpConfig::Frame { size: 3 });
-    builder.dense(Phase::Step, dense(10, Activation::Relu, WeightFormat::Int8));
     let gru = RecurrentLayerConfig::new(Cell::GruResetBefore, 9);
     builder.recurrent(Phase::Step, gru);
     builder.layer(Phase::Step, &[builder.last()], OpConfig::Mean);
+    builder.dense(Phase::Output, dense(10, Activation::Relu, WeightFormat::Int8));
     builder.dense(Phase::Output, dense(6, Activation::Sigmoid, WeightFormat::Int8));
     builder.dense(Phase::Output, linear(4));
     builder.output(Role::Scores, false);

@@ -13,7 +13,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use pipsqueak_kernels::cell::Cell;
 use pipsqueak_kernels::fixed::QuantizedMultiplier;
-use pipsqueak_kernels::packed::{RowFormat, WeightFormat, round_up};
+use pipsqueak_kernels::packed::{GROUP_SIZE, RowFormat, WeightFormat, round_up};
 use rand_core::Rng;
 use rand_pcg::Pcg32;
 
@@ -262,9 +262,18 @@ impl Random {
             }
         }
         for _ in 0..rows {
-            for (_, [_, max]) in format.scale_groups() {
+            let parts = format.columns.into_iter().zip(format.formats);
+            for (columns, format) in parts.filter(|(columns, _)| *columns > 0) {
+                let groups = match format {
+                    WeightFormat::Int4 => columns.div_ceil(GROUP_SIZE),
+                    WeightFormat::Int8 | WeightFormat::Int8Scaled => 1,
+                };
+                let [_, max] = format.range();
                 let max = (7 * largest as i32 / i32::from(max)).max(1);
-                matrix.scales.push(within(1, max) as u8);
+                matrix.scales.extend((0..groups).map(|_| match format {
+                    WeightFormat::Int8 => 1,
+                    _ => within(1, max) as u8,
+                }));
             }
         }
         matrix.bias = (0..rows).map(|_| within(-1 << 20, 1 << 20)).collect();

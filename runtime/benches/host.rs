@@ -5,7 +5,8 @@
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use pipsqueak::{Cell, Generator, Image, Layer, Sampler, Settings, State, encode};
-use pipsqueak_kernels::kernel::{Operand, ROWS, grouped_words};
+use pipsqueak_kernels::dispatch::{gemv_int4, gemv_int8};
+use pipsqueak_kernels::packed::{I16x4, PANEL_ROWS, PackedActivations, WeightFormat};
 use rand_core::Rng;
 use std::hint::black_box;
 
@@ -13,15 +14,23 @@ fn matvec(criterion: &mut Criterion) {
     for (rows, columns) in [(384, 128), (768, 256), (1536, 512)] {
         let mut rng = rand_pcg::Pcg32::new(1, 1);
         let weights: Vec<u32> = (0..rows * columns / 4).map(|_| rng.next_u32()).collect();
-        let pairs: Vec<u32> = (0..columns / 2).map(|_| rng.next_u32()).collect();
-        let x: &[i16] = bytemuck::cast_slice(&pairs);
-        let mut out = vec![[0; ROWS]; rows / ROWS];
+        let mut element = |_| rng.next_u32() as i16;
+        let x: Vec<I16x4> = (0..columns / 4)
+            .map(|_| I16x4(std::array::from_fn(&mut element)))
+            .collect();
+        let mut out = vec![[0; PANEL_ROWS]; rows / PANEL_ROWS];
         criterion.bench_function(&format!("matvec_{rows}x{columns}"), |bencher| {
-            bencher.iter(|| Operand::new(black_box(x)).products(&weights, black_box(&mut out)));
+            bencher.iter(|| {
+                let x = PackedActivations::new(black_box(&x));
+                gemv_int8(&weights, &x, black_box(&mut out))
+            });
         });
-        let grouped = &weights[..rows / ROWS * grouped_words(columns)];
+        let int4 = &weights[..rows / PANEL_ROWS * WeightFormat::Int4.panel_len(columns)];
         criterion.bench_function(&format!("matvec_{rows}x{columns}_4bit"), |bencher| {
-            bencher.iter(|| Operand::new(black_box(x)).add_grouped(grouped, black_box(&mut out)));
+            bencher.iter(|| {
+                let x = PackedActivations::new(black_box(&x));
+                gemv_int4(int4, &x, black_box(&mut out))
+            });
         });
     }
 }

@@ -1,33 +1,33 @@
-//! Says which kernels in assembly the core has. It goes by the target's name: stable Rust has no
+//! Chooses the kernels for the target: `cfg(kernels = "...")`. It goes by the target's name, because stable Rust has no
 //! `cfg(target_feature = "dsp")`.
 
 use std::env::var;
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    let kernels = r#""cortex_m0", "cortex_m4", "riscv32""#;
-    println!("cargo:rustc-check-cfg=cfg(assembly, values(none(), {kernels}))");
+    println!(
+        r#"cargo:rustc-check-cfg=cfg(kernels, values("aarch64", "cortex_m0", "cortex_m4", "generic", "riscv32", "x86_64"))"#
+    );
     println!("cargo:rustc-check-cfg=cfg(armv8m)");
-    let target = var("TARGET").unwrap_or_default();
+    let target = var("TARGET").expect("cargo sets TARGET");
     let features = var("CARGO_CFG_TARGET_FEATURE").unwrap_or_default();
-    let kernel = match target.split('-').next().unwrap_or_default() {
+    let has = |feature: &str| features.split(',').any(|name| name == feature);
+    let kernels = match target.split('-').next().unwrap_or_default() {
+        _ if var("CARGO_FEATURE_GENERIC").is_ok() => "generic",
         "thumbv7em" => "cortex_m4",
-        // Cortex-M33 and later: the DSP extension, which is an option, is taken for granted.
+        // Cortex-M33 and later. The DSP extension is optional; a core without it needs the feature `generic`.
         "thumbv8m.main" => {
             println!("cargo:rustc-cfg=armv8m");
             "cortex_m4"
         }
         "thumbv6m" | "thumbv7m" | "thumbv8m.base" => "cortex_m0",
-        // Other instructions than M's are not used.
-        name if name.starts_with("riscv32")
-            // E has half of the registers.
-            && !name.starts_with("riscv32e")
-            && features.split(',').any(|name| name == "m") =>
-        {
+        // RV32E has half of the registers. No other extension than M is needed.
+        name if name.starts_with("riscv32") && !name.starts_with("riscv32e") && has("m") => {
             "riscv32"
         }
-        _ => return,
+        "x86_64" if has("sse2") => "x86_64",
+        "aarch64" if has("neon") => "aarch64",
+        _ => "generic",
     };
-    println!("cargo:rustc-cfg=assembly");
-    println!("cargo:rustc-cfg=assembly={kernel:?}");
+    println!("cargo:rustc-cfg=kernels={kernels:?}");
 }

@@ -1,5 +1,6 @@
 //! Writes images; for the host, behind the feature `encode`.
 
+use crate::bits::Bits;
 use crate::image::{
     Activation, Columns, Dense, HEADER_LEN, Image, ImageError, Input, Layer, MAGIC, Metadata,
     Network, Normalization, Provenance, Reads, Recurrent, Specials, Start, StartFrom, VERSION,
@@ -11,10 +12,12 @@ use crate::state::State;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
-use pipsqueak_kernels::cell::Shape;
-use pipsqueak_kernels::fixed::Scale;
-use pipsqueak_kernels::kernel::{GROUP, ROWS, pack, pack_grouped, padded};
-use pipsqueak_kernels::rows::{Bits, DENSE_QUADS, Panel, Record};
+use pipsqueak_kernels::cell::{GateGroupConfig, RecurrentConfig};
+use pipsqueak_kernels::dense::DENSE_PANELS;
+use pipsqueak_kernels::fixed::QuantizedMultiplier as Scale;
+use pipsqueak_kernels::packed::{
+    GROUP_SIZE as GROUP, PANEL_ROWS as ROWS, RowParams, pack_int4, pack_int8, round_up as padded,
+};
 
 mod random;
 
@@ -421,7 +424,7 @@ impl Writer {
             InputParts::Table(values) => {
                 let first = network.layers.first().map(|first| first.layer);
                 let units = first.map_or(1, |layer| usize::from(layer.hidden));
-                let rows = first.map_or(1, |layer| layer.cell.gates() * units);
+                let rows = first.map_or(1, |layer| layer.cell.num_gates() * units);
                 for token in values.chunks_exact(rows) {
                     self.section(bytemuck::cast_slice(&interleaved(token, units)));
                 }
@@ -466,7 +469,7 @@ impl Writer {
 
     fn dense(&mut self, list: &[DenseParts]) {
         for dense in list {
-            for panel in dense.rows.quads().chunks(DENSE_QUADS) {
+            for panel in dense.rows.quads().chunks(DENSE_PANELS) {
                 for quad in panel {
                     self.words(quad.record);
                 }
@@ -479,21 +482,21 @@ impl Writer {
         let gates: Vec<Vec<Quad>> = layer.gates.iter().map(Rows::quads).collect();
         let has_bits = |rows: &Rows| rows.bits() == layer.layer.bits;
         assert!(layer.gates.iter().all(has_bits), "gates of another width");
-        let shape = Shape {
+        let shape = RecurrentConfig {
             cell: layer.layer.cell,
             // Whether there is an input vector is all that the panels depend on.
-            inputs: usize::from(vector),
-            units: layer.layer.hidden.into(),
-            shift: 0,
-            bits: layer.layer.bits,
+            input_size: usize::from(vector),
+            hidden_size: layer.layer.hidden.into(),
+            state_shift: 0,
+            formats: layer.layer.bits.formats(),
         };
         let mut first = 0;
-        for run in shape.runs() {
+        for run in shape.passes() {
             let mut after = first;
             for block in 0..gates[0].len() {
                 after = first;
                 for panel in *run {
-                    let end = after + panel.gates.len();
+                    let end = after + panel.params.len();
                     self.panel(panel, &gates[after..end], layer, after, block);
                     after = end;
                 }
@@ -506,19 +509,19 @@ impl Writer {
     /// `gates` are its own, of which the first is the layer's gate `first`.
     fn panel(
         &mut self,
-        panel: &Panel,
+        panel: &GateGroupConfig,
         gates: &[Vec<Quad>],
         from: &LayerParts,
         first: usize,
         block: usize,
     ) {
         let units = usize::from(from.layer.hidden);
-        for (index, (quads, &record)) in gates.iter().zip(panel.gates).enumerate() {
+        for (index, (quads, &record)) in gates.iter().zip(panel.params).enumerate() {
             self.words(quads[block].record);
-            if record == Record::Candidate {
+            if record == RowParams::CandidateTokenScale {
                 self.words(quad(&from.candidate_bias, block));
             }
-            if record != Record::Plain {
+            if record != RowParams::BiasScale {
                 let factors = &from.factors[(first + index) * units..][..units];
                 self.words(quad(factors, block));
             }
@@ -559,7 +562,7 @@ impl Rows {
             Quad {
                 record: bytemuck::cast(record),
                 weights: match self.bits() {
-                    Bits::Eight => vec![pack(&parts.concat()).collect()],
+                    Bits::Eight => vec![pack_int8(&parts.concat()).collect()],
                     Bits::Four | Bits::Mixed => self.pack_parts(index, &parts),
                 },
             }
@@ -587,10 +590,10 @@ impl Rows {
             first = groups.end;
             if wide {
                 let scales = groups.map(|group| u32::from_le_bytes(scales(group)));
-                return scales.chain(pack(columns)).collect();
+                return scales.chain(pack_int8(columns)).collect();
             }
             let scales: Vec<[u8; ROWS]> = groups.map(scales).collect();
-            pack_grouped(columns, &scales).collect()
+            pack_int4(columns, &scales).collect()
         });
         words.collect()
     }

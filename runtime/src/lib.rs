@@ -32,6 +32,7 @@ extern crate std;
 #[cfg(target_endian = "big")]
 compile_error!("images are little-endian and read in place: a big-endian target is not supported");
 
+mod bits;
 mod certificate;
 mod decimal;
 #[cfg(any(test, feature = "encode"))]
@@ -51,14 +52,24 @@ pub use features::FeatureError;
 pub use generate::{Generator, Settings, UnknownCharacter};
 pub use image::{Cell, Image, ImageError, Layer, Provenance, Task};
 pub use level::Level;
-pub use pipsqueak_kernels::kernel::{GROUP, RANGE, name as kernel};
-pub use pipsqueak_kernels::{activation, fixed};
+pub use pipsqueak_kernels::activation;
+pub use pipsqueak_kernels::dispatch::kernel_name as kernel;
+pub use pipsqueak_kernels::packed::{GROUP_SIZE as GROUP, INT4_RANGE as RANGE};
 pub use rand_pcg::Pcg32;
 pub use sampler::{Sampler, Temperature, TemperatureError};
 pub use say::{Part, Say};
 pub use score::surprise;
 pub use state::{Feed, State, WorkspaceError};
 pub use vocabulary::Vocabulary;
+
+/// Fixed-point numbers.
+pub mod fixed {
+    pub use pipsqueak_kernels::fixed::{
+        CANDIDATE_FRAC_BITS as CANDIDATE_BITS, CELL_FRAC_BITS as CELL_BITS, MAX_SHIFT,
+        MULTIPLIER_LIMIT as MULTIPLIER_END, PRE_ACTIVATION_FRAC_BITS as PRE_ACTIVATION_BITS,
+        QuantizedMultiplier as Scale, requantize, saturate_i16 as saturate,
+    };
+}
 
 /// Bytes of RAM of a parsed [`Image`] on a 32-bit board.
 pub const IMAGE_RAM: usize = 256;

@@ -3,7 +3,7 @@
 use crate::decimal::{ONE, ten_thousandths};
 use crate::image::Specials;
 use crate::say::{Part, Say, display};
-use pipsqueak_kernels::draw::Weights;
+use pipsqueak_kernels::softmax::SoftmaxWeights as Weights;
 use rand_core::Rng;
 
 /// A temperature in steps of 1/10,000: 0 for the most likely token always, else 0.01 to 100.
@@ -146,7 +146,7 @@ impl Sampler {
             return best.map_or(0, |(token, _)| token as u16);
         }
         self.prepare(logits, logit_bits)
-            .draw(logits, rng.next_u32())
+            .sample(logits, rng.next_u32())
     }
 
     /// Draws as [`draw`](Self::draw) does from all logits but those of tokens that stand for no text; of those only the one that
@@ -200,7 +200,7 @@ impl Sampler {
     /// When greedy, all weigh the same.
     pub fn weights(&self, logits: &[i16], logit_bits: u32) -> impl Iterator<Item = u32> {
         let weights = self.prepare(logits, logit_bits);
-        let weight = move |(token, logit): (usize, &i16)| weights.of(token, *logit);
+        let weight = move |(token, logit): (usize, &i16)| weights.weight_of(token, *logit);
         logits.iter().enumerate().map(weight)
     }
 

@@ -18,14 +18,15 @@
 
 use crate::image::{Input, PanelWords, crc};
 use crate::say::{Part, Say, display};
+use crate::state::quads;
 use crate::state::{Feed, State};
-use pipsqueak_kernels::kernel::ROWS;
-use pipsqueak_kernels::rows::{Factor, MOST_GATES};
+use pipsqueak_kernels::gemv::Rhs;
+use pipsqueak_kernels::packed::PANEL_ROWS as ROWS;
 #[cfg(feature = "thorough")]
 use pipsqueak_kernels::{
-    cell::{LSTM_RECORDS, RECORDS, gates_portable, lstm_gates_portable},
-    draw::{Weight, largest_portable},
-    kernel::{OWN_LSTM_GATES, gates, largest, lstm_gates, walk},
+    dispatch::{self, HAS_LSTM_GATES},
+    generic::{self, SoftmaxTerm},
+    packed::{GruParams, I16x4, LstmParams},
 };
 
 /// Steps of the sequence that [`digest`] runs over.
@@ -130,6 +131,9 @@ impl core::fmt::Display for Mismatch {
 
 impl core::error::Error for Mismatch {}
 
+/// The most gates of a panel.
+const MOST_GATES: usize = 4;
+
 /// Columns that [`Extent::Start`] compares.
 const COLUMNS: usize = 64;
 
@@ -173,19 +177,22 @@ pub fn kernel(state: &mut State, extent: Extent) -> Result<usize, Mismatch> {
 #[cfg(feature = "thorough")]
 fn compare_draw(logits: &[i16], layer: u32) -> Result<(), Mismatch> {
     let (fours, _) = logits.as_chunks();
-    let max = largest_portable(fours);
+    let max = generic::max_i16(fours);
     // No distance of two i16 leaves the exponents' range of 2^21.
-    let weight = Weight {
+    let weight = SoftmaxTerm {
         max,
-        coefficient: 40_000,
+        inverse_temperature: 40_000,
         shift: 11,
-        down: 1,
+        weight_shift: 1,
     };
     let end = 1 << 16;
-    let (_, expected) = weight.walk_portable(logits, end, u32::MAX);
-    let (_, found) = walk(&weight, logits, end, u32::MAX);
+    let (_, expected) = generic::cumulative_search(&weight, logits, end, u32::MAX);
+    let (_, found) = dispatch::cumulative_search(&weight, logits, end, u32::MAX);
     let row = logits.len() as u32;
-    for (expected, found) in [(max as u32, largest(fours) as u32), (expected, found)] {
+    for (expected, found) in [
+        (max as u32, dispatch::max_i16(fours) as u32),
+        (expected, found),
+    ] {
         differs(layer, row, expected, found)?;
     }
     Ok(())
@@ -206,43 +213,46 @@ fn differs(layer: u32, row: u32, expected: u32, found: u32) -> Result<(), Mismat
 
 /// Compares the products of one panel.
 fn compare(panel: &PanelWords, x: &[i16], extent: Extent) -> Result<usize, Mismatch> {
-    let gates = panel.gates.len().clamp(1, MOST_GATES);
+    let gates = panel.group.num_gates().clamp(1, MOST_GATES);
     let columns = match extent {
         // Any words are blocks of fewer columns.
-        Extent::Start => panel.columns.first(COLUMNS),
-        Extent::All => panel.columns,
+        Extent::Start => panel.group.format().truncate(COLUMNS),
+        Extent::All => panel.group.format(),
     };
-    let weights = panel.weights.get(..columns.words() * gates);
+    let weights = panel.group.weights().get(..columns.panel_len() * gates);
     let weights = weights.unwrap_or_default();
-    let factor = Factor::new(x.get(..columns.count()).unwrap_or_default(), columns);
+    let factor = Rhs::new(
+        quads(x.get(..columns.num_columns()).unwrap_or_default()),
+        columns,
+    );
     let (mut expected, mut found) = ([[0; ROWS]; MOST_GATES], [[0; ROWS]; MOST_GATES]);
-    factor.products_portable(weights, expected.get_mut(..gates).unwrap_or_default());
-    factor.products(weights, found.get_mut(..gates).unwrap_or_default());
+    factor.gemv_generic(weights, expected.get_mut(..gates).unwrap_or_default());
+    factor.gemv(weights, found.get_mut(..gates).unwrap_or_default());
     let lanes = expected.as_flattened().iter().zip(found.as_flattened());
     for ((&expected, &found), row) in lanes.zip(panel.row..) {
         differs(panel.layer.into(), row, expected as u32, found as u32)?;
     }
     // The range certificate holds for products of whole rows, and of nothing.
     #[cfg(feature = "thorough")]
-    if columns.count() < panel.columns.count() {
+    if columns.num_columns() < panel.group.format().num_columns() {
         expected = [[0; ROWS]; MOST_GATES];
     }
     #[cfg(feature = "thorough")]
-    if let (Ok(records), [products @ .., _]) = (panel.records.try_into(), &expected) {
+    if let (Ok(records), [products @ .., _]) = (panel.group.params().try_into(), &expected) {
         compare_gates(panel, records, products, x)?;
     }
     #[cfg(feature = "thorough")]
-    if let (true, Ok(records)) = (OWN_LSTM_GATES, panel.records.try_into()) {
+    if let (true, Ok(records)) = (HAS_LSTM_GATES, panel.group.params().try_into()) {
         compare_lstm(panel, records, &expected, x)?;
     }
-    Ok(columns.count() * gates * ROWS)
+    Ok(columns.num_columns() * gates * ROWS)
 }
 
 /// Compares the gates of a panel that has an LSTM's over a token table.
 #[cfg(feature = "thorough")]
 fn compare_lstm(
     panel: &PanelWords,
-    records: &[u32; LSTM_RECORDS],
+    params: &[u32; LstmParams::LEN],
     products: &[[i32; ROWS]; 4],
     x: &[i16],
 ) -> Result<(), Mismatch> {
@@ -255,9 +265,11 @@ fn compare_lstm(
         return Ok(());
     };
     let ([mut expected_cell, mut found_cell], [mut expected, mut found]) =
-        ([cell; 2], [[0; ROWS]; 2]);
-    lstm_gates_portable(records, token, products, &mut expected_cell, &mut expected);
-    lstm_gates(records, token, products, &mut found_cell, &mut found);
+        ([cell; 2], [I16x4::default(); 2]);
+    let params: &LstmParams = bytemuck::must_cast_ref(params);
+    generic::lstm_gates(params, token, products, &mut expected_cell, &mut expected);
+    dispatch::lstm_gates(params, token, products, &mut found_cell, &mut found);
+    let (expected, found) = (expected.0, found.0);
     for lane in 0..ROWS {
         let row = panel.row + lane as u32;
         let layer = panel.layer.into();
@@ -276,17 +288,18 @@ fn compare_lstm(
 #[cfg(feature = "thorough")]
 fn compare_gates(
     panel: &PanelWords,
-    records: &[u32; RECORDS],
+    params: &[u32; GruParams::LEN],
     products: &[[i32; ROWS]; 3],
     x: &[i16],
 ) -> Result<(), Mismatch> {
-    let (Some(old), Some(token)) = (x.first_chunk(), bytemuck::cast_slice(x).first_chunk()) else {
+    let (Some(h), Some(token)) = (quads(x).first(), bytemuck::cast_slice(x).first_chunk()) else {
         return Ok(());
     };
-    let (mut expected, mut found) = ([0; ROWS], [0; ROWS]);
-    gates_portable(records, token, products, old, &mut expected);
-    gates(records, token, products, old, &mut found);
-    for ((expected, found), row) in expected.into_iter().zip(found).zip(panel.row..) {
+    let (mut expected, mut found) = (I16x4::default(), I16x4::default());
+    let params: &GruParams = bytemuck::must_cast_ref(params);
+    generic::gru_gates(params, token, products, h, &mut expected);
+    dispatch::gru_gates(params, token, products, h, &mut found);
+    for ((expected, found), row) in expected.0.into_iter().zip(found.0).zip(panel.row..) {
         differs(panel.layer.into(), row, expected as u32, found as u32)?;
     }
     Ok(())

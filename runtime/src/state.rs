@@ -2,9 +2,8 @@
 
 use crate::image::{CELL_SHIFT, Dense, Image, Input, Reads, Recurrent, Start, StartFrom};
 use crate::say::{Part, Say, display};
-use pipsqueak_kernels::fixed::{CELL_BITS, Scale, saturate};
-use pipsqueak_kernels::kernel::{ROWS, each_weight, padded};
-use pipsqueak_kernels::rows::{DENSE_QUADS, Record, dense, dense_words};
+use pipsqueak_kernels::fixed::{CELL_FRAC_BITS as CELL_BITS, saturate_i16 as saturate};
+use pipsqueak_kernels::packed::{I16x4, round_up as padded};
 
 /// Where things stand in a workspace, in i16 elements.
 ///
@@ -34,10 +33,10 @@ impl Plan {
             let (mut top, mut cells) = (width, 0);
             for recurrent in image.layers(index) {
                 let shape = recurrent.shape(width);
-                scratch = scratch.max(shape.scratch());
-                (width, top) = (shape.units, shape.units);
-                end += shape.units;
-                cells += shape.cell_state();
+                scratch = scratch.max(shape.scratch_len());
+                (width, top) = (shape.hidden_size, shape.hidden_size);
+                end += shape.hidden_size;
+                cells += shape.cell_state_len();
             }
             let Some(network) = image.network(index) else {
                 break;
@@ -291,15 +290,18 @@ impl<'i, 'w> State<'i, 'w> {
             (top, used) = (width, 0);
             for recurrent in image.layers(index) {
                 let shape = recurrent.shape(top);
-                let words = rows.split_off(..shape.words()).unwrap_or_default();
-                let cell = cells.get_mut(used..used + shape.cell_state());
-                let end = start + shape.inputs + shape.units;
+                let words = rows.split_off(..shape.weights_len()).unwrap_or_default();
+                let cell = cells.get_mut(used..used + shape.cell_state_len());
+                let end = start + shape.input_size + shape.hidden_size;
                 if let Some(joint) = hidden.get_mut(start..end) {
-                    shape.step(words, row, joint, cell.unwrap_or_default(), scratch);
+                    if let Some(layer) = shape.layer(words) {
+                        let cell = cell.unwrap_or_default().as_chunks_mut().0;
+                        layer.step(row, quads_mut(joint), cell, quads_mut(scratch));
+                    }
                 }
-                start += shape.inputs;
-                top = shape.units;
-                used += shape.cell_state();
+                start += shape.input_size;
+                top = shape.hidden_size;
+                used += shape.cell_state_len();
             }
         }
         if network.reads == Reads::Mean {
@@ -320,7 +322,7 @@ impl<'i, 'w> State<'i, 'w> {
         let mut hidden = base.copied().unwrap_or(0) + self.image.width(index);
         let mut cell = self.plan.cells.get(index).copied().unwrap_or(0);
         for (place, recurrent) in self.image.layers(index).iter().enumerate() {
-            let (units, cells) = (recurrent.units(), 2 * recurrent.shape(0).cell_state());
+            let (units, cells) = (recurrent.units(), 2 * recurrent.shape(0).cell_state_len());
             if place == layer {
                 return [hidden..hidden + units, cell..cell + cells];
             }
@@ -443,8 +445,8 @@ impl<'i, 'w> State<'i, 'w> {
         let mut inputs = image.width(index);
         for recurrent in layers {
             let shape = recurrent.shape(inputs);
-            rows = rows.get(shape.words()..).unwrap_or_default();
-            inputs = shape.units;
+            rows = rows.get(shape.weights_len()..).unwrap_or_default();
+            inputs = shape.hidden_size;
         }
         for (layer, recurrent) in layers.iter().enumerate() {
             for (cell, start) in [(false, recurrent.starts[0]), (true, recurrent.starts[1])] {
@@ -613,7 +615,7 @@ fn skip(list: &[Dense], mut columns: usize, words: &mut &[u32]) {
     for dense in list {
         let rows = padded(dense.outputs.into());
         *words = words
-            .get(dense_words(rows / ROWS, columns, dense.bits())..)
+            .get(dense.config(columns).weights_len()..)
             .unwrap_or_default();
         columns = rows;
     }
@@ -631,10 +633,11 @@ fn chain<'s>(
     for layer in list {
         let rows = padded(layer.outputs.into());
         let (out, rest) = free.split_at_mut_checked(rows).unwrap_or_default();
-        let own = words
-            .split_off(..dense_words(rows / ROWS, x.len(), layer.bits()))
-            .unwrap_or_default();
-        dense(own, x, layer.bits(), layer.activation, out);
+        let config = layer.config(x.len());
+        let own = words.split_off(..config.weights_len()).unwrap_or_default();
+        if let Some(layer) = config.layer(own) {
+            layer.forward(quads(x), quads_mut(out));
+        }
         (x, free) = (out, rest);
     }
     x
@@ -659,29 +662,25 @@ fn tied(image: &Image, index: usize, token: u16, least: u8, x: &mut [i16]) {
     } else {
         0
     };
-    let (quads, quad, lane) = (
-        padded(last.outputs.into()) / ROWS,
-        token / ROWS,
-        token % ROWS,
-    );
-    let (panel, quad) = (quad / DENSE_QUADS, quad % DENSE_QUADS);
-    let (record, columns) = (Record::Plain.words(), x.len());
-    let start = panel * DENSE_QUADS * (record + columns);
-    let in_panel = quads.saturating_sub(panel * DENSE_QUADS).min(DENSE_QUADS);
-    let scale = words
-        .get(start + quad * record + ROWS + lane)
-        .copied()
-        .unwrap_or(0);
-    let scale = Scale(scale);
-    let weights = start + in_panel * record + quad * columns;
-    let weights = words.get(weights..weights + columns).unwrap_or_default();
+    let Some((scale, weights)) = words
+        .get(..last.config(x.len()).weights_len())
+        .and_then(|words| last.config(x.len()).layer(words)?.row(token))
+    else {
+        return;
+    };
     // A multiplier has 14 bits and a weight 7: 6 bits less than their product leave 15.
     let shift = (6 + scale.shift().saturating_sub(least.into())).min(31);
-    let mut x = x.iter_mut();
-    each_weight(weights, lane, |weight| {
-        if let Some(x) = x.next() {
-            let product = i32::from(weight) * (scale.multiplier() & 0x3fff) as i32;
-            *x = saturate((product + (1 << shift >> 1)) >> shift);
-        }
-    });
+    for (x, weight) in x.iter_mut().zip(weights) {
+        let product = i32::from(weight) * (scale.multiplier() & 0x3fff) as i32;
+        *x = saturate((product + (1 << shift >> 1)) >> shift);
+    }
+}
+
+/// Vectors of a workspace are aligned and padded.
+pub(crate) fn quads(x: &[i16]) -> &[I16x4] {
+    bytemuck::try_cast_slice(x.as_chunks::<4>().0).unwrap_or_default()
+}
+
+fn quads_mut(x: &mut [i16]) -> &mut [I16x4] {
+    bytemuck::try_cast_slice_mut(x.as_chunks_mut::<4>().0).unwrap_or_default()
 }

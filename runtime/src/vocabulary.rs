@@ -2,7 +2,7 @@
 
 use crate::image::{ImageError, Sections, Specials, VocabularyShape};
 use crate::level::Level;
-use pipsqueak_kernels::kernel::padded;
+use pipsqueak_kernels::packed::round_up as padded;
 
 /// The V tokens of an image: V + 1 offsets into their texts, and the ids that stand for a text sorted by it.
 #[derive(Clone, Copy, Debug)]

@@ -1,19 +1,20 @@
-//! Sigmoid, tanh and a power of two by table, without float at run time.
+//! Sigmoid, tanh and a power of two by table lookup and linear interpolation, without float at run time.
 //!
-//! | function | input | output | largest error, over every input |
+//! | function | input | output | largest error over all inputs |
 //! |---|---|---|---|
 //! | [`sigmoid`] | Q4.11 | Q15 | 3.2e-5 |
 //! | [`tanh`] | Q4.11 | Q15 | 3.3e-5 |
-//! | [`exp2_negative`] | Q16 | Q25 | 2.9e-5 of the value |
+//! | [`exp2_neg`] | Q16 | Q25 | 2.9e-5 of the value |
 //!
 //! One table serves both activations: `sigmoid(x) = (1 + tanh(x / 2)) / 2`.
 
-use crate::fixed::saturate;
+use crate::fixed::saturate_i16;
 
-const TANH_STEPS: usize = 512;
-/// `tanh(i / 64)` in Q16 for i = 0 to 513, that is 0 to 8 and one more for kernels; at most 65535.
-pub(crate) static TANH: [u16; TANH_STEPS + 2] = {
-    let mut table = [0; TANH_STEPS + 2];
+const TANH_INTERVALS: usize = 512;
+/// `tanh(i / 64)` in Q16 for i = 0 to 513: arguments 0 to 8, and one entry more so that a kernel may load `i + 1` for i = 512.
+/// At most 65535.
+pub(crate) static TANH: [u16; TANH_INTERVALS + 2] = {
+    let mut table = [0; TANH_INTERVALS + 2];
     let mut i = 0;
     while i < table.len() {
         let e = exp(-2.0 * i as f64 / 64.0);
@@ -24,13 +25,13 @@ pub(crate) static TANH: [u16; TANH_STEPS + 2] = {
     table
 };
 
-pub(crate) const EXP2_STEPS: usize = 64;
-/// `2^-((i + 1) / 64)` for i = 0 to 63 in Q25, of which the 10 lowest bits are instead how much higher, in Q15, the one
-/// before is.
-pub(crate) static EXP2: [u32; EXP2_STEPS] = {
-    let mut table = [0; EXP2_STEPS];
+pub(crate) const EXP2_INTERVALS: usize = 64;
+/// Word i has two fields: `2^-((i + 1) / 64)` in Q15 in its 22 highest bits, and in its 10 lowest bits the difference
+/// `2^-(i / 64) - 2^-((i + 1) / 64)`, Q15.
+pub(crate) static EXP2: [u32; EXP2_INTERVALS] = {
+    let mut table = [0; EXP2_INTERVALS];
     let mut i = 0;
-    while i < EXP2_STEPS {
+    while i < EXP2_INTERVALS {
         let (high, low) = (exp2_q15(i), exp2_q15(i + 1));
         table[i] = low << 10 | (high - low);
         i += 1;
@@ -44,7 +45,7 @@ const fn exp2_q15(i: usize) -> u32 {
     (32768.0 * exp(-(i as f64) / 64.0 * core::f64::consts::LN_2) + 0.5) as u32
 }
 
-/// `e^x` for x in [-16, 0], at compile time: the series at x / 64, squared six times.
+/// `e^x` for x in [-16, 0], at compile time: the Taylor series at x / 64, squared six times.
 #[allow(clippy::float_arithmetic, reason = "at compile time")]
 const fn exp(x: f64) -> f64 {
     let x = x / 64.0;
@@ -62,17 +63,17 @@ const fn exp(x: f64) -> f64 {
     sum
 }
 
-/// `value` from 0 to 2^15, but 2^15 - 1 in place of 2^15.
+/// Clamps `value`, 0 to 2^15, to 2^15 - 1.
 #[inline(always)]
-fn below_one(value: u32) -> u32 {
+fn clamp_below_one(value: u32) -> u32 {
     value - (value >> 15)
 }
 
 /// `65536 * tanh(|y|)` for y in Q3.12, at most 65535.
 #[inline(always)]
 fn tanh_magnitude(y: i16) -> u32 {
-    let y = below_one(i32::from(y).unsigned_abs());
-    let index = (y >> 6) as usize % TANH_STEPS;
+    let y = clamp_below_one(i32::from(y).unsigned_abs());
+    let index = (y >> 6) as usize % TANH_INTERVALS;
     let (low, high) = (u32::from(TANH[index]), u32::from(TANH[index + 1]));
     low + (((high - low) * (y & 63) + 32) >> 6)
 }
@@ -91,7 +92,7 @@ pub fn sigmoid(x: i16) -> i16 {
     } else {
         65536 + magnitude
     };
-    below_one((twice + 2) >> 2) as i16
+    clamp_below_one((twice + 2) >> 2) as i16
 }
 
 /// `tanh(x)`: Q4.11 to Q15, -32767 to 32767, odd.
@@ -102,24 +103,39 @@ pub fn sigmoid(x: i16) -> i16 {
 /// ```
 #[inline(always)]
 pub fn tanh(x: i16) -> i16 {
-    let magnitude = tanh_magnitude(saturate(2 * i32::from(x)));
-    let magnitude = below_one((magnitude + 1) >> 1) as i16;
+    let magnitude = tanh_magnitude(saturate_i16(2 * i32::from(x)));
+    let magnitude = clamp_below_one((magnitude + 1) >> 1) as i16;
     if x < 0 { -magnitude } else { magnitude }
 }
 
-/// `2^-x`: Q16 below 32 to Q25; 2^25 at 0, below 1 at the end.
+/// `2^-x`: x in Q16, below 32; the result in Q25, 2^25 at x = 0.
 ///
 /// ```
-/// use pipsqueak_kernels::activation::exp2_negative;
-/// assert_eq!(exp2_negative(0), 1 << 25);
-/// assert_eq!(exp2_negative(3 << 16), 1 << 22);
+/// use pipsqueak_kernels::activation::exp2_neg;
+/// assert_eq!(exp2_neg(0), 1 << 25);
+/// assert_eq!(exp2_neg(3 << 16), 1 << 22);
 /// ```
 #[inline(always)]
-pub fn exp2_negative(x: u32) -> u32 {
-    let index = (x >> 10) as usize % EXP2_STEPS;
-    // 1024 times the difference above the low end, where x is at the high end: one of them stands in the word itself.
+pub fn exp2_neg(x: u32) -> u32 {
+    let index = (x >> 10) as usize % EXP2_INTERVALS;
+    // At the interval's high end the value is 1024 differences above its low end; the word itself already contains one.
     let value = EXP2[index] + (EXP2[index] & 1023) * (!x & 1023);
     value >> ((x >> 16) & 31)
+}
+
+/// The activations as functions that are called, for code that is not worth a copy of them.
+pub(crate) mod outlined {
+    /// [`sigmoid`](super::sigmoid) of `x` in Q4.11, saturated to i16.
+    #[inline(never)]
+    pub(crate) fn sigmoid(x: i32) -> i16 {
+        super::sigmoid(x as i16)
+    }
+
+    /// [`tanh`](super::tanh) of `x` in Q4.11, saturated to i16.
+    #[inline(never)]
+    pub(crate) fn tanh(x: i32) -> i16 {
+        super::tanh(x as i16)
+    }
 }
 
 #[cfg(test)]
@@ -140,7 +156,7 @@ mod tests {
             .map(|x| {
                 let exact = 33554432.0 * (-f64::from(x) / 65536.0).exp2();
                 // The last shift rounds down by up to one unit.
-                ((f64::from(exp2_negative(x)) - exact).abs() - 1.0) / exact
+                ((f64::from(exp2_neg(x)) - exact).abs() - 1.0) / exact
             })
             .fold(0.0, f64::max);
         std::println!("sigmoid {sigmoid_error:.3e} tanh {tanh_error:.3e} exp2 {exp2_error:.3e}");
@@ -150,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn never_falls_and_stays_within_the_state() {
+    fn activations_are_monotonic_and_within_q15() {
         for x in i16::MIN..i16::MAX {
             assert!(
                 sigmoid(x) <= sigmoid(x + 1) && tanh(x) <= tanh(x + 1),

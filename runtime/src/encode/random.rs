@@ -11,7 +11,7 @@ use crate::level::Level;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
-use pipsqueak_kernels::fixed::Scale;
+use pipsqueak_kernels::fixed::QuantizedMultiplier as Scale;
 use rand_core::Rng;
 use rand_pcg::Pcg32;
 
@@ -127,7 +127,7 @@ impl Parts<'static> {
             let count = usize::from(network.count);
             let input = match network.input {
                 Input::Table => {
-                    let rows = own.first().map_or(0, |l| l.layer.cell.gates() * units(l));
+                    let rows = own.first().map_or(0, |l| l.layer.cell.num_gates() * units(l));
                     InputParts::Table(random.values(count * rows))
                 }
                 Input::Embedding(_) => InputParts::Embedding {
@@ -276,7 +276,7 @@ impl Random {
     /// A layer over a vector of `inputs`, over a token table if that is 0, with states that begin at zero.
     fn layer(&mut self, recurrent: &Recurrent, inputs: usize) -> LayerParts {
         let layer = recurrent.layer;
-        let (units, count) = (usize::from(layer.hidden), layer.cell.gates());
+        let (units, count) = (usize::from(layer.hidden), layer.cell.num_gates());
         let after = layer.cell == Cell::GruResetAfter;
         let table = inputs == 0;
         let columns = |parts| Columns {

@@ -2,9 +2,10 @@
 
 use super::ImageError;
 use crate::Level;
+use crate::bits::Bits;
 use pipsqueak_kernels::cell::{Cell, MAX_STATE_SHIFT};
+use pipsqueak_kernels::dense::Activation;
 use pipsqueak_kernels::fixed::MAX_SHIFT;
-use pipsqueak_kernels::rows::{Activation, Bits};
 
 /// The most recurrent layers of an image, an encoder's among them.
 pub const MAX_LAYERS: usize = 8;

@@ -21,10 +21,10 @@
 //! | or embedding | i8 `[V][E]`, in 1/128 of each column's scale, which the weights hold |
 //! | or channels | i8 `[count]`: an element of the input is below 2^this |
 //! | features | i8 `[features]`: the same of the feature vector; where the input is made of it, this alone |
-//! | the input's dense layers | [`pipsqueak_kernels::rows`] |
+//! | the input's dense layers | [`pipsqueak_kernels::dense`] |
 //! | each layer | [`pipsqueak_kernels::cell`]; its weights and those of a dense layer have 8 bits, or 4 in groups that have scales; those over its input may have 8 beside 4 |
 //! | each layer's starts | i16 or i32 `[H]`, or dense layers |
-//! | the head's dense layers | [`pipsqueak_kernels::rows`] |
+//! | the head's dense layers | [`pipsqueak_kernels::dense`] |
 //! | of all networks: interface | names of the graph's arrays, for the host |
 //!
 //! Numbers from outside and dense layers in between have a format of their own: a hidden state has 15 less its layer's shift
@@ -36,14 +36,14 @@
 use crate::certificate;
 use crate::vocabulary::Vocabulary;
 use crc::{CRC_32_ISO_HDLC, Crc, NoTable};
-use pipsqueak_kernels::cell::Shape;
-use pipsqueak_kernels::kernel::{ROWS, padded};
-use pipsqueak_kernels::rows::{DENSE_QUADS, Panel, Record, dense_panel, dense_words};
+use pipsqueak_kernels::cell::RecurrentConfig;
+use pipsqueak_kernels::packed::{GateGroup, PANEL_ROWS, round_up as padded};
 use serde::{Deserialize, Serialize};
 
 mod error;
 mod metadata;
 
+pub use crate::bits::{Bits, Columns};
 pub use error::ImageError;
 pub use metadata::{
     Dense, Input, Layer, MAX_DENSE, MAX_LAYERS, MAX_NETWORKS, MAX_STEPS_PER_TOKEN, MAX_UNITS,
@@ -51,7 +51,8 @@ pub use metadata::{
     VocabularyShape,
 };
 pub use pipsqueak_kernels::cell::{Cell, MAX_STATE_SHIFT};
-pub use pipsqueak_kernels::rows::{Activation, Bits, Columns};
+pub use pipsqueak_kernels::dense::Activation;
+use pipsqueak_kernels::dense::DenseConfig;
 
 /// The first bytes of an image.
 pub const MAGIC: [u8; 4] = *b"PIPS";
@@ -135,7 +136,7 @@ pub(crate) enum Group {
         head: bool,
     },
     /// A recurrent layer.
-    Layer(Shape),
+    Layer(RecurrentConfig),
     /// A constant start of so many words.
     Constant(usize),
 }
@@ -144,18 +145,22 @@ impl Group {
     /// Its words.
     pub fn words(&self) -> usize {
         match self {
-            Self::Dense { dense, columns, .. } => {
-                dense_words(quads(dense.outputs), *columns, dense.bits())
-            }
-            Self::Layer(shape) => shape.words(),
+            Self::Dense { dense, columns, .. } => dense.config(*columns).weights_len(),
+            Self::Layer(shape) => shape.weights_len(),
             Self::Constant(words) => *words,
         }
     }
 }
 
-/// Runs of four rows of so many outputs.
-fn quads(outputs: u16) -> usize {
-    padded(outputs.into()) / ROWS
+impl Dense {
+    pub(crate) fn config(self, columns: usize) -> DenseConfig {
+        DenseConfig {
+            input_size: columns,
+            output_size: padded(self.outputs.into()),
+            format: self.bits().formats()[0],
+            activation: self.activation,
+        }
+    }
 }
 
 /// What does not fit together.
@@ -412,41 +417,27 @@ impl<'a> Image<'a> {
             let mut words = self.rows(index);
             // What was parsed fits together.
             let _ = self.groups(index, &mut |group| {
-                let mut rest = words.split_off(..group.words()).unwrap_or_default();
+                let words = words.split_off(..group.words()).unwrap_or_default();
                 let mut row = 0;
-                let mut take = |panel: &Panel, columns: Columns| {
-                    let records = rest.split_off(..panel.record_words());
-                    let weights = rest.split_off(..columns.words() * panel.gates.len());
-                    go_on = go_on
-                        && visit(&PanelWords {
-                            layer,
-                            row,
-                            gates: panel.gates,
-                            columns,
-                            records: records.unwrap_or_default(),
-                            weights: weights.unwrap_or_default(),
-                        });
-                    row += (ROWS * panel.gates.len()) as u32;
+                let mut take = |group: GateGroup| {
+                    go_on = go_on && visit(&PanelWords { layer, row, group });
+                    row += (PANEL_ROWS * group.num_gates()) as u32;
                 };
                 match group {
                     Group::Constant(_) => return Ok(()),
-                    Group::Layer(shape) => {
-                        for run in shape.runs() {
-                            for _ in 0..shape.units / ROWS {
-                                for panel in *run {
-                                    take(panel, shape.columns(panel.over));
-                                }
-                            }
-                        }
+                    Group::Layer(config) => {
+                        let layer = config.layer(words);
+                        layer
+                            .iter()
+                            .flat_map(|l| l.gate_groups())
+                            .for_each(&mut take);
                     }
                     Group::Dense { dense, columns, .. } => {
-                        let (bits, parts) = (dense.bits(), [columns, 0]);
-                        let mut quads = quads(dense.outputs);
-                        while quads > 0 {
-                            let panel = dense_panel(quads.min(DENSE_QUADS));
-                            take(&panel, Columns { bits, parts });
-                            quads -= panel.gates.len();
-                        }
+                        let layer = dense.config(columns).layer(words);
+                        layer
+                            .iter()
+                            .flat_map(|l| l.gate_groups())
+                            .for_each(&mut take);
                     }
                 }
                 layer += 1;
@@ -526,7 +517,7 @@ impl<'a> Image<'a> {
         let layer = encoder.and_then(|layers| layers.get(layer));
         layer.map_or(0, |layer| {
             if cell {
-                layer.shape(0).cell_state()
+                layer.shape(0).cell_state_len()
             } else {
                 layer.units()
             }
@@ -541,7 +532,7 @@ impl<'a> Image<'a> {
         match network.input {
             Input::Table => {
                 let first = self.layers(index).first();
-                first.map_or(0, |layer| layer.layer.cell.gates() * layer.units())
+                first.map_or(0, |layer| layer.layer.cell.num_gates() * layer.units())
             }
             Input::Embedding(columns) => padded(columns.into()),
             Input::Vectors => network.count.into(),
@@ -739,13 +730,13 @@ impl Recurrent {
     }
 
     /// Its shape over a vector of `inputs` elements; over a token table if there are none.
-    pub(crate) fn shape(&self, inputs: usize) -> Shape {
-        Shape {
+    pub(crate) fn shape(&self, inputs: usize) -> RecurrentConfig {
+        RecurrentConfig {
             cell: self.layer.cell,
-            inputs,
-            units: self.units(),
-            shift: self.shift.into(),
-            bits: self.layer.bits,
+            input_size: inputs,
+            hidden_size: self.units(),
+            state_shift: self.shift.into(),
+            formats: self.layer.bits.formats(),
         }
     }
 }
@@ -756,10 +747,7 @@ pub(crate) struct PanelWords<'a> {
     pub layer: u8,
     /// Its first row, counted through the layer in the order of the image.
     pub row: u32,
-    pub gates: &'static [Record],
-    pub columns: Columns,
-    pub records: &'a [u32],
-    pub weights: &'a [u32],
+    pub group: GateGroup<'a>,
 }
 
 /// The image's own bytes and its metadata's, after everything that can be said without decoding.

@@ -1,212 +1,137 @@
-//! The GRU, gates in the order z, r, h:
+//! The GRU, gates in the order z, r, n:
 //!
 //! ```text
 //! z = s(Wz x + Uz h + bz)    r = s(Wr x + Ur h + br)
-//! n = tanh(Wh x + bh + r (Uh h + ch))    reset after
-//! n = tanh(Wh x + bh + Uh (r h))         reset before
+//! n = tanh(Wn x + bn + r (Un h + cn))    reset after
+//! n = tanh(Wn x + bn + Un (r h))         reset before
 //! h' = n + z (h - n)
 //! ```
 
-use super::{Shape, shifted, small};
-use crate::activation::{sigmoid, tanh};
-use crate::fixed::{CANDIDATE_BITS, PRE_ACTIVATION_BITS, saturate};
-use crate::kernel::{self, Operand, ROWS};
-use crate::rows::{Bits, Factor, Over, Record, by_parts, output, outputs};
+use super::{ColumnSpan, RecurrentLayer};
+use crate::activation::outlined::{sigmoid, tanh};
+use crate::dispatch;
+use crate::fixed::{CANDIDATE_FRAC_BITS, PRE_ACTIVATION_FRAC_BITS, rounding_shift_right};
+use crate::gemv::{Rhs, gate_group_outputs};
+use crate::generic::gru::{candidate_sum, lerp};
+use crate::packed::{GruParams, I16x4, PANEL_ROWS, WeightFormat, param_blocks};
 
-/// Values of four units in a token's row.
-pub const GATES: usize = 3 * ROWS;
+const GATES: usize = 3;
 
-/// Most texts are made here: a block is two calls of the core's kernel.
-pub(super) fn after_table(
-    shape: &Shape,
-    words: &[u32],
-    token: &[i8],
-    state: &[i16],
-    next: &mut [i16],
+/// The cell of most language models: four units are two calls of kernels.
+pub(super) fn step_reset_after_gate_row(
+    layer: &RecurrentLayer,
+    gate_row: &[i8],
+    h: &[I16x4],
+    h_next: &mut [I16x4],
 ) {
-    let x = Operand::new(state);
-    match shape.bits {
-        Bits::Eight => by_table(shape, words, token, state, next, |weights, products| {
-            x.products(weights, products);
-        }),
-        // Over the state alone both are the same.
-        Bits::Four | Bits::Mixed => {
-            let parts = [Operand::new(&[]), x];
-            by_table(shape, words, token, state, next, |weights, products| {
-                by_parts(Bits::Four, &parts, weights, products);
+    let x = Rhs::new(h, layer.config.row_format(ColumnSpan::Hidden));
+    let panel_len = x.panel_len();
+    match &x {
+        // A copy of the loop for each: the one for int8 is as short as it can be.
+        Rhs::Concat(x) => {
+            step_gate_row(layer, gate_row, h, h_next, panel_len, |words, products| {
+                dispatch::gemv_int8(words, x, products)
+            })
+        }
+        x if WeightFormat::Int4.is_supported() => {
+            step_gate_row(layer, gate_row, h, h_next, panel_len, |words, products| {
+                x.gemv(words, products)
             });
         }
+        Rhs::Parts(..) => {}
     }
 }
 
-/// A copy for each width of weights: the loop of the usual one is as short as it can be.
 #[inline(always)]
-fn by_table(
-    shape: &Shape,
-    words: &[u32],
-    token: &[i8],
-    state: &[i16],
-    next: &mut [i16],
-    multiply: impl Fn(&[u32], &mut [[i32; ROWS]; 3]),
+fn step_gate_row(
+    layer: &RecurrentLayer,
+    gate_row: &[i8],
+    h: &[I16x4],
+    h_next: &mut [I16x4],
+    panel_len: usize,
+    gemv: impl Fn(&[u32], &mut [[i32; PANEL_ROWS]]),
 ) {
-    let shift = shape.shift;
-    let mut products = [[0; ROWS]; 3];
-    let (token, state) = (token.as_chunks().0, state.as_chunks().0);
-    let units = token.iter().zip(state).zip(next.as_chunks_mut::<ROWS>().0);
-    let blocks = words.chunks_exact(RECORDS + 3 * shape.columns(Over::State).words());
-    for (block, ((token, old), new)) in blocks.zip(units) {
-        let Some((records, weights)) = block.split_first_chunk::<RECORDS>() else {
-            return;
-        };
-        multiply(weights, &mut products);
-        match shift {
-            0 => kernel::gates(records, token, &products, old, new),
-            _ => gates_shifted(records, token, &products, old, new, shift),
+    let state_shift = layer.config.state_shift;
+    let mut products = [[0; PANEL_ROWS]; GATES];
+    let blocks = param_blocks::<GruParams, { GruParams::LEN }>(layer.words, GATES * panel_len);
+    let units = gate_row.as_chunks().0.iter().zip(h).zip(h_next);
+    for ((params, weights), ((gate_row, h), next)) in blocks.zip(units) {
+        gemv(weights, &mut products);
+        match state_shift {
+            0 => dispatch::gru_gates(params, gate_row, &products, h, next),
+            _ => dispatch::gru_gates_shifted(params, gate_row, &products, h, next, state_shift),
         }
     }
 }
 
-/// Words of the records of [`gates_portable`].
-pub const RECORDS: usize = 2 * Record::Token.words() + Record::Candidate.words();
-
-/// The new state of four units of a GRU over a token table that resets after, from their products: z, r, h.
-///
-/// This is the specification of [`kernel::gates`].
-#[inline(always)]
-pub fn gates_portable(
-    records: &[u32; RECORDS],
-    token: &[i8; GATES],
-    products: &[[i32; ROWS]; 3],
-    old: &[i16; ROWS],
-    new: &mut [i16; ROWS],
-) {
-    gates_of(records, token, products, old, new, 0);
-}
-
-/// The same for a state of 15 - `shift` fraction bits.
-#[inline(never)]
-fn gates_shifted(
-    records: &[u32; RECORDS],
-    token: &[i8; GATES],
-    products: &[[i32; ROWS]; 3],
-    old: &[i16; ROWS],
-    new: &mut [i16; ROWS],
-    shift: u32,
-) {
-    gates_of(records, token, products, old, new, shift);
-}
-
-#[inline(always)]
-fn gates_of(
-    records: &[u32; RECORDS],
-    token: &[i8; GATES],
-    products: &[[i32; ROWS]; 3],
-    old: &[i16; ROWS],
-    new: &mut [i16; ROWS],
-    shift: u32,
-) {
-    for i in 0..ROWS {
-        let token = |gate: usize| i32::from(token[ROWS * gate + i]);
-        let record = |quad: usize| records[ROWS * quad + i];
-        let added = |gate: usize, quad: usize| token(gate) * record(quad) as i32;
-        let z = output(products[0][i], record(0), record(1), added(0, 2));
-        let r = output(products[1][i], record(3), record(4), added(1, 5));
-        let h = output(products[2][i], record(6), record(7), 0);
-        let sum = candidate(record(8) as i32 + added(2, 9), sigmoid(r as i16), h);
-        let n = shifted(tanh(sum as i16), shift);
-        new[i] = blend(sigmoid(z as i16), old[i], n);
-    }
-}
-
-pub(super) fn after_vector(shape: &Shape, mut words: &[u32], joint: &[i16], next: &mut [i16]) {
-    let shift = shape.shift;
-    let (input, state) = joint.split_at_checked(shape.inputs).unwrap_or_default();
-    let factor = |x, over| Factor::new(x, shape.columns(over));
-    let both = factor(joint, Over::Joint);
-    let (input, recurrent) = (factor(input, Over::Input), factor(state, Over::State));
-    for (old, new) in blocks_of(state, next) {
-        let (mut gates, mut h, mut added) = ([[0; ROWS]; 2], [[0; ROWS]], [[0; ROWS]]);
-        outputs(&mut words, &both, &[], &mut gates);
-        outputs(&mut words, &recurrent, &[], &mut h);
-        outputs(&mut words, &input, &[], &mut added);
-        for i in 0..ROWS {
-            let added = added[0][i] << (CANDIDATE_BITS - PRE_ACTIVATION_BITS);
-            let n = small::tanh(candidate(added, small::sigmoid(gates[1][i]), h[0][i]));
-            let n = shifted(n, shift);
-            new[i] = blend(small::sigmoid(gates[0][i]), old[i], n);
+pub(super) fn step_reset_after_vector(layer: &RecurrentLayer, xh: &[I16x4], h_next: &mut [I16x4]) {
+    let config = &layer.config;
+    let (input, hidden) = xh.split_at((config.input_size / PANEL_ROWS).min(xh.len()));
+    let concat_rhs = Rhs::new(xh, config.row_format(ColumnSpan::Concat));
+    let hidden_rhs = Rhs::new(hidden, config.row_format(ColumnSpan::Hidden));
+    let input_rhs = Rhs::new(input, config.row_format(ColumnSpan::Input));
+    let mut words = layer.words;
+    for (h, next) in hidden.iter().zip(h_next) {
+        let (mut gates, mut recurrent, mut input) =
+            ([[0; PANEL_ROWS]; 2], [[0; PANEL_ROWS]], [[0; PANEL_ROWS]]);
+        gate_group_outputs(&mut words, &concat_rhs, &[], &mut gates);
+        gate_group_outputs(&mut words, &hidden_rhs, &[], &mut recurrent);
+        gate_group_outputs(&mut words, &input_rhs, &[], &mut input);
+        let ([z, r], [recurrent], [input]) = (gates, recurrent, input);
+        for i in 0..PANEL_ROWS {
+            let input = input[i] << (CANDIDATE_FRAC_BITS - PRE_ACTIVATION_FRAC_BITS);
+            let n = tanh(candidate_sum(input, sigmoid(r[i]), recurrent[i]));
+            let n = rounding_shift_right(n, config.state_shift);
+            next.0[i] = lerp(sigmoid(z[i]), h.0[i], n);
         }
     }
 }
 
-pub(super) fn before(
-    shape: &Shape,
-    mut words: &[u32],
-    token: &[i8],
-    joint: &[i16],
-    next: &mut [i16],
-    reset: &mut [i16],
+/// `scratch` has room for as many elements as `xh`: the input, and `r h`.
+pub(super) fn step_reset_before(
+    layer: &RecurrentLayer,
+    gate_row: &[i8],
+    xh: &[I16x4],
+    h_next: &mut [I16x4],
+    scratch: &mut [I16x4],
 ) {
-    let (inputs, shift) = (shape.inputs, shape.shift);
-    let columns = shape.columns(Over::Joint);
-    let both = Factor::new(joint, columns);
-    let state = joint.get(inputs..).unwrap_or_default();
-    for (to, from) in reset.iter_mut().zip(joint) {
-        *to = *from;
-    }
-    let resets = reset.get_mut(inputs..).unwrap_or_default();
-    let resets = resets.as_chunks_mut::<ROWS>().0;
-    let mut tokens = token.chunks_exact(GATES);
-    for ((old, gate), reset) in blocks_of(state, next).zip(resets) {
-        let (token, _) = tokens
-            .next()
-            .unwrap_or_default()
-            .split_at_checked(2 * ROWS)
-            .unwrap_or_default();
-        let mut gates = [[0; ROWS]; 2];
-        outputs(&mut words, &both, token, &mut gates);
-        for i in 0..ROWS {
-            // The new state waits for all of the reset one; its place keeps the gate.
-            gate[i] = small::sigmoid(gates[0][i]);
-            let r = i32::from(small::sigmoid(gates[1][i]));
-            reset[i] = ((r * i32::from(old[i]) + (1 << 14)) >> 15) as i16;
+    let (reset_xh, _) = scratch.split_at_mut(xh.len().min(scratch.len()));
+    let config = &layer.config;
+    let input_len = config.input_size / PANEL_ROWS;
+    let format = config.row_format(ColumnSpan::Concat);
+    let gate_rows = || gate_row.as_chunks().0.chunks(GATES);
+    let xh_rhs = Rhs::new(xh, format);
+    let mut words = layer.words;
+
+    let mut pairs = reset_xh.iter_mut().zip(xh);
+    pairs
+        .by_ref()
+        .take(input_len)
+        .for_each(|(reset, x)| *reset = *x);
+    let mut rows = gate_rows();
+    for ((reset, h), z) in pairs.zip(h_next.iter_mut()) {
+        let gate_row = rows.next().and_then(|row| row.get(..2)).unwrap_or(&[]);
+        let mut gates = [[0; PANEL_ROWS]; 2];
+        gate_group_outputs(&mut words, &xh_rhs, gate_row, &mut gates);
+        let [z_sums, r_sums] = gates;
+        for i in 0..PANEL_ROWS {
+            // `h_next` holds the update gate until r h is complete for all units.
+            z.0[i] = sigmoid(z_sums[i]);
+            let r = i32::from(sigmoid(r_sums[i]));
+            reset.0[i] = ((r * i32::from(h.0[i]) + (1 << 14)) >> 15) as i16;
         }
     }
-    let reset = Factor::new(reset, columns);
-    let mut tokens = token.chunks_exact(GATES);
-    for (old, new) in blocks_of(state, next) {
-        let (_, token) = tokens
-            .next()
-            .unwrap_or_default()
-            .split_at_checked(2 * ROWS)
-            .unwrap_or_default();
-        let mut h = [[0; ROWS]];
-        outputs(&mut words, &reset, token, &mut h);
-        for i in 0..ROWS {
-            new[i] = blend(new[i], old[i], shifted(small::tanh(h[0][i]), shift));
+
+    let reset_rhs = Rhs::new(reset_xh, format);
+    let mut rows = gate_rows();
+    for (h, next) in xh.iter().skip(input_len).zip(h_next) {
+        let gate_row = rows.next().and_then(|row| row.get(2..)).unwrap_or(&[]);
+        let mut sums = [[0; PANEL_ROWS]];
+        gate_group_outputs(&mut words, &reset_rhs, gate_row, &mut sums);
+        let [sums] = sums;
+        for i in 0..PANEL_ROWS {
+            let n = rounding_shift_right(tanh(sums[i]), config.state_shift);
+            next.0[i] = lerp(next.0[i], h.0[i], n);
         }
     }
-}
-
-/// Blocks of four units: what they were and what they become.
-fn blocks_of<'s>(
-    old: &'s [i16],
-    new: &'s mut [i16],
-) -> impl Iterator<Item = (&'s [i16; ROWS], &'s mut [i16; ROWS])> {
-    old.as_chunks().0.iter().zip(new.as_chunks_mut().0)
-}
-
-/// `added + r h` in Q4.11, added being Q5.26.
-#[inline(always)]
-fn candidate(added: i32, r: i16, h: i32) -> i32 {
-    // Q15 times Q4.11 has the candidate's 26 fraction bits; both sides are at most 2^30.
-    let sum = added + i32::from(r) * h;
-    saturate((sum + (1 << 14)) >> (CANDIDATE_BITS - PRE_ACTIVATION_BITS)).into()
-}
-
-/// `n + z (h - n)`, rounded to nearest: between n and h, so never out of their range.
-#[inline(always)]
-fn blend(z: i16, h: i16, n: i16) -> i16 {
-    let difference = i32::from(h) - i32::from(n);
-    // 32767 * 65535 + 2^14 is below 2^31.
-    (i32::from(n) + ((i32::from(z) * difference + (1 << 14)) >> 15)) as i16
 }

@@ -1,49 +1,46 @@
-//! The steps of recurrent cells in integers.
+//! The step of recurrent layers.
 //!
-//! A layer's words are runs of blocks, and a block has panels ([`crate::rows`]) of four units:
+//! A layer's words are one or two passes over its units, four at a time; for each four units a pass has gate groups
+//! ([`crate::packed`]):
 //!
-//! | cell | a block's panels |
+//! | cell | gate groups of four units |
 //! |---|---|
-//! | GRU, reset after, over a token table | z, r with [`Record::Token`] and h with [`Record::Candidate`], over the state |
-//! | GRU, reset after, over a vector | z, r over the input and the state; h over the state; the candidate's input side over the input |
-//! | GRU, reset before, over a token table | z, r with [`Record::Token`]; in a second run h with [`Record::Token`], over the reset state |
-//! | GRU, reset before, over a vector | z, r over the input and the state; in a second run h over the input and the reset state |
-//! | LSTM, over a token table | i, o, f, c with [`Record::Token`], over the state |
-//! | LSTM, over a vector | i, o, f, c over the input and the state |
-//! | plain, over a token table | one gate with [`Record::Token`], over the state |
-//! | plain, over a vector | one gate over the input and the state |
+//! | GRU, reset after, reads a gate row | z, r with [`TokenScale`](RowParams::TokenScale), n with [`CandidateTokenScale`](RowParams::CandidateTokenScale), over h |
+//! | GRU, reset after, reads a vector | z, r over `[x; h]`; the recurrent side of n over h; the input side of n over x |
+//! | GRU, reset before, reads a gate row | z, r with [`TokenScale`](RowParams::TokenScale); in a second pass n with [`TokenScale`](RowParams::TokenScale), over the reset state |
+//! | GRU, reset before, reads a vector | z, r over `[x; h]`; in a second pass n over x and the reset state |
+//! | LSTM, reads a gate row | i, o, f, g with [`TokenScale`](RowParams::TokenScale), over h |
+//! | LSTM, reads a vector | i, o, f, g over `[x; h]` |
+//! | Elman, reads a gate row | one gate with [`TokenScale`](RowParams::TokenScale), over h |
+//! | Elman, reads a vector | one gate over `[x; h]` |
 //!
-//! A token's row of the table has the gates of units 0 to 3 in turn, then of units 4 to 7, and so on.
-//! The reset gate is *after* when it multiplies the recurrent product.
+//! Parameters are [`BiasScale`](RowParams::BiasScale) where the table names none.
+//! A gate row has the token's values of all gates of units 0 to 3, gate by gate, then of units 4 to 7, and so on.
+//! The reset gate is *after* if it multiplies the recurrent product, *before* if it multiplies the hidden state.
 //!
-//! A layer's hidden state has 15 - `shift` fraction bits: states from outside may be larger than 1.
+//! A layer's hidden state has `15 - state_shift` fraction bits: an initial state from outside may be larger than 1.
 
-use crate::activation;
-use crate::kernel::ROWS;
-use crate::rows::{Bits, Columns, Over, Panel, Record};
-
-pub(crate) mod gru;
+mod elman;
+mod gru;
 mod lstm;
-mod plain;
 
-pub use gru::{GATES, RECORDS, gates_portable};
-pub use lstm::{LSTM_GATES, LSTM_RECORDS, lstm_gates_portable};
+use crate::packed::{GateGroup, I16x4, PANEL_ROWS, RowFormat, RowParams, WeightFormat};
 
 /// A recurrent cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cell {
-    /// GRU whose reset gate multiplies the recurrent product (`linear_before_reset = 1`; PyTorch, Keras `reset_after`).
+    /// GRU whose reset gate multiplies the recurrent product (ONNX `linear_before_reset = 1`; PyTorch; Keras `reset_after`).
     GruResetAfter,
-    /// GRU whose reset gate multiplies the state (`linear_before_reset = 0`; Keras `reset_after=False`).
+    /// GRU whose reset gate multiplies the hidden state (ONNX `linear_before_reset = 0`; Keras `reset_after=False`).
     GruResetBefore,
     /// LSTM without peepholes.
     Lstm,
-    /// Plain recurrent network with tanh.
+    /// Elman network with tanh (PyTorch and ONNX `RNN`, Keras `SimpleRNN`).
     Rnn,
 }
 
 impl Cell {
-    /// All cells, in the order of the numbers that stand for them in an image.
+    /// All cells, in the order of their numbers in a model file.
     pub const ALL: [Self; 4] = [
         Self::GruResetAfter,
         Self::GruResetBefore,
@@ -51,190 +48,210 @@ impl Cell {
         Self::Rnn,
     ];
 
-    /// Gates, that is runs of H rows that a token adds to.
-    pub const fn gates(self) -> usize {
+    /// The number of gates, the candidate included.
+    pub const fn num_gates(self) -> usize {
         match self {
             Self::GruResetAfter | Self::GruResetBefore => 3,
             Self::Lstm => 4,
             Self::Rnn => 1,
         }
     }
+
+    /// Whether this build has the cell: features `gru`, `lstm`, `rnn`.
+    pub const fn is_supported(self) -> bool {
+        match self {
+            Self::GruResetAfter | Self::GruResetBefore => cfg!(feature = "gru"),
+            Self::Lstm => cfg!(feature = "lstm"),
+            Self::Rnn => cfg!(feature = "rnn"),
+        }
+    }
 }
 
-/// A layer's shape. All lengths are padded.
+/// What the rows of a gate group are multiplied with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ColumnSpan {
+    /// The layer's input x.
+    Input,
+    /// Its hidden state h.
+    Hidden,
+    /// Both, `[x; h]`.
+    Concat,
+}
+
+/// A gate group of each four units.
 #[derive(Clone, Copy, Debug)]
-pub struct Shape {
-    /// Its cell.
-    pub cell: Cell,
-    /// Elements of the input vector; 0 over a token table.
-    pub inputs: usize,
-    /// Units, H.
-    pub units: usize,
-    /// The hidden state has 15 less this many fraction bits; at most [`MAX_STATE_SHIFT`].
-    pub shift: u32,
-    /// The width of its weights.
-    pub bits: Bits,
+pub struct GateGroupConfig {
+    /// The vector.
+    pub span: ColumnSpan,
+    /// The parameters of each gate.
+    pub params: &'static [RowParams],
 }
 
-/// Hidden states are below 2^this.
+/// The shape of a recurrent layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecurrentConfig {
+    /// The cell.
+    pub cell: Cell,
+    /// Elements of the input vector, a multiple of 4; 0 if the layer reads a gate row.
+    pub input_size: usize,
+    /// Units, a multiple of 4.
+    pub hidden_size: usize,
+    /// The hidden state has `15 - state_shift` fraction bits; at most [`MAX_STATE_SHIFT`].
+    pub state_shift: u32,
+    /// The formats of the weights over the input and over the hidden state.
+    pub formats: [WeightFormat; 2],
+}
+
+/// The largest `state_shift`: hidden states are below 2^8.
 pub const MAX_STATE_SHIFT: u32 = 8;
 
-impl Shape {
-    /// The panels of a block, for each run of blocks, with gates in the order of [`Cell`]'s equations, and last a GRU
-    /// candidate's input side that has rows of its own.
-    pub fn runs(&self) -> &'static [&'static [Panel]] {
-        use Over::{Input, Joint, State};
-        use Record::{Candidate, Plain, Token};
-        const fn panel(over: Over, gates: &'static [Record]) -> Panel {
-            Panel { over, gates }
+impl RecurrentConfig {
+    /// The gate groups of each four units, for each pass over the units. Gates are in the order of the cell's equations, except
+    /// that the input side of a GRU candidate that has rows of its own is the last group.
+    pub fn passes(&self) -> &'static [&'static [GateGroupConfig]] {
+        use ColumnSpan::{Concat, Hidden, Input};
+        use RowParams::{BiasScale as B, CandidateTokenScale as C, TokenScale as T};
+        const fn group(span: ColumnSpan, params: &'static [RowParams]) -> GateGroupConfig {
+            GateGroupConfig { span, params }
         }
-        match (self.cell, self.inputs > 0) {
-            (Cell::GruResetAfter, false) => {
-                const { &[&[panel(State, &[Token, Token, Candidate])]] }
-            }
+        match (self.cell, self.input_size > 0) {
+            (Cell::GruResetAfter, false) => const { &[&[group(Hidden, &[T, T, C])]] },
             (Cell::GruResetAfter, true) => {
                 const {
                     &[&[
-                        panel(Joint, &[Plain, Plain]),
-                        panel(State, &[Plain]),
-                        panel(Input, &[Plain]),
+                        group(Concat, &[B, B]),
+                        group(Hidden, &[B]),
+                        group(Input, &[B]),
                     ]]
                 }
             }
             (Cell::GruResetBefore, false) => {
-                const { &[&[panel(State, &[Token, Token])], &[panel(State, &[Token])]] }
+                const { &[&[group(Hidden, &[T, T])], &[group(Hidden, &[T])]] }
             }
             (Cell::GruResetBefore, true) => {
-                const { &[&[panel(Joint, &[Plain, Plain])], &[panel(Joint, &[Plain])]] }
+                const { &[&[group(Concat, &[B, B])], &[group(Concat, &[B])]] }
             }
-            (Cell::Lstm, false) => const { &[&[panel(State, &[Token; 4])]] },
-            (Cell::Lstm, true) => const { &[&[panel(Joint, &[Plain; 4])]] },
-            (Cell::Rnn, false) => const { &[&[panel(State, &[Token])]] },
-            (Cell::Rnn, true) => const { &[&[panel(Joint, &[Plain])]] },
+            (Cell::Lstm, false) => const { &[&[group(Hidden, &[T; 4])]] },
+            (Cell::Lstm, true) => const { &[&[group(Concat, &[B; 4])]] },
+            (Cell::Rnn, false) => const { &[&[group(Hidden, &[T])]] },
+            (Cell::Rnn, true) => const { &[&[group(Concat, &[B])]] },
         }
     }
 
-    /// Columns of a panel over `over`.
-    pub fn columns(&self, over: Over) -> Columns {
-        let parts = match over {
-            Over::Input => [self.inputs, 0],
-            Over::State => [0, self.units],
-            Over::Joint => [self.inputs, self.units],
+    /// The columns of the rows of a gate group over `span`.
+    pub fn row_format(&self, span: ColumnSpan) -> RowFormat {
+        let columns = match span {
+            ColumnSpan::Input => [self.input_size, 0],
+            ColumnSpan::Hidden => [0, self.hidden_size],
+            ColumnSpan::Concat => [self.input_size, self.hidden_size],
         };
-        let bits = self.bits;
-        Columns { bits, parts }
+        RowFormat {
+            formats: self.formats,
+            columns,
+        }
     }
 
-    /// Words of the layer.
-    pub fn words(&self) -> usize {
-        // What `runs` says, added up.
-        let gates = self.cell.gates();
-        let records = match (self.cell, self.inputs > 0) {
-            (Cell::GruResetAfter, false) => RECORDS,
-            (Cell::GruResetAfter, true) => 4 * Record::Plain.words(),
-            (_, false) => gates * Record::Token.words(),
-            (_, true) => gates * Record::Plain.words(),
+    /// Length in words of the layer.
+    pub fn weights_len(&self) -> usize {
+        let len = |group: &GateGroupConfig| -> usize {
+            let panel_len = self.row_format(group.span).panel_len();
+            group.params.iter().map(|kind| kind.len() + panel_len).sum()
         };
-        let weights = gates * self.columns(Over::Joint).words();
-        (records + weights).saturating_mul(self.units / ROWS)
+        let groups = self.passes().iter().copied().flatten();
+        let len: usize = groups.map(len).sum();
+        len.saturating_mul(self.hidden_size / PANEL_ROWS)
     }
 
-    /// Elements that [`step`](Self::step) needs beside the joint vector.
-    pub fn scratch(&self) -> usize {
+    /// Elements of scratch memory that a [step](RecurrentLayer::step) needs.
+    pub fn scratch_len(&self) -> usize {
         match self.cell {
-            Cell::GruResetBefore => 2 * self.units + self.inputs,
-            _ => self.units,
+            Cell::GruResetBefore => self.hidden_size + self.input_size + self.hidden_size,
+            _ => self.hidden_size,
         }
     }
 
-    /// Elements of the cell state: H in an LSTM, else none.
-    pub fn cell_state(&self) -> usize {
-        if self.cell == Cell::Lstm {
-            self.units
-        } else {
-            0
+    /// Elements of the cell state: `hidden_size` for an LSTM, else 0.
+    pub fn cell_state_len(&self) -> usize {
+        match self.cell {
+            Cell::Lstm => self.hidden_size,
+            _ => 0,
         }
     }
 
-    /// One step, by the cell's equations in [`gru`], [`lstm`] and [`plain`].
+    /// The layer with these words; `None` if they have another length than [`weights_len`](Self::weights_len), a size is no
+    /// multiple of 4, `state_shift` is too large or this build does not support the cell or a format.
+    pub fn layer<'a>(&self, words: &'a [u32]) -> Option<RecurrentLayer<'a>> {
+        let is_valid = self.cell.is_supported()
+            && self.formats.iter().all(|format| format.is_supported())
+            && self.input_size.is_multiple_of(PANEL_ROWS)
+            && self.hidden_size.is_multiple_of(PANEL_ROWS)
+            && self.state_shift <= MAX_STATE_SHIFT
+            && words.len() == self.weights_len();
+        is_valid.then_some(RecurrentLayer {
+            config: *self,
+            words,
+        })
+    }
+}
+
+/// A recurrent layer whose words have been counted.
+#[derive(Clone, Copy, Debug)]
+pub struct RecurrentLayer<'a> {
+    config: RecurrentConfig,
+    words: &'a [u32],
+}
+
+impl<'a> RecurrentLayer<'a> {
+    /// The shape.
+    pub fn config(&self) -> RecurrentConfig {
+        self.config
+    }
+
+    /// Its gate groups in the order of the words.
+    pub fn gate_groups(&self) -> impl Iterator<Item = GateGroup<'a>> + use<'a> {
+        let (config, mut words) = (self.config, self.words);
+        let blocks = config.hidden_size / PANEL_ROWS;
+        let passes = config.passes().iter();
+        passes
+            .flat_map(move |groups| (0..blocks).flat_map(move |_| groups.iter()))
+            .filter_map(move |group| {
+                GateGroup::split_from(&mut words, config.row_format(group.span), group.params)
+            })
+    }
+
+    /// Runs one step: the next hidden state replaces the current one.
     ///
-    /// `words` are the layer's; `token` is the token's row of the table, which a layer that reads a vector leaves alone;
-    /// `joint` is the input vector, if any, and the hidden state; `cell` is the cell state, Q8.23, and `scratch` has
-    /// [`scratch`](Self::scratch) elements. The new state replaces the old one.
+    /// `gate_row` has the token's values, i8 `[num_gates * hidden_size]`, or is ignored if the layer reads a vector.
+    /// `xh` is the input vector (Q15, `input_size` elements) and the hidden state (`hidden_size`). `cell` is the cell state, Q8.23
+    /// ([`cell_state_len`](RecurrentConfig::cell_state_len)). `scratch` has [`scratch_len`](RecurrentConfig::scratch_len)
+    /// elements. Units for which one of them is too short keep their state.
     #[inline(never)]
     pub fn step(
         &self,
-        words: &[u32],
-        token: &[i8],
-        joint: &mut [i16],
-        cell: &mut [i32],
-        scratch: &mut [i16],
+        gate_row: &[i8],
+        xh: &mut [I16x4],
+        cell: &mut [[i32; PANEL_ROWS]],
+        scratch: &mut [I16x4],
     ) {
-        let (next, reset) = scratch.split_at_mut_checked(self.units).unwrap_or_default();
-        let token = if self.inputs == 0 { token } else { &[] };
-        match self.cell {
-            Cell::GruResetAfter if self.inputs == 0 => {
-                gru::after_table(self, words, token, joint, next);
+        let (input_len, hidden_len) = (
+            self.config.input_size / PANEL_ROWS,
+            self.config.hidden_size / PANEL_ROWS,
+        );
+        let (h_next, scratch) = scratch.split_at_mut(hidden_len.min(scratch.len()));
+        let gate_row = if input_len == 0 { gate_row } else { &[] };
+        let cell_type = self.config.cell;
+        match cell_type {
+            // There is no layer with a cell that is not supported: code for it is left out.
+            _ if !cell_type.is_supported() => {}
+            Cell::GruResetAfter if input_len == 0 => {
+                gru::step_reset_after_gate_row(self, gate_row, xh, h_next);
             }
-            Cell::GruResetAfter => gru::after_vector(self, words, joint, next),
-            Cell::GruResetBefore => {
-                let reset = reset.get_mut(..joint.len()).unwrap_or_default();
-                gru::before(self, words, token, joint, next, reset);
-            }
-            Cell::Lstm => lstm::step(self, words, token, joint, cell, next),
-            Cell::Rnn => plain::step(self, words, token, joint, next),
+            Cell::GruResetAfter => gru::step_reset_after_vector(self, xh, h_next),
+            Cell::GruResetBefore => gru::step_reset_before(self, gate_row, xh, h_next, scratch),
+            Cell::Lstm => lstm::step(self, gate_row, xh, cell, h_next),
+            Cell::Rnn => elman::step(self, gate_row, xh, h_next),
         }
-        if let Some(state) = joint.get_mut(self.inputs..) {
-            for (state, next) in state.iter_mut().zip(next) {
-                *state = *next;
-            }
-        }
-    }
-}
-
-/// `value`, Q15, with `shift` bits less, rounded to nearest.
-#[inline(always)]
-fn shifted(value: i16, shift: u32) -> i16 {
-    ((i32::from(value) + (1 << shift >> 1)) >> shift) as i16
-}
-
-/// The activations as functions that are called: not every cell is worth a copy of them.
-pub(crate) mod small {
-    #[inline(never)]
-    pub(crate) fn sigmoid(x: i32) -> i16 {
-        super::activation::sigmoid(x as i16)
-    }
-
-    #[inline(never)]
-    pub(crate) fn tanh(x: i32) -> i16 {
-        super::activation::tanh(x as i16)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_are_those_of_the_panels() {
-        for cell in Cell::ALL {
-            for (inputs, bits) in [0, 4, 36]
-                .into_iter()
-                .flat_map(|n| Bits::ALL.map(|b| (n, b)))
-            {
-                let shape = Shape {
-                    cell,
-                    inputs,
-                    units: 12,
-                    shift: 0,
-                    bits,
-                };
-                let words = |panel: &Panel| {
-                    panel.record_words() + panel.gates.len() * shape.columns(panel.over).words()
-                };
-                let block: usize = shape.runs().iter().copied().flatten().map(words).sum();
-                assert_eq!(shape.words(), block * shape.units / ROWS);
-            }
-        }
+        let h = xh.iter_mut().skip(input_len);
+        h.zip(h_next).for_each(|(h, next)| *h = *next);
     }
 }

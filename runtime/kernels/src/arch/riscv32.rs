@@ -1,18 +1,15 @@
 //! The kernel of 32-bit RISC-V with multiplication. Activations are loaded once for three blocks.
-#![allow(unsafe_code)]
-
-use super::ROWS;
 use core::arch::naked_asm;
 
 pub(super) const NAME: &str = "RV32IM";
 
 /// Writes the accumulators of `count` blocks to `out`; `count` is not 0. `end - x` is a multiple of 8 bytes and not 0.
 #[unsafe(naked)]
-pub(super) unsafe extern "C" fn kernel(
-    out: *mut [i32; ROWS],
+pub(super) unsafe extern "C" fn gemv_int8(
+    out: *mut [i32; 4],
     weights: *const u32,
-    x: *const u32,
-    end: *const u32,
+    x: *const [u32; 2],
+    end: *const [u32; 2],
     correction: i32,
     count: usize,
 ) {
@@ -136,12 +133,12 @@ pub(super) unsafe extern "C" fn kernel(
 /// Adds to the accumulators from `out` to `out_end`, which are not none, the products with rows of 4 bits, `words` a block.
 /// `end - x` is a multiple of 8 bytes and not 0.
 #[unsafe(naked)]
-pub(super) unsafe extern "C" fn grouped_kernel(
-    out: *mut [i32; ROWS],
+pub(super) unsafe extern "C" fn gemv_int4(
+    out: *mut [i32; 4],
     weights: *const u32,
-    x: *const u32,
-    end: *const u32,
-    out_end: *const [i32; ROWS],
+    x: *const [u32; 2],
+    end: *const [u32; 2],
+    out_end: *const [i32; 4],
     words: usize,
 ) {
     // a0 to a5 are the arguments, but a5 in bytes and a1, and a6 and a7 of three blocks, the weights to come.

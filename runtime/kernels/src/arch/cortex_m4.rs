@@ -1,21 +1,18 @@
 //! The kernel of cores with the DSP extension: per pair of columns and two rows, one SXTB16 and two SMLAD.
-#![allow(unsafe_code)]
-
-use super::ROWS;
-use crate::activation::EXP2_STEPS;
-use crate::cell::{GATES, LSTM_GATES, LSTM_RECORDS, RECORDS};
-use crate::draw::Weight;
+use crate::activation::EXP2_INTERVALS;
+use crate::generic::SoftmaxTerm;
+use crate::packed::{GruParams, I16x4, LstmParams};
 use core::arch::naked_asm;
 
 pub(super) const NAME: &str = "Cortex-M SMLAD";
 
 /// Writes the accumulators of `count` blocks to `out`; `count` is not 0. `end - x` is a multiple of 8 bytes and not 0.
 #[unsafe(naked)]
-pub(super) unsafe extern "C" fn kernel(
-    out: *mut [i32; ROWS],
+pub(super) unsafe extern "C" fn gemv_int8(
+    out: *mut [i32; 4],
     weights: *const u32,
-    x: *const u32,
-    end: *const u32,
+    x: *const [u32; 2],
+    end: *const [u32; 2],
     correction: i32,
     count: usize,
 ) {
@@ -106,12 +103,12 @@ pub(super) unsafe extern "C" fn kernel(
 /// Adds to the accumulators from `out` to `out_end`, which are not none, the products with rows of 4 bits, `words` a block.
 /// `end - x` is a multiple of 8 bytes and not 0.
 #[unsafe(naked)]
-pub(super) unsafe extern "C" fn grouped_kernel(
-    out: *mut [i32; ROWS],
+pub(super) unsafe extern "C" fn gemv_int4(
+    out: *mut [i32; 4],
     weights: *const u32,
-    x: *const u32,
-    end: *const u32,
-    out_end: *const [i32; ROWS],
+    x: *const [u32; 2],
+    end: *const [u32; 2],
+    out_end: *const [i32; 4],
     words: usize,
 ) {
     // Group by group through all blocks, so that the sum of a group's activations is found once. A group of fewer columns
@@ -296,14 +293,14 @@ macro_rules! with_activations {
     };
 }
 
-/// The new state of four units: [`crate::cell::gates_portable`]. `table` is that of the activations.
+/// The new state of four units: [`crate::generic::gru_gates`]. `table` is that of the activations.
 #[unsafe(naked)]
-pub(super) unsafe extern "C" fn gates_kernel(
-    records: *const [u32; RECORDS],
-    token: *const [i8; GATES],
-    products: *const [[i32; ROWS]; 3],
-    old: *const [i16; ROWS],
-    new: *mut [i16; ROWS],
+pub(super) unsafe extern "C" fn gru_gates(
+    params: *const GruParams,
+    gate_row: *const [i8; 12],
+    products: *const [[i32; 4]; 3],
+    h: *const I16x4,
+    h_next: *mut I16x4,
     table: *const u16,
 ) {
     with_activations!(
@@ -363,14 +360,14 @@ pub(super) unsafe extern "C" fn gates_kernel(
     )
 }
 
-/// The new states of four units of an LSTM: [`crate::cell::lstm_gates_portable`]. `table` is that of the activations.
+/// The new states of four units of an LSTM: [`crate::generic::lstm_gates`]. `table` is that of the activations.
 #[unsafe(naked)]
-pub(super) unsafe extern "C" fn lstm_kernel(
-    records: *const [u32; LSTM_RECORDS],
-    token: *const [i8; LSTM_GATES],
-    products: *const [[i32; ROWS]; 4],
-    cell: *mut [i32; ROWS],
-    new: *mut [i16; ROWS],
+pub(super) unsafe extern "C" fn lstm_gates(
+    params: *const LstmParams,
+    gate_row: *const [i8; 16],
+    products: *const [[i32; 4]; 4],
+    cell: *mut [i32; 4],
+    h_next: *mut I16x4,
     table: *const u16,
 ) {
     with_activations!(
@@ -434,15 +431,15 @@ pub(super) unsafe extern "C" fn lstm_kernel(
     )
 }
 
-/// [`Weight::walk_portable`]: how many logits it passed in the lower half, what is left in the upper one.
+/// [`crate::generic::cumulative_search`]: how many logits it passed in the lower half, what is left in the upper one.
 #[unsafe(naked)]
-pub(super) unsafe extern "C" fn walk_kernel(
-    weight: *const Weight,
+pub(super) unsafe extern "C" fn cumulative_search(
+    term: *const SoftmaxTerm,
     logits: *const i16,
     count: usize,
-    end: u32,
-    rest: u32,
-    table: *const [u32; EXP2_STEPS],
+    cutoff: u32,
+    remaining: u32,
+    table: *const [u32; EXP2_INTERVALS],
 ) -> u64 {
     naked_asm!(
         // As for products.
@@ -491,7 +488,7 @@ pub(super) unsafe extern "C" fn walk_kernel(
 
 /// The largest of the logits at even places in the lower half, of those at odd places in the upper one.
 #[unsafe(naked)]
-pub(super) unsafe extern "C" fn largest_kernel(fours: *const [i16; 4], count: usize) -> i32 {
+pub(super) unsafe extern "C" fn max_i16(logits: *const [i16; 4], count: usize) -> i32 {
     naked_asm!(
         // As for products.
         #[cfg(armv8m)]

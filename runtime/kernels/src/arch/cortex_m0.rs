@@ -1,8 +1,5 @@
 //! The kernel of cores without the DSP extension, in the instructions that every Cortex-M has.
-#![allow(unsafe_code)]
-
-use super::ROWS;
-use crate::cell::{GATES, RECORDS};
+use crate::packed::{GruParams, I16x4};
 use core::arch::naked_asm;
 
 pub(super) const NAME: &str = "ARMv6-M";
@@ -33,11 +30,11 @@ macro_rules! restore {
 
 /// Writes the accumulators of `count` blocks to `out`; `count` is not 0. `end - x` is a multiple of 8 bytes and not 0.
 #[unsafe(naked)]
-pub(super) unsafe extern "C" fn kernel(
-    out: *mut [i32; ROWS],
+pub(super) unsafe extern "C" fn gemv_int8(
+    out: *mut [i32; 4],
     weights: *const u32,
-    x: *const u32,
-    end: *const u32,
+    x: *const [u32; 2],
+    end: *const [u32; 2],
     correction: i32,
     count: usize,
 ) {
@@ -140,12 +137,12 @@ pub(super) unsafe extern "C" fn kernel(
 /// Adds to the accumulators from `out` to `out_end`, which are not none, the products with rows of 4 bits, `words` a block.
 /// `end - x` is a multiple of 8 bytes and not 0.
 #[unsafe(naked)]
-pub(super) unsafe extern "C" fn grouped_kernel(
-    out: *mut [i32; ROWS],
+pub(super) unsafe extern "C" fn gemv_int4(
+    out: *mut [i32; 4],
     weights: *const u32,
-    x: *const u32,
-    end: *const u32,
-    out_end: *const [i32; ROWS],
+    x: *const [u32; 2],
+    end: *const [u32; 2],
+    out_end: *const [i32; 4],
     words: usize,
 ) {
     // Group by group through all blocks, so that the sum of a group's activations is found once.
@@ -314,14 +311,14 @@ pub(super) unsafe extern "C" fn grouped_kernel(
     )
 }
 
-/// The new state of four units: [`crate::cell::gates_portable`]. `table` is that of the activations.
+/// The new state of four units: [`crate::generic::gru_gates`]. `table` is that of the activations.
 #[unsafe(naked)]
-pub(super) unsafe extern "C" fn gates_kernel(
-    records: *const [u32; RECORDS],
-    token: *const [i8; GATES],
-    products: *const [[i32; ROWS]; 3],
-    old: *const [i16; ROWS],
-    new: *mut [i16; ROWS],
+pub(super) unsafe extern "C" fn gru_gates(
+    params: *const GruParams,
+    gate_row: *const [i8; 12],
+    products: *const [[i32; 4]; 3],
+    h: *const I16x4,
+    h_next: *mut I16x4,
     table: *const u16,
 ) {
     // r8 is 2^14, which rounds a product of two Q15 numbers; r9 is 2^16 + 2, which rounds a sigmoid; r10 the table;

@@ -256,7 +256,7 @@ fn compare_lstm(
     products: &[[i32; ROWS]; 4],
     x: &[i16],
 ) -> Result<(), Mismatch> {
-    let Some(token) = bytemuck::cast_slice(x).first_chunk() else {
+    let Some(token) = bytemuck::cast_slice(x).as_chunks().0.first_chunk() else {
         return Ok(());
     };
     let Ok(&cell) = bytemuck::try_from_bytes::<[i32; ROWS]>(
@@ -292,7 +292,10 @@ fn compare_gates(
     products: &[[i32; ROWS]; 3],
     x: &[i16],
 ) -> Result<(), Mismatch> {
-    let (Some(h), Some(token)) = (quads(x).first(), bytemuck::cast_slice(x).first_chunk()) else {
+    let (Some(h), Some(token)) = (
+        quads(x).first(),
+        bytemuck::cast_slice(x).as_chunks().0.first_chunk(),
+    ) else {
         return Ok(());
     };
     let (mut expected, mut found) = (I16x4::default(), I16x4::default());

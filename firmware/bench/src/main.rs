@@ -314,7 +314,7 @@ fn gates_are_exact() {
                 token_scale: random.array(14),
             },
         };
-        let gate_row = random.array(8).map(|value| value as i8);
+        let gate_row = core::array::from_fn(|_| random.array(8).map(|value| value as i8));
         let products = core::array::from_fn(|_| random.array(bits));
         let h = I16x4(random.array(16).map(|value| value as i16));
         let [mut found, mut expected] = [I16x4::default(); 2];
@@ -336,7 +336,7 @@ fn lstm_gates_are_exact() {
             forget: random.token_scale(bits, shift),
             candidate: random.token_scale(bits, shift),
         };
-        let gate_row = random.array(8).map(|value| value as i8);
+        let gate_row = core::array::from_fn(|_| random.array(8).map(|value| value as i8));
         let products = core::array::from_fn(|_| random.array(bits));
         // Now and then at an end, where the addition saturates.
         let cell = core::array::from_fn(|lane| match (round + lane as u32) % 9 {

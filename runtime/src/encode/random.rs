@@ -127,7 +127,9 @@ impl Parts<'static> {
             let count = usize::from(network.count);
             let input = match network.input {
                 Input::Table => {
-                    let rows = own.first().map_or(0, |l| l.layer.cell.num_gates() * units(l));
+                    let rows = own
+                        .first()
+                        .map_or(0, |l| l.layer.cell.num_gates() * units(l));
                     InputParts::Table(random.values(count * rows))
                 }
                 Input::Embedding(_) => InputParts::Embedding {

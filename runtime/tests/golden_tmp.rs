@@ -48,6 +48,7 @@ fn numbers<T: std::str::FromStr<Err: std::fmt::Debug>>(line: &str) -> Vec<T> {
 fn another_implementation_computes_the_same() {
     for (name, params) in models() {
         let words = encode(&params).unwrap();
+        if std::env::var("UPDATE_GOLDEN").is_ok() { fs::write(path(name, "pip"), as_bytes(&words)).unwrap(); continue; }
         let Ok(golden) = fs::read_to_string(path(name, "txt")) else { println!("{name}: no golden"); let m = words; let model = Model::parse(as_bytes(&m)).unwrap(); let mut w = vec![0; model.workspace_len()]; let mut s = Session::new(&model, &mut w).unwrap(); println!("{:?}", selftest::verify_kernels(&mut s, selftest::Coverage::Full)); continue };
         let model = Model::parse(as_bytes(&words)).unwrap();
         compare(name, &model, &golden);

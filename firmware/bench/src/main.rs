@@ -8,10 +8,13 @@ mod start;
 use core::hint::black_box;
 use pipsqueak::selftest::{self, Extent};
 use pipsqueak::{Generator, Image, ImageError, Pcg32, Sampler, Settings, State};
-use pipsqueak_kernels::cell::{LSTM_RECORDS, RECORDS, gates_portable, lstm_gates_portable};
-use pipsqueak_kernels::draw::{Weight, largest_portable};
-use pipsqueak_kernels::fixed::Scale;
-use pipsqueak_kernels::kernel::{Operand, ROWS, gates, grouped_words, largest, lstm_gates, walk};
+use pipsqueak_kernels::fixed::QuantizedMultiplier;
+use pipsqueak_kernels::generic::SoftmaxTerm;
+use pipsqueak_kernels::packed::{
+    CandidateTokenScale, GruParams, I16x4, LstmParams, PANEL_ROWS, PackedActivations, TokenScale,
+    WeightFormat,
+};
+use pipsqueak_kernels::{dispatch, generic};
 
 #[repr(align(4))]
 struct Aligned<T: ?Sized>(T);
@@ -35,7 +38,12 @@ static WEIGHTS: [u32; 1536 * 512 / 4] = {
 };
 
 /// What matrices are multiplied with.
-static VECTOR: Aligned<[i16; 512]> = Aligned([321; 512]);
+static VECTOR: [I16x4; 128] = [I16x4([321; 4]); 128];
+
+/// Words of a panel with weights of 4 bits.
+const fn int4_len(columns: usize) -> usize {
+    WeightFormat::Int4.panel_len(columns)
+}
 
 /// Defines items. Each is one symbol, whatever its body has in common with another's.
 macro_rules! counted {
@@ -47,26 +55,26 @@ macro_rules! counted {
 }
 
 counted! {
-    matvec_384x128(x: &[i16], out: &mut [[i32; 4]; 384 / 4]) {
-        Operand::new(x).products(&WEIGHTS[..384 * 128 / 4], out);
+    matvec_384x128(x: &[I16x4], out: &mut [[i32; 4]; 384 / 4]) {
+        dispatch::gemv_int8(&WEIGHTS[..384 * 128 / 4], &PackedActivations::new(x), out);
     }
-    matvec_768x256(x: &[i16], out: &mut [[i32; 4]; 768 / 4]) {
-        Operand::new(x).products(&WEIGHTS[..768 * 256 / 4], out);
+    matvec_768x256(x: &[I16x4], out: &mut [[i32; 4]; 768 / 4]) {
+        dispatch::gemv_int8(&WEIGHTS[..768 * 256 / 4], &PackedActivations::new(x), out);
     }
-    matvec_1536x512(x: &[i16], out: &mut [[i32; 4]; 1536 / 4]) {
-        Operand::new(x).products(&WEIGHTS[..1536 * 512 / 4], out);
+    matvec_1536x512(x: &[I16x4], out: &mut [[i32; 4]; 1536 / 4]) {
+        dispatch::gemv_int8(&WEIGHTS[..1536 * 512 / 4], &PackedActivations::new(x), out);
     }
-    matvec_1056x352(x: &[i16], out: &mut [[i32; 4]; 1056 / 4]) {
-        Operand::new(x).products(&WEIGHTS[..1056 * 352 / 4], out);
+    matvec_1056x352(x: &[I16x4], out: &mut [[i32; 4]; 1056 / 4]) {
+        dispatch::gemv_int8(&WEIGHTS[..1056 * 352 / 4], &PackedActivations::new(x), out);
     }
-    matvec_384x128_4bit(x: &[i16], out: &mut [[i32; 4]; 384 / 4]) {
-        Operand::new(x).add_grouped(&WEIGHTS[..384 / 4 * grouped_words(128)], out);
+    matvec_384x128_4bit(x: &[I16x4], out: &mut [[i32; 4]; 384 / 4]) {
+        dispatch::gemv_int4(&WEIGHTS[..384 / 4 * int4_len(128)], &PackedActivations::new(x), out);
     }
-    matvec_768x256_4bit(x: &[i16], out: &mut [[i32; 4]; 768 / 4]) {
-        Operand::new(x).add_grouped(&WEIGHTS[..768 / 4 * grouped_words(256)], out);
+    matvec_768x256_4bit(x: &[I16x4], out: &mut [[i32; 4]; 768 / 4]) {
+        dispatch::gemv_int4(&WEIGHTS[..768 / 4 * int4_len(256)], &PackedActivations::new(x), out);
     }
-    matvec_1056x352_4bit(x: &[i16], out: &mut [[i32; 4]; 1056 / 4]) {
-        Operand::new(x).add_grouped(&WEIGHTS[..1056 / 4 * grouped_words(352)], out);
+    matvec_1056x352_4bit(x: &[I16x4], out: &mut [[i32; 4]; 1056 / 4]) {
+        dispatch::gemv_int4(&WEIGHTS[..1056 / 4 * int4_len(352)], &PackedActivations::new(x), out);
     }
     image_parse() -> Result<Image<'static>, ImageError> {
         Image::parse(&IMAGE_128.0)
@@ -192,12 +200,12 @@ extern "C" fn main() -> ! {
     products_are_exact();
     gates_are_exact();
     lstm_gates_are_exact();
-    walks_are_exact();
-    let mut out = [[0; ROWS]; 1536 / ROWS];
+    searches_are_exact();
+    let mut out = [[0; PANEL_ROWS]; 1536 / PANEL_ROWS];
     macro_rules! product {
         ($($name:ident $rows:literal $columns:literal)*) => {$(
-            if let Some(out) = out.first_chunk_mut::<{ $rows / ROWS }>() {
-                $name(black_box(&VECTOR.0[..$columns]), black_box(out));
+            if let Some(out) = out.first_chunk_mut::<{ $rows / PANEL_ROWS }>() {
+                $name(black_box(&VECTOR[..$columns / 4]), black_box(out));
             }
         )*};
     }
@@ -235,26 +243,27 @@ fn expect<'t>(expected: &[u8], mut next: impl FnMut() -> &'t [u8]) {
     }
 }
 
-/// Compares the core's kernels with the portable ones, by every count of columns and blocks about its rounds.
+/// Compares the core's kernels with the generic ones, by every count of columns and panels about its rounds.
 #[inline(never)]
 fn products_are_exact() {
-    let mut x = Aligned([0; 132]);
-    for (x, weight) in x.0.iter_mut().zip(WEIGHTS.iter().rev()) {
-        *x = (weight >> 8) as i16;
+    let mut x = [I16x4::default(); 33];
+    for (x, weights) in x.iter_mut().zip(WEIGHTS.rchunks(4)) {
+        x.0 = core::array::from_fn(|lane| (weights[lane] >> 8) as i16);
     }
-    x.0[1] = i16::MIN;
-    for length in (4..=x.0.len()).step_by(4) {
-        let x = Operand::new(&x.0[..length]);
+    x[0].0[1] = i16::MIN;
+    for quads in 1..=x.len() {
+        let length = 4 * quads;
+        let x = PackedActivations::new(&x[..quads]);
         for count in 1..=7 {
             let weights = &WEIGHTS[length..][..count * length];
-            // One block more, which must stay as it is.
-            let [mut found, mut expected] = [[[77; ROWS]; 8]; 2];
-            x.products(weights, &mut found[..count]);
-            x.products_portable(weights, &mut expected[..count]);
+            // One panel more, which must stay as it is.
+            let [mut found, mut expected] = [[[77; PANEL_ROWS]; 8]; 2];
+            dispatch::gemv_int8(weights, &x, &mut found[..count]);
+            generic::gemv_int8(weights, &x, &mut expected[..count]);
             assert!(found == expected);
-            let weights = &WEIGHTS[length..][..count * grouped_words(length)];
-            x.add_grouped(weights, &mut found[..count]);
-            x.add_grouped_portable(weights, &mut expected[..count]);
+            let weights = &WEIGHTS[length..][..count * int4_len(length)];
+            dispatch::gemv_int4(weights, &x, &mut found[..count]);
+            generic::gemv_int4(weights, &x, &mut expected[..count]);
             assert!(found == expected);
         }
     }
@@ -269,34 +278,48 @@ impl Random {
         self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         self.0 as i32 >> (32 - bits)
     }
+
+    fn array<const N: usize>(&mut self, bits: u32) -> [i32; N] {
+        core::array::from_fn(|_| self.bits(bits))
+    }
+
+    fn scale(&mut self, shift: u32) -> [QuantizedMultiplier; PANEL_ROWS] {
+        core::array::from_fn(|_| {
+            QuantizedMultiplier::new(self.bits(14).unsigned_abs() as u16, shift as u8)
+        })
+    }
+
+    fn token_scale(&mut self, bits: u32, shift: u32) -> TokenScale {
+        TokenScale {
+            bias: self.array(bits),
+            scale: self.scale(shift),
+            token_scale: self.array(14),
+        }
+    }
 }
 
-/// Compares the core's gates with the portable ones, from sums that saturate everywhere to such as trained networks have.
+/// Compares the core's gates of a GRU with the generic ones, from sums that saturate everywhere to such as trained networks have.
 #[inline(never)]
 fn gates_are_exact() {
     let mut random = Random(1);
     for round in 0..400 {
-        let bits = 20 + round % 11;
-        let mut records = [0; RECORDS];
-        for (index, word) in records.iter_mut().enumerate() {
-            *word = match index / ROWS {
-                1 | 4 | 7 => {
-                    Scale::new(
-                        random.bits(14).unsigned_abs() as u16,
-                        (round / 11 % 20) as u8,
-                    )
-                    .0
-                }
-                2 | 5 | 9 => random.bits(14) as u32,
-                _ => random.bits(bits) as u32,
-            };
-        }
-        let token = core::array::from_fn(|_| random.bits(8) as i8);
-        let products = core::array::from_fn(|_| core::array::from_fn(|_| random.bits(bits)));
-        let old = core::array::from_fn(|_| random.bits(16) as i16);
-        let [mut found, mut expected] = [[0; ROWS]; 2];
-        gates(&records, &token, &products, &old, &mut found);
-        gates_portable(&records, &token, &products, &old, &mut expected);
+        let (bits, shift) = (20 + round % 11, round / 11 % 20);
+        let params = GruParams {
+            update: random.token_scale(bits, shift),
+            reset: random.token_scale(bits, shift),
+            candidate: CandidateTokenScale {
+                bias: random.array(bits),
+                scale: random.scale(shift),
+                input_bias: random.array(bits),
+                token_scale: random.array(14),
+            },
+        };
+        let gate_row = core::array::from_fn(|_| random.array(8).map(|value| value as i8));
+        let products = core::array::from_fn(|_| random.array(bits));
+        let h = I16x4(random.array(16).map(|value| value as i16));
+        let [mut found, mut expected] = [I16x4::default(); 2];
+        dispatch::gru_gates(&params, &gate_row, &products, &h, &mut found);
+        generic::gru_gates(&params, &gate_row, &products, &h, &mut expected);
         assert!(found == expected);
     }
 }
@@ -306,20 +329,15 @@ fn gates_are_exact() {
 fn lstm_gates_are_exact() {
     let mut random = Random(3);
     for round in 0..400 {
-        let bits = 20 + round % 11;
-        let mut records = [0; LSTM_RECORDS];
-        for (index, word) in records.iter_mut().enumerate() {
-            *word = match index / ROWS % 3 {
-                0 => random.bits(bits) as u32,
-                1 => {
-                    let multiplier = random.bits(14).unsigned_abs() as u16;
-                    Scale::new(multiplier, (round / 11 % 20) as u8).0
-                }
-                _ => random.bits(14) as u32,
-            };
-        }
-        let token = core::array::from_fn(|_| random.bits(8) as i8);
-        let products = core::array::from_fn(|_| core::array::from_fn(|_| random.bits(bits)));
+        let (bits, shift) = (20 + round % 11, round / 11 % 20);
+        let params = LstmParams {
+            input: random.token_scale(bits, shift),
+            output: random.token_scale(bits, shift),
+            forget: random.token_scale(bits, shift),
+            candidate: random.token_scale(bits, shift),
+        };
+        let gate_row = core::array::from_fn(|_| random.array(8).map(|value| value as i8));
+        let products = core::array::from_fn(|_| random.array(bits));
         // Now and then at an end, where the addition saturates.
         let cell = core::array::from_fn(|lane| match (round + lane as u32) % 9 {
             0 => i32::MAX,
@@ -327,11 +345,11 @@ fn lstm_gates_are_exact() {
             n => random.bits(32) >> n,
         });
         let ([mut found_cell, mut expected_cell], [mut found, mut expected]) =
-            ([cell; 2], [[0; ROWS]; 2]);
-        lstm_gates(&records, &token, &products, &mut found_cell, &mut found);
-        lstm_gates_portable(
-            &records,
-            &token,
+            ([cell; 2], [I16x4::default(); 2]);
+        dispatch::lstm_gates(&params, &gate_row, &products, &mut found_cell, &mut found);
+        generic::lstm_gates(
+            &params,
+            &gate_row,
             &products,
             &mut expected_cell,
             &mut expected,
@@ -340,26 +358,26 @@ fn lstm_gates_are_exact() {
     }
 }
 
-/// Compares the core's walks along weights, and its largest logit, with the portable ones.
+/// Compares the core's searches along weights, and its largest logit, with the generic ones.
 #[inline(never)]
-fn walks_are_exact() {
+fn searches_are_exact() {
     let mut random = Random(2);
     for round in 0..100 {
         let logits: [i16; 24] = core::array::from_fn(|_| random.bits(4 + round % 13) as i16);
         let (fours, _) = logits.as_chunks();
-        let max = largest(fours);
-        assert!(max == largest_portable(fours));
-        let weight = Weight {
+        let max = dispatch::max_i16(fours);
+        assert!(max == generic::max_i16(fours));
+        let term = SoftmaxTerm {
             max,
-            coefficient: random.bits(17).unsigned_abs(),
+            inverse_temperature: random.bits(17).unsigned_abs(),
             shift: round % 17,
-            down: 1 + round % 7,
+            weight_shift: 1 + round % 7,
         };
-        let end = 1 + (((1 << 21) - 1) << weight.shift.min(10)) / weight.coefficient.max(1);
+        let cutoff = 1 + (((1 << 21) - 1) << term.shift.min(10)) / term.inverse_temperature.max(1);
         for count in 0..logits.len() {
-            let (logits, rest) = (&logits[..count], random.bits(32) as u32 >> (round % 9));
-            let found = walk(&weight, logits, end, rest);
-            assert!(found == weight.walk_portable(logits, end, rest));
+            let (logits, remaining) = (&logits[..count], random.bits(32) as u32 >> (round % 9));
+            let found = dispatch::cumulative_search(&term, logits, cutoff, remaining);
+            assert!(found == generic::cumulative_search(&term, logits, cutoff, remaining));
         }
     }
 }

@@ -108,7 +108,7 @@ impl Shape {
             }
             let count = hidden as f64;
             if inputs == 0 {
-                table += layer.cell.gates() as f64 * count;
+                table += layer.cell.num_gates() as f64 * count;
             }
             match layer.cell {
                 Cell::GruResetAfter => units += count,

@@ -2,8 +2,9 @@
 
 use crate::dispatch;
 use crate::generic;
-use crate::packed::WeightFormat;
-use crate::packed::{BiasScale, I16x4, PANEL_ROWS, PackedActivations, RowFormat, TokenScale};
+use crate::packed::{
+    BiasScale, I16x4, PANEL_ROWS, PackedActivations, RowFormat, TokenScale, WeightFormat, panels,
+};
 
 /// The right-hand side of a product: a vector as the rows of a gate group are multiplied with it.
 #[derive(Clone, Copy)]
@@ -104,8 +105,7 @@ fn gemv_parts(
             gemv_int4(part, x, accumulators);
             continue;
         }
-        let panels = part.chunks_exact(panel_len.max(1));
-        for (panel, accumulator) in panels.zip(accumulators.iter_mut()) {
+        for (accumulator, panel) in accumulators.iter_mut().zip(panels(part, panel_len)) {
             let (scales, panel) = match (format, panel) {
                 (WeightFormat::Int8Scaled, [scales, panel @ ..]) => (scales.to_le_bytes(), panel),
                 _ => ([1; PANEL_ROWS], panel),

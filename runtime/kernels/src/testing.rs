@@ -94,7 +94,7 @@ fn magnitudes() -> impl Iterator<Item = (u32, u32)> {
 }
 
 pub fn compare_gru_gates(
-    kernel: impl Fn(&GruParams, &[i8; 12], &[[i32; 4]; 3], &I16x4, &mut I16x4),
+    kernel: impl Fn(&GruParams, &[[i8; 4]; 3], &[[i32; 4]; 3], &I16x4, &mut I16x4),
 ) {
     let mut random = Random::new(11);
     for (bits, shift) in magnitudes() {
@@ -108,7 +108,7 @@ pub fn compare_gru_gates(
                 token_scale: random.array(14),
             },
         };
-        let token = random.array(8).map(|value| value as i8);
+        let token = core::array::from_fn(|_| random.array(8).map(|value| value as i8));
         let products = core::array::from_fn(|_| random.array(bits));
         let h = I16x4(random.array(16).map(|value| value as i16));
         let (mut expected, mut found) = (I16x4::default(), I16x4::default());
@@ -119,7 +119,7 @@ pub fn compare_gru_gates(
 }
 
 pub fn compare_lstm_gates(
-    kernel: impl Fn(&LstmParams, &[i8; 16], &[[i32; 4]; 4], &mut [i32; 4], &mut I16x4),
+    kernel: impl Fn(&LstmParams, &[[i8; 4]; 4], &[[i32; 4]; 4], &mut [i32; 4], &mut I16x4),
 ) {
     let mut random = Random::new(12);
     for (round, (bits, shift)) in magnitudes().enumerate() {
@@ -129,7 +129,7 @@ pub fn compare_lstm_gates(
             forget: random.token_scale(bits, shift),
             candidate: random.token_scale(bits, shift),
         };
-        let token = random.array(8).map(|value| value as i8);
+        let token = core::array::from_fn(|_| random.array(8).map(|value| value as i8));
         let products = core::array::from_fn(|_| random.array(bits));
         // Now and then at an end, where the addition saturates.
         let cell: [i32; 4] = core::array::from_fn(|lane| match (round + lane) % 9 {

@@ -71,7 +71,7 @@ pub fn gemv_int4(weights: &[u32], x: &PackedActivations, accumulators: &mut [[i3
 #[inline(always)]
 pub fn gru_gates(
     params: &GruParams,
-    gate_row: &[i8; 12],
+    gate_row: &[[i8; 4]; 3],
     products: &[[i32; 4]; 3],
     h: &I16x4,
     h_next: &mut I16x4,
@@ -85,7 +85,7 @@ pub fn gru_gates(
 #[inline(always)]
 pub fn lstm_gates(
     params: &crate::packed::LstmParams,
-    gate_row: &[i8; 16],
+    gate_row: &[[i8; 4]; 4],
     products: &[[i32; 4]; 4],
     cell: &mut [i32; 4],
     h_next: &mut crate::packed::I16x4,

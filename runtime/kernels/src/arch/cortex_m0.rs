@@ -315,7 +315,7 @@ pub(super) unsafe extern "C" fn gemv_int4(
 #[unsafe(naked)]
 pub(super) unsafe extern "C" fn gru_gates(
     params: *const GruParams,
-    gate_row: *const [i8; 12],
+    gate_row: *const [[i8; 4]; 3],
     products: *const [[i32; 4]; 3],
     h: *const I16x4,
     h_next: *mut I16x4,

@@ -297,7 +297,7 @@ macro_rules! with_activations {
 #[unsafe(naked)]
 pub(super) unsafe extern "C" fn gru_gates(
     params: *const GruParams,
-    gate_row: *const [i8; 12],
+    gate_row: *const [[i8; 4]; 3],
     products: *const [[i32; 4]; 3],
     h: *const I16x4,
     h_next: *mut I16x4,
@@ -364,7 +364,7 @@ pub(super) unsafe extern "C" fn gru_gates(
 #[unsafe(naked)]
 pub(super) unsafe extern "C" fn lstm_gates(
     params: *const LstmParams,
-    gate_row: *const [i8; 16],
+    gate_row: *const [[i8; 4]; 4],
     products: *const [[i32; 4]; 4],
     cell: *mut [i32; 4],
     h_next: *mut I16x4,

@@ -54,7 +54,8 @@ fn step_gate_row(
     let state_shift = layer.config.state_shift;
     let mut products = [[0; PANEL_ROWS]; GATES];
     let blocks = param_blocks::<GruParams, { GruParams::LEN }>(layer.words, GATES * panel_len);
-    let units = gate_row.as_chunks().0.iter().zip(h).zip(h_next);
+    let gate_rows = gate_row.as_chunks().0.as_chunks().0.iter();
+    let units = gate_rows.zip(h).zip(h_next);
     for ((params, weights), ((gate_row, h), next)) in blocks.zip(units) {
         gemv(weights, &mut products);
         match state_shift {

@@ -41,7 +41,8 @@ fn step_gate_row(
     let mut products = [[0; PANEL_ROWS]; GATES];
     let weights_len = GATES * x.panel_len();
     let blocks = param_blocks::<LstmParams, { LstmParams::LEN }>(layer.words, weights_len);
-    let units = gate_row.as_chunks().0.iter().zip(cell).zip(h_next);
+    let gate_rows = gate_row.as_chunks().0.as_chunks().0.iter();
+    let units = gate_rows.zip(cell).zip(h_next);
     for ((params, weights), ((gate_row, cell), next)) in blocks.zip(units) {
         x.gemv(weights, &mut products);
         dispatch::lstm_gates(params, gate_row, &products, cell, next);

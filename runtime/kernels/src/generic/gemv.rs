@@ -1,7 +1,8 @@
 //! The matrix-vector product: int8 or int4 weights times int16 activations, int32 accumulators modulo 2^32.
 
-use crate::packed::{GROUP_SIZE, WeightFormat, int4_groups, int4_weight};
-use crate::packed::{PANEL_ROWS, PackedActivations};
+use crate::packed::{
+    GROUP_SIZE, PANEL_ROWS, PackedActivations, WeightFormat, int4_groups, int4_weight, panels,
+};
 
 /// Writes the accumulators of consecutive int8 panels, each of [`WeightFormat::Int8`](crate::packed::WeightFormat) over the
 /// columns of `x`: as many panels as there are both weights and accumulators for.
@@ -21,9 +22,10 @@ use crate::packed::{PANEL_ROWS, PackedActivations};
 /// assert_eq!(found, expected);
 /// ```
 pub fn gemv_int8(weights: &[u32], x: &PackedActivations, accumulators: &mut [[i32; PANEL_ROWS]]) {
-    // `max` proves that a panel is not empty, which `chunks_exact` would panic for.
-    let panels = weights.chunks_exact(x.num_columns().max(1));
-    for (panel, accumulator) in panels.zip(accumulators) {
+    for (accumulator, panel) in accumulators
+        .iter_mut()
+        .zip(panels(weights, x.num_columns()))
+    {
         *accumulator = panel_dot(panel, x);
     }
 }
@@ -78,8 +80,7 @@ fn panel_dot(panel: &[u32], x: &PackedActivations) -> [i32; PANEL_ROWS] {
 /// ```
 pub fn gemv_int4(weights: &[u32], x: &PackedActivations, accumulators: &mut [[i32; PANEL_ROWS]]) {
     let panel_len = WeightFormat::Int4.panel_len(x.num_columns());
-    let panels = weights.chunks_exact(panel_len.max(1));
-    for (panel, accumulator) in panels.zip(accumulators) {
+    for (accumulator, panel) in accumulators.iter_mut().zip(panels(weights, panel_len)) {
         let groups = int4_groups(panel).zip(x.pairs.chunks(GROUP_SIZE / 4));
         for ((scales, words), pairs) in groups {
             let scales = scales.to_le_bytes();

@@ -13,7 +13,7 @@ use crate::packed::{GruParams, I16x4, PANEL_ROWS};
 #[inline(always)]
 pub fn gru_gates(
     params: &GruParams,
-    gate_row: &[i8; 3 * PANEL_ROWS],
+    gate_row: &[[i8; PANEL_ROWS]; 3],
     products: &[[i32; PANEL_ROWS]; 3],
     h: &I16x4,
     h_next: &mut I16x4,
@@ -25,7 +25,7 @@ pub fn gru_gates(
 #[inline(never)]
 pub fn gru_gates_shifted(
     params: &GruParams,
-    gate_row: &[i8; 3 * PANEL_ROWS],
+    gate_row: &[[i8; PANEL_ROWS]; 3],
     products: &[[i32; PANEL_ROWS]; 3],
     h: &I16x4,
     h_next: &mut I16x4,
@@ -37,7 +37,7 @@ pub fn gru_gates_shifted(
 #[inline(always)]
 fn gates(
     params: &GruParams,
-    gate_row: &[i8; 3 * PANEL_ROWS],
+    gate_row: &[[i8; PANEL_ROWS]; 3],
     products: &[[i32; PANEL_ROWS]; 3],
     h: &I16x4,
     h_next: &mut I16x4,
@@ -49,12 +49,12 @@ fn gates(
         candidate,
     } = params;
     let [z_products, r_products, n_products] = products;
+    let [z_tokens, r_tokens, n_tokens] = gate_row;
     for i in 0..PANEL_ROWS {
-        let token = |gate: usize| gate_row[PANEL_ROWS * gate + i];
-        let z = update.requantize(i, z_products[i], token(0));
-        let r = reset.requantize(i, r_products[i], token(1));
+        let z = update.requantize(i, z_products[i], z_tokens[i]);
+        let r = reset.requantize(i, r_products[i], r_tokens[i]);
         let recurrent = candidate.requantize(i, n_products[i]);
-        let input = candidate.input_side(i, token(2));
+        let input = candidate.input_side(i, n_tokens[i]);
         let sum = candidate_sum(input, sigmoid(r as i16), recurrent);
         let n = rounding_shift_right(tanh(sum as i16), state_shift);
         h_next.0[i] = lerp(sigmoid(z as i16), h.0[i], n);

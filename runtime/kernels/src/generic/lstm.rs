@@ -11,7 +11,7 @@ use crate::packed::{I16x4, LstmParams, PANEL_ROWS};
 #[inline(always)]
 pub fn lstm_gates(
     params: &LstmParams,
-    gate_row: &[i8; 4 * PANEL_ROWS],
+    gate_row: &[[i8; PANEL_ROWS]; 4],
     products: &[[i32; PANEL_ROWS]; 4],
     cell: &mut [i32; PANEL_ROWS],
     h_next: &mut I16x4,
@@ -23,13 +23,13 @@ pub fn lstm_gates(
         candidate,
     } = params;
     let [i_products, o_products, f_products, g_products] = products;
+    let [i_tokens, o_tokens, f_tokens, g_tokens] = gate_row;
     for lane in 0..PANEL_ROWS {
-        let token = |gate: usize| gate_row[PANEL_ROWS * gate + lane];
         let gates = [
-            input.requantize(lane, i_products[lane], token(0)),
-            output.requantize(lane, o_products[lane], token(1)),
-            forget.requantize(lane, f_products[lane], token(2)),
-            candidate.requantize(lane, g_products[lane], token(3)),
+            input.requantize(lane, i_products[lane], i_tokens[lane]),
+            output.requantize(lane, o_products[lane], o_tokens[lane]),
+            forget.requantize(lane, f_products[lane], f_tokens[lane]),
+            candidate.requantize(lane, g_products[lane], g_tokens[lane]),
         ];
         h_next.0[lane] = lstm_unit(gates, 0, &mut cell[lane]);
     }

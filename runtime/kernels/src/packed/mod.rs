@@ -28,4 +28,4 @@ pub use weights::{
     GROUP_SIZE, INT4_RANGE, INT8_RANGE, PANEL_ROWS, RowFormat, WeightFormat, l1_norms, pack_int4,
     pack_int8, round_up, unpack_int4, unpack_int8, unpack_int8_row,
 };
-pub(crate) use weights::{int4_groups, int4_weight};
+pub(crate) use weights::{int4_groups, int4_weight, panels};

@@ -1,6 +1,6 @@
 //! The parameters of four rows: biases and scales.
 
-use super::weights::PANEL_ROWS;
+use super::weights::{PANEL_ROWS, panels};
 use crate::fixed::{QuantizedMultiplier, requantize};
 use bytemuck::Pod;
 
@@ -99,23 +99,18 @@ impl CandidateTokenScale {
     }
 }
 
-/// The blocks of a layer that has one gate group of fixed parameters `P`, of `LEN` words, per four units: the parameters and the
+/// The blocks of a layer that has one gate group with the parameters `P`, of `LEN` words, per four units: the parameters and the
 /// `weights_len` words of weights after them.
 #[inline(always)]
 pub(crate) fn param_blocks<P: Pod, const LEN: usize>(
     words: &[u32],
     weights_len: usize,
 ) -> impl Iterator<Item = (&P, &[u32])> {
-    // `max` proves that a block is not empty, which `chunks_exact` would panic for. A block is never shorter than `P`.
-    let blocks = words.chunks_exact((LEN + weights_len).max(1));
-    blocks.filter_map(split_params::<P, LEN>)
-}
-
-/// Splits a structure of `LEN` words from the front of `words`.
-#[inline(always)]
-fn split_params<P: Pod, const LEN: usize>(words: &[u32]) -> Option<(&P, &[u32])> {
-    let (params, rest) = words.split_first_chunk::<LEN>()?;
-    Some((bytemuck::must_cast_ref(params), rest))
+    // Every block is at least as long as the parameters.
+    panels(words, LEN + weights_len).map_while(|block| {
+        let (params, weights) = block.split_first_chunk::<LEN>()?;
+        Some((bytemuck::must_cast_ref(params), weights))
+    })
 }
 
 /// The kind of a gate's parameters.
@@ -144,9 +139,9 @@ impl RowParams {
     /// Splits parameters of this kind from the front of `words`; `None` if there are too few.
     pub fn split_from<'a>(self, words: &mut &'a [u32]) -> Option<GateParams<'a>> {
         fn split<'a, P: Pod, const LEN: usize>(words: &mut &'a [u32]) -> Option<&'a P> {
-            let (params, rest) = split_params::<P, LEN>(words)?;
+            let (params, rest) = words.split_first_chunk::<LEN>()?;
             *words = rest;
-            Some(params)
+            Some(bytemuck::must_cast_ref(params))
         }
         Some(match self {
             Self::BiasScale => GateParams::BiasScale(split::<_, { Self::BiasScale.len() }>(words)?),

@@ -166,6 +166,16 @@ impl RowFormat {
     }
 }
 
+/// Consecutive panels of `len` words; none if a panel has no words.
+// Unlike `chunks_exact` it neither divides nor panics.
+#[inline(always)]
+pub(crate) fn panels(mut words: &[u32], len: usize) -> impl Iterator<Item = &[u32]> {
+    core::iter::from_fn(move || match len {
+        0 => None,
+        _ => words.split_off(..len),
+    })
+}
+
 /// The L1 norm of each row of a panel: the sum of |weight|, or of |weight| times scale. In one pass over the words.
 ///
 /// At most 65,536 columns of 255 x 127, below 2^31.

@@ -10,7 +10,7 @@ use core::arch::x86_64::*;
 /// [`crate::generic::gru_gates`]
 pub fn gru_gates(
     params: &GruParams,
-    gate_row: &[i8; 12],
+    gate_row: &[[i8; 4]; 3],
     products: &[[i32; 4]; 3],
     h: &I16x4,
     h_next: &mut I16x4,
@@ -26,7 +26,7 @@ pub fn gru_gates(
 #[target_feature(enable = "avx2")]
 fn gru_gates_avx2(
     params: &GruParams,
-    gate_row: &[i8; 12],
+    gate_row: &[[i8; 4]; 3],
     products: &[[i32; 4]; 3],
     h: &I16x4,
     h_next: &mut I16x4,
@@ -36,8 +36,7 @@ fn gru_gates_avx2(
         reset,
         candidate,
     } = params;
-    let tokens = gate_row.as_chunks::<4>().0;
-    let token = |gate: usize| load_i32(tokens[gate].map(i32::from));
+    let token = |gate: usize| load_i32(gate_row[gate].map(i32::from));
     // The token's part of a sum.
     let added = |gate: usize, scale: [i32; 4]| _mm_mullo_epi32(token(gate), load_i32(scale));
     let sum = |gate: usize, bias: [i32; 4]| _mm_add_epi32(load_i32(products[gate]), load_i32(bias));

@@ -239,6 +239,9 @@ pub(super) unsafe extern "C" fn grouped_kernel(
 macro_rules! with_activations {
     ($($line:literal,)*) => {
         naked_asm!(
+            // As for products.
+            #[cfg(armv8m)]
+            ".cpu cortex-m33",
             // The accumulator r6 and its scale r8 to the output r6.
             ".macro REQUANTIZE",
             "lsr r7, r8, #27",
@@ -274,8 +277,7 @@ macro_rules! with_activations {
             "SIGNED",
             "add r9, r9, r10",
             "usat \\to, #15, r9, asr #2",
-            ".endm"
-,
+            ".endm",
             // The tanh of r6, Q4.11, in r9, of which r6 has 16 bits.
             ".macro TANH",
             "ssat r6, #16, r6, lsl #1",
@@ -443,6 +445,9 @@ pub(super) unsafe extern "C" fn walk_kernel(
     table: *const [u32; EXP2_STEPS],
 ) -> u64 {
     naked_asm!(
+        // As for products.
+        #[cfg(armv8m)]
+        ".cpu cortex-m33",
         "push {{r4, r5, r6, r7, r8, r9, r10, r11, lr}}",
         "ldrd r8, r9, [sp, #36]",
         "ldm r0, {{r4, r5, r6, r7}}",

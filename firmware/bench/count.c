@@ -1,12 +1,12 @@
-/* A QEMU plugin: how many instructions, and on a Cortex-M4 how many cycles, functions take with all that they call.
+/* A QEMU plugin. It counts the instructions, and on a Cortex-M4 the cycles, that functions take with everything they call.
 
    cc -O2 -shared -fPIC -o libcount.so count.c
-   qemu-system-... -plugin ./libcount.so,m4=on,NAME=ADDRESS,...
+   qemu-system-... -plugin ./libcount.so,core=CORE,NAME=ADDRESS,...
 
-   A call of NAME begins at its ADDRESS and ends where the caller goes on. When `finish` begins, a line
-   "NAME CALLS INSTRUCTIONS CYCLES" per function goes to stdout and QEMU ends. Cycles are an estimate: the instructions that
-   were executed, each at the price of the Cortex-M4's Technical Reference Manual (DDI 0439, section 3.3.1), without wait
-   states. On other cores they are 0. */
+   CORE is `cortex-m4`, `thumb` (another Cortex-M) or `riscv`. A call of NAME begins at its ADDRESS and ends at the instruction
+   after the call. When `finish` begins, the plugin prints a line "NAME CALLS INSTRUCTIONS CYCLES" per function to stdout and
+   ends QEMU. Cycles are an estimate: each executed instruction costs what the Cortex-M4's Technical Reference Manual says
+   (DDI 0439, section 3.3.1), without wait states. On other cores they are 0. */
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -39,6 +39,8 @@ enum { DIVISION = 7 };
 
 struct instruction {
     uint64_t address, next;
+    /* The function that begins here, or null. */
+    struct function *function;
     uint8_t cycles;
     /* A single load or store: one cycle less right after another one. */
     bool single;
@@ -47,12 +49,15 @@ struct instruction {
 static struct function {
     char name[64];
     uint64_t address, calls, instructions, cycles;
-    bool running;
-    /* Where the caller goes on, and what the counters were. */
-    uint64_t end, instructions_before, cycles_before;
 } functions[64];
 static int function_count;
-static bool cortex_m4;
+/* The counted functions that run, innermost last: where the caller continues, and what the counters were. */
+static struct call {
+    struct function *function;
+    uint64_t end, instructions, cycles;
+} running[16];
+static int depth;
+static bool cortex_m4, thumb;
 static uint64_t instructions, cycles;
 static const struct instruction *previous;
 
@@ -100,23 +105,27 @@ static void executed(unsigned cpu, void *data) {
     const struct instruction *i = data;
     if (cortex_m4 && previous && previous->next != i->address)
         cycles += REFILL;
-    for (int f = 0; f < function_count; f++) {
-        struct function *function = &functions[f];
-        if (function->running && i->address == function->end) {
-            function->running = false;
-            function->instructions += instructions - function->instructions_before;
-            function->cycles += cycles - function->cycles_before;
+    for (int ended = depth; ended-- > 0;) {
+        if (i->address != running[ended].end)
+            continue;
+        /* A function that was jumped to ends with the one that jumped. */
+        while (depth > ended) {
+            const struct call *call = &running[--depth];
+            call->function->instructions += instructions - call->instructions;
+            call->function->cycles += cycles - call->cycles;
         }
-        if (i->address == function->address && previous) {
-            if (!strcmp(function->name, "finish"))
-                report();
-            function->running = true;
-            function->calls++;
-            /* What came before is the call. */
-            function->end = previous->next;
-            function->instructions_before = instructions;
-            function->cycles_before = cycles;
+    }
+    if (i->function && previous) {
+        if (!strcmp(i->function->name, "finish"))
+            report();
+        if (depth == sizeof running / sizeof *running) {
+            puts("more nested calls than the plugin has room for");
+            fflush(stdout);
+            _exit(1);
         }
+        i->function->calls++;
+        /* The instruction before is the call. */
+        running[depth++] = (struct call){i->function, previous->next, instructions, cycles};
     }
     instructions++;
     if (cortex_m4)
@@ -132,12 +141,12 @@ static void translated(plugin_id id, struct qemu_plugin_tb *tb) {
         uint16_t halves[2] = {0, 0};
         memcpy(halves, qemu_plugin_insn_haddr(insn), sizeof halves);
         i->address = qemu_plugin_insn_vaddr(insn);
-        if (cortex_m4) {
-            i->next = i->address + ((halves[0] >> 11) >= 0x1d ? 4 : 2);
+        i->next = i->address + ((thumb ? (halves[0] >> 11) >= 0x1d : (halves[0] & 3) == 3) ? 4 : 2);
+        if (cortex_m4)
             price(i, halves[0], halves[1]);
-        } else { /* RISC-V */
-            i->next = i->address + ((halves[0] & 3) == 3 ? 4 : 2);
-        }
+        for (int f = 0; f < function_count; f++)
+            if (functions[f].address == i->address)
+                i->function = &functions[f];
         qemu_plugin_register_vcpu_insn_exec_cb(insn, executed, 0, i);
     }
 }
@@ -150,8 +159,9 @@ int qemu_plugin_install(plugin_id id, const void *info, int count, char **argume
         size_t length = value ? (size_t)(value - arguments[a]) : 0;
         if (!value || length >= sizeof function->name || function_count == 64)
             return -1;
-        if (!strncmp(arguments[a], "m4", length)) {
-            cortex_m4 = !strcmp(value, "=on");
+        if (!strncmp(arguments[a], "core", length)) {
+            cortex_m4 = !strcmp(value, "=cortex-m4");
+            thumb = cortex_m4 || !strcmp(value, "=thumb");
         } else {
             memcpy(function->name, arguments[a], length);
             function->address = strtoull(value + 1, NULL, 0);

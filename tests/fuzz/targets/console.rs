@@ -11,7 +11,7 @@ use pipsqueak_firmware::{Board, serve};
 use std::convert::Infallible;
 
 /// A text is interrupted after so many bytes: `length` may ask for any number.
-const MAX_TEXT: usize = 2000;
+const MAX_TEXT: usize = 100;
 const CTRL_C: u8 = 3;
 
 /// One of each task, and a slot without a model.

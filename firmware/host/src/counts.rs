@@ -1,7 +1,7 @@
 //! Instructions, cycles and bytes of the runtime on emulated cores, beside its peers'.
 //!
-//! `firmware/bench` has one function per item. QEMU with the plugin `count.c`, and rp2040js, count what each takes from its
-//! first instruction to its return, with all that it calls. The size is that of the same program.
+//! `firmware/bench` has one function per item. QEMU with the plugin `count.c` counts what each takes from its first instruction
+//! to its return, with everything it calls. The size is that of the same program.
 
 use std::{
     collections::BTreeMap,
@@ -9,15 +9,15 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     process::Command,
+    thread::{self, ScopedJoinHandle},
 };
 
 use object::{Object as _, ObjectSymbol as _};
 use pipsqueak::{Cell, Image, Layer, encode};
 use serde::Serialize;
-use tempfile::NamedTempFile;
 use thiserror::Error;
 
-use crate::{FirmwareError, SessionError, emulator::RP2040_FLASH, firmware, peers, speeds};
+use crate::{FirmwareError, SessionError, peers, speeds};
 
 /// One number about one core, or about this machine.
 #[derive(Clone, Debug, Serialize)]
@@ -97,9 +97,6 @@ pub enum CountError {
         /// The core.
         core: &'static str,
     },
-    /// A temporary file cannot be written.
-    #[error("cannot write a temporary file: {0}")]
-    Temporary(#[from] io::Error),
     /// A board's firmware cannot be used.
     #[error(transparent)]
     Firmware(#[from] FirmwareError),
@@ -108,52 +105,107 @@ pub enum CountError {
     Session(#[from] SessionError),
 }
 
-/// A core that is counted on.
+/// A core that the program runs on.
 struct Core {
     name: &'static str,
     target: &'static str,
     emulator: Emulator,
-    /// How its numbers were found.
+    /// The plugin's name of the core: how it reads instructions and which cycles it charges.
+    plugin: &'static str,
+    /// How its numbers were measured.
     method: &'static str,
 }
 
-enum Emulator {
-    Qemu {
-        program: &'static str,
-        machine: &'static [&'static str],
-        install: &'static str,
-    },
-    Rp2040js,
+/// An emulated machine.
+struct Emulator {
+    program: &'static str,
+    machine: &'static [&'static str],
+    install: &'static str,
 }
 
+const fn arm(machine: &'static [&'static str]) -> Emulator {
+    Emulator {
+        program: "qemu-system-arm",
+        machine,
+        install: "firmware/setup.sh qemu",
+    }
+}
+
+const RISCV: Emulator = Emulator {
+    program: "qemu-system-riscv32",
+    machine: &["-M", "virt", "-bios", "none"],
+    install: "firmware/setup.sh qemu-riscv",
+};
+
+/// The cores whose numbers are reported.
 static CORES: [Core; 3] = [
     Core {
         name: "cortex-m4",
         target: "thumbv7em-none-eabihf",
-        emulator: Emulator::Qemu {
-            program: "qemu-system-arm",
-            machine: &["-M", "mps2-an386"],
-            install: "firmware/setup.sh qemu",
-        },
+        emulator: arm(&["-M", "mps2-an386"]),
+        plugin: "cortex-m4",
         method: "QEMU mps2-an386: instructions exact, cycles by the core's manual, no wait states",
     },
     Core {
         name: "cortex-m0plus",
         target: "thumbv6m-none-eabi",
-        emulator: Emulator::Rp2040js,
-        method: "rp2040js: instructions exact, cycles by the core's manual, stalls of the flash not modelled",
+        emulator: arm(&["-M", "mps2-an385"]),
+        plugin: "cortex-m0plus",
+        method: "QEMU mps2-an385: instructions exact, cycles by the core's manual, no wait states",
     },
     Core {
         name: "rv32imac",
         target: "riscv32imac-unknown-none-elf",
-        emulator: Emulator::Qemu {
-            program: "qemu-system-riscv32",
-            machine: &["-M", "virt", "-bios", "none"],
-            install: "firmware/setup.sh qemu-riscv",
-        },
+        emulator: RISCV,
+        plugin: "riscv",
         method: "QEMU virt: instructions exact",
     },
 ];
+
+/// Further cores, on which the program must compute the same.
+#[rustfmt::skip]
+static OTHER_CORES: [Core; 4] = [
+    other(
+        "cortex-m3",
+        "thumbv7m-none-eabi",
+        arm(&["-M", "mps2-an385"]),
+        "thumb",
+    ),
+    other(
+        "cortex-m23",
+        "thumbv8m.base-none-eabi",
+        arm(&["-M", "mps2-an505"]),
+        "thumb",
+    ),
+    other(
+        "cortex-m33",
+        "thumbv8m.main-none-eabi",
+        arm(&["-M", "mps2-an505"]),
+        "thumb",
+    ),
+    other(
+        "cortex-m33f",
+        "thumbv8m.main-none-eabihf",
+        arm(&["-M", "mps2-an505"]),
+        "thumb",
+    ),
+    other("rv32imc", "riscv32imc-unknown-none-elf", RISCV, "riscv"),
+];
+
+const fn other(
+    name: &'static str,
+    target: &'static str,
+    emulator: Emulator,
+    plugin: &'static str,
+) -> Core {
+    Core {
+        name,
+        target,
+        emulator,
+        plugin,
+        method: "",
+    }
+}
 
 /// What the program has a function for.
 const ITEMS: [&str; 15] = [
@@ -184,28 +236,80 @@ const FAILURE: &str = "failure";
 /// Where the emulator stops.
 const FINISH: &str = "finish";
 
-/// Counts on every core, by what `make bench-programs` has built in a checkout of the repository.
+/// What every function of the program took on one core, by name.
+pub(crate) struct Run {
+    core: &'static Core,
+    pub calls: BTreeMap<String, Calls>,
+}
+
+/// What the program that `make bench-programs` has built takes on every core.
+pub(crate) struct Runs(Vec<Run>);
+
+impl Runs {
+    /// Runs the program on every core, several at once.
+    ///
+    /// # Errors
+    /// The program or the plugin is not built, an emulator is not installed, or a core computes other bytes than the host.
+    pub fn new(repository: &Path) -> Result<Self, CountError> {
+        run_all(&CORES, repository).map(Self)
+    }
+
+    /// The run on the core of this name.
+    pub fn on(&self, core: &str) -> &Run {
+        let found = self.0.iter().find(|run| run.core.name == core);
+        found.unwrap_or_else(|| panic!("expected a core of counts.rs, found {core}"))
+    }
+
+    /// The numbers that are reported.
+    ///
+    /// # Errors
+    /// The program is no ELF file.
+    pub fn counts(&self, repository: &Path) -> Result<Vec<Count>, CountError> {
+        let mut counts = Vec::new();
+        for Run { core, calls } in &self.0 {
+            let mut push =
+                |what, value, unit| counts.push(peers::beside(core.name, what, value, unit));
+            for what in ITEMS {
+                let calls = &calls[what];
+                push(what, calls.mean(calls.instructions), "instructions");
+                if calls.cycles > 0 {
+                    push(what, calls.mean(calls.cycles), "cycles");
+                }
+            }
+            push(PEAK_STACK, calls[PEAK_STACK].calls, "bytes");
+            push("ram", ram(), "bytes");
+            let size = code_and_tables(&core.program(repository))?;
+            push("code_and_tables", size, "bytes");
+        }
+        Ok(counts)
+    }
+}
+
+fn run_all(cores: &'static [Core], repository: &Path) -> Result<Vec<Run>, CountError> {
+    thread::scope(|scope| {
+        let start = |core: &'static Core| scope.spawn(move || core.run(repository));
+        let threads: Vec<_> = cores.iter().map(start).collect();
+        let finish = |thread: ScopedJoinHandle<_>| thread.join().expect("a run does not panic");
+        threads.into_iter().map(finish).collect()
+    })
+}
+
+/// Measures the program that `make bench-programs` has built on every core whose numbers are reported.
 ///
 /// # Errors
-/// Something is not built or not installed, or a core makes another text than the host.
+/// The program or the plugin is not built, an emulator is not installed, or a core computes other bytes than the host.
 pub fn counts(repository: &Path) -> Result<Vec<Count>, CountError> {
-    let mut counts = Vec::new();
-    for core in &CORES {
-        let mut push = |what, value, unit| counts.push(peers::beside(core.name, what, value, unit));
-        let taken = core.run(repository)?;
-        for what in ITEMS {
-            let calls = &taken[what];
-            push(what, calls.mean(calls.instructions), "instructions");
-            if calls.cycles > 0 {
-                push(what, calls.mean(calls.cycles), "cycles");
-            }
-        }
-        push(PEAK_STACK, taken[PEAK_STACK].calls, "bytes");
-        push("ram", ram(), "bytes");
-        let size = code_and_tables(&core.program(repository))?;
-        push("code_and_tables", size, "bytes");
-    }
-    Ok(counts)
+    Runs::new(repository)?.counts(repository)
+}
+
+/// Runs the same program on further cores: its self test, its texts, and the core's kernels against the generic ones. Returns
+/// the cores' names.
+///
+/// # Errors
+/// As for [`counts`].
+pub fn verify_other_cores(repository: &Path) -> Result<Vec<&'static str>, CountError> {
+    let runs = run_all(&OTHER_CORES, repository)?;
+    Ok(runs.iter().map(|run| run.core.name).collect())
 }
 
 /// What a product takes with rows of 4 bits beside rows of 8.
@@ -250,19 +354,13 @@ pub fn method(core: &str) -> &'static str {
     found.map_or(speeds::METHOD, |core| core.method)
 }
 
-/// What every function of the program took on `core`, by name.
-pub(crate) fn taken(core: &str, repository: &Path) -> Result<BTreeMap<String, Calls>, CountError> {
-    let found = CORES.iter().find(|found| found.name == core);
-    found.map_or(Ok(BTreeMap::new()), |core| core.run(repository))
-}
-
 /// What a function took, in all its calls.
 #[derive(Default)]
 pub(crate) struct Calls {
     pub calls: u64,
     instructions: u64,
     pub cycles: u64,
-    /// Instructions after which another than the next one was executed; counted where `cycles` are those of a Cortex-M0+.
+    /// Instructions that were not followed by the next one in memory.
     pub jumps: u64,
 }
 
@@ -279,7 +377,7 @@ impl Core {
     }
 
     /// Runs the program to its end.
-    fn run(&self, repository: &Path) -> Result<BTreeMap<String, Calls>, CountError> {
+    fn run(&'static self, repository: &Path) -> Result<Run, CountError> {
         let path = self.program(repository);
         let elf = read(&path, "bench-programs")?;
         let symbols = symbols(&elf, &path)?;
@@ -300,55 +398,25 @@ impl Core {
                 names.push(format!("{}={:#x}", symbol.name, symbol.address));
             }
         }
-        let (output, program) = match self.emulator {
-            Emulator::Qemu {
-                program,
-                machine,
-                install,
-            } => {
-                let plugin = repository.join("target/libcount.so");
-                read(&plugin, "bench-programs")?;
-                let mut option = OsString::from(plugin);
-                let m4 = if self.name == "cortex-m4" {
-                    "on"
-                } else {
-                    "off"
-                };
-                option.push(format!(",m4={m4},{}", names.join(",")));
-                let mut command = Command::new(program);
-                command.args(machine).arg("-kernel").arg(&path);
-                command.args(["-display", "none", "-serial", "none", "-monitor", "none"]);
-                command.arg("-plugin").arg(option);
-                let start = |error| CountError::Start {
-                    program,
-                    error,
-                    install,
-                };
-                (command.output().map_err(start)?, program)
-            }
-            Emulator::Rp2040js => {
-                let (program, install) = ("node", "firmware/setup.sh node");
-                let start = |error| CountError::Start {
-                    program,
-                    error,
-                    install,
-                };
-                let script = repository.join("firmware/host/rp2040");
-                if !script.join("node_modules/rp2040js").exists() {
-                    return Err(start(io::ErrorKind::NotFound.into()));
-                }
-                let segments = firmware::segments(&elf).map_err(|error| CountError::Elf {
-                    path: path.clone(),
-                    error,
-                })?;
-                let file = NamedTempFile::new()?;
-                fs::write(&file, firmware::flash(&segments, RP2040_FLASH, None))?;
-                let mut command = Command::new(program);
-                command.arg(script.join("count.mjs")).arg(file.path());
-                command.arg(format!("{:#x}", address("start")?)).args(names);
-                (command.output().map_err(start)?, program)
-            }
+        let plugin = repository.join("target/libcount.so");
+        read(&plugin, "bench-programs")?;
+        let mut option = OsString::from(plugin);
+        option.push(format!(",core={},{}", self.plugin, names.join(",")));
+        let Emulator {
+            program,
+            machine,
+            install,
+        } = self.emulator;
+        let mut command = Command::new(program);
+        command.args(machine).arg("-kernel").arg(&path);
+        command.args(["-display", "none", "-serial", "none", "-monitor", "none"]);
+        command.arg("-plugin").arg(option);
+        let start = |error| CountError::Start {
+            program,
+            error,
+            install,
         };
+        let output = command.output().map_err(start)?;
         let text = String::from_utf8_lossy(&output.stdout);
         let lines = text.lines().map(parse);
         let taken: Option<BTreeMap<String, Calls>> = lines.collect();
@@ -361,7 +429,10 @@ impl Core {
                     .iter()
                     .all(|&item| taken.get(item).is_some_and(|item| item.calls > 0)) =>
             {
-                Ok(taken)
+                Ok(Run {
+                    core: self,
+                    calls: taken,
+                })
             }
             _ => {
                 let error = String::from_utf8_lossy(&output.stderr);
@@ -375,7 +446,7 @@ impl Core {
     }
 }
 
-/// A line of an emulator: name, calls, instructions, cycles, and perhaps jumps.
+/// A line of the plugin: name, calls, instructions, cycles, jumps.
 fn parse(line: &str) -> Option<(String, Calls)> {
     let mut words = line.split(' ');
     let name = words.next()?.to_owned();
@@ -384,7 +455,7 @@ fn parse(line: &str) -> Option<(String, Calls)> {
         calls: number()?,
         instructions: number()?,
         cycles: number()?,
-        jumps: number().unwrap_or_default(),
+        jumps: number()?,
     };
     Some((name, calls))
 }

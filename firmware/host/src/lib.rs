@@ -14,7 +14,9 @@ mod speeds;
 
 pub use catalog::{BOARDS, Board, DropFile, Emulator};
 pub use cost::{BAUD, Prediction, QUANTITIES, Shape};
-pub use counts::{Count, CountError, FOUR_BITS, Widths, counts, method, widths};
+pub use counts::{
+    Count, CountError, FOUR_BITS, Widths, counts, method, verify_other_cores, widths,
+};
 pub use emulator::{EmulatorError, Machine};
 pub use firmware::{Firmware, FirmwareError, Segment};
 pub use fit::{Character, Footprint, Measurements};

@@ -8,14 +8,16 @@
 mod common;
 
 use common::root;
-use pipsqueak_boards::{BOARDS, Board, Count, Footprint, Measurements, verify_other_cores, widths};
+use pipsqueak_boards::{
+    BOARDS, Board, Footprint, Measurement, Measurements, int4_overheads, verify_other_cores,
+};
 
 /// In percent: a count this far above its pinned number fails.
 const COUNT_MARGIN: u64 = 2;
 /// In percent: a prediction this far from its count fails.
 const PREDICTION_MARGIN: f64 = 3.0;
 /// The most that 4-bit rows may take of what 8-bit rows take.
-const FOUR_BITS: f64 = 1.25;
+const MAX_INT4_RATIO: f64 = 1.25;
 
 #[rustfmt::skip]
 const PINNED: &[(&str, &str, &str, u64)] = &[
@@ -108,11 +110,11 @@ const PINNED: &[(&str, &str, &str, u64)] = &[
 #[test]
 fn counts_and_predictions_hold() {
     let found = Measurements::take(root()).unwrap_or_else(|error| panic!("{error}"));
-    let mut failures = grown(&found.counts);
+    let mut failures = grown(&found.measurements);
     failures.extend(mispredicted(&found));
     assert!(failures.is_empty(), "\n{}", failures.join("\n"));
-    start_is_quick(&found.counts);
-    four_bits_are_not_slow(&found.counts);
+    start_is_quick(&found.measurements);
+    four_bits_are_not_slow(&found.measurements);
     // Every core has shapes that the cost model was not fitted to.
     for core in BOARDS.each_ref().map(|board: &Board| board.core) {
         let characters = found.characters.iter();
@@ -138,10 +140,10 @@ fn further_cores_compute_the_same() {
 }
 
 /// Counts above their pinned numbers, and counts without one.
-fn grown(counts: &[Count]) -> Vec<String> {
+fn grown(measurements: &[Measurement]) -> Vec<String> {
     let mut failures = Vec::new();
     for &(core, what, unit, pinned) in PINNED {
-        let found = counts
+        let found = measurements
             .iter()
             .find(|count| (count.core, count.what, count.unit) == (core, what, unit));
         let value = found.map(|count| count.value);
@@ -151,8 +153,8 @@ fn grown(counts: &[Count]) -> Vec<String> {
             ));
         }
     }
-    if counts.len() != PINNED.len() {
-        let (pinned, found) = (PINNED.len(), counts.len());
+    if measurements.len() != PINNED.len() {
+        let (pinned, found) = (PINNED.len(), measurements.len());
         failures.push(format!("expected {pinned} counts, found {found}"));
     }
     failures
@@ -185,19 +187,27 @@ fn mispredicted(found: &Measurements) -> Vec<String> {
 }
 
 /// A board tests itself at every start; the slowest has 16 million cycles a second.
-fn start_is_quick(counts: &[Count]) {
-    let boot = |count: &&Count| (count.core, count.what) == ("cortex-m0plus", "selftest_boot");
-    let cycles = counts.iter().filter(boot).map(|count| count.value).max();
+fn start_is_quick(measurements: &[Measurement]) {
+    let boot =
+        |count: &&Measurement| (count.core, count.what) == ("cortex-m0plus", "selftest_boot");
+    let cycles = measurements
+        .iter()
+        .filter(boot)
+        .map(|count| count.value)
+        .max();
     assert!(cycles.is_some_and(|cycles| cycles * 1000 <= 50 * 16_000_000));
 }
 
-fn four_bits_are_not_slow(counts: &[Count]) {
-    let widths = widths(counts);
+fn four_bits_are_not_slow(measurements: &[Measurement]) {
+    let int4_overheads = int4_overheads(measurements);
     for core in ["cortex-m4", "cortex-m0plus"] {
-        let of_core = widths
+        let of_core = int4_overheads
             .iter()
             .filter(|w| (w.core, w.unit) == (core, "cycles"));
-        assert_eq!(of_core.clone().count(), 3, "{widths:?}");
-        assert!(of_core.clone().all(|w| w.ratio <= FOUR_BITS), "{widths:?}");
+        assert_eq!(of_core.clone().count(), 3, "{int4_overheads:?}");
+        assert!(
+            of_core.clone().all(|w| w.ratio <= MAX_INT4_RATIO),
+            "{int4_overheads:?}"
+        );
     }
 }

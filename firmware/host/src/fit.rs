@@ -3,9 +3,9 @@
 use std::{fmt::Write as _, path::Path};
 
 use crate::{
-    BOARDS, Board, Count, CountError, Firmware, Session, SessionError,
+    BOARDS, Board, Firmware, MeasureError, Measurement, Session, SessionError,
     cost::{QUANTITIES, Quantities, Shape},
-    counts::Runs,
+    measure::Runs,
 };
 
 #[path = "../../bench/shape.rs"]
@@ -47,8 +47,8 @@ pub struct Footprint {
 /// What the program of `firmware/bench` and the boards' firmware take.
 #[derive(Clone, Debug)]
 pub struct Measurements {
-    /// What the runtime takes on every core, as [`counts`](crate::counts) gives it.
-    pub counts: Vec<Count>,
+    /// What the runtime takes on every core, as [`measure`](crate::measure()) returns it.
+    pub measurements: Vec<Measurement>,
     /// Every shape on every core that a board has.
     pub characters: Vec<Character>,
     /// Every board.
@@ -60,7 +60,7 @@ impl Measurements {
     ///
     /// # Errors
     /// Something is not built or not installed.
-    pub fn take(repository: &Path) -> Result<Self, CountError> {
+    pub fn take(repository: &Path) -> Result<Self, MeasureError> {
         let runs = Runs::new(repository)?;
         let mut characters = Vec::new();
         let mut footprints = Vec::new();
@@ -91,7 +91,7 @@ impl Measurements {
             }
         }
         Ok(Self {
-            counts: runs.counts(repository)?,
+            measurements: runs.measurements(repository)?,
             characters,
             footprints,
         })

@@ -1,4 +1,4 @@
-//! Instructions, cycles and bytes of the runtime on emulated cores, beside its peers'.
+//! Instructions, cycles and bytes of the runtime on emulated cores, with those of other libraries.
 //!
 //! `firmware/bench` has one function per item. QEMU with the plugin `count.c` counts what each takes from its first instruction
 //! to its return, with everything it calls. The size is that of the same program.
@@ -17,11 +17,11 @@ use pipsqueak::{Cell, Image, Layer, encode};
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::{FirmwareError, SessionError, peers, speeds};
+use crate::{FirmwareError, SessionError, baselines, criterion_results};
 
 /// One number about one core, or about this machine.
 #[derive(Clone, Debug, Serialize)]
-pub struct Count {
+pub struct Measurement {
     /// Which core; `host` for this machine.
     pub core: &'static str,
     /// Which item.
@@ -30,15 +30,15 @@ pub struct Count {
     pub value: u64,
     /// `instructions`, `cycles`, `bytes` or `tokens_per_second`: how many tokens the item allows, done once for each.
     pub unit: &'static str,
-    /// The best peer's name where there is one; [`crate::PEERS_METHOD`] is how it was measured.
-    pub peer: Option<&'static str>,
-    /// The peer's number.
-    pub peer_value: Option<u64>,
+    /// The name of the best other library, if one was measured; [`crate::BASELINES_METHOD`] says how.
+    pub baseline: Option<&'static str>,
+    /// The other library's number.
+    pub baseline_value: Option<u64>,
 }
 
 /// Why nothing was counted.
 #[derive(Debug, Error)]
-pub enum CountError {
+pub enum MeasureError {
     /// A program or the plugin has not been built.
     #[error("cannot read {}: {error}; build it first: make {target}", path.display())]
     NotBuilt {
@@ -165,30 +165,9 @@ static CORES: [Core; 3] = [
 /// Further cores, on which the program must compute the same.
 #[rustfmt::skip]
 static OTHER_CORES: [Core; 4] = [
-    other(
-        "cortex-m3",
-        "thumbv7m-none-eabi",
-        arm(&["-M", "mps2-an385"]),
-        "thumb",
-    ),
-    other(
-        "cortex-m23",
-        "thumbv8m.base-none-eabi",
-        arm(&["-M", "mps2-an505"]),
-        "thumb",
-    ),
-    other(
-        "cortex-m33",
-        "thumbv8m.main-none-eabi",
-        arm(&["-M", "mps2-an505"]),
-        "thumb",
-    ),
-    other(
-        "cortex-m33f",
-        "thumbv8m.main-none-eabihf",
-        arm(&["-M", "mps2-an505"]),
-        "thumb",
-    ),
+    other("cortex-m3", "thumbv7m-none-eabi", arm(&["-M", "mps2-an385"]), "thumb"),
+    other("cortex-m33", "thumbv8m.main-none-eabi", arm(&["-M", "mps2-an505"]), "thumb"),
+    other("cortex-m33f", "thumbv8m.main-none-eabihf", arm(&["-M", "mps2-an505"]), "thumb"),
     other("rv32imc", "riscv32imc-unknown-none-elf", RISCV, "riscv"),
 ];
 
@@ -225,8 +204,8 @@ const ITEMS: [&str; 15] = [
     "image_parse",
     "selftest_boot",
 ];
-/// How the name of a product with rows of 4 bits ends that there is with rows of 8 bits too.
-pub const FOUR_BITS: &str = "_4bit";
+/// The suffix of the name of a product with int4 rows; without it the name is that of the product with int8 rows.
+pub const INT4_SUFFIX: &str = "_4bit";
 /// How the names of functions begin that make a character of an image of some shape.
 const SHAPES: [&str; 2] = ["fitted_", "unseen_"];
 /// Called once per byte of stack.
@@ -239,7 +218,7 @@ const FINISH: &str = "finish";
 /// What every function of the program took on one core, by name.
 pub(crate) struct Run {
     core: &'static Core,
-    pub calls: BTreeMap<String, Calls>,
+    pub calls: BTreeMap<String, CallStats>,
 }
 
 /// What the program that `make bench-programs` has built takes on every core.
@@ -250,25 +229,26 @@ impl Runs {
     ///
     /// # Errors
     /// The program or the plugin is not built, an emulator is not installed, or a core computes other bytes than the host.
-    pub fn new(repository: &Path) -> Result<Self, CountError> {
+    pub fn new(repository: &Path) -> Result<Self, MeasureError> {
         run_all(&CORES, repository).map(Self)
     }
 
     /// The run on the core of this name.
     pub fn on(&self, core: &str) -> &Run {
         let found = self.0.iter().find(|run| run.core.name == core);
-        found.unwrap_or_else(|| panic!("expected a core of counts.rs, found {core}"))
+        found.unwrap_or_else(|| panic!("expected a core of measure.rs, found {core}"))
     }
 
     /// The numbers that are reported.
     ///
     /// # Errors
     /// The program is no ELF file.
-    pub fn counts(&self, repository: &Path) -> Result<Vec<Count>, CountError> {
-        let mut counts = Vec::new();
+    pub fn measurements(&self, repository: &Path) -> Result<Vec<Measurement>, MeasureError> {
+        let mut measurements = Vec::new();
         for Run { core, calls } in &self.0 {
-            let mut push =
-                |what, value, unit| counts.push(peers::beside(core.name, what, value, unit));
+            let mut push = |what, value, unit| {
+                measurements.push(baselines::with_baseline(core.name, what, value, unit))
+            };
             for what in ITEMS {
                 let calls = &calls[what];
                 push(what, calls.mean(calls.instructions), "instructions");
@@ -281,11 +261,11 @@ impl Runs {
             let size = code_and_tables(&core.program(repository))?;
             push("code_and_tables", size, "bytes");
         }
-        Ok(counts)
+        Ok(measurements)
     }
 }
 
-fn run_all(cores: &'static [Core], repository: &Path) -> Result<Vec<Run>, CountError> {
+fn run_all(cores: &'static [Core], repository: &Path) -> Result<Vec<Run>, MeasureError> {
     thread::scope(|scope| {
         let start = |core: &'static Core| scope.spawn(move || core.run(repository));
         let threads: Vec<_> = cores.iter().map(start).collect();
@@ -298,23 +278,23 @@ fn run_all(cores: &'static [Core], repository: &Path) -> Result<Vec<Run>, CountE
 ///
 /// # Errors
 /// The program or the plugin is not built, an emulator is not installed, or a core computes other bytes than the host.
-pub fn counts(repository: &Path) -> Result<Vec<Count>, CountError> {
-    Runs::new(repository)?.counts(repository)
+pub fn measure(repository: &Path) -> Result<Vec<Measurement>, MeasureError> {
+    Runs::new(repository)?.measurements(repository)
 }
 
 /// Runs the same program on further cores: its self test, its texts, and the core's kernels against the generic ones. Returns
 /// the cores' names.
 ///
 /// # Errors
-/// As for [`counts`].
-pub fn verify_other_cores(repository: &Path) -> Result<Vec<&'static str>, CountError> {
+/// As for [`measure`].
+pub fn verify_other_cores(repository: &Path) -> Result<Vec<&'static str>, MeasureError> {
     let runs = run_all(&OTHER_CORES, repository)?;
     Ok(runs.iter().map(|run| run.core.name).collect())
 }
 
-/// What a product takes with rows of 4 bits beside rows of 8.
+/// What a product with int4 rows takes, relative to int8 rows.
 #[derive(Clone, Copy, Debug)]
-pub struct Widths {
+pub struct Int4Overhead {
     /// The core.
     pub core: &'static str,
     /// The product.
@@ -325,19 +305,21 @@ pub struct Widths {
     pub ratio: f64,
 }
 
-/// Compares the products among `counts` that are counted with rows of both widths.
-pub fn widths(counts: &[Count]) -> Vec<Widths> {
+/// Compares the products that are measured with int8 and with int4 rows.
+pub fn int4_overheads(measurements: &[Measurement]) -> Vec<Int4Overhead> {
     let value = |core, what, unit| {
-        let mut all = counts.iter();
+        let mut all = measurements.iter();
         let count = all.find(|count| (count.core, count.what, count.unit) == (core, what, unit));
         count.map(|count| count.value as f64)
     };
-    let four = counts.iter().filter(|count| count.unit == "instructions");
-    let compare = |four: &Count| {
-        let (core, what) = (four.core, four.what.strip_suffix(FOUR_BITS)?);
+    let four = measurements
+        .iter()
+        .filter(|count| count.unit == "instructions");
+    let compare = |four: &Measurement| {
+        let (core, what) = (four.core, four.what.strip_suffix(INT4_SUFFIX)?);
         ["cycles", "instructions"].into_iter().find_map(|unit| {
             let ratio = value(core, four.what, unit)? / value(core, what, unit)?;
-            Some(Widths {
+            Some(Int4Overhead {
                 core,
                 what,
                 unit,
@@ -351,12 +333,12 @@ pub fn widths(counts: &[Count]) -> Vec<Widths> {
 /// How the numbers of `core` were found.
 pub fn method(core: &str) -> &'static str {
     let found = CORES.iter().find(|known| known.name == core);
-    found.map_or(speeds::METHOD, |core| core.method)
+    found.map_or(criterion_results::METHOD, |core| core.method)
 }
 
 /// What a function took, in all its calls.
 #[derive(Default)]
-pub(crate) struct Calls {
+pub(crate) struct CallStats {
     pub calls: u64,
     instructions: u64,
     pub cycles: u64,
@@ -364,7 +346,7 @@ pub(crate) struct Calls {
     pub jumps: u64,
 }
 
-impl Calls {
+impl CallStats {
     pub fn mean(&self, sum: u64) -> u64 {
         (sum + self.calls / 2) / self.calls.max(1)
     }
@@ -377,17 +359,17 @@ impl Core {
     }
 
     /// Runs the program to its end.
-    fn run(&'static self, repository: &Path) -> Result<Run, CountError> {
+    fn run(&'static self, repository: &Path) -> Result<Run, MeasureError> {
         let path = self.program(repository);
         let elf = read(&path, "bench-programs")?;
         let symbols = symbols(&elf, &path)?;
         let address = |name| {
             let found = symbols.iter().find(|symbol| symbol.name == name);
-            let symbol = found.ok_or_else(|| CountError::Symbol {
+            let symbol = found.ok_or_else(|| MeasureError::Symbol {
                 path: path.clone(),
                 symbol: name,
             })?;
-            Ok::<_, CountError>(symbol.address)
+            Ok::<_, MeasureError>(symbol.address)
         };
         let mut names = Vec::new();
         for name in ITEMS.into_iter().chain([PEAK_STACK, FAILURE, FINISH]) {
@@ -411,7 +393,7 @@ impl Core {
         command.args(machine).arg("-kernel").arg(&path);
         command.args(["-display", "none", "-serial", "none", "-monitor", "none"]);
         command.arg("-plugin").arg(option);
-        let start = |error| CountError::Start {
+        let start = |error| MeasureError::Start {
             program,
             error,
             install,
@@ -419,10 +401,10 @@ impl Core {
         let output = command.output().map_err(start)?;
         let text = String::from_utf8_lossy(&output.stdout);
         let lines = text.lines().map(parse);
-        let taken: Option<BTreeMap<String, Calls>> = lines.collect();
+        let taken: Option<BTreeMap<String, CallStats>> = lines.collect();
         match taken {
             Some(taken) if taken.get(FAILURE).is_some_and(|failure| failure.calls > 0) => {
-                Err(CountError::Panicked { core: self.name })
+                Err(MeasureError::Panicked { core: self.name })
             }
             Some(taken)
                 if ITEMS
@@ -436,7 +418,7 @@ impl Core {
             }
             _ => {
                 let error = String::from_utf8_lossy(&output.stderr);
-                Err(CountError::Emulator {
+                Err(MeasureError::Emulator {
                     program,
                     core: self.name,
                     found: format!("{text}{error}({})", output.status),
@@ -447,11 +429,11 @@ impl Core {
 }
 
 /// A line of the plugin: name, calls, instructions, cycles, jumps.
-fn parse(line: &str) -> Option<(String, Calls)> {
+fn parse(line: &str) -> Option<(String, CallStats)> {
     let mut words = line.split(' ');
     let name = words.next()?.to_owned();
     let mut number = || words.next()?.parse().ok();
-    let calls = Calls {
+    let calls = CallStats {
         calls: number()?,
         instructions: number()?,
         cycles: number()?,
@@ -460,8 +442,8 @@ fn parse(line: &str) -> Option<(String, Calls)> {
     Some((name, calls))
 }
 
-pub(crate) fn read(path: &Path, target: &str) -> Result<Vec<u8>, CountError> {
-    fs::read(path).map_err(|error| CountError::NotBuilt {
+pub(crate) fn read(path: &Path, target: &str) -> Result<Vec<u8>, MeasureError> {
+    fs::read(path).map_err(|error| MeasureError::NotBuilt {
         path: path.to_path_buf(),
         error,
         target: target.to_owned(),
@@ -475,8 +457,8 @@ struct Symbol {
     bytes: u64,
 }
 
-fn symbols(elf: &[u8], path: &Path) -> Result<Vec<Symbol>, CountError> {
-    let file = object::File::parse(elf).map_err(|error| CountError::Elf {
+fn symbols(elf: &[u8], path: &Path) -> Result<Vec<Symbol>, MeasureError> {
+    let file = object::File::parse(elf).map_err(|error| MeasureError::Elf {
         path: path.to_path_buf(),
         error,
     })?;
@@ -491,12 +473,11 @@ fn symbols(elf: &[u8], path: &Path) -> Result<Vec<Symbol>, CountError> {
     Ok(symbols.collect())
 }
 
-/// Bytes of what a 128-unit image needs to run from its bytes on, in the program that is counted: all functions and tables
-/// but the program's own, the self test, and memcpy and the like, which every firmware has. Constants without a name do
-/// not count.
-fn code_and_tables(path: &Path) -> Result<u64, CountError> {
+/// Code and table size of the runtime (parse, step, sample) in the benchmark program. Excludes the program's functions, the self
+/// test, the generic kernel, memcpy and the like, which every firmware has, and constants without a symbol.
+fn code_and_tables(path: &Path) -> Result<u64, MeasureError> {
     let elf = read(path, "bench-programs")?;
-    let counts = |symbol: &Symbol| {
+    let is_counted = |symbol: &Symbol| {
         let name = format!("{:#}", rustc_demangle::demangle(&symbol.name));
         let others = [
             "pipsqueak_bench::",
@@ -513,7 +494,7 @@ fn code_and_tables(path: &Path) -> Result<u64, CountError> {
     // The linker may give two names to one place.
     let counted: BTreeMap<u64, u64> = symbols(&elf, path)?
         .iter()
-        .filter(|symbol| counts(symbol))
+        .filter(|symbol| is_counted(symbol))
         .map(|symbol| (symbol.address, symbol.bytes))
         .collect();
     Ok(counted.values().sum())

@@ -3,7 +3,9 @@
 #   make demo [BOARD=microbit|stm32f405|pico] [MODEL=file.pip] [PROMPT=text] [SEED=42] [TEMPERATURE=...] [LENGTH=400] [TOP_K=0]
 #   make console [BOARD=...] [MODEL=...]   the emulated board's console is yours
 #   make firmware                          every board's firmware
-#   make test                              the whole suite
+#   make test                              the whole suite; each part prints its time
+#   make fuzz [FUZZ_SECONDS=600]           a libFuzzer target for each reader of untrusted bytes
+#   make no-panic                          links the runtime for each core: the linker must have removed every panic
 #   make test-extended                     with all that is slow or needs Python
 #   make retrain CORPUS=tinyshakespeare.txt  the two models of Shakespeare, trained anew and compared
 #   make course-text CORPUS=book.txt       a lesson on generative networks, each part by one command: train, export, show;
@@ -20,6 +22,7 @@ SEED ?= 42
 TEMPERATURE ?=
 LENGTH ?= 400
 TOP_K ?= 0
+FUZZ_SECONDS ?= 600
 PYTHON ?= python3
 # They reach the recipes through the environment, as they are: no shell and no make reads what is in them.
 override MODEL := $(value MODEL)
@@ -32,10 +35,11 @@ EMULATOR_microbit := qemu
 EMULATOR_stm32f405 := qemu
 EMULATOR_pico := node
 
-# What emulated cores are counted on; firmware/bench is built for each.
-CORES := thumbv7em-none-eabihf thumbv6m-none-eabi riscv32imac-unknown-none-elf
+# firmware/bench is built for each and runs in QEMU: on the first three it is measured.
+CORES := thumbv7em-none-eabihf thumbv6m-none-eabi riscv32imac-unknown-none-elf \
+	thumbv7m-none-eabi thumbv8m.main-none-eabi thumbv8m.main-none-eabihf riscv32imc-unknown-none-elf
 
-.PHONY: demo console emulated firmware $(BOARDS:%=firmware-%) test check test-aarch64 test-extended bench bench-cores bench-programs retrain
+.PHONY: demo console emulated firmware $(BOARDS:%=firmware-%) test check test-extended bench bench-cores bench-programs retrain
 
 demo: emulated
 	@$(EMULATE) --board "$$BOARD" --model "$$MODEL" --prompt="$$PROMPT" --seed "$$SEED" $(if $(TEMPERATURE),--temperature "$$TEMPERATURE") --length "$$LENGTH" --top-k "$$TOP_K"
@@ -56,29 +60,72 @@ $(BOARDS:%=firmware-%): firmware-%:
 	@$(SETUP) targets
 	@cd firmware/boards/$* && cargo build --release
 
-test:
-	$(SETUP) targets lints qemu qemu-riscv node
-	$(MAKE) firmware bench-programs
-	$(MAKE) check
-	cd firmware && cargo test --package pipsqueak-firmware --all-features
-	cargo test --release --workspace
-	$(MAKE) test-aarch64
+# Each part prints its time, and the summary at the end lists them. `make part-NAME` runs one by itself.
+PART := tests/part.sh
+PARTS := setup firmware bench-programs format lints lints-firmware build test-firmware test-aarch64 test-documentation test-suite
 
-# The arithmetic on 64-bit ARM, emulated. Rust brings its own linker and C library for this target.
-test-aarch64: export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER = rust-lld
-test-aarch64: export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_RUNNER = qemu-aarch64
-test-aarch64:
-	$(SETUP) aarch64
+.PHONY: $(PARTS:%=part-%) no-panic fuzz
+test:
+	@rm -f target/test-times
+	@for part in $(PARTS); do $(PART) $$part $(MAKE) --no-print-directory part-$$part || exit 1; done
+	@$(PART) --summary
+
+part-setup:
+	$(SETUP) targets lints qemu qemu-riscv node aarch64 nextest
+
+part-firmware: firmware
+part-bench-programs: bench-programs
+
+part-build:
+	cargo test --release --workspace --no-run
+
+# cargo-nextest runs tests of all programs at once, so that a slow one does not hold up the others.
+part-test-suite:
+	@nextest=$$($(SETUP) --nextest); \
+	if [ -n "$$nextest" ]; then \
+		"$$nextest" nextest run --release --workspace; \
+	else \
+		echo "cargo-nextest is not installed: cargo runs the test programs one after another"; \
+		cargo test --release --workspace --lib --bins --tests; \
+	fi
+
+part-test-documentation:
+	cargo test --release --workspace --doc
+
+part-test-firmware:
+	cd firmware && cargo test --package pipsqueak-firmware --all-features
+
+# The arithmetic on 64-bit ARM, emulated. Rust brings its linker and C library for this target.
+part-test-aarch64: export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER = rust-lld
+part-test-aarch64: export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_RUNNER = qemu-aarch64
+part-test-aarch64:
 	cargo test --release --package pipsqueak-kernels --target aarch64-unknown-linux-musl
 
-# Format and lints, everywhere.
-check:
+# Format and lints.
+check: part-format part-lints part-lints-firmware
+
+part-format:
 	cargo fmt --all --check
 	cd firmware && cargo fmt --all --check
+	cd tests/no-panic/program && cargo fmt --check
+	cd tests/fuzz && cargo fmt --check
+
+part-lints:
 	cargo clippy --release --workspace --all-targets -- -D warnings
+
+# In the profile of the tests and of the firmware. Of the cores one for each instruction set: the program's code is the same.
+part-lints-firmware:
 	cd firmware && cargo clippy --package pipsqueak-firmware --all-targets --all-features -- -D warnings
 	for board in $(BOARDS); do (cd firmware/boards/$$board && cargo clippy --release -- -D warnings) || exit 1; done
-	for core in $(CORES); do (cd firmware/bench && cargo clippy --release --target $$core -- -D warnings) || exit 1; done
+	cd firmware/bench && cargo clippy --release --target thumbv7em-none-eabihf --target riscv32imac-unknown-none-elf -- -D warnings
+
+no-panic:
+	@$(SETUP) targets
+	cargo test --release --package pipsqueak-no-panic
+
+fuzz:
+	@$(SETUP) targets fuzz
+	FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run.sh
 
 # The suite with all that is slow: every file that we write checked by onnxruntime, training by PyTorch on two processes, the
 # memory that a text of 100 MB takes, and a report looked at by a browser.
@@ -97,7 +144,7 @@ test-extended: test
 # The programs to count on each core, and QEMU's plugin that counts.
 bench-programs: target/libcount.so
 	@$(SETUP) targets
-	cd firmware/bench && for core in $(CORES); do cargo build --release --target $$core || exit 1; done
+	cd firmware/bench && cargo build --release $(CORES:%=--target %)
 
 target/libcount.so: firmware/bench/count.c
 	@$(SETUP) targets

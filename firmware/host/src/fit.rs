@@ -3,9 +3,9 @@
 use std::{fmt::Write as _, path::Path};
 
 use crate::{
-    BOARDS, Board, CountError, Firmware, Session, SessionError,
+    BOARDS, Board, Firmware, MeasureError, Measurement, Session, SessionError,
     cost::{QUANTITIES, Quantities, Shape},
-    counts,
+    measure::Runs,
 };
 
 #[path = "../../bench/shape.rs"]
@@ -44,9 +44,11 @@ pub struct Footprint {
     pub stack: usize,
 }
 
-/// What the predictions are made from.
+/// What the program of `firmware/bench` and the boards' firmware take.
 #[derive(Clone, Debug)]
 pub struct Measurements {
+    /// What the runtime takes on every core, as [`measure`](crate::measure()) returns it.
+    pub measurements: Vec<Measurement>,
     /// Every shape on every core that a board has.
     pub characters: Vec<Character>,
     /// Every board.
@@ -58,16 +60,16 @@ impl Measurements {
     ///
     /// # Errors
     /// Something is not built or not installed.
-    pub fn take(repository: &Path) -> Result<Self, CountError> {
+    pub fn take(repository: &Path) -> Result<Self, MeasureError> {
+        let runs = Runs::new(repository)?;
         let mut characters = Vec::new();
         let mut footprints = Vec::new();
         for counted in ["cortex-m0plus", "cortex-m4"] {
-            let taken = counts::taken(counted, repository)?;
             let cores = CORES.iter().filter(|(_, by)| *by == counted);
             for &(core, _) in cores {
                 // To refill its pipeline after a jump takes a Cortex-M0 a cycle more than a Cortex-M0+.
                 let refill = u64::from(core == "Cortex-M0");
-                for (name, calls) in &taken {
+                for (name, calls) in &runs.on(counted).calls {
                     if let Some((fitted, shape)) = parse(name) {
                         characters.push(Character {
                             core,
@@ -89,6 +91,7 @@ impl Measurements {
             }
         }
         Ok(Self {
+            measurements: runs.measurements(repository)?,
             characters,
             footprints,
         })

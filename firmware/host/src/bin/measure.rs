@@ -10,10 +10,11 @@ use std::{
 
 use clap::Parser;
 use pipsqueak_boards::{
-    Count, FOUR_BITS, Measurements, PEERS_METHOD, Widths, counts, method, speeds, widths,
+    BASELINES_METHOD, INT4_SUFFIX, Int4Overhead, Measurement, Measurements, criterion_results,
+    int4_overheads, measure, method,
 };
 
-/// Count instructions, cycles and bytes of the runtime on emulated cores.
+/// Measurement instructions, cycles and bytes of the runtime on emulated cores.
 ///
 /// A table per core is printed, and the same goes to a file as JSON.
 #[derive(Parser)]
@@ -49,57 +50,57 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
             .map_err(|error| format!("cannot write {}: {error}", fitted.display()))?;
         return Ok(());
     }
-    let mut counts = counts(&repository)?;
+    let mut measurements = measure(&repository)?;
     if arguments.host {
-        counts.extend(speeds(&repository)?);
+        measurements.extend(criterion_results(&repository)?);
     }
-    for core in counts.chunk_by(|a, b| a.core == b.core) {
+    for core in measurements.chunk_by(|a, b| a.core == b.core) {
         print(core);
     }
-    println!("\n{PEERS_METHOD}");
+    println!("\n{BASELINES_METHOD}");
     fs::write(
         &arguments.out,
-        serde_json::to_string_pretty(&counts)? + "\n",
+        serde_json::to_string_pretty(&measurements)? + "\n",
     )
     .map_err(|error| format!("cannot write {}: {error}", arguments.out.display()))?;
     Ok(())
 }
 
-fn print(counts: &[Count]) {
+fn print(measurements: &[Measurement]) {
     println!(
-        "\n{:<20} {:>10} {:<17}  {:>7}  {:>9}  peer",
-        counts[0].core, "ours", "", "per MAC", "peer's"
+        "\n{:<20} {:>10} {:<17}  {:>7}  {:>9}  baseline",
+        measurements[0].core, "ours", "", "per MAC", "baseline"
     );
-    for count in counts {
+    for count in measurements {
         let macs = multiplications(count.what).filter(|_| count.unit != "tokens_per_second");
         let each = macs.map_or(String::new(), |n| {
             format!("{:.3}", count.value as f64 / n as f64)
         });
-        let peer = count
-            .peer_value
+        let baseline = count
+            .baseline_value
             .map_or(String::new(), |value| value.to_string());
         let line = format!(
-            "{:<20} {:>10} {:<17}  {each:>7}  {peer:>9}  {}",
+            "{:<20} {:>10} {:<17}  {each:>7}  {baseline:>9}  {}",
             count.what,
             count.value,
             count.unit,
-            count.peer.unwrap_or_default()
+            count.baseline.unwrap_or_default()
         );
         println!("{}", line.trim_end());
     }
-    for Widths {
+    for Int4Overhead {
         what, unit, ratio, ..
-    } in widths(counts)
+    } in int4_overheads(measurements)
     {
         println!("{what}: rows of 4 bits take {ratio:.3} times the {unit} of rows of 8");
     }
-    println!("Ours: {}.", method(counts[0].core));
+    println!("Ours: {}.", method(measurements[0].core));
 }
 
 /// Multiply-accumulates of a matrix-vector product, by its name.
 fn multiplications(what: &str) -> Option<u64> {
     let matrix = what.strip_prefix("matvec_")?;
-    let matrix = matrix.strip_suffix(FOUR_BITS).unwrap_or(matrix);
+    let matrix = matrix.strip_suffix(INT4_SUFFIX).unwrap_or(matrix);
     let (rows, columns) = matrix.split_once('x')?;
     Some(rows.parse::<u64>().ok()? * columns.parse::<u64>().ok()?)
 }

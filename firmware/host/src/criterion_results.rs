@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use crate::{
-    counts::{Count, CountError, read},
-    peers,
+    baselines,
+    measure::{MeasureError, Measurement, read},
 };
 
 /// How the times were measured.
@@ -28,7 +28,7 @@ const ITEMS: [&str; 9] = [
 ///
 /// # Errors
 /// A benchmark has not run.
-pub fn speeds(repository: &Path) -> Result<Vec<Count>, CountError> {
+pub fn criterion_results(repository: &Path) -> Result<Vec<Measurement>, MeasureError> {
     let speed = |what| {
         let path = repository.join(format!("target/criterion/{what}/new/estimates.json"));
         let estimates = read(&path, "bench")?;
@@ -36,9 +36,14 @@ pub fn speeds(repository: &Path) -> Result<Vec<Count>, CountError> {
             .ok()
             .and_then(|estimates| estimates.pointer("/median/point_estimate")?.as_f64())
             .filter(|&time| time > 0.0)
-            .ok_or(CountError::Time { path })?;
+            .ok_or(MeasureError::Time { path })?;
         let value = (1e9 / nanoseconds).round() as u64;
-        Ok(peers::beside("host", what, value, "tokens_per_second"))
+        Ok(baselines::with_baseline(
+            "host",
+            what,
+            value,
+            "tokens_per_second",
+        ))
     };
     ITEMS.into_iter().map(speed).collect()
 }
@@ -61,7 +66,9 @@ mod tests {
             fs::write(folder.join("estimates.json"), text).unwrap();
         };
         for what in ITEMS {
-            let error = speeds(repository.path()).unwrap_err().to_string();
+            let error = criterion_results(repository.path())
+                .unwrap_err()
+                .to_string();
             assert!(
                 error.contains(what) && error.contains("make bench"),
                 "{error}"
@@ -71,14 +78,16 @@ mod tests {
                 r#"{"mean": {"point_estimate": 1.0}, "median": {"point_estimate": 4000.0}}"#,
             );
         }
-        let rows = speeds(repository.path()).unwrap();
+        let rows = criterion_results(repository.path()).unwrap();
         assert_eq!(rows.len(), ITEMS.len());
         assert!(
             rows.iter()
                 .all(|row| (row.core, row.value) == ("host", 250_000))
         );
         write("draw_64", r#"{"mean": {"point_estimate": 1.0}}"#);
-        let error = speeds(repository.path()).unwrap_err().to_string();
+        let error = criterion_results(repository.path())
+            .unwrap_err()
+            .to_string();
         assert!(
             error.contains("draw_64") && error.contains("found none"),
             "{error}"

@@ -1,7 +1,7 @@
-//! Instructions, cycles and bytes of the runtime on emulated cores, beside its peers'.
+//! Instructions, cycles and bytes of the runtime on emulated cores, with those of other libraries.
 //!
-//! `firmware/bench` has one function per item. QEMU with the plugin `count.c`, and rp2040js, count what each takes from its
-//! first instruction to its return, with all that it calls. The size is that of the same program.
+//! `firmware/bench` has one function per item. QEMU with the plugin `count.c` counts what each takes from its first instruction
+//! to its return, with everything it calls. The size is that of the same program.
 
 use std::{
     collections::BTreeMap,
@@ -9,19 +9,19 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     process::Command,
+    thread::{self, ScopedJoinHandle},
 };
 
 use object::{Object as _, ObjectSymbol as _};
 use pipsqueak::{Cell, Image, Layer, encode};
 use serde::Serialize;
-use tempfile::NamedTempFile;
 use thiserror::Error;
 
-use crate::{FirmwareError, SessionError, emulator::RP2040_FLASH, firmware, peers, speeds};
+use crate::{FirmwareError, SessionError, baselines, criterion_results};
 
 /// One number about one core, or about this machine.
 #[derive(Clone, Debug, Serialize)]
-pub struct Count {
+pub struct Measurement {
     /// Which core; `host` for this machine.
     pub core: &'static str,
     /// Which item.
@@ -30,15 +30,15 @@ pub struct Count {
     pub value: u64,
     /// `instructions`, `cycles`, `bytes` or `tokens_per_second`: how many tokens the item allows, done once for each.
     pub unit: &'static str,
-    /// The best peer's name where there is one; [`crate::PEERS_METHOD`] is how it was measured.
-    pub peer: Option<&'static str>,
-    /// The peer's number.
-    pub peer_value: Option<u64>,
+    /// The name of the best other library, if one was measured; [`crate::BASELINES_METHOD`] says how.
+    pub baseline: Option<&'static str>,
+    /// The other library's number.
+    pub baseline_value: Option<u64>,
 }
 
 /// Why nothing was counted.
 #[derive(Debug, Error)]
-pub enum CountError {
+pub enum MeasureError {
     /// A program or the plugin has not been built.
     #[error("cannot read {}: {error}; build it first: make {target}", path.display())]
     NotBuilt {
@@ -97,9 +97,6 @@ pub enum CountError {
         /// The core.
         core: &'static str,
     },
-    /// A temporary file cannot be written.
-    #[error("cannot write a temporary file: {0}")]
-    Temporary(#[from] io::Error),
     /// A board's firmware cannot be used.
     #[error(transparent)]
     Firmware(#[from] FirmwareError),
@@ -108,52 +105,86 @@ pub enum CountError {
     Session(#[from] SessionError),
 }
 
-/// A core that is counted on.
+/// A core that the program runs on.
 struct Core {
     name: &'static str,
     target: &'static str,
     emulator: Emulator,
-    /// How its numbers were found.
+    /// The plugin's name of the core: how it reads instructions and which cycles it charges.
+    plugin: &'static str,
+    /// How its numbers were measured.
     method: &'static str,
 }
 
-enum Emulator {
-    Qemu {
-        program: &'static str,
-        machine: &'static [&'static str],
-        install: &'static str,
-    },
-    Rp2040js,
+/// An emulated machine.
+struct Emulator {
+    program: &'static str,
+    machine: &'static [&'static str],
+    install: &'static str,
 }
 
+const fn arm(machine: &'static [&'static str]) -> Emulator {
+    Emulator {
+        program: "qemu-system-arm",
+        machine,
+        install: "firmware/setup.sh qemu",
+    }
+}
+
+const RISCV: Emulator = Emulator {
+    program: "qemu-system-riscv32",
+    machine: &["-M", "virt", "-bios", "none"],
+    install: "firmware/setup.sh qemu-riscv",
+};
+
+/// The cores whose numbers are reported.
 static CORES: [Core; 3] = [
     Core {
         name: "cortex-m4",
         target: "thumbv7em-none-eabihf",
-        emulator: Emulator::Qemu {
-            program: "qemu-system-arm",
-            machine: &["-M", "mps2-an386"],
-            install: "firmware/setup.sh qemu",
-        },
+        emulator: arm(&["-M", "mps2-an386"]),
+        plugin: "cortex-m4",
         method: "QEMU mps2-an386: instructions exact, cycles by the core's manual, no wait states",
     },
     Core {
         name: "cortex-m0plus",
         target: "thumbv6m-none-eabi",
-        emulator: Emulator::Rp2040js,
-        method: "rp2040js: instructions exact, cycles by the core's manual, stalls of the flash not modelled",
+        emulator: arm(&["-M", "mps2-an385"]),
+        plugin: "cortex-m0plus",
+        method: "QEMU mps2-an385: instructions exact, cycles by the core's manual, no wait states",
     },
     Core {
         name: "rv32imac",
         target: "riscv32imac-unknown-none-elf",
-        emulator: Emulator::Qemu {
-            program: "qemu-system-riscv32",
-            machine: &["-M", "virt", "-bios", "none"],
-            install: "firmware/setup.sh qemu-riscv",
-        },
+        emulator: RISCV,
+        plugin: "riscv",
         method: "QEMU virt: instructions exact",
     },
 ];
+
+/// Further cores, on which the program must compute the same.
+#[rustfmt::skip]
+static OTHER_CORES: [Core; 4] = [
+    other("cortex-m3", "thumbv7m-none-eabi", arm(&["-M", "mps2-an385"]), "thumb"),
+    other("cortex-m33", "thumbv8m.main-none-eabi", arm(&["-M", "mps2-an505"]), "thumb"),
+    other("cortex-m33f", "thumbv8m.main-none-eabihf", arm(&["-M", "mps2-an505"]), "thumb"),
+    other("rv32imc", "riscv32imc-unknown-none-elf", RISCV, "riscv"),
+];
+
+const fn other(
+    name: &'static str,
+    target: &'static str,
+    emulator: Emulator,
+    plugin: &'static str,
+) -> Core {
+    Core {
+        name,
+        target,
+        emulator,
+        plugin,
+        method: "",
+    }
+}
 
 /// What the program has a function for.
 const ITEMS: [&str; 15] = [
@@ -173,8 +204,8 @@ const ITEMS: [&str; 15] = [
     "image_parse",
     "selftest_boot",
 ];
-/// How the name of a product with rows of 4 bits ends that there is with rows of 8 bits too.
-pub const FOUR_BITS: &str = "_4bit";
+/// The suffix of the name of a product with int4 rows; without it the name is that of the product with int8 rows.
+pub const INT4_SUFFIX: &str = "_4bit";
 /// How the names of functions begin that make a character of an image of some shape.
 const SHAPES: [&str; 2] = ["fitted_", "unseen_"];
 /// Called once per byte of stack.
@@ -184,33 +215,86 @@ const FAILURE: &str = "failure";
 /// Where the emulator stops.
 const FINISH: &str = "finish";
 
-/// Counts on every core, by what `make bench-programs` has built in a checkout of the repository.
-///
-/// # Errors
-/// Something is not built or not installed, or a core makes another text than the host.
-pub fn counts(repository: &Path) -> Result<Vec<Count>, CountError> {
-    let mut counts = Vec::new();
-    for core in &CORES {
-        let mut push = |what, value, unit| counts.push(peers::beside(core.name, what, value, unit));
-        let taken = core.run(repository)?;
-        for what in ITEMS {
-            let calls = &taken[what];
-            push(what, calls.mean(calls.instructions), "instructions");
-            if calls.cycles > 0 {
-                push(what, calls.mean(calls.cycles), "cycles");
-            }
-        }
-        push(PEAK_STACK, taken[PEAK_STACK].calls, "bytes");
-        push("ram", ram(), "bytes");
-        let size = code_and_tables(&core.program(repository))?;
-        push("code_and_tables", size, "bytes");
-    }
-    Ok(counts)
+/// What every function of the program took on one core, by name.
+pub(crate) struct Run {
+    core: &'static Core,
+    pub calls: BTreeMap<String, CallStats>,
 }
 
-/// What a product takes with rows of 4 bits beside rows of 8.
+/// What the program that `make bench-programs` has built takes on every core.
+pub(crate) struct Runs(Vec<Run>);
+
+impl Runs {
+    /// Runs the program on every core, several at once.
+    ///
+    /// # Errors
+    /// The program or the plugin is not built, an emulator is not installed, or a core computes other bytes than the host.
+    pub fn new(repository: &Path) -> Result<Self, MeasureError> {
+        run_all(&CORES, repository).map(Self)
+    }
+
+    /// The run on the core of this name.
+    pub fn on(&self, core: &str) -> &Run {
+        let found = self.0.iter().find(|run| run.core.name == core);
+        found.unwrap_or_else(|| panic!("expected a core of measure.rs, found {core}"))
+    }
+
+    /// The numbers that are reported.
+    ///
+    /// # Errors
+    /// The program is no ELF file.
+    pub fn measurements(&self, repository: &Path) -> Result<Vec<Measurement>, MeasureError> {
+        let mut measurements = Vec::new();
+        for Run { core, calls } in &self.0 {
+            let mut push = |what, value, unit| {
+                measurements.push(baselines::with_baseline(core.name, what, value, unit))
+            };
+            for what in ITEMS {
+                let calls = &calls[what];
+                push(what, calls.mean(calls.instructions), "instructions");
+                if calls.cycles > 0 {
+                    push(what, calls.mean(calls.cycles), "cycles");
+                }
+            }
+            push(PEAK_STACK, calls[PEAK_STACK].calls, "bytes");
+            push("ram", ram(), "bytes");
+            let size = code_and_tables(&core.program(repository))?;
+            push("code_and_tables", size, "bytes");
+        }
+        Ok(measurements)
+    }
+}
+
+fn run_all(cores: &'static [Core], repository: &Path) -> Result<Vec<Run>, MeasureError> {
+    thread::scope(|scope| {
+        let start = |core: &'static Core| scope.spawn(move || core.run(repository));
+        let threads: Vec<_> = cores.iter().map(start).collect();
+        let finish = |thread: ScopedJoinHandle<_>| thread.join().expect("a run does not panic");
+        threads.into_iter().map(finish).collect()
+    })
+}
+
+/// Measures the program that `make bench-programs` has built on every core whose numbers are reported.
+///
+/// # Errors
+/// The program or the plugin is not built, an emulator is not installed, or a core computes other bytes than the host.
+pub fn measure(repository: &Path) -> Result<Vec<Measurement>, MeasureError> {
+    Runs::new(repository)?.measurements(repository)
+}
+
+/// Runs the same program on further cores: its self test, its texts, and the core's kernels against the generic ones. Returns
+/// the cores' names.
+///
+/// # Errors
+/// As for [`measure`].
+pub fn verify_other_cores(repository: &Path) -> Result<Vec<&'static str>, MeasureError> {
+    let runs = run_all(&OTHER_CORES, repository)?;
+    Ok(runs.iter().map(|run| run.core.name).collect())
+}
+
+/// What a product with int4 rows takes, relative to int8 rows.
 #[derive(Clone, Copy, Debug)]
-pub struct Widths {
+pub struct Int4Overhead {
     /// The core.
     pub core: &'static str,
     /// The product.
@@ -221,19 +305,21 @@ pub struct Widths {
     pub ratio: f64,
 }
 
-/// Compares the products among `counts` that are counted with rows of both widths.
-pub fn widths(counts: &[Count]) -> Vec<Widths> {
+/// Compares the products that are measured with int8 and with int4 rows.
+pub fn int4_overheads(measurements: &[Measurement]) -> Vec<Int4Overhead> {
     let value = |core, what, unit| {
-        let mut all = counts.iter();
+        let mut all = measurements.iter();
         let count = all.find(|count| (count.core, count.what, count.unit) == (core, what, unit));
         count.map(|count| count.value as f64)
     };
-    let four = counts.iter().filter(|count| count.unit == "instructions");
-    let compare = |four: &Count| {
-        let (core, what) = (four.core, four.what.strip_suffix(FOUR_BITS)?);
+    let four = measurements
+        .iter()
+        .filter(|count| count.unit == "instructions");
+    let compare = |four: &Measurement| {
+        let (core, what) = (four.core, four.what.strip_suffix(INT4_SUFFIX)?);
         ["cycles", "instructions"].into_iter().find_map(|unit| {
             let ratio = value(core, four.what, unit)? / value(core, what, unit)?;
-            Some(Widths {
+            Some(Int4Overhead {
                 core,
                 what,
                 unit,
@@ -247,26 +333,20 @@ pub fn widths(counts: &[Count]) -> Vec<Widths> {
 /// How the numbers of `core` were found.
 pub fn method(core: &str) -> &'static str {
     let found = CORES.iter().find(|known| known.name == core);
-    found.map_or(speeds::METHOD, |core| core.method)
-}
-
-/// What every function of the program took on `core`, by name.
-pub(crate) fn taken(core: &str, repository: &Path) -> Result<BTreeMap<String, Calls>, CountError> {
-    let found = CORES.iter().find(|found| found.name == core);
-    found.map_or(Ok(BTreeMap::new()), |core| core.run(repository))
+    found.map_or(criterion_results::METHOD, |core| core.method)
 }
 
 /// What a function took, in all its calls.
 #[derive(Default)]
-pub(crate) struct Calls {
+pub(crate) struct CallStats {
     pub calls: u64,
     instructions: u64,
     pub cycles: u64,
-    /// Instructions after which another than the next one was executed; counted where `cycles` are those of a Cortex-M0+.
+    /// Instructions that were not followed by the next one in memory.
     pub jumps: u64,
 }
 
-impl Calls {
+impl CallStats {
     pub fn mean(&self, sum: u64) -> u64 {
         (sum + self.calls / 2) / self.calls.max(1)
     }
@@ -279,17 +359,17 @@ impl Core {
     }
 
     /// Runs the program to its end.
-    fn run(&self, repository: &Path) -> Result<BTreeMap<String, Calls>, CountError> {
+    fn run(&'static self, repository: &Path) -> Result<Run, MeasureError> {
         let path = self.program(repository);
         let elf = read(&path, "bench-programs")?;
         let symbols = symbols(&elf, &path)?;
         let address = |name| {
             let found = symbols.iter().find(|symbol| symbol.name == name);
-            let symbol = found.ok_or_else(|| CountError::Symbol {
+            let symbol = found.ok_or_else(|| MeasureError::Symbol {
                 path: path.clone(),
                 symbol: name,
             })?;
-            Ok::<_, CountError>(symbol.address)
+            Ok::<_, MeasureError>(symbol.address)
         };
         let mut names = Vec::new();
         for name in ITEMS.into_iter().chain([PEAK_STACK, FAILURE, FINISH]) {
@@ -300,72 +380,45 @@ impl Core {
                 names.push(format!("{}={:#x}", symbol.name, symbol.address));
             }
         }
-        let (output, program) = match self.emulator {
-            Emulator::Qemu {
-                program,
-                machine,
-                install,
-            } => {
-                let plugin = repository.join("target/libcount.so");
-                read(&plugin, "bench-programs")?;
-                let mut option = OsString::from(plugin);
-                let m4 = if self.name == "cortex-m4" {
-                    "on"
-                } else {
-                    "off"
-                };
-                option.push(format!(",m4={m4},{}", names.join(",")));
-                let mut command = Command::new(program);
-                command.args(machine).arg("-kernel").arg(&path);
-                command.args(["-display", "none", "-serial", "none", "-monitor", "none"]);
-                command.arg("-plugin").arg(option);
-                let start = |error| CountError::Start {
-                    program,
-                    error,
-                    install,
-                };
-                (command.output().map_err(start)?, program)
-            }
-            Emulator::Rp2040js => {
-                let (program, install) = ("node", "firmware/setup.sh node");
-                let start = |error| CountError::Start {
-                    program,
-                    error,
-                    install,
-                };
-                let script = repository.join("firmware/host/rp2040");
-                if !script.join("node_modules/rp2040js").exists() {
-                    return Err(start(io::ErrorKind::NotFound.into()));
-                }
-                let segments = firmware::segments(&elf).map_err(|error| CountError::Elf {
-                    path: path.clone(),
-                    error,
-                })?;
-                let file = NamedTempFile::new()?;
-                fs::write(&file, firmware::flash(&segments, RP2040_FLASH, None))?;
-                let mut command = Command::new(program);
-                command.arg(script.join("count.mjs")).arg(file.path());
-                command.arg(format!("{:#x}", address("start")?)).args(names);
-                (command.output().map_err(start)?, program)
-            }
+        let plugin = repository.join("target/libcount.so");
+        read(&plugin, "bench-programs")?;
+        let mut option = OsString::from(plugin);
+        option.push(format!(",core={},{}", self.plugin, names.join(",")));
+        let Emulator {
+            program,
+            machine,
+            install,
+        } = self.emulator;
+        let mut command = Command::new(program);
+        command.args(machine).arg("-kernel").arg(&path);
+        command.args(["-display", "none", "-serial", "none", "-monitor", "none"]);
+        command.arg("-plugin").arg(option);
+        let start = |error| MeasureError::Start {
+            program,
+            error,
+            install,
         };
+        let output = command.output().map_err(start)?;
         let text = String::from_utf8_lossy(&output.stdout);
         let lines = text.lines().map(parse);
-        let taken: Option<BTreeMap<String, Calls>> = lines.collect();
+        let taken: Option<BTreeMap<String, CallStats>> = lines.collect();
         match taken {
             Some(taken) if taken.get(FAILURE).is_some_and(|failure| failure.calls > 0) => {
-                Err(CountError::Panicked { core: self.name })
+                Err(MeasureError::Panicked { core: self.name })
             }
             Some(taken)
                 if ITEMS
                     .iter()
                     .all(|&item| taken.get(item).is_some_and(|item| item.calls > 0)) =>
             {
-                Ok(taken)
+                Ok(Run {
+                    core: self,
+                    calls: taken,
+                })
             }
             _ => {
                 let error = String::from_utf8_lossy(&output.stderr);
-                Err(CountError::Emulator {
+                Err(MeasureError::Emulator {
                     program,
                     core: self.name,
                     found: format!("{text}{error}({})", output.status),
@@ -375,22 +428,22 @@ impl Core {
     }
 }
 
-/// A line of an emulator: name, calls, instructions, cycles, and perhaps jumps.
-fn parse(line: &str) -> Option<(String, Calls)> {
+/// A line of the plugin: name, calls, instructions, cycles, jumps.
+fn parse(line: &str) -> Option<(String, CallStats)> {
     let mut words = line.split(' ');
     let name = words.next()?.to_owned();
     let mut number = || words.next()?.parse().ok();
-    let calls = Calls {
+    let calls = CallStats {
         calls: number()?,
         instructions: number()?,
         cycles: number()?,
-        jumps: number().unwrap_or_default(),
+        jumps: number()?,
     };
     Some((name, calls))
 }
 
-pub(crate) fn read(path: &Path, target: &str) -> Result<Vec<u8>, CountError> {
-    fs::read(path).map_err(|error| CountError::NotBuilt {
+pub(crate) fn read(path: &Path, target: &str) -> Result<Vec<u8>, MeasureError> {
+    fs::read(path).map_err(|error| MeasureError::NotBuilt {
         path: path.to_path_buf(),
         error,
         target: target.to_owned(),
@@ -404,8 +457,8 @@ struct Symbol {
     bytes: u64,
 }
 
-fn symbols(elf: &[u8], path: &Path) -> Result<Vec<Symbol>, CountError> {
-    let file = object::File::parse(elf).map_err(|error| CountError::Elf {
+fn symbols(elf: &[u8], path: &Path) -> Result<Vec<Symbol>, MeasureError> {
+    let file = object::File::parse(elf).map_err(|error| MeasureError::Elf {
         path: path.to_path_buf(),
         error,
     })?;
@@ -420,12 +473,11 @@ fn symbols(elf: &[u8], path: &Path) -> Result<Vec<Symbol>, CountError> {
     Ok(symbols.collect())
 }
 
-/// Bytes of what a 128-unit image needs to run from its bytes on, in the program that is counted: all functions and tables
-/// but the program's own, the self test, and memcpy and the like, which every firmware has. Constants without a name do
-/// not count.
-fn code_and_tables(path: &Path) -> Result<u64, CountError> {
+/// Code and table size of the runtime (parse, step, sample) in the benchmark program. Excludes the program's functions, the self
+/// test, the generic kernel, memcpy and the like, which every firmware has, and constants without a symbol.
+fn code_and_tables(path: &Path) -> Result<u64, MeasureError> {
     let elf = read(path, "bench-programs")?;
-    let counts = |symbol: &Symbol| {
+    let is_counted = |symbol: &Symbol| {
         let name = format!("{:#}", rustc_demangle::demangle(&symbol.name));
         let others = [
             "pipsqueak_bench::",
@@ -442,7 +494,7 @@ fn code_and_tables(path: &Path) -> Result<u64, CountError> {
     // The linker may give two names to one place.
     let counted: BTreeMap<u64, u64> = symbols(&elf, path)?
         .iter()
-        .filter(|symbol| counts(symbol))
+        .filter(|symbol| is_counted(symbol))
         .map(|symbol| (symbol.address, symbol.bytes))
         .collect();
     Ok(counted.values().sum())

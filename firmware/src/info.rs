@@ -1,0 +1,168 @@
+//! The answers to `help` and `info`, in the terms of the model's task.
+
+use embedded_hal::{delay::DelayNs, digital::OutputPin};
+use embedded_io::Write;
+use pipsqueak::Task;
+
+use crate::{
+    Input, console::Console, model::LoadedModel, settings::ConsoleSettings, terminal::Terminal,
+};
+
+const HELP_FOR_GENERATORS: &str = "
+An empty line continues the last text. Ctrl-C stops a text.
+  temperature T  sampling temperature: 0 (greedy) or 0.01 to 100
+  seed N         seed of the random numbers
+  length N       characters per text
+  top-k N        sample among the N most likely tokens; 0: all
+  pace MS        pause after each character, in milliseconds";
+
+const HELP: &str = "
+  prompt TEXT    input that starts with a command's word; \\n is a newline
+  reset          default settings, forget the last text
+  info           board, model, settings
+  selftest       compares the computation with the host's
+  help           this list
+Arrow up recalls the last line.";
+
+#[cfg(feature = "score")]
+const SCORE_HELP: &str = "\n  score TEXT     cross-entropy of a text, in bits per character";
+
+/// What the user can type as input of a model for this task.
+pub(crate) fn input_name(task: Option<Task>) -> &'static str {
+    match task {
+        Some(Task::Describe) => "features (name=value, ...)",
+        Some(Task::Numbers) => "a command",
+        _ => "a text",
+    }
+}
+
+impl<I, W, D, L> Console<'_, '_, I, W, D, L>
+where
+    I: Input,
+    W: Write,
+    D: DelayNs,
+    L: OutputPin,
+{
+    /// Prints what a line does, and the commands.
+    pub fn print_help(&mut self) {
+        let task = self.model.task();
+        self.terminal.print(match task {
+            None => "There is no model to run; see info.",
+            Some(Task::Continue) => "A line is a text: the model continues it.",
+            Some(Task::Translate) => "A line is a source text: the model generates its target text.",
+            Some(Task::Classify) => "A line is a text: the model predicts its class.",
+            Some(Task::Describe) => {
+                "A line is features, name=value with commas between: the model generates a text for them."
+            }
+            Some(Task::Numbers) => "The model computes numbers from numbers: it takes no lines.",
+        });
+        if !matches!(task, Some(Task::Classify | Task::Numbers)) {
+            self.terminal.print(HELP_FOR_GENERATORS);
+        }
+        #[cfg(feature = "score")]
+        if task == Some(Task::Continue) {
+            self.terminal.print(SCORE_HELP);
+        }
+        self.terminal.print(HELP);
+    }
+
+    /// `microbit, 16 MHz`
+    pub fn print_board(&mut self) {
+        let mhz = self.clock_hz / 1_000_000;
+        self.terminal
+            .print(self.board)
+            .print(", ")
+            .print_decimal(mhz.into())
+            .print(" MHz");
+    }
+
+    /// All settings in one line.
+    pub fn print_settings(&mut self) {
+        let ConsoleSettings {
+            temperature,
+            seed,
+            length,
+            top_k,
+            pace_ms,
+        } = self.settings;
+        self.terminal
+            .print("temperature ")
+            .print_message(&temperature);
+        for (name, value) in [
+            (", seed ", seed),
+            (", length ", length.into()),
+            (", top-k ", top_k.into()),
+            (", pace ", pace_ms.into()),
+        ] {
+            self.terminal.print(name).print_decimal(value);
+        }
+    }
+
+    /// Board, model and settings.
+    pub fn print_info(&mut self) {
+        self.terminal.print("board      ");
+        self.print_board();
+        self.terminal.print("\n");
+        print_kernel(&mut self.terminal);
+        self.terminal.print("\nmodel      ");
+        self.model.print_summary(&mut self.terminal);
+        if let LoadedModel::Ready(generator) = &self.model {
+            let image = generator.image();
+            let training = image.provenance();
+            let (task, loss_unit) = match image.task() {
+                Task::Continue => ("language model", " nats per token in "),
+                Task::Translate => ("sequence-to-sequence", " nats per target token in "),
+                Task::Classify => ("classifier", " nats per text in "),
+                Task::Describe => ("conditional generator", " nats per token in "),
+                Task::Numbers => ("tensors", " in "),
+            };
+            self.terminal
+                .print("\ntask       ")
+                .print(task)
+                .print("\ncorpus     ")
+                .print_bytes_escaped(training.corpus.as_bytes())
+                .print(", ")
+                .print_bytes_escaped(training.split.as_bytes())
+                .print("\ntraining   ")
+                .print_decimal(training.steps.into())
+                .print(" steps, seed ")
+                .print_decimal(training.seed);
+            for (part, loss) in [
+                ("training", training.train_loss),
+                ("validation", training.validation_loss),
+            ] {
+                if let Some(loss) = loss {
+                    self.terminal
+                        .print("\nloss       ")
+                        .print_fixed(loss.into(), 3)
+                        .print(loss_unit)
+                        .print(part);
+                }
+            }
+            self.print_usage(
+                "\nworkspace  ",
+                4 * image.workspace_len(),
+                4 * self.available,
+            );
+        }
+        let stack = (self.stack)();
+        self.print_usage("\nstack      ", stack.peak, stack.size);
+        self.terminal.print("\nsettings   ");
+        self.print_settings();
+    }
+
+    /// `1200 of 8192 bytes`
+    fn print_usage(&mut self, name: &str, used: usize, available: usize) {
+        self.terminal
+            .print(name)
+            .print_decimal(used as u64)
+            .print(" of ")
+            .print_decimal(available as u64)
+            .print(" bytes");
+    }
+}
+
+/// The kernel that the runtime uses on this core.
+pub(crate) fn print_kernel<W: Write>(terminal: &mut Terminal<W>) {
+    terminal.print("kernel     ").print(pipsqueak::kernel());
+}

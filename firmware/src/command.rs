@@ -42,20 +42,37 @@ pub(crate) enum CommandError<'l> {
     },
 }
 
-/// The commands, in the order of `help`.
-const COMMANDS: &[&str] = &[
-    "temperature",
-    "seed",
-    "length",
-    "top-k",
-    "pace",
-    "prompt",
+/// The word of a command.
+#[derive(Clone, Copy)]
+enum Word {
+    Temperature,
+    Seed,
+    Length,
+    TopK,
+    Pace,
+    Prompt,
     #[cfg(feature = "score")]
-    "score",
-    "reset",
-    "info",
-    "selftest",
-    "help",
+    Score,
+    Reset,
+    Info,
+    SelfTest,
+    Help,
+}
+
+/// The commands, in the order of `help`.
+const COMMANDS: &[(&str, Word)] = &[
+    ("temperature", Word::Temperature),
+    ("seed", Word::Seed),
+    ("length", Word::Length),
+    ("top-k", Word::TopK),
+    ("pace", Word::Pace),
+    ("prompt", Word::Prompt),
+    #[cfg(feature = "score")]
+    ("score", Word::Score),
+    ("reset", Word::Reset),
+    ("info", Word::Info),
+    ("selftest", Word::SelfTest),
+    ("help", Word::Help),
 ];
 
 /// Words that users of other consoles type for help or to leave.
@@ -75,7 +92,7 @@ impl<'l> Command<'l> {
             None => (line, ""),
         };
         let found = rest.trim_ascii();
-        let Some(command) = COMMANDS.iter().copied().find(|&command| command == word) else {
+        let Some(&(command, meaning)) = COMMANDS.iter().find(|(name, _)| *name == word) else {
             return match suggest(word, found) {
                 Some(suggestion) => Err(CommandError::Unknown { suggestion }),
                 None => Ok(Self::Prompt(line)),
@@ -86,43 +103,45 @@ impl<'l> Command<'l> {
             expected,
             found,
         };
-        let number = |min, max, expected| match parse_number(found) {
-            Some(number) if (min..=max).contains(&number) => Ok(number),
-            _ => Err(refuse(expected)),
-        };
-
-        Ok(Self::Set(match command {
+        // Behind the one space.
+        let text = rest.get(1..).unwrap_or_default();
+        let (max, expected) = match meaning {
             // Without a text: a new text from the start.
-            "prompt" => return Ok(Self::EscapedPrompt(rest.get(1..).unwrap_or_default())),
+            Word::Prompt => return Ok(Self::EscapedPrompt(text)),
             #[cfg(feature = "score")]
-            "score" => {
-                let text = rest.get(1..).filter(|text| !text.is_empty());
-                return text.map(Self::Score).ok_or(refuse("a text"));
+            Word::Score if text.is_empty() => return Err(refuse("a text")),
+            #[cfg(feature = "score")]
+            Word::Score => return Ok(Self::Score(text)),
+            Word::Temperature => {
+                let expected = "0 (greedy) or 0.01 to 100, at most 4 decimals";
+                return match Temperature::parse(found) {
+                    Ok(temperature) => Ok(Self::Set(Setting::Temperature(temperature))),
+                    Err(_) => Err(refuse(expected)),
+                };
             }
-            "temperature" => {
-                let expected = "0 (greedy) or a number from 0.01 to 100, at most 4 decimals";
-                Setting::Temperature(Temperature::parse(found).map_err(|_| refuse(expected))?)
+            Word::Reset | Word::Info | Word::SelfTest | Word::Help if !found.is_empty() => {
+                return Err(refuse("no argument"));
             }
-            "seed" => {
-                let expected = "a whole number from 0 to 18446744073709551615";
-                Setting::Seed(number(0, u64::MAX, expected)?)
-            }
-            "length" => {
-                let expected = "a whole number from 1 to 4294967295";
-                Setting::Length(number(1, u32::MAX.into(), expected)? as u32)
-            }
-            "top-k" => Setting::TopK(number(0, u16::MAX.into(), UP_TO_65535)? as u16),
-            "pace" => Setting::Pace(number(0, u16::MAX.into(), UP_TO_65535)? as u16),
-            _ if !found.is_empty() => return Err(refuse("no argument")),
-            "reset" => return Ok(Self::Reset),
-            "info" => return Ok(Self::Info),
-            "selftest" => return Ok(Self::SelfTest),
-            _ => return Ok(Self::Help),
+            Word::Reset => return Ok(Self::Reset),
+            Word::Info => return Ok(Self::Info),
+            Word::SelfTest => return Ok(Self::SelfTest),
+            Word::Help => return Ok(Self::Help),
+            Word::Seed => (u64::MAX, "a whole number from 0 to 18446744073709551615"),
+            Word::Length => (u32::MAX.into(), "a whole number from 1 to 4294967295"),
+            Word::TopK | Word::Pace => (u16::MAX.into(), "a whole number from 0 to 65535"),
+        };
+        let Some(number) = parse_number(found).filter(|&number| number <= max) else {
+            return Err(refuse(expected));
+        };
+        Ok(Self::Set(match meaning {
+            Word::Length if number == 0 => return Err(refuse(expected)),
+            Word::Length => Setting::Length(number as u32),
+            Word::TopK => Setting::TopK(number as u16),
+            Word::Pace => Setting::Pace(number as u16),
+            _ => Setting::Seed(number),
         }))
     }
 }
-
-const UP_TO_65535: &str = "a whole number from 0 to 65535";
 
 /// The command that was probably meant by a line that consists of `word` and `argument` and does not start with a command:
 /// one that differs in case or hyphens only, if the argument is missing or a number as commands take it.
@@ -134,11 +153,16 @@ fn suggest(word: &str, argument: &str) -> Option<&'static str> {
     if !argument.bytes().all(is_number) {
         return None;
     }
-    let letters = |word: &'static str| word.bytes().filter(|&byte| byte != b'-');
-    let typed = word.bytes().filter(|byte| !matches!(byte, b'-' | b'_'));
-    let typed = typed.map(|byte| byte.to_ascii_lowercase());
-    let mut commands = COMMANDS.iter().copied();
-    commands.find(|&command| letters(command).eq(typed.clone()))
+    let mut commands = COMMANDS.iter().map(|&(command, _)| command);
+    commands.find(|&command| {
+        let mut typed = word.bytes().filter(|byte| !matches!(byte, b'-' | b'_'));
+        let mut letters = command.bytes().filter(|&byte| byte != b'-');
+        letters.all(|letter| {
+            typed
+                .next()
+                .is_some_and(|byte| byte.eq_ignore_ascii_case(&letter))
+        }) && typed.next().is_none()
+    })
 }
 
 /// The whole number that the decimal `digits` are.

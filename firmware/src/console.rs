@@ -38,7 +38,6 @@ pub(crate) struct Console<'m, 'w, I, W, D, L> {
     pub led: L,
     pub model: LoadedModel<'m, 'w>,
     pub settings: ConsoleSettings,
-    pub line: LineEditor,
     pub text: TextOutput<'m>,
 }
 
@@ -92,29 +91,30 @@ where
 
     /// Executes what is typed until the input ends.
     pub fn run_until_eof(&mut self) {
+        let mut line = LineEditor::default();
         while let Some(received) = self.input.read() {
             match received {
-                Received::Byte(byte) => self.push_byte(byte),
+                Received::Byte(byte) => self.push_byte(&mut line, byte),
                 Received::Interrupt => {
-                    self.line.clear();
+                    line.clear();
                     self.terminal.print("^C\n> ");
                 }
                 Received::Overrun { total } => {
                     // The line is not what was typed.
-                    self.line.clear();
+                    line.clear();
                     self.terminal
                         .print("\n")
                         .print(BELL)
-                        .print("input lost, line discarded: send less at once; ")
+                        .print("line discarded: ")
                         .print_decimal(total.into())
-                        .print(" bytes lost since the start\n> ");
+                        .print(" bytes lost so far, send less at once\n> ");
                 }
             }
         }
     }
 
-    fn push_byte(&mut self, byte: u8) {
-        match self.line.push_byte(byte) {
+    fn push_byte(&mut self, line: &mut LineEditor, byte: u8) {
+        match line.push_byte(byte) {
             Edit::None => {}
             Edit::Added(character) => {
                 self.terminal.print_char(character);
@@ -122,15 +122,14 @@ where
             Edit::Erased(width) => self.erase(width),
             Edit::Replaced(width) => {
                 self.erase(width);
-                self.terminal.print(self.line.text());
+                self.terminal.print(line.text());
             }
             Edit::Full => {
                 self.terminal.print(BELL);
             }
             Edit::Entered => {
-                let line = self.line.take();
                 self.terminal.print("\n");
-                self.execute(&line);
+                self.execute(line.enter());
                 self.terminal.print("\n> ");
             }
         }
@@ -202,7 +201,7 @@ where
             Outcome::Unsupported => {
                 terminal
                     .print(BELL)
-                    .print("the model does not take this input: see help");
+                    .print("not an input of this model: see help");
             }
             Outcome::Unknown(UnknownCharacter { character, .. }) => {
                 terminal

@@ -9,28 +9,27 @@ use crate::{
 };
 
 const HELP_FOR_GENERATORS: &str = "
-An empty line continues the last text. Ctrl-C stops a text.
-  temperature T  sampling temperature: 0 (greedy) or 0.01 to 100
-  seed N         seed of the random numbers
+An empty line continues the last text, Ctrl-C stops.
+  temperature T  0 (greedy) or 0.01 to 100
+  seed N         random seed
   length N       characters per text
-  top-k N        sample among the N most likely tokens; 0: all
-  pace MS        pause after each character, in milliseconds";
+  top-k N        only the N likeliest; 0: all
+  pace MS        pause after each character";
 
 const HELP: &str = "
-  prompt TEXT    input that starts with a command's word; \\n is a newline
-  reset          default settings, forget the last text
+  prompt TEXT    a line like a command; \\n is a newline
+  reset          default settings
   info           board, model, settings
-  selftest       compares the computation with the host's
-  help           this list
-Arrow up recalls the last line.";
+  selftest       checks against the host
+  help           this list";
 
 #[cfg(feature = "score")]
-const SCORE_HELP: &str = "\n  score TEXT     cross-entropy of a text, in bits per character";
+const SCORE_HELP: &str = "\n  score TEXT     cross-entropy of a text in bits per character";
 
 /// What the user can type as input of a model for this task.
 pub(crate) fn input_name(task: Option<Task>) -> &'static str {
     match task {
-        Some(Task::Describe) => "features (name=value, ...)",
+        Some(Task::Describe) => "features",
         Some(Task::Numbers) => "a command",
         _ => "a text",
     }
@@ -47,14 +46,12 @@ where
     pub fn print_help(&mut self) {
         let task = self.model.task();
         self.terminal.print(match task {
-            None => "There is no model to run; see info.",
-            Some(Task::Continue) => "A line is a text: the model continues it.",
-            Some(Task::Translate) => "A line is a source text: the model generates its target text.",
-            Some(Task::Classify) => "A line is a text: the model predicts its class.",
-            Some(Task::Describe) => {
-                "A line is features, name=value with commas between: the model generates a text for them."
-            }
-            Some(Task::Numbers) => "The model computes numbers from numbers: it takes no lines.",
+            None => "There is no model to run: see info.",
+            Some(Task::Continue) => "A line is a text, which the model continues.",
+            Some(Task::Translate) => "A line is a text, which the model maps to another text.",
+            Some(Task::Classify) => "A line is a text, which the model classifies.",
+            Some(Task::Describe) => "A line is features of a text: name=value, name=value",
+            Some(Task::Numbers) => "The model takes no lines.",
         });
         if !matches!(task, Some(Task::Classify | Task::Numbers)) {
             self.terminal.print(HELP_FOR_GENERATORS);
@@ -111,7 +108,7 @@ where
             let training = image.provenance();
             let (task, loss_unit) = match image.task() {
                 Task::Continue => ("language model", " nats per token in "),
-                Task::Translate => ("sequence-to-sequence", " nats per target token in "),
+                Task::Translate => ("sequence-to-sequence", " nats per token in "),
                 Task::Classify => ("classifier", " nats per text in "),
                 Task::Describe => ("conditional generator", " nats per token in "),
                 Task::Numbers => ("tensors", " in "),

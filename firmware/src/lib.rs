@@ -43,7 +43,6 @@ pub use receive::Input;
 use console::{Console, TextOutput};
 use embedded_hal::{delay::DelayNs, digital::OutputPin};
 use embedded_io::Write;
-use line::LineEditor;
 use model::LoadedModel;
 use settings::ConsoleSettings;
 use terminal::Terminal;
@@ -133,7 +132,6 @@ where
         led: peripherals.led,
         model,
         settings,
-        line: LineEditor::default(),
         text: TextOutput::default(),
     };
     console.print_banner();

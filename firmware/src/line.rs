@@ -1,6 +1,6 @@
 //! The line being typed: turns a terminal's bytes into a line of whole characters.
 
-use core::mem::{replace, take};
+use core::mem::{replace, swap, take};
 
 use crate::utf8::{Utf8, Utf8Decoder};
 
@@ -62,12 +62,14 @@ impl LineEditor {
         self.decoder.clear();
     }
 
-    /// Takes the line out, and starts the next one. The arrow up recalls the last line that was not empty.
-    pub fn take(&mut self) -> heapless::String<LINE_BYTES> {
-        if !self.text.is_empty() {
-            self.previous.clone_from(&self.text);
+    /// Starts the next line and returns the last one, which the arrow up recalls from now on if it is not empty.
+    pub fn enter(&mut self) -> &str {
+        if self.text.is_empty() {
+            return "";
         }
-        take(&mut self.text)
+        swap(&mut self.text, &mut self.previous);
+        self.text.clear();
+        &self.previous
     }
 
     /// Takes the next byte from the terminal. CR, LF and CRLF each end a line once.

@@ -114,6 +114,7 @@ impl<W: Write> Terminal<W> {
     }
 
     fn send(&mut self, byte: u8) {
-        let _ = self.0.write_all(&[byte]);
+        // A call writes at least one byte.
+        let _ = self.0.write(&[byte]);
     }
 }

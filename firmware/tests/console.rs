@@ -191,7 +191,7 @@ fn reset_restores_settings_and_state() {
 
 #[test]
 fn refusals_name_the_range_and_what_was_found() {
-    const TEMPERATURE: &str = "0 (greedy) or a number from 0.01 to 100, at most 4 decimals";
+    const TEMPERATURE: &str = "0 (greedy) or 0.01 to 100, at most 4 decimals";
     const SEED: &str = "a whole number from 0 to 18446744073709551615";
     const LENGTH: &str = "a whole number from 1 to 4294967295";
     for (line, expected, found) in [
@@ -487,7 +487,7 @@ fn lost_input_is_an_error_and_its_line_is_discarded() {
     let output = ScriptedSerial::new().bytes(&text).line("seed 3").run();
     let lost = text.len() - (1023 - 1);
     let report = format!(
-        "\r\n\x07input lost, line discarded: send less at once; {lost} bytes lost since the start\r\n> seed 3\r\n"
+        "\r\n\x07line discarded: {lost} bytes lost so far, send less at once\r\n> seed 3\r\n"
     );
     assert!(output.contains(&report), "{output:?}");
     assert!(!output.contains("> seed 2\r\n"), "{output:?}");
@@ -525,7 +525,7 @@ fn a_full_line_rings_and_keeps_whole_characters() {
 #[test]
 fn a_receive_error_discards_the_line() {
     let output = ScriptedSerial::new().bytes("ab").error().bytes("c\r").run();
-    let report = "> ab\r\n\x07input lost, line discarded: send less at once; 1 bytes lost since the start\r\n> c\r\n";
+    let report = "> ab\r\n\x07line discarded: 1 bytes lost so far, send less at once\r\n> c\r\n";
     assert!(output.contains(report), "{output:?}");
 }
 
@@ -780,7 +780,7 @@ fn a_classifier_and_a_sequence_to_sequence_model_answer_lines() {
         "{}",
         said[0]
     );
-    assert!(said[1].starts_with("A line is a text: the model predicts its class."));
+    assert!(said[1].starts_with("A line is a text, which the model classifies."));
     assert!(!said[1].contains("temperature"), "{}", said[1]);
 
     // Without names, classes have numbers.

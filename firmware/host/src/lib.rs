@@ -1,7 +1,7 @@
 //! The boards as the host sees them: what they hold, and their emulators; and what the runtime costs on their cores and on
 //! the host.
 
-mod catalog;
+mod boards;
 mod cost;
 mod counts;
 mod emulator;
@@ -12,12 +12,14 @@ mod peers;
 mod session;
 mod speeds;
 
-pub use catalog::{BOARDS, Board, DropFile, Emulator};
+pub use boards::{BOARDS, BoardSpec, Emulator, UploadFormat};
+// The names before the renaming, for the other crates of this workspace.
+pub use boards::{BoardSpec as Board, UploadFormat as DropFile};
 pub use cost::{BAUD, Prediction, QUANTITIES, Shape};
 pub use counts::{Count, CountError, FOUR_BITS, Widths, counts, method, widths};
 pub use emulator::{EmulatorError, Machine};
 pub use firmware::{Firmware, FirmwareError, Segment};
 pub use fit::{Character, Footprint, Measurements};
 pub use peers::METHOD as PEERS_METHOD;
-pub use session::{LINE_BYTES, Session, SessionError};
+pub use session::{Session, SessionError};
 pub use speeds::speeds;

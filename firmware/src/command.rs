@@ -1,4 +1,4 @@
-//! What a line means.
+//! Parses a line: a command, or input for the model.
 
 use pipsqueak::Temperature;
 
@@ -35,7 +35,7 @@ pub(crate) enum CommandError<'l> {
         expected: &'static str,
         found: &'l str,
     },
-    /// The line looks like a command but is none.
+    /// The line is a misspelt command.
     Unknown {
         /// The command that was probably meant.
         suggestion: &'static str,

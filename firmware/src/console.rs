@@ -19,7 +19,7 @@ use crate::{
     utf8::Utf8Decoder,
 };
 
-/// Rings the terminal's bell. Every refusal starts with it, so that a program can tell a refusal from a text.
+/// Rings the terminal's bell. Every refusal starts with it, so that a program can distinguish it from text.
 const BELL: &str = "\x07";
 
 /// The longest pause in which Ctrl-C is not looked at, in milliseconds.
@@ -89,7 +89,7 @@ where
             .print(", or help.\n> ");
     }
 
-    /// Executes what is typed until the input ends.
+    /// Reads and executes lines until the input ends.
     pub fn run_until_eof(&mut self) {
         let mut line = LineEditor::default();
         while let Some(received) = self.input.read() {
@@ -100,7 +100,7 @@ where
                     self.terminal.print("^C\n> ");
                 }
                 Received::Overrun { total } => {
-                    // The line is not what was typed.
+                    // A part of the line is missing.
                     line.clear();
                     self.terminal
                         .print("\n")
@@ -142,7 +142,7 @@ where
         }
     }
 
-    /// Executes a line. What it prints ends without a newline.
+    /// Executes a line. The answer ends without a newline.
     fn execute(&mut self, line: &str) {
         match Command::parse(line) {
             Ok(Command::Set(setting)) => {

@@ -14,15 +14,15 @@
 //! ```
 //!
 //! Every text starts from the initial state and from the seed, so that the same settings and the same prompt give the same
-//! bytes. An empty line continues the last text. Lines may be typed ahead; Ctrl-C stops the text and drops what was typed
-//! before it.
+//! bytes. An empty line continues the last text. Lines may be typed ahead; Ctrl-C stops the text and drops the
+//! input before it.
 //!
-//! | module | what it holds |
+//! | module | content |
 //! |---|---|
 //! | [`receive`] | the queue between the receive interrupt and the console |
-//! | `line`, `command` | a line being edited; what it means |
-//! | `console`, `classes`, `info` | what the commands do |
-//! | `model`, `settings` | the model in the slot; what the user can set |
+//! | `line`, `command` | editing a line; parsing it |
+//! | `console`, `classes`, `info` | executing commands |
+//! | `model`, `settings` | the model in the slot; the user's settings |
 //! | `terminal`, `utf8` | output without `core::fmt`; characters out of bytes |
 #![no_std]
 

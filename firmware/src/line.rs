@@ -33,7 +33,7 @@ enum EscapeState {
     Parameters,
 }
 
-/// What a byte did to the line, for the terminal to show.
+/// The effect of a byte on the line, for the terminal to show.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Edit {
     /// Nothing: the byte belongs to an incomplete character or to a key without a meaning.

@@ -1,4 +1,4 @@
-//! The model in the board's slot, or why there is none.
+//! The model in the board's slot, or the reason why it cannot run.
 
 use embedded_io::Write;
 use pipsqueak::{
@@ -8,7 +8,7 @@ use pipsqueak::{
 
 use crate::{settings::ConsoleSettings, terminal::Terminal};
 
-/// What the board's slot holds.
+/// The content of the board's slot.
 pub(crate) enum LoadedModel<'m, 'w> {
     /// No model.
     Invalid(&'m ImageError),
@@ -56,7 +56,7 @@ impl<'m, 'w> LoadedModel<'m, 'w> {
         }
     }
 
-    /// What the model does, if there is one.
+    /// The model's task, if it can run.
     pub fn task(&self) -> Option<Task> {
         match self {
             Self::Ready(generator) => Some(generator.image().task()),
@@ -73,7 +73,7 @@ impl<'m, 'w> LoadedModel<'m, 'w> {
         settings
     }
 
-    /// Prints one line: the model's sizes, or what is wrong with the slot.
+    /// Prints one line: the model's sizes, or the reason why it cannot run.
     pub fn print_summary<W: Write>(&self, terminal: &mut Terminal<W>) {
         match self {
             Self::Invalid(error) => terminal.print_message(*error),

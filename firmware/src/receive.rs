@@ -13,8 +13,8 @@ use heapless::spsc;
 /// Interrupts the console: the byte that a terminal sends for Ctrl-C.
 pub const CTRL_C: u8 = 0x03;
 
-/// Stands in the queue where bytes were lost. ASCII calls it "substitute"; the console takes no control characters, so it
-/// is never needed as input.
+/// Marks a gap in the queue: bytes were lost there. ASCII's "substitute"; as input it would mean nothing, because the console
+/// ignores control characters.
 const GAP: u8 = 0x1a;
 
 /// Memory for up to `N - 1` received bytes, one of which is reserved for Ctrl-C.
@@ -24,7 +24,7 @@ pub struct ReceiveBuffer<const N: usize> {
     lost: AtomicU32,
 }
 
-/// What the console takes out of the queue.
+/// An element of the queue, as the console sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
     /// A byte.
@@ -251,7 +251,7 @@ mod tests {
         let mut expected = typed("cd");
         expected.push(Received::Overrun { total: 4 });
         expected.push(Received::Byte(b'e'));
-        // The second byte found no place beside the mark.
+        // After the mark, the queue had no place for the second byte.
         assert_eq!(bytes(&mut consumer)[..4], expected);
         assert_eq!(consumer.pop(), None);
     }
@@ -283,7 +283,7 @@ mod tests {
             .for_each(|&byte| producer.push(byte));
         assert!(consumer.take_interrupt());
         assert!(!consumer.take_interrupt());
-        // The buffer had no place for the last byte beside Ctrl-C's.
+        // Only the place reserved for Ctrl-C was left for the last bytes.
         let mut expected = typed("i");
         expected.push(Received::Overrun { total: 3 });
         assert_eq!(bytes(&mut consumer), expected);
@@ -304,7 +304,7 @@ mod tests {
         assert_eq!(consumer.pop(), None);
     }
 
-    /// The real thing: two threads, as much as 1 MB, the consumer slower at times. All that is not lost is in order.
+    /// Two threads and 1 MB; the consumer is slower at times. The bytes that are not lost arrive in order.
     #[test]
     fn a_producer_on_another_thread_is_followed() {
         let mut buffer = ReceiveBuffer::<64>::new();

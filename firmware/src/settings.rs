@@ -1,4 +1,4 @@
-//! What the console's user can set.
+//! The settings that the console's user can change.
 
 use pipsqueak::Temperature;
 

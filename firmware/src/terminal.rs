@@ -83,7 +83,7 @@ impl<W: Write> Terminal<W> {
             if rest == 0 && first <= 20 - digits {
                 break;
             }
-            // Long division by 16 bits at a time: the smallest cores have no division, and one of 64 bits is large.
+            // Long division, 16 bits at a time: the smallest cores have no divide instruction, and a 64-bit division is large.
             let mut quotient = 0;
             let mut remainder = 0;
             for shift in [48, 32, 16, 0] {

@@ -1,4 +1,4 @@
-//! The console on the host, through a byte pipe. What it generates is held against the runtime itself.
+//! The console on the host, on a scripted serial port. Its texts are compared with the runtime's.
 
 mod board;
 
@@ -9,19 +9,22 @@ const PROMPT: &str = "\r\n> ";
 
 #[test]
 fn greets_with_board_and_model() {
-    let said = ScriptedSerial::new().run();
+    let answers = ScriptedSerial::new().run();
     assert!(
-        said.contains("Pipsqueak 0.1.0 on pipe, 16 MHz\r\n"),
-        "{said}"
+        answers.contains("Pipsqueak 0.1.0 on pipe, 16 MHz\r\n"),
+        "{answers}"
     );
-    assert!(said.contains("Model: 12 units, 10 tokens, "), "{said}");
-    assert!(said.ends_with("or help.\r\n> "), "{said}");
+    assert!(
+        answers.contains("Model: 12 units, 10 tokens, "),
+        "{answers}"
+    );
+    assert!(answers.ends_with("or help.\r\n> "), "{answers}");
 }
 
 #[test]
 fn continues_a_prompt_as_the_runtime_does() {
-    let said = ScriptedSerial::new().line("abc").answers();
-    assert_eq!(said, [board::text("abc", 400, Settings::default())]);
+    let answers = ScriptedSerial::new().line("abc").answers();
+    assert_eq!(answers, [board::text("abc", 400, Settings::default())]);
 }
 
 #[test]
@@ -37,12 +40,12 @@ fn settings_count() {
         .line("top-k 3")
         .line("length 25")
         .line("ab");
-    let said = typed.answers();
+    let answers = typed.answers();
     assert_eq!(
-        said[3],
+        answers[3],
         "temperature 1.2, seed 7, length 25, top-k 3, pace 0"
     );
-    assert_eq!(said[4], board::text("ab", 25, settings));
+    assert_eq!(answers[4], board::text("ab", 25, settings));
 }
 
 /// Against the softmax in f64 of the very logits.
@@ -65,29 +68,33 @@ fn scores_a_text() {
     }
     let expected = bits / text.chars().count() as f64;
     let escaped = text.replace('\n', "\\n");
-    let said = ScriptedSerial::new()
+    let answers = ScriptedSerial::new()
         .line(&format!("score {escaped}"))
         .line("score abx")
         .answers();
-    let (found, unit) = said[0].split_once(' ').unwrap();
+    let (found, unit) = answers[0].split_once(' ').unwrap();
     let found: f64 = found.parse().unwrap();
     assert!(
         (found - expected).abs() < 0.03,
         "{found}, expected {expected}"
     );
     assert_eq!(unit, "bits per character");
-    assert!(said[1].contains("no character x (U+0078)"), "{}", said[1]);
+    assert!(
+        answers[1].contains("no character x (U+0078)"),
+        "{}",
+        answers[1]
+    );
 }
 
 #[test]
 fn every_prompt_starts_afresh() {
-    let said = ScriptedSerial::new()
+    let answers = ScriptedSerial::new()
         .line("abc")
         .line("ba")
         .line("abc")
         .answers();
-    assert_ne!(said[0], said[1]);
-    assert_eq!(said[0], said[2]);
+    assert_ne!(answers[0], answers[1]);
+    assert_eq!(answers[0], answers[2]);
 }
 
 /// `prompt` without a text, or an empty line where no text has begun: with the settings of now.
@@ -98,24 +105,24 @@ fn a_text_can_begin_from_nothing() {
         ..Settings::default()
     };
     let begun = board::text("", 30, settings);
-    let said = ScriptedSerial::new()
+    let answers = ScriptedSerial::new()
         .line("seed 7")
         .line("length 30")
         .line("");
-    assert_eq!(said.answers()[2], begun);
-    let said = ScriptedSerial::new()
+    assert_eq!(answers.answers()[2], begun);
+    let answers = ScriptedSerial::new()
         .line("length 30")
         .line("abc")
         .line("seed 7");
-    let said = said.line("prompt").line("prompt ").line("").answers();
-    assert_eq!(said[3..5], [begun.clone(), begun.clone()]);
-    assert_eq!(said[4..].concat(), board::text("", 60, settings));
-    let said = ScriptedSerial::new()
+    let answers = answers.line("prompt").line("prompt ").line("").answers();
+    assert_eq!(answers[3..5], [begun.clone(), begun.clone()]);
+    assert_eq!(answers[4..].concat(), board::text("", 60, settings));
+    let answers = ScriptedSerial::new()
         .line("seed 7")
         .line("abc")
         .line("reset");
-    let said = said.line("length 30").line("").answers();
-    assert_eq!(said[4], board::text("", 30, Settings::default()));
+    let answers = answers.line("length 30").line("").answers();
+    assert_eq!(answers[4], board::text("", 30, Settings::default()));
 }
 
 #[test]
@@ -125,9 +132,9 @@ fn an_empty_line_continues() {
         .line("abc")
         .line("")
         .line("");
-    let said = typed.answers();
+    let answers = typed.answers();
     let whole = board::text("abc", 30, Settings::default());
-    assert_eq!(said[1..].concat(), whole);
+    assert_eq!(answers[1..].concat(), whole);
 }
 
 #[test]
@@ -137,14 +144,14 @@ fn a_token_cut_by_the_length_goes_on_where_it_was_cut() {
         .line("temperature 9")
         .line("length 1")
         .line("a");
-    let said = (0..60).fold(typed, |typed, _| typed.line("")).answers();
+    let answers = (0..60).fold(typed, |typed, _| typed.line("")).answers();
     let settings = Settings {
         temperature: temperature("9"),
         ..Settings::default()
     };
     let whole = board::text("a", 61, settings);
     assert!(whole.contains("Zz"), "no such token in {whole:?}");
-    assert_eq!(said[2..].concat(), whole);
+    assert_eq!(answers[2..].concat(), whole);
 }
 
 #[test]
@@ -162,17 +169,17 @@ fn what_is_left_of_a_cut_token_does_not_reach_another_text() {
         .line("temperature 9")
         .line(&format!("length {length}"))
         .line("a");
-    let said = cut.clone().line("b").answers();
-    assert!(said[2].ends_with('Z'));
-    assert_eq!(said[3], board::text("b", length, settings));
-    let said = cut.line("reset").line("length 5").line("").answers();
+    let answers = cut.clone().line("b").answers();
+    assert!(answers[2].ends_with('Z'));
+    assert_eq!(answers[3], board::text("b", length, settings));
+    let answers = cut.line("reset").line("length 5").line("").answers();
     let fresh = ScriptedSerial::new().line("length 5").line("").answers();
-    assert_eq!(said[5], fresh[1]);
+    assert_eq!(answers[5], fresh[1]);
 }
 
 #[test]
 fn reset_restores_settings_and_state() {
-    let said = ScriptedSerial::new()
+    let answers = ScriptedSerial::new()
         .line("length 9")
         .line("")
         .line("seed 5")
@@ -182,11 +189,11 @@ fn reset_restores_settings_and_state() {
         .line("")
         .answers();
     assert_eq!(
-        said[4],
+        answers[4],
         "temperature 0.8, seed 42, length 400, top-k 0, pace 0"
     );
-    assert_eq!(said[1], said[6]);
-    assert_ne!(said[1], "");
+    assert_eq!(answers[1], answers[6]);
+    assert_ne!(answers[1], "");
 }
 
 #[test]
@@ -262,7 +269,7 @@ fn largest_arguments_are_taken() {
 
 #[test]
 fn help_names_every_command() {
-    let said = &ScriptedSerial::new().line("help").answers()[0];
+    let answers = &ScriptedSerial::new().line("help").answers()[0];
     for word in [
         "temperature",
         "seed",
@@ -275,15 +282,15 @@ fn help_names_every_command() {
         "selftest",
     ] {
         assert!(
-            said.contains(&format!("\r\n  {word} ")),
-            "{word} is not in {said}"
+            answers.contains(&format!("\r\n  {word} ")),
+            "{word} is not in {answers}"
         );
     }
 }
 
 #[test]
 fn info_tells_board_model_and_settings() {
-    let said = &ScriptedSerial::new().line("info").answers()[0];
+    let answers = &ScriptedSerial::new().line("info").answers()[0];
     let needed = 4 * board::image().workspace_len();
     let bytes = board::image().len();
     let expected = format!(
@@ -293,30 +300,30 @@ fn info_tells_board_model_and_settings() {
          settings   temperature 0.8, seed 42, length 400, top-k 0, pace 0",
         pipsqueak::kernel()
     );
-    assert_eq!(*said, expected);
+    assert_eq!(*answers, expected);
 }
 
 #[test]
 fn selftest_compares_kernel_and_digest() {
-    let said = ScriptedSerial::new().line("abc").line("selftest").answers();
+    let answers = ScriptedSerial::new().line("abc").line("selftest").answers();
     // 3H x H and V x H, padded.
     let weights = 3 * 12 * 12 + 12 * 12;
     let (kernel, digest) = (pipsqueak::kernel(), board::image().digest());
     assert_eq!(
-        said[1],
+        answers[1],
         format!(
             "kernel     {kernel} equals generic on {weights} weights\r\ndigest     {digest:08X} as exported"
         )
     );
     // The text before is lost.
-    let said = ScriptedSerial::new()
+    let answers = ScriptedSerial::new()
         .line("length 9")
         .line("abc")
         .line("selftest");
-    let said = said.line("").answers();
-    assert_eq!(said[3], board::text("", 9, Settings::default()));
-    let said = ScriptedSerial::new().line("selftest now").answers();
-    assert!(said[0].starts_with("\x07selftest expects no argument; found \"now\""));
+    let answers = answers.line("").answers();
+    assert_eq!(answers[3], board::text("", 9, Settings::default()));
+    let answers = ScriptedSerial::new().line("selftest now").answers();
+    assert!(answers[0].starts_with("\x07selftest expects no argument; found \"now\""));
 }
 
 #[test]
@@ -327,12 +334,12 @@ fn selftest_refuses_a_changed_weight_behind_a_good_crc() {
     let mut changed = encode::bytes(&words).to_vec();
     changed[16..20].copy_from_slice(&board::bytes()[16..20]);
     encode::seal(&mut changed);
-    let said = ScriptedSerial::new()
+    let answers = ScriptedSerial::new()
         .slot(&changed)
         .line("selftest")
         .answers();
     let expected = board::image().digest();
-    let (kernel, digest) = said[0].split_once("\r\n").unwrap();
+    let (kernel, digest) = answers[0].split_once("\r\n").unwrap();
     assert!(kernel.starts_with("\x07kernel     ") && kernel.contains(" equals generic on "));
     let digest = digest.strip_prefix("digest     ").unwrap();
     let (found, rest) = digest.split_at(8);
@@ -342,71 +349,71 @@ fn selftest_refuses_a_changed_weight_behind_a_good_crc() {
 
 #[test]
 fn prompt_takes_a_command_s_word_and_escapes() {
-    let said = ScriptedSerial::new()
+    let answers = ScriptedSerial::new()
         .line("length 20")
         .line(r"prompt \nab\n")
         .line(r"prompt abc")
         .line("prompt  a")
         .answers();
     let settings = Settings::default();
-    assert_eq!(said[1], board::text("\nab\n", 20, settings));
-    assert_eq!(said[2], board::text("abc", 20, settings));
-    assert_eq!(said[3], board::text(" a", 20, settings));
-    let said = ScriptedSerial::new().line(r"prompt \\na").answers();
-    assert_eq!(said, ["\x07the model has no character \\ (U+005C)"]);
+    assert_eq!(answers[1], board::text("\nab\n", 20, settings));
+    assert_eq!(answers[2], board::text("abc", 20, settings));
+    assert_eq!(answers[3], board::text(" a", 20, settings));
+    let answers = ScriptedSerial::new().line(r"prompt \\na").answers();
+    assert_eq!(answers, ["\x07the model has no character \\ (U+005C)"]);
 }
 
 #[test]
 fn unknown_characters_are_named_and_nothing_generated() {
-    let said = ScriptedSerial::new().line("abQc").line("ab😱").answers();
-    assert_eq!(said[0], "\x07the model has no character Q (U+0051)");
-    assert_eq!(said[1], "\x07the model has no character 😱 (U+1F631)");
+    let answers = ScriptedSerial::new().line("abQc").line("ab😱").answers();
+    assert_eq!(answers[0], "\x07the model has no character Q (U+0051)");
+    assert_eq!(answers[1], "\x07the model has no character 😱 (U+1F631)");
 }
 
 #[test]
 fn multi_byte_prompts_go_the_whole_road() {
-    let said = ScriptedSerial::new().line("אב😀").answers();
-    assert_eq!(said, [board::text("אב😀", 400, Settings::default())]);
-    assert!(said[0].contains('😀') && said[0].contains('א'));
+    let answers = ScriptedSerial::new().line("אב😀").answers();
+    assert_eq!(answers, [board::text("אב😀", 400, Settings::default())]);
+    assert!(answers[0].contains('😀') && answers[0].contains('א'));
 }
 
 #[test]
 fn each_line_end_ends_once() {
     let expected = ScriptedSerial::new().line("abc").line("ba").run();
     for end in ["\r", "\n", "\r\n"] {
-        let said = ScriptedSerial::new()
+        let answers = ScriptedSerial::new()
             .bytes(format!("abc{end}"))
             .bytes(format!("ba{end}"))
             .run();
-        assert_eq!(said, expected, "{end:?}");
+        assert_eq!(answers, expected, "{end:?}");
     }
 }
 
 #[test]
 fn a_newline_late_after_its_carriage_return_is_none() {
-    let said = ScriptedSerial::new().bytes("abc\r").bytes("\nba\r").run();
-    assert_eq!(said, ScriptedSerial::new().line("abc").line("ba").run());
+    let answers = ScriptedSerial::new().bytes("abc\r").bytes("\nba\r").run();
+    assert_eq!(answers, ScriptedSerial::new().line("abc").line("ba").run());
 }
 
 #[test]
 fn backspace_takes_whole_characters_and_their_cells() {
-    let said = ScriptedSerial::new().bytes("aQ\x7fbא\x08😀\x7fc\r").run();
+    let answers = ScriptedSerial::new().bytes("aQ\x7fbא\x08😀\x7fc\r").run();
     let echo = "aQ\x08 \x08bא\x08 \x08😀\x08 \x08\x08 \x08c\r\n";
-    assert!(said.contains(&format!("> {echo}abc")), "{said:?}");
+    assert!(answers.contains(&format!("> {echo}abc")), "{answers:?}");
 }
 
 #[test]
 fn backspace_at_the_start_does_nothing() {
-    let said = ScriptedSerial::new().bytes("\x7f\x08abc\r").run();
-    assert_eq!(said, ScriptedSerial::new().line("abc").run());
+    let answers = ScriptedSerial::new().bytes("\x7f\x08abc\r").run();
+    assert_eq!(answers, ScriptedSerial::new().line("abc").run());
 }
 
 #[test]
 fn control_u_clears_the_line() {
-    let said = ScriptedSerial::new().bytes("xyz😀\x15abc\r").run();
+    let answers = ScriptedSerial::new().bytes("xyz😀\x15abc\r").run();
     assert!(
-        said.contains(&format!("xyz😀{}abc\r\nabc", "\x08 \x08".repeat(5))),
-        "{said:?}"
+        answers.contains(&format!("xyz😀{}abc\r\nabc", "\x08 \x08".repeat(5))),
+        "{answers:?}"
     );
 }
 
@@ -491,7 +498,7 @@ fn lost_input_is_an_error_and_its_line_is_discarded() {
     );
     assert!(output.contains(&report), "{output:?}");
     assert!(!output.contains("> seed 2\r\n"), "{output:?}");
-    // What is not a line is not executed.
+    // Incomplete lines are not executed.
     assert_eq!(
         output.matches("temperature 0.8").count(),
         1 + (1022 - 9) / 7 + 1
@@ -501,22 +508,22 @@ fn lost_input_is_an_error_and_its_line_is_discarded() {
 #[test]
 fn other_control_bytes_and_broken_utf8_are_ignored() {
     let noise: &[u8] = b"\x04\x1b\x00a\xff\xc3\xd7b\xe2\x82c\x80\xc2\x85\xf0\x9f\x98\r";
-    let said = ScriptedSerial::new().bytes(noise).run();
-    assert_eq!(said, ScriptedSerial::new().line("abc").run());
+    let answers = ScriptedSerial::new().bytes(noise).run();
+    assert_eq!(answers, ScriptedSerial::new().line("abc").run());
 }
 
 #[test]
 fn a_full_line_rings_and_keeps_whole_characters() {
     // 127 bytes, then a character of two and one of one.
     let long = "a".repeat(127);
-    let said = ScriptedSerial::new()
+    let answers = ScriptedSerial::new()
         .line("length 5")
         .bytes(format!("{long}אbc\r"))
         .answers();
-    let said = &said[1];
+    let answers = &answers[1];
     assert!(
-        said.starts_with(&board::text(&format!("{long}b"), 5, Settings::default())),
-        "{said:?}"
+        answers.starts_with(&board::text(&format!("{long}b"), 5, Settings::default())),
+        "{answers:?}"
     );
     let echoed = ScriptedSerial::new().bytes(format!("{long}אb\r")).run();
     assert!(echoed.contains(&format!("{long}\x07b\r\n")), "{echoed:?}");
@@ -543,7 +550,7 @@ fn arrow_up_recalls_the_last_line() {
         .bytes(format!("{up}\r"))
         .run();
     assert_eq!(output, expected);
-    // In the place of what was typed, and with the keypad's sequence; arrow down clears the line.
+    // It replaces the line, also by the keypad's sequence; arrow down clears the line.
     let output = ScriptedSerial::new()
         .line("length 5")
         .bytes("x😀\x1bOA\x1b[Babc\r")
@@ -683,8 +690,8 @@ fn without_a_model_the_console_still_works() {
             .line("seed 5")
             .line("reset")
             .line("info");
-        let said = typed.run();
-        assert!(said.contains(&format!("\r\nModel: {why}")), "{said}");
+        let answers = typed.run();
+        assert!(answers.contains(&format!("\r\nModel: {why}")), "{answers}");
         let answers = typed.answers();
         assert!(
             answers[0].starts_with(&format!("\x07no model: {why}")),
@@ -707,12 +714,12 @@ fn without_a_model_the_console_still_works() {
 #[test]
 fn a_model_too_large_for_the_workspace_is_refused_with_numbers() {
     let needed = 4 * board::image().workspace_len();
-    let said = ScriptedSerial::new().workspace(3).line("abc").run();
+    let answers = ScriptedSerial::new().workspace(3).line("abc").run();
     assert!(
-        said.contains(&format!(
+        answers.contains(&format!(
             "the model needs a workspace of {needed} bytes, but 12 are there"
         )),
-        "{said}"
+        "{answers}"
     );
 }
 
@@ -727,7 +734,7 @@ fn temperature(text: &str) -> Temperature {
     Temperature::parse(text).unwrap()
 }
 
-/// A line is what the model does with it, and an empty line after it begins nothing of its own.
+/// A line is input for the model, and an empty line after it starts nothing.
 #[test]
 fn a_classifier_and_a_sequence_to_sequence_model_answer_lines() {
     use pipsqueak::encode::{Parts, VocabularyParts, shapes};
@@ -743,7 +750,7 @@ fn a_classifier_and_a_sequence_to_sequence_model_answer_lines() {
     parts.vocabularies[1] = labels;
     let words = encode::encode(&parts).unwrap();
     let typed = ScriptedSerial::new().slot(encode::bytes(&words));
-    let said = typed
+    let answers = typed
         .clone()
         .line("ab")
         .line("")
@@ -760,7 +767,7 @@ fn a_classifier_and_a_sequence_to_sequence_model_answer_lines() {
     let sum: f64 = powers.iter().sum();
     let mut ranked: Vec<usize> = (0..scores.len()).collect();
     ranked.sort_by_key(|&class| (-i32::from(scores[class]), class));
-    let lines: Vec<&str> = said[0].split("\r\n").collect();
+    let lines: Vec<&str> = answers[0].split("\r\n").collect();
     assert_eq!(lines.len(), 5);
     for (line, &class) in lines.iter().zip(&ranked) {
         let (label, percent) = line.split_once("  ").unwrap();
@@ -769,31 +776,39 @@ fn a_classifier_and_a_sequence_to_sequence_model_answer_lines() {
         let expected = 100.0 * powers[class] / sum;
         assert!((percent - expected).abs() <= 0.06, "{line}: {expected}");
     }
-    assert_eq!(said[1], "");
-    assert!(said[2].contains("no character x"), "{}", said[2]);
-    assert_eq!(said[3], "");
-    let said = typed.clone().line("info").line("help").answers();
-    assert!(said[0].contains("12 units, 10 classes, "), "{}", said[0]);
-    assert!(said[0].contains("task       classifier\r\n"), "{}", said[0]);
+    assert_eq!(answers[1], "");
+    assert!(answers[2].contains("no character x"), "{}", answers[2]);
+    assert_eq!(answers[3], "");
+    let answers = typed.clone().line("info").line("help").answers();
     assert!(
-        said[0].contains(" nats per text in validation\r\n"),
+        answers[0].contains("12 units, 10 classes, "),
         "{}",
-        said[0]
+        answers[0]
     );
-    assert!(said[1].starts_with("A line is a text, which the model classifies."));
-    assert!(!said[1].contains("temperature"), "{}", said[1]);
+    assert!(
+        answers[0].contains("task       classifier\r\n"),
+        "{}",
+        answers[0]
+    );
+    assert!(
+        answers[0].contains(" nats per text in validation\r\n"),
+        "{}",
+        answers[0]
+    );
+    assert!(answers[1].starts_with("A line is a text, which the model classifies."));
+    assert!(!answers[1].contains("temperature"), "{}", answers[1]);
 
     // Without names, classes have numbers.
     parts.vocabularies[1] = VocabularyParts::default();
     let words = encode::encode(&parts).unwrap();
-    let said = ScriptedSerial::new()
+    let answers = ScriptedSerial::new()
         .slot(encode::bytes(&words))
         .line("ab")
         .answers();
     assert!(
-        said[0].starts_with(&format!("{}  ", ranked[0])),
+        answers[0].starts_with(&format!("{}  ", ranked[0])),
         "{}",
-        said[0]
+        answers[0]
     );
 
     let (_, mut translator) = shapes()
@@ -803,7 +818,7 @@ fn a_classifier_and_a_sequence_to_sequence_model_answer_lines() {
     translator.vocabularies[0].specials.unk = None;
     let words = encode::encode(&Parts::random_of(3, &translator)).unwrap();
     let typed = ScriptedSerial::new().slot(encode::bytes(&words));
-    let said = typed.line("\u{5d0}").line("").answers();
-    assert!(said[0].contains("no character"), "{}", said[0]);
-    assert_eq!(said[1], "", "what was refused has begun no text");
+    let answers = typed.line("\u{5d0}").line("").answers();
+    assert!(answers[0].contains("no character"), "{}", answers[0]);
+    assert_eq!(answers[1], "", "a refused line has started a text");
 }

@@ -90,7 +90,8 @@ fn panic(_: &PanicInfo) -> ! {
     ])
 }
 
-/// An access to memory that is not there, an undefined instruction, or a stack that has overflowed.
+/// Reports an access outside memory or an undefined instruction. After a stack overflow the core has no stack for the report
+/// and locks up.
 // SAFETY: the core calls it after a fault, and it does not return.
 #[exception]
 unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
@@ -102,7 +103,7 @@ unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
     ])
 }
 
-/// An interrupt that nothing has enabled.
+/// Reports an interrupt without a handler.
 // SAFETY: it does not return.
 #[exception]
 unsafe fn DefaultHandler(number: i16) {

@@ -1,5 +1,5 @@
-//! The boards as the host sees them: what they hold, and their emulators; and what the runtime costs on their cores and on
-//! the host.
+//! The boards from the host's side: their table, their emulators, a session on an emulated board's console; and measurements
+//! and predictions of the runtime's cost on their cores.
 
 mod boards;
 mod cost;
@@ -17,7 +17,7 @@ pub use boards::{BOARDS, BoardSpec, Emulator, UploadFormat};
 pub use boards::{BoardSpec as Board, UploadFormat as DropFile};
 pub use cost::{BAUD, Prediction, QUANTITIES, Shape};
 pub use counts::{Count, CountError, FOUR_BITS, Widths, counts, method, widths};
-pub use emulator::{EmulatorError, Machine};
+pub use emulator::{EmulatorError, EmulatorProcess};
 pub use firmware::{Firmware, FirmwareError, Segment};
 pub use fit::{Character, Footprint, Measurements};
 pub use peers::METHOD as PEERS_METHOD;

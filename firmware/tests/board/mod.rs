@@ -1,4 +1,4 @@
-//! A board on the host: a script of what its serial port receives and when, and a record of what its parts do.
+//! A board on the host: a script of the bytes that its serial port receives, and a record of the actions of its parts.
 
 use std::{cell::RefCell, collections::VecDeque, convert::Infallible, rc::Rc, sync::LazyLock};
 
@@ -66,7 +66,7 @@ pub fn text(prompt: &str, length: usize, settings: Settings) -> String {
 /// The buffer between the serial port and the console: as large as the boards'.
 const RECEIVE_BYTES: usize = 1024;
 
-/// What the serial port receives, and when.
+/// The events of a session, in order.
 #[derive(Clone)]
 pub struct ScriptedSerial {
     events: VecDeque<Event>,
@@ -78,7 +78,7 @@ pub struct ScriptedSerial {
 
 #[derive(Clone)]
 enum Event {
-    /// Bytes arrive when the console waits and has taken all that came before.
+    /// Bytes arrive when the console waits and the queue is empty.
     WhenIdle(Vec<u8>),
     /// Bytes arrive while the model computes for the next time.
     WhileComputing(Vec<u8>),
@@ -88,7 +88,7 @@ enum Event {
     Error,
 }
 
-/// What the board's parts did.
+/// The actions of the board's parts.
 #[derive(Default)]
 pub struct Record {
     pub output: Vec<u8>,
@@ -186,7 +186,7 @@ impl ScriptedSerial {
         String::from_utf8(self.play().output).expect("the console writes UTF-8")
     }
 
-    /// What the console answered to each line, without the echo. For lines of known characters only.
+    /// The console's answer to each line, without the echo. For lines of known characters only.
     pub fn answers(&self) -> Vec<String> {
         let output = self.run();
         let lines = self.events.iter().filter_map(|event| match event {
@@ -214,7 +214,7 @@ impl ScriptedSerial {
     }
 }
 
-/// The board's side: what is still to come, the interrupt handler's end of the buffer, and the record.
+/// The board's side: future events, the interrupt handler's end of the buffer, and the record.
 struct Port<'b> {
     events: VecDeque<Event>,
     producer: Producer<'b>,

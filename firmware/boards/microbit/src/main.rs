@@ -66,7 +66,7 @@ fn main() -> ! {
 /// The registers of the UART.
 fn uart() -> &'static RegisterBlock {
     // SAFETY: the address is that of the registers, and each is read and written as a whole. The HAL has set the UART up and
-    // is not used afterwards: `send` alone uses the registers of the transmitter, and the interrupt handler those of the
+    // is not used afterwards: only `send` uses the registers of the transmitter, and only the interrupt handler those of the
     // receiver.
     unsafe { &*UART0::ptr() }
 }

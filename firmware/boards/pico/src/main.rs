@@ -83,7 +83,7 @@ fn main() -> ! {
 /// The registers of the UART.
 fn uart() -> &'static RegisterBlock {
     // SAFETY: the address is that of the registers, and each is read and written as a whole. The HAL has set the UART up and
-    // is not used afterwards; `send` alone writes the data register, and the interrupt handler alone reads it.
+    // is not used afterwards; only `send` writes the data register, and only the interrupt handler reads it.
     unsafe { &*UART0::ptr() }
 }
 

@@ -29,7 +29,7 @@ fn main() -> ! {
     let mut rcc = start_clock(peripherals.RCC);
     let port_a = peripherals.GPIOA.split(&mut rcc);
     let port_c = peripherals.GPIOC.split(&mut rcc);
-    // Not USART1: the HAL resets what it starts, and QEMU 10 crashes on a reset of anything on its bus, APB2.
+    // Not USART1: the HAL resets a peripheral before it starts it, and QEMU 10 crashes on a reset on the bus APB2.
     let Ok(mut usart) = Serial::<_, u8>::new(
         peripherals.USART2,
         (port_a.pa2, port_a.pa3),
@@ -72,7 +72,7 @@ fn start_clock(rcc: RCC) -> Rcc {
 /// The registers of the USART.
 fn usart() -> &'static RegisterBlock {
     // SAFETY: the address is that of the registers, and each is read and written as a whole. The HAL has set the USART up
-    // and is not used afterwards; `send` alone writes the data register, and the interrupt handler alone reads it.
+    // and is not used afterwards; only `send` writes the data register, and only the interrupt handler reads it.
     unsafe { &*USART2::ptr() }
 }
 

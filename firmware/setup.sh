@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what building, emulating or testing needs and this machine lacks. Says what it does; does nothing twice.
+# Installs the tools for building, emulating and testing that this machine lacks. Prints each command before it runs it.
 #
 # usage: firmware/setup.sh [targets] [lints] [nextest] [fuzz] [qemu] [qemu-riscv] [node] [aarch64] [python] [torch] [browser]
 #        firmware/setup.sh --nextest   prints the path of cargo-nextest, or nothing
@@ -8,11 +8,11 @@
 #   nextest  cargo-nextest, the runner of the tests, by pip into target/python; without it cargo runs them
 #   fuzz     a C++ compiler, by apt-get: libFuzzer is C++
 #   qemu     qemu-system-arm, by apt-get: emulates the micro:bit and the STM32F405
-#   qemu-riscv  qemu-system-riscv32, by apt-get: a RISC-V core to count on
+#   qemu-riscv  qemu-system-riscv32, by apt-get: emulates a RISC-V core for measurements
 #   aarch64  the Rust target, by rustup; qemu-aarch64, by apt-get: runs programs of 64-bit ARM
-#   python   Python with onnx and onnxruntime, in target/python: judges the ONNX files that we write
-#   torch    PyTorch for CPUs beside that: trains by the other road of trainer/DISTRIBUTED.md
-#   browser  Chromium, by apt-get, and playwright, in target/python: looks at the page of trainer report
+#   python   Python with onnx and onnxruntime, in target/python: checks the ONNX files that the trainer writes
+#   torch    PyTorch for CPUs, in target/python too: the pipeline of trainer/DISTRIBUTED.md
+#   browser  Chromium, by apt-get, and playwright, in target/python: checks the page of `trainer report`
 #   node     node and rp2040js, by apt-get and npm: emulates the Pico
 set -eu
 cd "$(dirname "$0")/.."
@@ -21,7 +21,7 @@ say() { echo "setup: $*" >&2; }
 fail() { say "$*"; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
-# Runs a command, having said so.
+# Prints a command and runs it.
 run() {
     say "$*"
     "$@" >&2
@@ -30,11 +30,11 @@ run() {
 toolchain() {
     have rustup || fail "rustup is missing: see https://rustup.rs"
     channel=$(sed -n 's/^channel = "\(.*\)"$/\1/p' rust-toolchain.toml)
-    # Explicitly: installing what rust-toolchain.toml names can be switched off.
+    # Explicitly: automatic installation by rust-toolchain.toml can be switched off.
     rustup toolchain list | grep -q "^$channel" || run rustup toolchain install --profile minimal "$channel"
 }
 
-# rustup_add KIND NAMES...: adds targets or components that are not there.
+# rustup_add KIND NAMES...: adds missing targets or components.
 rustup_add() {
     kind=$1
     shift
@@ -56,10 +56,10 @@ apt() {
     elif have sudo && sudo -n true 2>/dev/null; then
         as_root="sudo -n"
     else
-        fail "no right to install packages. Run: sudo $install"
+        fail "no permission to install packages. Run: sudo $install"
     fi
     # shellcheck disable=SC2086 # words, on purpose
-    run $as_root apt-get update -q || say "the list of packages stays as it was"
+    run $as_root apt-get update -q || say "the list of packages has not been updated"
     # shellcheck disable=SC2086
     run $as_root env DEBIAN_FRONTEND=noninteractive $install || fail "that failed. To try again: sudo $install"
 }
@@ -88,7 +88,7 @@ nextest() {
 for what in "$@"; do
     case $what in
         targets)
-            # Rust links what runs on this machine, build scripts too, by the C compiler.
+            # Rust links programs for this machine, build scripts too, with the C compiler.
             have cc || apt gcc libc6-dev
             rustup_add target thumbv6m-none-eabi thumbv7m-none-eabi thumbv7em-none-eabihf \
                 thumbv8m.main-none-eabi thumbv8m.main-none-eabihf riscv32imc-unknown-none-elf riscv32imac-unknown-none-elf
@@ -107,7 +107,7 @@ for what in "$@"; do
             { have node && have npm; } || apt nodejs npm
             (
                 cd firmware/host/rp2040
-                # npm's own record of what it installed.
+                # npm's record of what it installed.
                 record=node_modules/.package-lock.json
                 [ -e $record ] && [ ! package-lock.json -nt $record ] || run npm ci --no-audit --no-fund
             )
@@ -122,14 +122,14 @@ for what in "$@"; do
         torch)
             firmware/setup.sh python
             if ! [ -x target/python/bin/torchrun ]; then
-                # Without the index of builds for CPUs, PyPI's: on Linux these bring CUDA, some gigabytes.
+                # If the index of CPU builds cannot be reached, PyPI's builds: on Linux they bring CUDA, some gigabytes.
                 run target/python/bin/pip install --quiet --retries 1 --index-url https://download.pytorch.org/whl/cpu torch ||
                     run target/python/bin/pip install --quiet torch
             fi
             ;;
         browser)
             have chromium || have google-chrome || apt chromium
-            # Only what drives a browser: its own ones are never downloaded.
+            # Only the driver: playwright's browsers are not downloaded.
             python_with playwright playwright
             ;;
         *) fail "expected targets, lints, nextest, fuzz, qemu, qemu-riscv, node, aarch64, python, torch or browser, found $what" ;;

@@ -143,7 +143,7 @@ fn lines_are_answered_as_on_the_host(board: &str) {
         let mut session = start(board, &model);
         let found = match image.task() {
             Task::Continue => session.generate(&line, LENGTH, |_| ()),
-            _ => session.ask(&line),
+            _ => session.query(&line),
         };
         let name = model.path.display();
         assert_eq!(found.unwrap(), model.answer(&line), "{name}: {line:?}");
@@ -192,7 +192,9 @@ fn shipped_models_answer_as_on_the_host() {
         for line in lines {
             let found = session.command(line).unwrap();
             println!("{board}: {line} -> {found}");
-            assert_eq!(found, model.answer(line), "{name} on {board}: {line:?}");
+            // A class has its probability behind two spaces.
+            let answer = found.split("  ").next().unwrap();
+            assert_eq!(answer, model.answer(line), "{name} on {board}: {line:?}");
         }
     }
 }
@@ -225,7 +227,7 @@ fn an_imported_encoder_and_decoder_spell_on_the_board() {
     let mut session = start("stm32f405", &model);
     for line in words.lines().take(10) {
         let word = line.split('\t').next().unwrap();
-        let found = session.ask(word).unwrap();
+        let found = session.query(word).unwrap();
         assert_eq!(found, model.answer(word), "{word}");
         println!("{word} -> {found}");
     }

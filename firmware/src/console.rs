@@ -1,408 +1,367 @@
-//! The console: lines in, texts out.
+//! The console: reads lines, and executes each.
 
 use embedded_hal::{delay::DelayNs, digital::OutputPin};
-use embedded_io::{Read as ReadBytes, ReadReady, Write};
+use embedded_io::Write;
 use pipsqueak::{
     FeatureError, Generator, Task, UnknownCharacter,
     selftest::{self, Extent},
 };
 
 use crate::{
-    command::{Command, Refusal, unescape},
-    line::{Edit, Line},
-    model::Model,
-    settings::Settings,
+    StackUsage, classes,
+    command::{Command, CommandError, unescape},
+    info::{input_name, print_kernel},
+    line::{Edit, LineEditor},
+    model::LoadedModel,
+    receive::{Input, Received},
+    settings::ConsoleSettings,
     terminal::Terminal,
+    utf8::Utf8Decoder,
 };
 
-/// Rings the terminal's bell. It opens every refusal, so that a program can tell one from a text.
+/// Rings the terminal's bell. Every refusal starts with it, so that a program can distinguish it from text.
 const BELL: &str = "\x07";
 
-const HELP: &str = "\
-A line is a prompt: its text is continued, or translated, classified, or taken as features (name=value), as the model does.
-An empty line continues the last text. Ctrl-C stops a text.
-  temperature T  how freely to draw: 0 is greedy, 1 as the model learned
-  seed N         another seed, another text
-  length N       characters per text
-  top-k N        draw among the N likeliest, 0: among all
-  pace MS        pause after each character
-  prompt TEXT    for a text that starts with such a word; \\n is a newline
-  reset          default settings, forget the last text
-  info           board, model, settings
-  selftest       does it compute what was exported?";
-
-#[cfg(feature = "score")]
-const SCORE_HELP: &str = "\n  score TEXT     bits per character that the model needs for a text";
+/// The longest pause in which Ctrl-C is not looked at, in milliseconds.
+const PAUSE_MS: u32 = 20;
 
 /// The console of one board.
-pub(crate) struct Console<'i, 'w, S, D, L> {
+pub(crate) struct Console<'m, 'w, I, W, D, L> {
     pub board: &'static str,
     pub clock_hz: u32,
     /// Words of memory that a model may work in.
     pub available: usize,
-    pub terminal: Terminal<S>,
+    pub stack: fn() -> StackUsage,
+    pub input: I,
+    pub terminal: Terminal<W>,
     pub delay: D,
     pub led: L,
-    pub model: Model<'i, 'w>,
-    pub settings: Settings,
-    pub line: Line,
-    /// No text has begun: an empty line begins one from nothing.
-    pub at_start: bool,
-    /// What is left of a token that the end of a text cut.
-    pub rest: &'i [u8],
+    pub model: LoadedModel<'m, 'w>,
+    pub settings: ConsoleSettings,
+    pub text: TextOutput<'m>,
 }
 
-impl<S, D, L> Console<'_, '_, S, D, L>
+/// The text being generated, between the model's tokens and the terminal's characters.
+#[derive(Default)]
+pub(crate) struct TextOutput<'m> {
+    /// A text has begun, which an empty line continues.
+    begun: bool,
+    /// The bytes of a token behind the last character that `length` allowed.
+    unprinted: &'m [u8],
+    decoder: Utf8Decoder,
+}
+
+/// What the model made of a line.
+enum Outcome<'g> {
+    /// A text can be generated.
+    Text,
+    /// The logits of the classes.
+    Classes(&'g [i16]),
+    /// Cross-entropy in bits per character.
+    #[cfg(feature = "score")]
+    Score(f32),
+    /// The model takes no such line.
+    Unsupported,
+    /// The line has a character that no token covers.
+    Unknown(UnknownCharacter),
+    /// The line does not name features.
+    Features(FeatureError),
+}
+
+impl<I, W, D, L> Console<'_, '_, I, W, D, L>
 where
-    S: ReadBytes + ReadReady + Write,
+    I: Input,
+    W: Write,
     D: DelayNs,
     L: OutputPin,
 {
-    /// Says what is here, and prompts for the first line.
-    pub fn greet(&mut self) {
+    /// Prints the board and the model, and prompts for the first line.
+    pub fn print_banner(&mut self) {
         self.terminal
             .print(concat!("\nPipsqueak ", env!("CARGO_PKG_VERSION"), " on "));
         self.print_board();
         self.terminal.print("\nModel: ");
-        self.model.describe(&mut self.terminal);
-        self.terminal.print("\nType a text, or help.\n> ");
+        self.model.print_summary(&mut self.terminal);
+        let input = input_name(self.model.task());
+        self.terminal
+            .print("\nType ")
+            .print(input)
+            .print(", or help.\n> ");
     }
 
-    /// Obeys what is typed, until the input ends.
-    pub fn serve(&mut self) {
-        while let Some(byte) = self.terminal.read() {
-            match self.line.type_byte(byte) {
-                Edit::Nothing => {}
-                Edit::Added(character) => {
-                    self.terminal.put(character);
-                }
-                Edit::Erased(cells) => {
-                    for _ in 0..cells {
-                        self.terminal.print("\x08 \x08");
-                    }
-                }
-                Edit::Full => {
-                    self.terminal.print(BELL);
-                }
-                Edit::Discarded => {
-                    self.line.clear();
+    /// Reads and executes lines until the input ends.
+    pub fn run_until_eof(&mut self) {
+        let mut line = LineEditor::default();
+        while let Some(received) = self.input.read() {
+            match received {
+                Received::Byte(byte) => self.push_byte(&mut line, byte),
+                Received::Interrupt => {
+                    line.clear();
                     self.terminal.print("^C\n> ");
                 }
-                Edit::Ended => {
-                    self.terminal.print("\n");
-                    self.obey();
-                    self.line.clear();
-                    self.terminal.print("\n> ");
+                Received::Overrun { total } => {
+                    // A part of the line is missing.
+                    line.clear();
+                    self.terminal
+                        .print("\n")
+                        .print(BELL)
+                        .print("line discarded: ")
+                        .print_decimal(total.into())
+                        .print(" bytes lost so far, send less at once\n> ");
                 }
             }
         }
     }
 
-    /// Obeys the line. What that prints ends without a newline.
-    fn obey(&mut self) {
-        let text;
-        let command = Command::parse(self.line.text(), &mut self.settings);
-        #[cfg(feature = "score")]
-        let scored = matches!(command, Ok(Command::Score(_)));
-        let tested = matches!(command, Ok(Command::SelfTest));
-        let empty = matches!(command, Ok(Command::Continue));
-        let anew = self.at_start || !matches!(command, Ok(Command::Continue));
-        let prompt = match command {
-            Ok(Command::Continue | Command::SelfTest) => "",
-            Ok(Command::Prompt(prompt)) => prompt,
-            Ok(Command::EscapedPrompt(escaped)) => {
-                text = unescape(escaped);
-                &text
+    fn push_byte(&mut self, line: &mut LineEditor, byte: u8) {
+        match line.push_byte(byte) {
+            Edit::None => {}
+            Edit::Added(character) => {
+                self.terminal.print_char(character);
             }
-            #[cfg(feature = "score")]
-            Ok(Command::Score(escaped)) => {
-                text = unescape(escaped);
-                &text
+            Edit::Erased(width) => self.erase(width),
+            Edit::Replaced(width) => {
+                self.erase(width);
+                self.terminal.print(line.text());
             }
-            Ok(Command::Set) => return self.print_settings(),
-            Ok(Command::Reset) => {
-                self.settings = self.model.settings();
-                self.rest = &[];
-                self.at_start = true;
-                return self.print_settings();
+            Edit::Full => {
+                self.terminal.print(BELL);
             }
-            Ok(Command::Info) => return self.print_info(),
-            Ok(Command::Help) => {
-                self.terminal.print(HELP);
-                #[cfg(feature = "score")]
-                self.terminal.print(SCORE_HELP);
-                return;
+            Edit::Entered => {
+                self.terminal.print("\n");
+                self.execute(line.enter());
+                self.terminal.print("\n> ");
             }
-            Err(Refusal {
-                word,
-                expected,
-                found,
-            }) => {
-                self.terminal
-                    .print(BELL)
-                    .print(word)
-                    .print(" expects ")
-                    .print(expected);
-                self.terminal.print("; found \"").print(found);
-                self.terminal.print("\". As a text: prompt TEXT");
-                return;
-            }
-        };
-        let Model::Ready(generator) = &mut self.model else {
-            self.terminal.print(BELL).print("no model: ");
-            self.model.describe(&mut self.terminal);
-            return;
-        };
-        if tested {
-            // The test has taken the memory of the text.
-            self.at_start = true;
-            self.rest = &[];
-            test(generator, &mut self.terminal);
-            return;
         }
-        if anew {
-            self.rest = &[];
-            // Until a text has begun, an empty line has nothing to go on with.
-            self.at_start = true;
-            let task = generator.image().task();
-            if empty && task != Task::Continue {
-                return;
-            }
-            generator.restart(self.settings.generator());
-            let _ = self.led.set_high();
-            #[cfg(feature = "score")]
-            let read = match scored {
-                true if task == Task::Continue => generator.score(prompt).map(Read::Bits),
-                true => Ok(Read::Nothing),
-                false => read(generator, prompt, task),
-            };
-            #[cfg(not(feature = "score"))]
-            let read = read(generator, prompt, task);
-            let _ = self.led.set_low();
-            match read {
-                Err(UnknownCharacter { character, .. }) => {
-                    self.terminal
-                        .print(BELL)
-                        .print("the model has no character ")
-                        .put(character);
-                    self.terminal
-                        .print(" (U+")
-                        .number(u32::from(character).into(), 16, 4)
-                        .print(")");
-                    return;
-                }
-                #[cfg(feature = "score")]
-                Ok(Read::Bits(bits)) => {
-                    self.at_start = false;
-                    let hundredths = (bits * 100.0 + 0.5) as u64;
-                    self.terminal.number(hundredths / 100, 10, 1).print(".");
-                    self.terminal
-                        .number(hundredths % 100, 10, 2)
-                        .print(" bits per character");
-                    return;
-                }
-                Ok(Read::Refused(error)) => {
-                    self.terminal.print(BELL).print("features, ").say(&error);
-                    return;
-                }
-                Ok(Read::Class(class)) => {
-                    let labels = generator.image().vocabulary();
-                    if labels.is_empty() {
-                        self.terminal.number(class.into(), 10, 1);
-                    } else {
-                        self.terminal.print_bytes(labels.text(class));
-                    }
-                    return;
-                }
-                Ok(Read::Nothing) => {
-                    let refusal = "the model does not go on with texts";
-                    self.terminal.print(BELL).print(refusal);
-                    return;
-                }
-                Ok(Read::Prompt) => {
-                    self.at_start = false;
-                    if task == Task::Continue {
-                        self.terminal.print(prompt);
-                    }
-                }
-            };
-        }
+    }
 
+    /// Erases columns before the cursor.
+    fn erase(&mut self, width: usize) {
+        for _ in 0..width {
+            self.terminal.print("\x08 \x08");
+        }
+    }
+
+    /// Executes a line. The answer ends without a newline.
+    fn execute(&mut self, line: &str) {
+        match Command::parse(line) {
+            Ok(Command::Set(setting)) => {
+                self.settings.set(setting);
+                self.print_settings();
+            }
+            Ok(Command::Reset) => {
+                self.settings = self.model.default_settings();
+                self.text = TextOutput::default();
+                self.print_settings();
+            }
+            Ok(Command::Info) => self.print_info(),
+            Ok(Command::Help) => self.print_help(),
+            Ok(Command::SelfTest) => self.run_selftest(),
+            Ok(Command::Continue) if self.text.begun => self.print_text(),
+            // Without a line, the other tasks have no input.
+            Ok(Command::Continue) if matches!(self.model.task(), None | Some(Task::Continue)) => {
+                self.run_model("", read_line);
+            }
+            Ok(Command::Continue) => {}
+            Ok(Command::Prompt(text)) => self.run_model(text, read_line),
+            Ok(Command::EscapedPrompt(escaped)) => self.run_model(&unescape(escaped), read_line),
+            #[cfg(feature = "score")]
+            Ok(Command::Score(escaped)) => self.run_model(&unescape(escaped), score_line),
+            Err(error) => print_refusal(&mut self.terminal, &error, line),
+        }
+    }
+
+    /// Starts the model from the beginning with `text`, which `read` gives to it, and prints what the model makes of it.
+    fn run_model(&mut self, text: &str, read: for<'g> fn(&'g mut Generator, &str) -> Outcome<'g>) {
+        self.text = TextOutput::default();
+        let LoadedModel::Ready(generator) = &mut self.model else {
+            return self.refuse_without_model();
+        };
+        generator.restart(self.settings.sampling());
+        let (image, terminal) = (generator.image(), &mut self.terminal);
+        let _ = self.led.set_high();
+        let outcome = read(generator, text);
+        let _ = self.led.set_low();
+        match outcome {
+            Outcome::Text => {
+                self.text.begun = true;
+                if image.task() == Task::Continue {
+                    terminal.print(text);
+                }
+                self.print_text();
+            }
+            Outcome::Classes(scores) => classes::print(image, scores, terminal),
+            #[cfg(feature = "score")]
+            Outcome::Score(bits) => {
+                self.text.begun = true;
+                terminal
+                    .print_fixed((bits * 100.0 + 0.5) as u32, 2)
+                    .print(" bits per character");
+            }
+            Outcome::Unsupported => {
+                terminal
+                    .print(BELL)
+                    .print("not an input of this model: see help");
+            }
+            Outcome::Unknown(UnknownCharacter { character, .. }) => {
+                terminal
+                    .print(BELL)
+                    .print("the model has no character ")
+                    .print_char(character)
+                    .print(" (U+")
+                    .print_hex(character.into(), 4)
+                    .print(")");
+            }
+            Outcome::Features(error) => {
+                terminal
+                    .print(BELL)
+                    .print("features, ")
+                    .print_message(&error);
+            }
+        }
+    }
+
+    /// Generates up to `length` characters and prints each as it comes.
+    fn print_text(&mut self) {
+        let LoadedModel::Ready(generator) = &mut self.model else {
+            return;
+        };
+        let TextOutput {
+            unprinted, decoder, ..
+        } = &mut self.text;
         let mut left = self.settings.length;
         while left > 0 {
-            if self.terminal.interrupted() {
+            if self.input.take_interrupt() {
                 self.terminal.print("^C");
                 return;
             }
-            if self.rest.is_empty() {
-                let _ = self.led.set_high();
-                let next = generator.next();
-                let _ = self.led.set_low();
-                match next {
-                    Some(text) => self.rest = text,
+            let unit = match decoder.next(unprinted) {
+                Some(unit) => unit,
+                None => {
+                    let _ = self.led.set_high();
+                    let token = generator.next();
+                    let _ = self.led.set_low();
+                    if let Some(token) = token {
+                        *unprinted = token;
+                        continue;
+                    }
                     // The text has ended.
-                    None => return,
+                    match decoder.finish() {
+                        Some(unit) => unit,
+                        None => return,
+                    }
                 }
-            }
-            // A token may have several characters: they go out, and are counted, one by one.
-            let continues = |byte: &u8| byte & 0xc0 == 0x80;
-            let mut bytes = self.rest.iter().skip(1);
-            let end = bytes.position(|byte| !continues(byte)).map(|at| at + 1);
-            let (character, rest) = self
-                .rest
-                .split_at_checked(end.unwrap_or(self.rest.len()))
-                .unwrap_or_default();
-            self.rest = rest;
-            self.terminal.print_bytes(character);
-            // What goes on with a character counts with its beginning.
-            if !character.first().is_some_and(continues) {
-                self.delay.delay_ms(self.settings.pace_ms.into());
-                left -= 1;
-            }
+            };
+            self.terminal.print_escaped(&unit);
+            left -= 1;
+            pause(&mut self.delay, &mut self.input, self.settings.pace_ms);
         }
     }
 
-    /// `microbit, 16 MHz`
-    fn print_board(&mut self) {
-        let mhz = self.clock_hz / 1_000_000;
-        self.terminal
-            .print(self.board)
-            .print(", ")
-            .number(mhz.into(), 10, 1)
-            .print(" MHz");
-    }
-
-    /// All settings in one line.
-    fn print_settings(&mut self) {
-        let Settings {
-            temperature,
-            seed,
-            length,
-            top_k,
-            pace_ms,
-        } = self.settings;
-        self.terminal.print("temperature ").say(&temperature);
-        for (name, value) in [
-            (", seed ", seed),
-            (", length ", length.into()),
-            (", top-k ", top_k.into()),
-            (", pace ", pace_ms.into()),
-        ] {
-            self.terminal.print(name).number(value, 10, 1);
+    /// Compares the core's kernel with the generic one on all weights, and the outputs with those that export recorded.
+    fn run_selftest(&mut self) {
+        // The test overwrites the state of the text.
+        self.text = TextOutput::default();
+        let LoadedModel::Ready(generator) = &mut self.model else {
+            return self.refuse_without_model();
+        };
+        let recorded = generator.image().digest();
+        let kernel = selftest::kernel(generator.state(), Extent::All);
+        let digest = selftest::digest(generator.state());
+        let terminal = &mut self.terminal;
+        if kernel.is_err() || digest != recorded {
+            terminal.print(BELL);
+        }
+        print_kernel(terminal);
+        match kernel {
+            Ok(weights) => terminal
+                .print(" equals generic on ")
+                .print_decimal(weights as u64)
+                .print(" weights"),
+            Err(mismatch) => terminal.print(" fails: ").print_message(&mismatch),
+        };
+        terminal.print("\ndigest     ").print_hex(digest, 8);
+        if digest != recorded {
+            terminal.print(", expected ").print_hex(recorded, 8);
+        }
+        terminal.print(" as exported");
+        if self.input.take_interrupt() {
+            self.terminal.print("^C");
         }
     }
 
-    /// Board, model and settings.
-    fn print_info(&mut self) {
-        self.terminal.print("board      ");
-        self.print_board();
-        self.terminal.print("\n");
-        print_kernel(&mut self.terminal);
-        self.terminal.print("\nmodel      ");
-        self.model.describe(&mut self.terminal);
-        if let Model::Ready(generator) = &self.model {
-            let image = generator.image();
-            let from = image.provenance();
-            self.terminal
-                .print("\ncorpus     ")
-                .print(from.corpus)
-                .print(", ")
-                .print(from.split);
-            self.terminal
-                .print("\ntraining   ")
-                .number(from.steps.into(), 10, 1);
-            self.terminal
-                .print(" steps, seed ")
-                .number(from.seed, 10, 1);
-            for (part, loss) in [
-                (" nats per token in training", from.train_loss),
-                (" nats per token in validation", from.validation_loss),
-            ] {
-                if let Some(loss) = loss {
-                    self.terminal
-                        .print("\nloss       ")
-                        .number((loss / 1000).into(), 10, 1);
-                    self.terminal
-                        .print(".")
-                        .number((loss % 1000).into(), 10, 3)
-                        .print(part);
-                }
-            }
-            self.terminal
-                .print("\nworkspace  ")
-                .number(4 * image.workspace_len() as u64, 10, 1);
-            self.terminal
-                .print(" of ")
-                .number(4 * self.available as u64, 10, 1)
-                .print(" bytes");
-        }
-        self.terminal.print("\nsettings   ");
-        self.print_settings();
+    fn refuse_without_model(&mut self) {
+        self.terminal.print(BELL).print("no model: ");
+        self.model.print_summary(&mut self.terminal);
     }
 }
 
-/// The core's kernel against the portable one on all weights, and the outputs against what export has recorded.
-fn test<S: ReadBytes + ReadReady + Write>(generator: &mut Generator, terminal: &mut Terminal<S>) {
-    let recorded = generator.image().digest();
-    let kernel = selftest::kernel(generator.state(), Extent::All);
-    let digest = selftest::digest(generator.state());
-    if kernel.is_err() || digest != recorded {
-        terminal.print(BELL);
+/// Waits for `pace_ms` milliseconds, less if Ctrl-C comes: the caller looks for it next.
+fn pause<D: DelayNs, I: Input>(delay: &mut D, input: &mut I, pace_ms: u16) {
+    let mut left = u32::from(pace_ms);
+    while left > 0 && !input.is_interrupted() {
+        let slice = left.min(PAUSE_MS);
+        delay.delay_ms(slice);
+        left -= slice;
     }
-    print_kernel(terminal);
-    match kernel {
-        Ok(weights) => terminal
-            .print(" equals portable on ")
-            .number(weights as u64, 10, 1)
-            .print(" weights"),
-        Err(mismatch) => terminal.print(" fails: ").say(&mismatch),
+}
+
+/// Prints why a line is refused, and how to give it to the model as a text.
+fn print_refusal<W: Write>(terminal: &mut Terminal<W>, error: &CommandError, line: &str) {
+    terminal.print(BELL);
+    match error {
+        CommandError::Argument {
+            command,
+            expected,
+            found,
+        } => terminal
+            .print(command)
+            .print(" expects ")
+            .print(expected)
+            .print("; found \"")
+            .print(found)
+            .print("\""),
+        CommandError::Unknown { suggestion } => terminal
+            .print("unknown command; did you mean ")
+            .print(suggestion)
+            .print("?"),
     };
-    terminal.print("\ndigest     ").number(digest.into(), 16, 8);
-    if digest != recorded {
-        terminal.print(", expected ").number(recorded.into(), 16, 8);
-    }
-    terminal.print(" as exported");
+    terminal.print(" As a text: prompt ").print(line);
 }
 
-fn print_kernel<S: ReadBytes + ReadReady + Write>(terminal: &mut Terminal<S>) {
-    terminal.print("kernel     ").print(pipsqueak::kernel());
-}
-
-/// What became of a line that is no command.
-enum Read {
-    /// A text comes.
-    Prompt,
-    /// It is of this class.
-    Class(u16),
-    /// It names no features.
-    Refused(FeatureError),
-    /// The model has nothing to do with lines.
-    Nothing,
-    /// Bits per character.
-    #[cfg(feature = "score")]
-    Bits(f32),
-}
-
-/// Gives `line` to the model.
-fn read(generator: &mut Generator, line: &str, task: Task) -> Result<Read, UnknownCharacter> {
-    match task {
-        Task::Continue => generator.prompt(line)?,
-        Task::Translate => generator.source(line)?,
+/// Gives a line to the model, as its task takes it.
+fn read_line<'g>(generator: &'g mut Generator, line: &str) -> Outcome<'g> {
+    let result = match generator.image().task() {
+        Task::Continue => generator.prompt(line),
+        Task::Translate => generator.source(line),
         Task::Describe => {
-            if let Err(error) = generator.describe(line) {
-                return Ok(Read::Refused(error));
-            }
+            return match generator.describe(line) {
+                Ok(()) => Outcome::Text,
+                Err(error) => Outcome::Features(error),
+            };
         }
         Task::Classify => {
-            let scores = generator.classify(line)?;
-            let best = scores
-                .iter()
-                .enumerate()
-                .rev()
-                .max_by_key(|(_, score)| **score);
-            return Ok(Read::Class(best.map_or(0, |(class, _)| class as u16)));
+            return match generator.classify(line) {
+                Ok(scores) => Outcome::Classes(scores),
+                Err(unknown) => Outcome::Unknown(unknown),
+            };
         }
-        Task::Numbers => return Ok(Read::Nothing),
+        Task::Numbers => return Outcome::Unsupported,
+    };
+    match result {
+        Ok(()) => Outcome::Text,
+        Err(unknown) => Outcome::Unknown(unknown),
     }
-    Ok(Read::Prompt)
+}
+
+/// Computes a language model's cross-entropy on a line.
+#[cfg(feature = "score")]
+fn score_line<'g>(generator: &'g mut Generator, line: &str) -> Outcome<'g> {
+    match generator.image().task() {
+        Task::Continue => match generator.score(line) {
+            Ok(bits) => Outcome::Score(bits),
+            Err(unknown) => Outcome::Unknown(unknown),
+        },
+        _ => Outcome::Unsupported,
+    }
 }

@@ -1,24 +1,34 @@
-//! What the console's user can set.
+//! The settings that the console's user can change.
 
 use pipsqueak::Temperature;
 
-/// The settings of the console. `temperature`, `seed` and `top_k` count from the next prompt on, `length` and `pace_ms`
+/// The settings of the console. `temperature`, `seed` and `top_k` take effect with the next prompt, `length` and `pace_ms`
 /// at once.
 #[derive(Clone, Copy)]
-pub(crate) struct Settings {
-    /// How freely tokens are drawn; 0 is greedy.
+pub(crate) struct ConsoleSettings {
+    /// Sampling temperature; 0 is greedy.
     pub temperature: Temperature,
-    /// The seed of the generator of random numbers.
+    /// Seed of the random number generator.
     pub seed: u64,
-    /// The text's length in characters.
+    /// Characters per text, at least 1.
     pub length: u32,
-    /// Draw among so many of the likeliest tokens; 0: among all.
+    /// Number of most likely tokens to sample among; 0: all.
     pub top_k: u16,
-    /// The pause after each character, in milliseconds.
+    /// Pause after each character, in milliseconds.
     pub pace_ms: u16,
 }
 
-impl Default for Settings {
+/// A new value of one setting.
+#[derive(Clone, Copy)]
+pub(crate) enum Setting {
+    Temperature(Temperature),
+    Seed(u64),
+    Length(u32),
+    TopK(u16),
+    Pace(u16),
+}
+
+impl Default for ConsoleSettings {
     fn default() -> Self {
         let pipsqueak::Settings {
             temperature,
@@ -35,9 +45,20 @@ impl Default for Settings {
     }
 }
 
-impl Settings {
-    /// The part of them that the generator takes.
-    pub fn generator(&self) -> pipsqueak::Settings {
+impl ConsoleSettings {
+    /// Changes one setting.
+    pub fn set(&mut self, setting: Setting) {
+        match setting {
+            Setting::Temperature(temperature) => self.temperature = temperature,
+            Setting::Seed(seed) => self.seed = seed,
+            Setting::Length(length) => self.length = length,
+            Setting::TopK(top_k) => self.top_k = top_k,
+            Setting::Pace(pace_ms) => self.pace_ms = pace_ms,
+        }
+    }
+
+    /// The settings that the generator takes.
+    pub fn sampling(&self) -> pipsqueak::Settings {
         pipsqueak::Settings {
             temperature: self.temperature,
             top_k: self.top_k,

@@ -1,27 +1,30 @@
-//! The console on the host, through a byte pipe. What it generates is held against the runtime itself.
+//! The console on the host, on a scripted serial port. Its texts are compared with the runtime's.
 
 mod board;
 
-use board::Typed;
+use board::ScriptedSerial;
 use pipsqueak::{Settings, Temperature, encode};
 
 const PROMPT: &str = "\r\n> ";
 
 #[test]
 fn greets_with_board_and_model() {
-    let said = Typed::new().run();
+    let answers = ScriptedSerial::new().run();
     assert!(
-        said.contains("Pipsqueak 0.1.0 on pipe, 16 MHz\r\n"),
-        "{said}"
+        answers.contains("Pipsqueak 0.1.0 on pipe, 16 MHz\r\n"),
+        "{answers}"
     );
-    assert!(said.contains("Model: 12 units, 10 tokens, "), "{said}");
-    assert!(said.ends_with("or help.\r\n> "), "{said}");
+    assert!(
+        answers.contains("Model: 12 units, 10 tokens, "),
+        "{answers}"
+    );
+    assert!(answers.ends_with("or help.\r\n> "), "{answers}");
 }
 
 #[test]
 fn continues_a_prompt_as_the_runtime_does() {
-    let said = Typed::new().line("abc").answers();
-    assert_eq!(said, [board::text("abc", 400, Settings::default())]);
+    let answers = ScriptedSerial::new().line("abc").answers();
+    assert_eq!(answers, [board::text("abc", 400, Settings::default())]);
 }
 
 #[test]
@@ -31,18 +34,18 @@ fn settings_count() {
         top_k: 3,
         seed: 7,
     };
-    let typed = Typed::new()
+    let typed = ScriptedSerial::new()
         .line("temperature 1.2")
         .line("seed 7")
         .line("top-k 3")
         .line("length 25")
         .line("ab");
-    let said = typed.answers();
+    let answers = typed.answers();
     assert_eq!(
-        said[3],
+        answers[3],
         "temperature 1.2, seed 7, length 25, top-k 3, pace 0"
     );
-    assert_eq!(said[4], board::text("ab", 25, settings));
+    assert_eq!(answers[4], board::text("ab", 25, settings));
 }
 
 /// Against the softmax in f64 of the very logits.
@@ -65,25 +68,33 @@ fn scores_a_text() {
     }
     let expected = bits / text.chars().count() as f64;
     let escaped = text.replace('\n', "\\n");
-    let said = Typed::new()
+    let answers = ScriptedSerial::new()
         .line(&format!("score {escaped}"))
         .line("score abx")
         .answers();
-    let (found, unit) = said[0].split_once(' ').unwrap();
+    let (found, unit) = answers[0].split_once(' ').unwrap();
     let found: f64 = found.parse().unwrap();
     assert!(
         (found - expected).abs() < 0.03,
         "{found}, expected {expected}"
     );
     assert_eq!(unit, "bits per character");
-    assert!(said[1].contains("no character x (U+0078)"), "{}", said[1]);
+    assert!(
+        answers[1].contains("no character x (U+0078)"),
+        "{}",
+        answers[1]
+    );
 }
 
 #[test]
 fn every_prompt_starts_afresh() {
-    let said = Typed::new().line("abc").line("ba").line("abc").answers();
-    assert_ne!(said[0], said[1]);
-    assert_eq!(said[0], said[2]);
+    let answers = ScriptedSerial::new()
+        .line("abc")
+        .line("ba")
+        .line("abc")
+        .answers();
+    assert_ne!(answers[0], answers[1]);
+    assert_eq!(answers[0], answers[2]);
 }
 
 /// `prompt` without a text, or an empty line where no text has begun: with the settings of now.
@@ -94,40 +105,53 @@ fn a_text_can_begin_from_nothing() {
         ..Settings::default()
     };
     let begun = board::text("", 30, settings);
-    let said = Typed::new().line("seed 7").line("length 30").line("");
-    assert_eq!(said.answers()[2], begun);
-    let said = Typed::new().line("length 30").line("abc").line("seed 7");
-    let said = said.line("prompt").line("prompt ").line("").answers();
-    assert_eq!(said[3..5], [begun.clone(), begun.clone()]);
-    assert_eq!(said[4..].concat(), board::text("", 60, settings));
-    let said = Typed::new().line("seed 7").line("abc").line("reset");
-    let said = said.line("length 30").line("").answers();
-    assert_eq!(said[4], board::text("", 30, Settings::default()));
+    let answers = ScriptedSerial::new()
+        .line("seed 7")
+        .line("length 30")
+        .line("");
+    assert_eq!(answers.answers()[2], begun);
+    let answers = ScriptedSerial::new()
+        .line("length 30")
+        .line("abc")
+        .line("seed 7");
+    let answers = answers.line("prompt").line("prompt ").line("").answers();
+    assert_eq!(answers[3..5], [begun.clone(), begun.clone()]);
+    assert_eq!(answers[4..].concat(), board::text("", 60, settings));
+    let answers = ScriptedSerial::new()
+        .line("seed 7")
+        .line("abc")
+        .line("reset");
+    let answers = answers.line("length 30").line("").answers();
+    assert_eq!(answers[4], board::text("", 30, Settings::default()));
 }
 
 #[test]
 fn an_empty_line_continues() {
-    let typed = Typed::new().line("length 10").line("abc").line("").line("");
-    let said = typed.answers();
+    let typed = ScriptedSerial::new()
+        .line("length 10")
+        .line("abc")
+        .line("")
+        .line("");
+    let answers = typed.answers();
     let whole = board::text("abc", 30, Settings::default());
-    assert_eq!(said[1..].concat(), whole);
+    assert_eq!(answers[1..].concat(), whole);
 }
 
 #[test]
 fn a_token_cut_by_the_length_goes_on_where_it_was_cut() {
     // One token of the model is "Zz": with length 1, one of its characters comes at a time.
-    let typed = Typed::new()
+    let typed = ScriptedSerial::new()
         .line("temperature 9")
         .line("length 1")
         .line("a");
-    let said = (0..60).fold(typed, |typed, _| typed.line("")).answers();
+    let answers = (0..60).fold(typed, |typed, _| typed.line("")).answers();
     let settings = Settings {
         temperature: temperature("9"),
         ..Settings::default()
     };
     let whole = board::text("a", 61, settings);
     assert!(whole.contains("Zz"), "no such token in {whole:?}");
-    assert_eq!(said[2..].concat(), whole);
+    assert_eq!(answers[2..].concat(), whole);
 }
 
 #[test]
@@ -141,21 +165,21 @@ fn what_is_left_of_a_cut_token_does_not_reach_another_text() {
         .find("Zz")
         .unwrap_or_else(|| panic!("no such token in {whole:?}"));
     let length = whole[..cut].replace("\r\n", "\n").chars().count();
-    let cut = Typed::new()
+    let cut = ScriptedSerial::new()
         .line("temperature 9")
         .line(&format!("length {length}"))
         .line("a");
-    let said = cut.clone().line("b").answers();
-    assert!(said[2].ends_with('Z'));
-    assert_eq!(said[3], board::text("b", length, settings));
-    let said = cut.line("reset").line("length 5").line("").answers();
-    let fresh = Typed::new().line("length 5").line("").answers();
-    assert_eq!(said[5], fresh[1]);
+    let answers = cut.clone().line("b").answers();
+    assert!(answers[2].ends_with('Z'));
+    assert_eq!(answers[3], board::text("b", length, settings));
+    let answers = cut.line("reset").line("length 5").line("").answers();
+    let fresh = ScriptedSerial::new().line("length 5").line("").answers();
+    assert_eq!(answers[5], fresh[1]);
 }
 
 #[test]
 fn reset_restores_settings_and_state() {
-    let said = Typed::new()
+    let answers = ScriptedSerial::new()
         .line("length 9")
         .line("")
         .line("seed 5")
@@ -165,54 +189,74 @@ fn reset_restores_settings_and_state() {
         .line("")
         .answers();
     assert_eq!(
-        said[4],
+        answers[4],
         "temperature 0.8, seed 42, length 400, top-k 0, pace 0"
     );
-    assert_eq!(said[1], said[6]);
-    assert_ne!(said[1], "");
+    assert_eq!(answers[1], answers[6]);
+    assert_ne!(answers[1], "");
 }
 
 #[test]
-fn bad_arguments_say_expected_and_found() {
+fn refusals_name_the_range_and_what_was_found() {
+    const TEMPERATURE: &str = "0 (greedy) or 0.01 to 100, at most 4 decimals";
+    const SEED: &str = "a whole number from 0 to 18446744073709551615";
+    const LENGTH: &str = "a whole number from 1 to 4294967295";
     for (line, expected, found) in [
-        (
-            "temperature warm",
-            "a number such as 0.8, or 0 to be greedy",
-            "warm",
-        ),
-        ("temperature", "a number such as 0.8, or 0 to be greedy", ""),
-        ("seed -1", "a whole number below 2^64", "-1"),
-        ("seed +1", "a whole number below 2^64", "+1"),
-        (
-            "seed 18446744073709551616",
-            "a whole number below 2^64",
-            "18446744073709551616",
-        ),
-        (
-            "length 4294967296",
-            "a whole number below 2^32",
-            "4294967296",
-        ),
-        ("top-k 65536", "a whole number up to 65535", "65536"),
-        ("pace 1 2", "a whole number up to 65535", "1 2"),
-        ("help me", "nothing after it", "me"),
+        ("temperature warm", TEMPERATURE, "warm"),
+        ("temperature", TEMPERATURE, ""),
+        ("temperature 1000", TEMPERATURE, "1000"),
+        ("seed -1", SEED, "-1"),
+        ("seed +1", SEED, "+1"),
+        ("seed 18446744073709551616", SEED, "18446744073709551616"),
+        ("length 0", LENGTH, "0"),
+        ("length 4294967296", LENGTH, "4294967296"),
+        ("top-k 65536", "a whole number from 0 to 65535", "65536"),
+        ("pace 1 2", "a whole number from 0 to 65535", "1 2"),
+        ("help me", "no argument", "me"),
     ] {
-        let said = Typed::new().line(line).line("info").answers();
+        let answers = ScriptedSerial::new().line(line).line("info").answers();
         let word = line.split(' ').next().unwrap();
         let refusal =
-            format!("\x07{word} expects {expected}; found \"{found}\". As a text: prompt TEXT");
-        assert_eq!(said[0], refusal);
+            format!("\x07{word} expects {expected}; found \"{found}\" As a text: prompt {line}");
+        assert_eq!(answers[0], refusal);
         assert!(
-            said[1].ends_with("temperature 0.8, seed 42, length 400, top-k 0, pace 0"),
+            answers[1].ends_with("temperature 0.8, seed 42, length 400, top-k 0, pace 0"),
             "{line} changed {}",
-            said[1]
+            answers[1]
+        );
+    }
+}
+
+#[test]
+fn misspelt_commands_get_a_hint() {
+    for (line, meant) in [
+        ("?", "help"),
+        ("quit", "help"),
+        ("exit", "help"),
+        ("Help", "help"),
+        ("INFO", "info"),
+        ("topk 3", "top-k"),
+        ("Top_K 3", "top-k"),
+        ("Seed 12", "seed"),
+        ("self-test", "selftest"),
+    ] {
+        let answers = ScriptedSerial::new().line(line).answers();
+        let hint = format!("\x07unknown command; did you mean {meant}? As a text: prompt {line}");
+        assert_eq!(answers, [hint]);
+    }
+    // A text may well begin with such a word.
+    for line in ["Help me", "quit it", "Seed a", "helpa", "Temperature 3 b"] {
+        let answers = ScriptedSerial::new().line(line).answers();
+        assert!(
+            answers[0].contains("the model has no character"),
+            "{answers:?}"
         );
     }
 }
 
 #[test]
 fn largest_arguments_are_taken() {
-    let typed = Typed::new()
+    let typed = ScriptedSerial::new()
         .line("seed 18446744073709551615")
         .line("length 4294967295")
         .line("top-k  65535 ")
@@ -225,7 +269,7 @@ fn largest_arguments_are_taken() {
 
 #[test]
 fn help_names_every_command() {
-    let said = &Typed::new().line("help").answers()[0];
+    let answers = &ScriptedSerial::new().line("help").answers()[0];
     for word in [
         "temperature",
         "seed",
@@ -238,45 +282,48 @@ fn help_names_every_command() {
         "selftest",
     ] {
         assert!(
-            said.contains(&format!("\r\n  {word} ")),
-            "{word} is not in {said}"
+            answers.contains(&format!("\r\n  {word} ")),
+            "{word} is not in {answers}"
         );
     }
 }
 
 #[test]
 fn info_tells_board_model_and_settings() {
-    let said = &Typed::new().line("info").answers()[0];
+    let answers = &ScriptedSerial::new().line("info").answers()[0];
     let needed = 4 * board::image().workspace_len();
     let bytes = board::image().len();
     let expected = format!(
-        "board      pipe, 16 MHz\r\nkernel     {}\r\nmodel      12 units, 10 tokens, {bytes} bytes\r\ncorpus     small.txt, all\r\n\
+        "board      pipe, 16 MHz\r\nkernel     {}\r\nmodel      12 units, 10 tokens, {bytes} bytes\r\ntask       language model\r\ncorpus     small.txt, all\r\n\
          training   123 steps, seed 9\r\nloss       1.045 nats per token in training\r\n\
-         loss       2.500 nats per token in validation\r\nworkspace  {needed} of 4096 bytes\r\n\
+         loss       2.500 nats per token in validation\r\nworkspace  {needed} of 4096 bytes\r\nstack      1234 of 6144 bytes\r\n\
          settings   temperature 0.8, seed 42, length 400, top-k 0, pace 0",
         pipsqueak::kernel()
     );
-    assert_eq!(*said, expected);
+    assert_eq!(*answers, expected);
 }
 
 #[test]
 fn selftest_compares_kernel_and_digest() {
-    let said = Typed::new().line("abc").line("selftest").answers();
+    let answers = ScriptedSerial::new().line("abc").line("selftest").answers();
     // 3H x H and V x H, padded.
     let weights = 3 * 12 * 12 + 12 * 12;
     let (kernel, digest) = (pipsqueak::kernel(), board::image().digest());
     assert_eq!(
-        said[1],
+        answers[1],
         format!(
-            "kernel     {kernel} equals portable on {weights} weights\r\ndigest     {digest:08X} as exported"
+            "kernel     {kernel} equals generic on {weights} weights\r\ndigest     {digest:08X} as exported"
         )
     );
     // The text before is lost.
-    let said = Typed::new().line("length 9").line("abc").line("selftest");
-    let said = said.line("").answers();
-    assert_eq!(said[3], board::text("", 9, Settings::default()));
-    let said = Typed::new().line("selftest now").answers();
-    assert!(said[0].starts_with("\x07selftest expects nothing after it; found \"now\"."));
+    let answers = ScriptedSerial::new()
+        .line("length 9")
+        .line("abc")
+        .line("selftest");
+    let answers = answers.line("").answers();
+    assert_eq!(answers[3], board::text("", 9, Settings::default()));
+    let answers = ScriptedSerial::new().line("selftest now").answers();
+    assert!(answers[0].starts_with("\x07selftest expects no argument; found \"now\""));
 }
 
 #[test]
@@ -287,10 +334,13 @@ fn selftest_refuses_a_changed_weight_behind_a_good_crc() {
     let mut changed = encode::bytes(&words).to_vec();
     changed[16..20].copy_from_slice(&board::bytes()[16..20]);
     encode::seal(&mut changed);
-    let said = Typed::new().slot(&changed).line("selftest").answers();
+    let answers = ScriptedSerial::new()
+        .slot(&changed)
+        .line("selftest")
+        .answers();
     let expected = board::image().digest();
-    let (kernel, digest) = said[0].split_once("\r\n").unwrap();
-    assert!(kernel.starts_with("\x07kernel     ") && kernel.contains(" equals portable on "));
+    let (kernel, digest) = answers[0].split_once("\r\n").unwrap();
+    assert!(kernel.starts_with("\x07kernel     ") && kernel.contains(" equals generic on "));
     let digest = digest.strip_prefix("digest     ").unwrap();
     let (found, rest) = digest.split_at(8);
     assert_ne!(found, format!("{expected:08X}"));
@@ -299,127 +349,307 @@ fn selftest_refuses_a_changed_weight_behind_a_good_crc() {
 
 #[test]
 fn prompt_takes_a_command_s_word_and_escapes() {
-    let said = Typed::new()
+    let answers = ScriptedSerial::new()
         .line("length 20")
         .line(r"prompt \nab\n")
         .line(r"prompt abc")
         .line("prompt  a")
         .answers();
     let settings = Settings::default();
-    assert_eq!(said[1], board::text("\nab\n", 20, settings));
-    assert_eq!(said[2], board::text("abc", 20, settings));
-    assert_eq!(said[3], board::text(" a", 20, settings));
-    let said = Typed::new().line(r"prompt \\na").answers();
-    assert_eq!(said, ["\x07the model has no character \\ (U+005C)"]);
+    assert_eq!(answers[1], board::text("\nab\n", 20, settings));
+    assert_eq!(answers[2], board::text("abc", 20, settings));
+    assert_eq!(answers[3], board::text(" a", 20, settings));
+    let answers = ScriptedSerial::new().line(r"prompt \\na").answers();
+    assert_eq!(answers, ["\x07the model has no character \\ (U+005C)"]);
 }
 
 #[test]
 fn unknown_characters_are_named_and_nothing_generated() {
-    let said = Typed::new().line("abQc").line("ab😱").answers();
-    assert_eq!(said[0], "\x07the model has no character Q (U+0051)");
-    assert_eq!(said[1], "\x07the model has no character 😱 (U+1F631)");
+    let answers = ScriptedSerial::new().line("abQc").line("ab😱").answers();
+    assert_eq!(answers[0], "\x07the model has no character Q (U+0051)");
+    assert_eq!(answers[1], "\x07the model has no character 😱 (U+1F631)");
 }
 
 #[test]
 fn multi_byte_prompts_go_the_whole_road() {
-    let said = Typed::new().line("אב😀").answers();
-    assert_eq!(said, [board::text("אב😀", 400, Settings::default())]);
-    assert!(said[0].contains('😀') && said[0].contains('א'));
+    let answers = ScriptedSerial::new().line("אב😀").answers();
+    assert_eq!(answers, [board::text("אב😀", 400, Settings::default())]);
+    assert!(answers[0].contains('😀') && answers[0].contains('א'));
 }
 
 #[test]
 fn each_line_end_ends_once() {
-    let expected = Typed::new().line("abc").line("ba").run();
+    let expected = ScriptedSerial::new().line("abc").line("ba").run();
     for end in ["\r", "\n", "\r\n"] {
-        let said = Typed::new()
+        let answers = ScriptedSerial::new()
             .bytes(format!("abc{end}"))
             .bytes(format!("ba{end}"))
             .run();
-        assert_eq!(said, expected, "{end:?}");
+        assert_eq!(answers, expected, "{end:?}");
     }
 }
 
 #[test]
 fn a_newline_late_after_its_carriage_return_is_none() {
-    let said = Typed::new().bytes("abc\r").bytes("\nba\r").run();
-    assert_eq!(said, Typed::new().line("abc").line("ba").run());
+    let answers = ScriptedSerial::new().bytes("abc\r").bytes("\nba\r").run();
+    assert_eq!(answers, ScriptedSerial::new().line("abc").line("ba").run());
 }
 
 #[test]
 fn backspace_takes_whole_characters_and_their_cells() {
-    let said = Typed::new().bytes("aQ\x7fbא\x08😀\x7fc\r").run();
+    let answers = ScriptedSerial::new().bytes("aQ\x7fbא\x08😀\x7fc\r").run();
     let echo = "aQ\x08 \x08bא\x08 \x08😀\x08 \x08\x08 \x08c\r\n";
-    assert!(said.contains(&format!("> {echo}abc")), "{said:?}");
+    assert!(answers.contains(&format!("> {echo}abc")), "{answers:?}");
 }
 
 #[test]
 fn backspace_at_the_start_does_nothing() {
-    let said = Typed::new().bytes("\x7f\x08abc\r").run();
-    assert_eq!(said, Typed::new().line("abc").run());
+    let answers = ScriptedSerial::new().bytes("\x7f\x08abc\r").run();
+    assert_eq!(answers, ScriptedSerial::new().line("abc").run());
 }
 
 #[test]
 fn control_u_clears_the_line() {
-    let said = Typed::new().bytes("xyz😀\x15abc\r").run();
+    let answers = ScriptedSerial::new().bytes("xyz😀\x15abc\r").run();
     assert!(
-        said.contains(&format!("xyz😀{}abc\r\nabc", "\x08 \x08".repeat(5))),
-        "{said:?}"
+        answers.contains(&format!("xyz😀{}abc\r\nabc", "\x08 \x08".repeat(5))),
+        "{answers:?}"
     );
 }
 
 #[test]
 fn control_c_discards_the_line() {
-    let said = Typed::new().bytes("Q\x03abc\r").run();
-    assert!(said.contains("> Q^C\r\n> abc\r\nabc"), "{said:?}");
+    let output = ScriptedSerial::new()
+        .bytes("Q")
+        .bytes("\x03")
+        .bytes("abc\r")
+        .run();
+    assert!(output.contains("> Q^C\r\n> abc\r\nabc"), "{output:?}");
 }
 
 #[test]
-fn control_c_stops_a_text_and_the_rest_is_dropped() {
-    let said = Typed::new()
-        .bytes("abc\rxy\x03")
+fn control_c_drops_lines_typed_ahead() {
+    let typed = "seed 3\r".repeat(40) + "\x03seed 4\r";
+    let output = ScriptedSerial::new().bytes(typed).run();
+    assert!(output.ends_with("or help.\r\n> ^C\r\n> seed 4\r\ntemperature 0.8, seed 4, length 400, top-k 0, pace 0\r\n> "), "{output:?}");
+}
+
+#[test]
+fn control_c_stops_a_text_and_drops_what_was_typed_before() {
+    let output = ScriptedSerial::new()
+        .bytes("abc\r")
+        .while_computing(b"xy\x03")
         .line("length 3")
         .line("")
         .run();
-    assert!(said.contains("> abc\r\nabc^C\r\n> length 3"), "{said:?}");
     assert!(
-        said.contains(&board::text("abc", 3, Settings::default())["abc".len()..]),
-        "{said:?}"
+        output.contains("> abc\r\nabc^C\r\n> length 3"),
+        "{output:?}"
+    );
+    assert!(
+        output.contains(&board::text("abc", 3, Settings::default())["abc".len()..]),
+        "{output:?}"
+    );
+}
+
+#[test]
+fn lines_typed_while_a_text_is_generated_are_executed_in_order() {
+    let lines: Vec<String> = (0..20).map(|n| format!("seed {n}")).collect();
+    let output = ScriptedSerial::new()
+        .bytes("abc\r")
+        .while_computing((lines.join("\r") + "\r").as_bytes())
+        .run();
+    let mut rest = output.as_str();
+    for line in lines {
+        let answer = format!("\r\n> {line}\r\ntemperature 0.8, {line}, length");
+        let at = rest
+            .find(&answer)
+            .unwrap_or_else(|| panic!("{line}: {rest:?}"));
+        rest = &rest[at + answer.len()..];
+    }
+}
+
+#[test]
+fn control_c_ends_a_long_pause_and_is_seen_after_a_self_test() {
+    let record = ScriptedSerial::new()
+        .line("pace 65535")
+        .bytes("abc\r")
+        .while_pausing(b"\x03")
+        .play();
+    // The first slice of the first pause.
+    assert_eq!(record.waited_ms, 20);
+    let output = String::from_utf8(record.output).unwrap();
+    assert!(output.ends_with("^C\r\n> "), "{output:?}");
+
+    let output = ScriptedSerial::new()
+        .bytes("abc\r")
+        .while_computing(b"selftest\rselftest\rinfo\r\x03")
+        .run();
+    assert!(!output.contains("digest"), "{output:?}");
+}
+
+#[test]
+fn lost_input_is_an_error_and_its_line_is_discarded() {
+    let text = "length 5\r".to_owned() + &"seed 1\r".repeat(200) + "seed 2\r";
+    let output = ScriptedSerial::new().bytes(&text).line("seed 3").run();
+    let lost = text.len() - (1023 - 1);
+    let report = format!(
+        "\r\n\x07line discarded: {lost} bytes lost so far, send less at once\r\n> seed 3\r\n"
+    );
+    assert!(output.contains(&report), "{output:?}");
+    assert!(!output.contains("> seed 2\r\n"), "{output:?}");
+    // Incomplete lines are not executed.
+    assert_eq!(
+        output.matches("temperature 0.8").count(),
+        1 + (1022 - 9) / 7 + 1
     );
 }
 
 #[test]
 fn other_control_bytes_and_broken_utf8_are_ignored() {
     let noise: &[u8] = b"\x04\x1b\x00a\xff\xc3\xd7b\xe2\x82c\x80\xc2\x85\xf0\x9f\x98\r";
-    let said = Typed::new().bytes(noise).run();
-    assert_eq!(said, Typed::new().line("abc").run());
+    let answers = ScriptedSerial::new().bytes(noise).run();
+    assert_eq!(answers, ScriptedSerial::new().line("abc").run());
 }
 
 #[test]
 fn a_full_line_rings_and_keeps_whole_characters() {
     // 127 bytes, then a character of two and one of one.
     let long = "a".repeat(127);
-    let said = Typed::new()
+    let answers = ScriptedSerial::new()
         .line("length 5")
         .bytes(format!("{long}אbc\r"))
         .answers();
-    let said = &said[1];
+    let answers = &answers[1];
     assert!(
-        said.starts_with(&board::text(&format!("{long}b"), 5, Settings::default())),
-        "{said:?}"
+        answers.starts_with(&board::text(&format!("{long}b"), 5, Settings::default())),
+        "{answers:?}"
     );
-    let echoed = Typed::new().bytes(format!("{long}אb\r")).run();
+    let echoed = ScriptedSerial::new().bytes(format!("{long}אb\r")).run();
     assert!(echoed.contains(&format!("{long}\x07b\r\n")), "{echoed:?}");
 }
 
 #[test]
-fn serial_errors_lose_a_byte_and_no_more() {
-    let said = Typed::new().bytes("ab").error().bytes("c\r").error().run();
-    assert_eq!(said, Typed::new().line("abc").run());
+fn a_receive_error_discards_the_line() {
+    let output = ScriptedSerial::new().bytes("ab").error().bytes("c\r").run();
+    let report = "> ab\r\n\x07line discarded: 1 bytes lost so far, send less at once\r\n> c\r\n";
+    assert!(output.contains(report), "{output:?}");
+}
+
+#[test]
+fn arrow_up_recalls_the_last_line() {
+    let up = "\x1b[A";
+    let expected = ScriptedSerial::new()
+        .line("length 5")
+        .line("abc")
+        .line("abc")
+        .run();
+    let output = ScriptedSerial::new()
+        .line("length 5")
+        .line("abc")
+        .bytes(format!("{up}\r"))
+        .run();
+    assert_eq!(output, expected);
+    // It replaces the line, also by the keypad's sequence; arrow down clears the line.
+    let output = ScriptedSerial::new()
+        .line("length 5")
+        .bytes("x😀\x1bOA\x1b[Babc\r")
+        .run();
+    let erased = "\x08 \x08";
+    let echo = format!(
+        "> x😀{}length 5{}abc\r\nabc",
+        erased.repeat(3),
+        erased.repeat(8)
+    );
+    assert!(output.contains(&echo), "{output:?}");
+    // Before the first line there is nothing to recall.
+    assert_eq!(
+        ScriptedSerial::new().bytes(format!("{up}abc\r")).run(),
+        ScriptedSerial::new().line("abc").run()
+    );
+}
+
+#[test]
+fn other_keys_are_ignored() {
+    let keys = "\x1b[C\x1b[D\x1b[H\x1b[3~\x1b[1;5C\x1bOP";
+    let output = ScriptedSerial::new().bytes(format!("a{keys}bc\r")).run();
+    assert_eq!(output, ScriptedSerial::new().line("abc").run());
+}
+
+/// A model of single bytes whose output layer ignores the state: it generates `byte` always.
+fn model_that_repeats(byte: u8) -> Vec<u32> {
+    use pipsqueak::{Cell, Layer, Level, encode::Parts};
+    let mut parts = Parts::random(1, 256, 0, &[Layer::new(Cell::Rnn, 4)]);
+    parts.vocabularies[1].tokens = vec![String::new(); 256];
+    parts.vocabularies[1].level = Level::Bytes;
+    let head = &mut parts.networks[0].head[0].rows;
+    head.weights.fill(0);
+    head.bias.fill(0);
+    head.bias[usize::from(byte)] = 1 << 20;
+    encode::encode(&parts).unwrap()
+}
+
+/// Bytes that are no characters count as characters, and are shown.
+#[test]
+fn length_bounds_a_model_of_bytes() {
+    for (byte, shown) in [
+        (0x80, "\\x80"),
+        (0xc3, "\\xC3"),
+        (0xff, "\\xFF"),
+        (b'z', "z"),
+        (b'\n', "\r\n"),
+        (b'\t', "\t"),
+        (0x1b, "\\x1B"),
+        (0x07, "\\x07"),
+        (0x00, "\\x00"),
+        (0x7f, "\\x7F"),
+    ] {
+        let words = model_that_repeats(byte);
+        let script = ScriptedSerial::new().slot(encode::bytes(&words));
+        let answers = script
+            .line("temperature 0")
+            .line("length 5")
+            .line("ab")
+            .answers();
+        assert_eq!(answers[2], format!("ab{}", shown.repeat(5)), "{byte:#x}");
+    }
+}
+
+#[test]
+fn control_characters_of_a_vocabulary_are_shown() {
+    let mut parts = board::parts();
+    let names = ["\x1b[2J", "\x07", "\r", "\u{9b}x"];
+    for (token, name) in parts.vocabularies[1].tokens.iter_mut().zip(names) {
+        *token = name.to_owned();
+    }
+    let words = encode::encode(&parts).unwrap();
+    let script = ScriptedSerial::new().slot(encode::bytes(&words));
+    let output = script.line("temperature 9").line("").run();
+    assert!(!output.contains(['\x1b', '\x07', '\u{9b}']), "{output:?}");
+    for shown in ["\\x1B[2J", "\\x07", "\\x0D", "\\x9Bx"] {
+        assert!(output.contains(shown), "{shown} is not in {output:?}");
+    }
+}
+
+/// A copy that is large enough is used, any other is not: the text is the same.
+#[test]
+fn a_model_runs_from_its_copy_or_from_the_slot() {
+    let expected = ScriptedSerial::new().line("abc").run();
+    let size = board::bytes().len();
+    for copy in [4, 16, size - 4, size, size + 4, 2 * size] {
+        let output = ScriptedSerial::new().model_copy(copy).line("abc").run();
+        assert_eq!(output, expected, "{copy} of {size} bytes");
+    }
+    let output = ScriptedSerial::new()
+        .slot(&[0xff; 4096])
+        .model_copy(1024)
+        .run();
+    assert!(output.contains("Model: no image here"), "{output}");
 }
 
 #[test]
 fn pace_waits_after_each_character_and_the_led_shows_activity() {
-    let typed = Typed::new()
+    let typed = ScriptedSerial::new()
         .line("length 7")
         .line("abc")
         .line("pace 30")
@@ -453,15 +683,15 @@ fn without_a_model_the_console_still_works() {
         ),
         (damaged, "the image is damaged: expected CRC"),
     ] {
-        let typed = Typed::new()
+        let typed = ScriptedSerial::new()
             .slot(&slot)
             .line("abc")
             .line("")
             .line("seed 5")
             .line("reset")
             .line("info");
-        let said = typed.run();
-        assert!(said.contains(&format!("\r\nModel: {why}")), "{said}");
+        let answers = typed.run();
+        assert!(answers.contains(&format!("\r\nModel: {why}")), "{answers}");
         let answers = typed.answers();
         assert!(
             answers[0].starts_with(&format!("\x07no model: {why}")),
@@ -484,29 +714,29 @@ fn without_a_model_the_console_still_works() {
 #[test]
 fn a_model_too_large_for_the_workspace_is_refused_with_numbers() {
     let needed = 4 * board::image().workspace_len();
-    let said = Typed::new().workspace(3).line("abc").run();
+    let answers = ScriptedSerial::new().workspace(3).line("abc").run();
     assert!(
-        said.contains(&format!(
+        answers.contains(&format!(
             "the model needs a workspace of {needed} bytes, but 12 are there"
         )),
-        "{said}"
+        "{answers}"
     );
 }
 
 #[test]
 fn the_end_of_the_input_ends_the_console() {
-    assert!(Typed::new().run().ends_with(PROMPT));
-    assert!(Typed::new().bytes("abc").run().ends_with("> abc"));
-    assert!(Typed::new().bytes("abc\r").run().ends_with(PROMPT));
+    assert!(ScriptedSerial::new().run().ends_with(PROMPT));
+    assert!(ScriptedSerial::new().bytes("abc").run().ends_with("> abc"));
+    assert!(ScriptedSerial::new().bytes("abc\r").run().ends_with(PROMPT));
 }
 
 fn temperature(text: &str) -> Temperature {
     Temperature::parse(text).unwrap()
 }
 
-/// A line is what the model does with it, and an empty line after it begins nothing of its own.
+/// A line is input for the model, and an empty line after it starts nothing.
 #[test]
-fn a_classifier_and_a_translator_answer_lines_and_nothing_else() {
+fn a_classifier_and_a_sequence_to_sequence_model_answer_lines() {
     use pipsqueak::encode::{Parts, VocabularyParts, shapes};
     use pipsqueak::image::Reads;
 
@@ -519,27 +749,67 @@ fn a_classifier_and_a_translator_answer_lines_and_nothing_else() {
     parts.vocabularies.swap(0, 1);
     parts.vocabularies[1] = labels;
     let words = encode::encode(&parts).unwrap();
-    let typed = Typed::new().slot(encode::bytes(&words));
-    let said = typed.line("ab").line("").line("x").line("").answers();
+    let typed = ScriptedSerial::new().slot(encode::bytes(&words));
+    let answers = typed
+        .clone()
+        .line("ab")
+        .line("")
+        .line("x")
+        .line("")
+        .answers();
     let image = pipsqueak::Image::parse(encode::bytes(&words)).unwrap();
     let mut workspace = vec![0; image.workspace_len()];
     let mut generator =
         pipsqueak::Generator::new(&image, &mut workspace, Settings::default()).unwrap();
     let scores = generator.classify("ab").unwrap();
-    let best = (0..scores.len()).rev().max_by_key(|&class| scores[class]);
-    assert_eq!(said[0], format!("class {}", best.unwrap()));
-    assert_eq!(said[1], "");
-    assert!(said[2].contains("no character x"), "{}", said[2]);
-    assert_eq!(said[3], "");
+    let one = f64::from(1 << image.logit_bits());
+    let powers: Vec<f64> = scores.iter().map(|&s| (f64::from(s) / one).exp()).collect();
+    let sum: f64 = powers.iter().sum();
+    let mut ranked: Vec<usize> = (0..scores.len()).collect();
+    ranked.sort_by_key(|&class| (-i32::from(scores[class]), class));
+    let lines: Vec<&str> = answers[0].split("\r\n").collect();
+    assert_eq!(lines.len(), 5);
+    for (line, &class) in lines.iter().zip(&ranked) {
+        let (label, percent) = line.split_once("  ").unwrap();
+        assert_eq!(label, format!("class {class}"));
+        let percent: f64 = percent.strip_suffix(" %").unwrap().parse().unwrap();
+        let expected = 100.0 * powers[class] / sum;
+        assert!((percent - expected).abs() <= 0.06, "{line}: {expected}");
+    }
+    assert_eq!(answers[1], "");
+    assert!(answers[2].contains("no character x"), "{}", answers[2]);
+    assert_eq!(answers[3], "");
+    let answers = typed.clone().line("info").line("help").answers();
+    assert!(
+        answers[0].contains("12 units, 10 classes, "),
+        "{}",
+        answers[0]
+    );
+    assert!(
+        answers[0].contains("task       classifier\r\n"),
+        "{}",
+        answers[0]
+    );
+    assert!(
+        answers[0].contains(" nats per text in validation\r\n"),
+        "{}",
+        answers[0]
+    );
+    assert!(answers[1].starts_with("A line is a text, which the model classifies."));
+    assert!(!answers[1].contains("temperature"), "{}", answers[1]);
 
     // Without names, classes have numbers.
     parts.vocabularies[1] = VocabularyParts::default();
     let words = encode::encode(&parts).unwrap();
-    let said = Typed::new()
+    let answers = ScriptedSerial::new()
         .slot(encode::bytes(&words))
         .line("ab")
         .answers();
-    assert_eq!(said, [best.unwrap().to_string()]);
+    assert!(
+        answers[0].starts_with(&format!("{}  ", ranked[0])),
+        "{}",
+        answers[0]
+    );
 
     let (_, mut translator) = shapes()
         .into_iter()
@@ -547,8 +817,8 @@ fn a_classifier_and_a_translator_answer_lines_and_nothing_else() {
         .unwrap();
     translator.vocabularies[0].specials.unk = None;
     let words = encode::encode(&Parts::random_of(3, &translator)).unwrap();
-    let typed = Typed::new().slot(encode::bytes(&words));
-    let said = typed.line("\u{5d0}").line("").answers();
-    assert!(said[0].contains("no character"), "{}", said[0]);
-    assert_eq!(said[1], "", "what was refused has begun no text");
+    let typed = ScriptedSerial::new().slot(encode::bytes(&words));
+    let answers = typed.line("\u{5d0}").line("").answers();
+    assert!(answers[0].contains("no character"), "{}", answers[0]);
+    assert_eq!(answers[1], "", "a refused line has started a text");
 }

@@ -12,7 +12,7 @@ use std::{
 use tempfile::NamedTempFile;
 use thiserror::Error;
 
-use crate::{Board, Emulator, Firmware, FirmwareError};
+use crate::{BoardSpec, Emulator, Firmware, FirmwareError};
 
 /// Why a board cannot be emulated.
 #[derive(Debug, Error)]
@@ -20,15 +20,15 @@ pub enum EmulatorError {
     /// The firmware cannot be used.
     #[error(transparent)]
     Firmware(#[from] FirmwareError),
-    /// The firmware is another board's, or another version's.
+    /// The firmware is for another board, or of another version.
     #[error(
-        "expected a firmware for {}, whose slot is at {:#x}, found one whose slot is at {found:#x}",
+        "expected a firmware for {}, with the slot at {:#x}, found one with the slot at {found:#x}",
         board.name, board.slot_address
     )]
     OtherBoard {
         /// The board.
-        board: &'static Board,
-        /// Where the firmware looks for its model.
+        board: &'static BoardSpec,
+        /// The address at which the firmware looks for its model.
         found: u32,
     },
     /// The model cannot be read.
@@ -41,18 +41,18 @@ pub enum EmulatorError {
     },
     /// The model is larger than the slot.
     #[error(
-        "{}: expected at most {} bytes, which is {}'s slot, found {found}",
+        "{}: expected at most {} bytes (the slot of {}), found {found}",
         path.display(), board.slot_bytes, board.name
     )]
     TooLarge {
         /// The model.
         path: PathBuf,
         /// The board.
-        board: &'static Board,
+        board: &'static BoardSpec,
         /// Bytes of the model.
         found: usize,
     },
-    /// The emulator is not there.
+    /// The emulator is not installed.
     #[error("cannot start {program}: {error}; to install it: {install}")]
     Start {
         /// The program.
@@ -62,32 +62,32 @@ pub enum EmulatorError {
         /// A command.
         install: &'static str,
     },
-    /// The emulator has no temporary file for the flash.
+    /// The emulator's temporary files cannot be written.
     #[error("cannot write a temporary file: {0}")]
     Temporary(io::Error),
 }
 
 /// An emulated board, not started yet.
-pub struct Machine {
+pub struct EmulatorProcess {
     pub(crate) command: Command,
     program: &'static str,
-    /// The emulator's copy of the flash, where it wants one.
+    /// The file that holds the flash, if the emulator reads one.
     _flash: Option<NamedTempFile>,
-    /// Where the emulator writes memory to when it is asked.
+    /// The file that the emulator writes memory to on request.
     pub(crate) memory: NamedTempFile,
     /// The addresses of the firmware's stack.
     pub(crate) stack: Range<u32>,
 }
 
-impl Machine {
-    /// The board with its firmware and, perhaps, a model in the slot.
+impl EmulatorProcess {
+    /// The board with its firmware, and a model in the slot or an empty slot.
     ///
     /// On a terminal the console is the user's, and Ctrl-A X ends the emulator.
     ///
     /// # Errors
     /// A file is missing, does not fit the board, or the emulator's parts are not installed.
     pub fn new(
-        board: &'static Board,
+        board: &'static BoardSpec,
         firmware: &Path,
         model: Option<&Path>,
     ) -> Result<Self, EmulatorError> {
@@ -144,12 +144,12 @@ impl Machine {
         }
     }
 
-    /// Hands this terminal to the board until the emulator ends.
+    /// Connects this terminal to the board until the emulator ends.
     ///
     /// # Errors
     /// The emulator is not installed.
     pub fn run(mut self) -> Result<(), EmulatorError> {
-        // How it ended was up to the user.
+        // The user ends it, in any way.
         let status = self.command.status();
         status
             .map(|_| ())
@@ -167,9 +167,9 @@ impl Machine {
 
 const QEMU: &str = "qemu-system-arm";
 const NODE: &str = "node";
-/// Where the RP2040 sees its flash.
+/// The address of the RP2040's flash.
 pub(crate) const RP2040_FLASH: u32 = 0x1000_0000;
-/// Where it sees its RAM.
+/// The address of its RAM.
 pub(crate) const RP2040_RAM: u32 = 0x2000_0000;
 
 fn missing(program: &'static str, error: io::Error) -> EmulatorError {
@@ -184,7 +184,7 @@ fn missing(program: &'static str, error: io::Error) -> EmulatorError {
     }
 }
 
-fn read_model(path: &Path, board: &'static Board) -> Result<Vec<u8>, EmulatorError> {
+fn read_model(path: &Path, board: &'static BoardSpec) -> Result<Vec<u8>, EmulatorError> {
     let image = fs::read(path).map_err(|error| EmulatorError::Model {
         path: path.to_path_buf(),
         error,
@@ -199,7 +199,7 @@ fn read_model(path: &Path, board: &'static Board) -> Result<Vec<u8>, EmulatorErr
     Ok(image)
 }
 
-/// QEMU's option that puts a file at an address. It takes a comma in the name twice.
+/// QEMU's option that loads a file to an address. Commas in the name are doubled.
 fn loader(path: &Path, address: u32) -> OsString {
     let mut option = OsString::from("loader,file=");
     match path.to_str() {

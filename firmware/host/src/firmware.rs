@@ -13,21 +13,23 @@ use object::{
 };
 use thiserror::Error;
 
-/// What a board's flash holds but for the model.
+/// The content of a board's flash without the model.
 #[derive(Debug)]
 pub struct Firmware {
-    /// What to write where.
+    /// The bytes to write.
     pub segments: Vec<Segment>,
-    /// The addresses of the model's slot, as the program knows them.
+    /// The addresses of the model's slot, by the program's symbols.
     pub slot: Range<u32>,
-    /// The addresses of the stack: it begins at the end and may grow to the start.
+    /// The addresses of the stack, which grows from the end to the start.
     pub stack: Range<u32>,
+    /// The addresses of the variables, `.data` to the end of `.bss`.
+    pub data: Range<u32>,
 }
 
 /// Bytes at an address of the flash.
 #[derive(Debug)]
 pub struct Segment {
-    /// Where they begin.
+    /// The address of the first byte.
     pub address: u32,
     /// The bytes.
     pub bytes: Vec<u8>,
@@ -44,8 +46,8 @@ pub enum FirmwareError {
         /// Why.
         error: std::io::Error,
     },
-    /// It is no ELF file for a microcontroller.
-    #[error("{}: expected a firmware (32-bit ELF), found something else: {error}", path.display())]
+    /// The file is not an ELF file for a microcontroller.
+    #[error("{}: expected a firmware (32-bit ELF), found another file: {error}", path.display())]
     NotFirmware {
         /// The file.
         path: PathBuf,
@@ -57,7 +59,7 @@ pub enum FirmwareError {
     NoSlot {
         /// The file.
         path: PathBuf,
-        /// What is missing.
+        /// The missing symbol.
         symbol: &'static str,
     },
 }
@@ -66,7 +68,7 @@ impl Firmware {
     /// Reads the file that cargo built.
     ///
     /// # Errors
-    /// The file is not there, or not a firmware of Pipsqueak.
+    /// The file cannot be read, or is not a firmware of Pipsqueak.
     pub fn read(path: &Path) -> Result<Self, FirmwareError> {
         let path_buf = || path.to_path_buf();
         let elf = fs::read(path).map_err(|error| FirmwareError::Read {
@@ -85,21 +87,23 @@ impl Firmware {
         };
         let slot = symbol("_model_start")?..symbol("_model_end")?;
         let stack = symbol("_stack_end")?..symbol("_stack_start")?;
+        let data = symbol("__sdata")?..symbol("__ebss")?;
         Ok(Self {
             segments,
             slot,
             stack,
+            data,
         })
     }
 
-    /// The flash from `start` on as the board would find it: erased but for the firmware and `model` in its slot.
+    /// The content of the flash from `start` on: the firmware, `model` in its slot, and 0xff elsewhere, as after erasing.
     #[must_use]
     pub fn flash(&self, start: u32, model: &[u8]) -> Vec<u8> {
         flash(&self.segments, start, Some((self.slot.start, model)))
     }
 }
 
-/// Flash from `start` on, erased but for the segments and what may follow.
+/// The content of the flash from `start` on: the segments, bytes at one more address, and 0xff elsewhere.
 pub(crate) fn flash(segments: &[Segment], start: u32, more: Option<(u32, &[u8])>) -> Vec<u8> {
     let segments = segments
         .iter()

@@ -1,8 +1,8 @@
-//! The boards as the host sees them: what they hold, and their emulators; and what the runtime costs on their cores and on
-//! the host.
+//! The boards from the host's side: their table, their emulators, a session on an emulated board's console; and measurements
+//! and predictions of the runtime's cost on their cores.
 
 mod baselines;
-mod catalog;
+mod boards;
 mod cost;
 mod criterion_results;
 mod emulator;
@@ -13,14 +13,14 @@ mod measure;
 mod session;
 
 pub use baselines::METHOD as BASELINES_METHOD;
-pub use catalog::{BOARDS, Board, DropFile, Emulator};
+pub use boards::{BOARDS, BoardSpec, Emulator, UploadFormat};
 pub use cost::{BAUD, Prediction, QUANTITIES, Shape};
 pub use criterion_results::criterion_results;
-pub use emulator::{EmulatorError, Machine};
+pub use emulator::{EmulatorError, EmulatorProcess};
 pub use firmware::{Firmware, FirmwareError, Segment};
 pub use fit::{Character, Footprint, Measurements};
 pub use measure::{
     INT4_SUFFIX, Int4Overhead, MeasureError, Measurement, int4_overheads, measure, method,
     verify_other_cores,
 };
-pub use session::{LINE_BYTES, Session, SessionError};
+pub use session::{Session, SessionError};

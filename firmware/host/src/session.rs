@@ -1,4 +1,4 @@
-//! A conversation with an emulated board over its serial port.
+//! A session on an emulated board's console, over its serial port.
 
 use std::{
     collections::VecDeque,
@@ -14,104 +14,111 @@ use std::{
 use thiserror::Error;
 
 use crate::{
-    Board, Emulator,
-    emulator::{EmulatorError, Machine, RP2040_RAM},
+    BoardSpec, Emulator,
+    emulator::{EmulatorError, EmulatorProcess, RP2040_RAM},
 };
 
-/// The longest line that the console takes, in bytes of UTF-8.
-pub const LINE_BYTES: usize = 128;
-/// What the console writes when it waits for a line.
+/// The console's prompt for a line.
 const PROMPT: &str = "\r\n> ";
-/// What the console's refusals begin with: the bell.
+/// The first character of the console's refusals.
 const BELL: char = '\x07';
+/// The bytes that a board's stack is filled with before its program runs.
+const STACK_PAINT: u8 = 0xcc;
 
-/// Why a conversation failed.
+/// Why a session failed.
 #[derive(Debug, Error)]
 pub enum SessionError {
-    /// There is no emulated board.
+    /// The board cannot be emulated.
     #[error(transparent)]
     Emulator(#[from] EmulatorError),
-    /// The board went silent.
-    #[error("waited {seconds} s for {expected:?}; the board's last words: {seen:?}")]
-    Silent {
-        /// For how long.
+    /// The board sent nothing.
+    #[error("waited {seconds} s for {expected:?}; recent output: {recent_output:?}")]
+    Timeout {
+        /// How long.
         seconds: u64,
-        /// What was waited for.
+        /// The expected output.
         expected: String,
-        /// The end of what was seen.
-        seen: String,
+        /// The end of the output so far.
+        recent_output: String,
     },
-    /// The emulator ended.
-    #[error(
-        "the emulator ended while it was waited for {expected:?}; the board's last words: {seen:?}"
-    )]
-    Ended {
-        /// What was waited for.
+    /// The emulator exited.
+    #[error("the emulator exited before {expected:?}; recent output: {recent_output:?}")]
+    Exited {
+        /// The expected output.
         expected: String,
-        /// The end of what was seen.
-        seen: String,
+        /// The end of the output so far.
+        recent_output: String,
     },
-    /// The line is longer than the console takes.
-    #[error("expected a line of at most {LINE_BYTES} bytes, found {found}: {line:?}")]
-    LineTooLong {
-        /// The line.
-        line: String,
-        /// Its bytes.
-        found: usize,
-    },
-    /// The console takes no such character.
-    #[error("the console takes no control characters, found {0:?}")]
-    Untypable(char),
-    /// The board said something else.
+    /// The line is longer than the console accepts.
+    #[error("the console's line is full at {0:?}")]
+    LineFull(char),
+    /// The console accepts no such character.
+    #[error("the console accepts no control characters, found {0:?}")]
+    ControlCharacter(char),
+    /// The board sent other output.
     #[error("expected {expected:?}, found {found:?} before it")]
     Unexpected {
-        /// What was waited for.
+        /// The expected output.
         expected: String,
-        /// What came.
+        /// The output before it.
         found: String,
     },
     /// The console refused a line.
     #[error("the board refused: {0}")]
     Refused(String),
-    /// A stream failed.
+    /// The emulator's standard input or output failed.
     #[error("the emulator's serial port: {0}")]
     Port(#[from] io::Error),
 }
 
-/// An emulated board that runs. It ends with this.
+/// A running emulated board. Dropping the session ends the emulator.
 pub struct Session {
     child: Child,
-    /// Nothing once it has been closed.
+    /// `None` once it has been closed.
     input: Option<ChildStdin>,
     output: Receiver<Vec<u8>>,
     /// Received and not read yet.
     waiting: VecDeque<u8>,
-    /// The end of what was received, for messages.
-    seen: VecDeque<u8>,
-    /// How long the board may be silent.
-    patience: Duration,
-    board: &'static Board,
-    machine: Machine,
+    /// The end of the output, for messages.
+    recent: VecDeque<u8>,
+    /// How long the board may send nothing.
+    timeout: Duration,
+    board: &'static BoardSpec,
+    process: EmulatorProcess,
 }
 
-/// The console's line that gives `prompt` to the model, whatever it begins with.
+/// The console's line that passes `prompt` to the model, even if it starts with a command.
 fn prompt_line(prompt: &str) -> String {
     let escaped = prompt.replace('\\', "\\\\").replace('\n', "\\n");
     format!("prompt {escaped}")
 }
 
 impl Session {
-    /// Starts the board and waits for its console. What it said until then comes with it.
+    /// Starts the board and waits for its console. Returns the output up to the first prompt as well.
     ///
     /// # Errors
     /// The board cannot be emulated, or its console does not come up.
     pub fn start(
-        board: &'static Board,
+        board: &'static BoardSpec,
         firmware: &Path,
         model: Option<&Path>,
     ) -> Result<(Self, String), SessionError> {
-        let mut machine = Machine::new(board, firmware, model)?;
-        let mut child = machine.spawn()?;
+        let mut session = Self::power_on(board, firmware, model)?;
+        let banner = session.read_until(PROMPT)?;
+        Ok((session, banner))
+    }
+
+    /// Starts the board.
+    ///
+    /// # Errors
+    /// The board cannot be emulated.
+    pub fn power_on(
+        board: &'static BoardSpec,
+        firmware: &Path,
+        model: Option<&Path>,
+    ) -> Result<Self, SessionError> {
+        let mut process = EmulatorProcess::new(board, firmware, model)?;
+        let mut child = process.spawn()?;
         let (Some(input), Some(mut pipe)) = (child.stdin.take(), child.stdout.take()) else {
             unreachable!("both are piped")
         };
@@ -124,24 +131,23 @@ impl Session {
                 }
             }
         });
-        let mut session = Self {
+        Ok(Self {
             child,
             input: Some(input),
             output,
             waiting: VecDeque::new(),
-            seen: VecDeque::new(),
-            patience: Duration::from_secs(60),
+            recent: VecDeque::new(),
+            timeout: Duration::from_secs(60),
             board,
-            machine,
-        };
-        let banner = session.read_until(PROMPT)?;
-        Ok((session, banner))
+            process,
+        })
     }
 
-    /// Sends bytes as they are.
+    /// Sends bytes without waiting for an echo: as fast as the emulator takes them, or, if it emulates the baud rate, at
+    /// that rate.
     ///
     /// # Errors
-    /// The emulator has ended.
+    /// The emulator has exited.
     pub fn send(&mut self, bytes: &[u8]) -> Result<(), SessionError> {
         let Some(input) = &mut self.input else {
             return Ok(());
@@ -150,17 +156,24 @@ impl Session {
         Ok(input.flush()?)
     }
 
-    /// Types a character and waits until the board has echoed it, so that none is lost.
+    /// Types a character and waits for its echo.
     ///
     /// # Errors
-    /// It is a control character, or the echo does not come.
+    /// The character is a control character, the console's line is full, or the echo does not come.
     pub fn type_character(&mut self, character: char) -> Result<(), SessionError> {
         if character.is_control() {
-            return Err(SessionError::Untypable(character));
+            return Err(SessionError::ControlCharacter(character));
         }
         let echo = character.encode_utf8(&mut [0; 4]).to_owned();
         self.send(echo.as_bytes())?;
-        self.expect(&echo)
+        match self.read_character()? {
+            BELL => Err(SessionError::LineFull(character)),
+            found if found == character => Ok(()),
+            found => Err(SessionError::Unexpected {
+                expected: echo,
+                found: found.into(),
+            }),
+        }
     }
 
     /// Types a line and ends it.
@@ -168,12 +181,6 @@ impl Session {
     /// # Errors
     /// The line is too long, or its echo does not come.
     pub fn type_line(&mut self, line: &str) -> Result<(), SessionError> {
-        if line.len() > LINE_BYTES {
-            return Err(SessionError::LineTooLong {
-                line: line.to_owned(),
-                found: line.len(),
-            });
-        }
         for character in line.chars() {
             self.type_character(character)?;
         }
@@ -181,7 +188,7 @@ impl Session {
         self.expect("\r\n")
     }
 
-    /// Types a command and gives back what the board answers.
+    /// Types a command and returns the board's answer.
     ///
     /// # Errors
     /// The board refuses it.
@@ -194,16 +201,16 @@ impl Session {
         }
     }
 
-    /// Gives `line` to the model and gives back what it answers: a class, or a text that ends by itself.
+    /// Types `line` as input for the model and returns the answer: classes, or a text that ends with EOS.
     ///
     /// # Errors
     /// The board refuses it.
-    pub fn ask(&mut self, line: &str) -> Result<String, SessionError> {
+    pub fn query(&mut self, line: &str) -> Result<String, SessionError> {
         self.command(&prompt_line(line))
     }
 
-    /// Has `prompt` continued by `length` characters, which must be the length that is set. Gives each character of prompt
-    /// and text to `each` as it comes.
+    /// Has `prompt` continued by `length` characters, which must be the console's setting. Calls `each` for each character of
+    /// the prompt and the text as it arrives.
     ///
     /// # Errors
     /// The board refuses the prompt, or the text does not come.
@@ -214,7 +221,7 @@ impl Session {
         mut each: impl FnMut(char),
     ) -> Result<String, SessionError> {
         self.type_line(&prompt_line(prompt))?;
-        // A text may well have a line that looks like the console's prompt: its length alone says where it ends.
+        // A text may contain what looks like the console's prompt: only its length says where it ends.
         let mut text = String::new();
         for _ in 0..prompt.chars().count() + length {
             let character = self.read_character()?;
@@ -228,10 +235,10 @@ impl Session {
         Ok(text)
     }
 
-    /// Reads up to `end`, and gives back what came before it.
+    /// Reads up to `end`, and returns the output before it.
     ///
     /// # Errors
-    /// It does not come.
+    /// `end` does not come.
     pub fn read_until(&mut self, end: &str) -> Result<String, SessionError> {
         let mut read = Vec::new();
         while !read.ends_with(end.as_bytes()) {
@@ -244,7 +251,7 @@ impl Session {
     /// Reads `expected` and nothing else.
     ///
     /// # Errors
-    /// Something else comes.
+    /// Other output comes.
     pub fn expect(&mut self, expected: &str) -> Result<(), SessionError> {
         match self.read_until(expected)?.as_str() {
             "" => Ok(()),
@@ -255,13 +262,13 @@ impl Session {
         }
     }
 
-    /// Ends the board and tells how many bytes of its stack have been written to: all that are not zero, as emulated memory
-    /// is at the start, and what lies above.
+    /// Ends the board and returns its peak stack in bytes: all from the lowest byte that is not as it was painted at the
+    /// start.
     ///
     /// # Errors
-    /// The emulator does not give the memory away.
+    /// The emulator does not write the memory.
     pub fn peak_stack(mut self) -> Result<usize, SessionError> {
-        let Machine { memory, stack, .. } = &self.machine;
+        let EmulatorProcess { memory, stack, .. } = &self.process;
         let (file, length) = (memory.path().to_path_buf(), stack.len());
         let skipped = match self.board.emulator {
             Emulator::Qemu { .. } => {
@@ -282,11 +289,11 @@ impl Session {
         loop {
             let content = fs::read(&file)?;
             if let Some(stack) = content.get(skipped..skipped + length) {
-                let untouched = stack.iter().take_while(|&&byte| byte == 0).count();
-                return Ok(length - untouched);
+                let painted = stack.iter().take_while(|&&byte| byte == STACK_PAINT);
+                return Ok(length - painted.count());
             }
-            if start.elapsed() > self.patience {
-                return Err(self.silent("its memory"));
+            if start.elapsed() > self.timeout {
+                return Err(self.timeout_error("its memory"));
             }
             thread::sleep(Duration::from_millis(20));
         }
@@ -317,42 +324,42 @@ impl Session {
             if let Some(byte) = self.waiting.pop_front() {
                 return Ok(byte);
             }
-            match self.output.recv_timeout(self.patience) {
+            match self.output.recv_timeout(self.timeout) {
                 Ok(bytes) => {
                     self.waiting.extend(&bytes);
-                    self.seen.extend(&bytes);
-                    let excess = self.seen.len().saturating_sub(400);
-                    self.seen.drain(..excess);
+                    self.recent.extend(&bytes);
+                    let excess = self.recent.len().saturating_sub(400);
+                    self.recent.drain(..excess);
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    return Err(self.silent(expected));
+                    return Err(self.timeout_error(expected));
                 }
                 Err(RecvTimeoutError::Disconnected) => {
-                    return Err(SessionError::Ended {
+                    return Err(SessionError::Exited {
                         expected: expected.to_owned(),
-                        seen: self.last_words(),
+                        recent_output: self.recent_output(),
                     });
                 }
             }
         }
     }
 
-    fn silent(&self, expected: &str) -> SessionError {
-        SessionError::Silent {
-            seconds: self.patience.as_secs(),
+    fn timeout_error(&self, expected: &str) -> SessionError {
+        SessionError::Timeout {
+            seconds: self.timeout.as_secs(),
             expected: expected.to_owned(),
-            seen: self.last_words(),
+            recent_output: self.recent_output(),
         }
     }
 
-    fn last_words(&self) -> String {
-        String::from_utf8_lossy(&Vec::from(self.seen.clone())).into_owned()
+    fn recent_output(&self) -> String {
+        String::from_utf8_lossy(&Vec::from(self.recent.clone())).into_owned()
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

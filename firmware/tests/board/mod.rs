@@ -1,14 +1,17 @@
-//! A board made of a byte pipe.
+//! A board on the host: a script of the bytes that its serial port receives, and a record of the actions of its parts.
 
 use std::{cell::RefCell, collections::VecDeque, convert::Infallible, rc::Rc, sync::LazyLock};
 
 use embedded_hal::{delay::DelayNs, digital};
-use embedded_io::{ErrorKind, ErrorType, Read, ReadReady, Write};
+use embedded_io::{ErrorType, Write};
 use pipsqueak::{
     Cell, Generator, Image, Layer, Provenance, Settings,
     encode::{self, Parts},
 };
-use pipsqueak_firmware::Board;
+use pipsqueak_firmware::{
+    Input, Peripherals, StackUsage,
+    receive::{Consumer, Producer, ReceiveBuffer, Received},
+};
 
 /// The tokens of the model here.
 const TOKENS: [&str; 10] = ["a", "b", "c", " ", "\n", "א", "ב", "😀", "Zz", "0"];
@@ -40,7 +43,7 @@ pub fn image() -> Image<'static> {
     Image::parse(bytes()).unwrap()
 }
 
-/// What the console must write: prompt and text from the runtime, newlines as CRLF.
+/// The expected output of the console: the prompt and the runtime's text, newlines as CRLF.
 pub fn text(prompt: &str, length: usize, settings: Settings) -> String {
     let image = image();
     let mut workspace = vec![0; image.workspace_len()];
@@ -60,44 +63,54 @@ pub fn text(prompt: &str, length: usize, settings: Settings) -> String {
     text.collect::<String>().replace('\n', "\r\n")
 }
 
-/// What is typed, in portions. A portion arrives when all before it has been read and the console waits for a byte; what
-/// of a portion is not read yet is there for a console that only looks.
+/// The buffer between the serial port and the console: as large as the boards'.
+const RECEIVE_BYTES: usize = 1024;
+
+/// The events of a session, in order.
 #[derive(Clone)]
-pub struct Typed {
-    portions: VecDeque<Portion>,
+pub struct ScriptedSerial {
+    events: VecDeque<Event>,
     slot: Vec<u32>,
     slot_bytes: usize,
+    model_copy_bytes: usize,
     workspace: usize,
 }
 
 #[derive(Clone)]
-enum Portion {
-    Bytes(VecDeque<u8>),
+enum Event {
+    /// Bytes arrive when the console waits and the queue is empty.
+    WhenIdle(Vec<u8>),
+    /// Bytes arrive while the model computes for the next time.
+    WhileComputing(Vec<u8>),
+    /// Bytes arrive during the next pause.
+    WhilePausing(Vec<u8>),
+    /// The serial port loses a byte when the console waits.
     Error,
 }
 
-/// What the board's other parts saw.
+/// The actions of the board's parts.
 #[derive(Default)]
-pub struct Seen {
+pub struct Record {
     pub output: Vec<u8>,
     pub waited_ms: u64,
     pub flashes: usize,
     pub lit: bool,
 }
 
-impl Typed {
+impl ScriptedSerial {
     pub fn new() -> Self {
         Self {
-            portions: VecDeque::new(),
+            events: VecDeque::new(),
             slot: WORDS.clone(),
             slot_bytes: bytes().len(),
+            model_copy_bytes: 0,
             workspace: 1024,
         }
     }
 
     pub fn bytes(mut self, bytes: impl AsRef<[u8]>) -> Self {
-        self.portions
-            .push_back(Portion::Bytes(bytes.as_ref().iter().copied().collect()));
+        self.events
+            .push_back(Event::WhenIdle(bytes.as_ref().to_vec()));
         self
     }
 
@@ -105,8 +118,18 @@ impl Typed {
         self.bytes(format!("{line}\r"))
     }
 
+    pub fn while_computing(mut self, bytes: &[u8]) -> Self {
+        self.events.push_back(Event::WhileComputing(bytes.to_vec()));
+        self
+    }
+
+    pub fn while_pausing(mut self, bytes: &[u8]) -> Self {
+        self.events.push_back(Event::WhilePausing(bytes.to_vec()));
+        self
+    }
+
     pub fn error(mut self) -> Self {
-        self.portions.push_back(Portion::Error);
+        self.events.push_back(Event::Error);
         self
     }
 
@@ -119,28 +142,43 @@ impl Typed {
         self
     }
 
+    pub fn model_copy(mut self, bytes: usize) -> Self {
+        self.model_copy_bytes = bytes;
+        self
+    }
+
     pub fn workspace(mut self, words: usize) -> Self {
         self.workspace = words;
         self
     }
 
-    /// Plays it to the console.
-    pub fn play(&self) -> Seen {
-        let seen = Rc::new(RefCell::new(Seen::default()));
-        pipsqueak_firmware::serve(Board {
+    /// Runs the console on this script.
+    pub fn play(&self) -> Record {
+        let mut buffer = ReceiveBuffer::<RECEIVE_BYTES>::new();
+        let (producer, consumer) = buffer.split();
+        let port = Rc::new(RefCell::new(Port {
+            events: self.events.clone(),
+            producer,
+            record: Record::default(),
+        }));
+        let mut copy = vec![0_u32; self.model_copy_bytes.div_ceil(4)];
+        let copy: &mut [u8] = bytemuck::cast_slice_mut(&mut copy);
+        pipsqueak_firmware::run_until_eof(Peripherals {
             name: "pipe",
             clock_hz: 16_000_000,
-            serial: Pipe {
-                input: self.portions.clone(),
-                arrived: false,
-                seen: seen.clone(),
-            },
-            delay: Delay(seen.clone()),
-            led: Led(seen.clone()),
+            input: ScriptedInput(consumer, port.clone()),
+            output: Output(port.clone()),
+            delay: Delay(port.clone()),
+            led: Led(port.clone()),
             slot: &encode::bytes(&self.slot)[..self.slot_bytes],
+            model_copy: &mut copy[..self.model_copy_bytes],
             workspace: &mut vec![0; self.workspace],
+            stack: || StackUsage {
+                peak: 1234,
+                size: 6144,
+            },
         });
-        seen.take()
+        port.borrow_mut().take_record()
     }
 
     /// All that the console wrote.
@@ -148,16 +186,14 @@ impl Typed {
         String::from_utf8(self.play().output).expect("the console writes UTF-8")
     }
 
-    /// What the console answered to each line, without the lines' echoes. For lines of known characters only.
+    /// The console's answer to each line, without the echo. For lines of known characters only.
     pub fn answers(&self) -> Vec<String> {
-        let said = self.run();
-        let lines = self.portions.iter().filter_map(|portion| match portion {
-            Portion::Bytes(bytes) => {
-                Some(String::from_utf8(bytes.iter().copied().collect()).unwrap())
-            }
-            Portion::Error => None,
+        let output = self.run();
+        let lines = self.events.iter().filter_map(|event| match event {
+            Event::WhenIdle(bytes) => Some(String::from_utf8(bytes.clone()).unwrap()),
+            _ => None,
         });
-        let mut rest = &said[said.find("> ").unwrap()..];
+        let mut rest = &output[output.find("> ").unwrap()..];
         let mut answers = Vec::new();
         for line in lines {
             let shown = rest.strip_prefix("> ").unwrap();
@@ -178,90 +214,108 @@ impl Typed {
     }
 }
 
-struct Pipe {
-    input: VecDeque<Portion>,
-    /// Whether the first portion has arrived.
-    arrived: bool,
-    seen: Rc<RefCell<Seen>>,
+/// The board's side: future events, the interrupt handler's end of the buffer, and the record.
+struct Port<'b> {
+    events: VecDeque<Event>,
+    producer: Producer<'b>,
+    record: Record,
 }
 
-impl ErrorType for Pipe {
-    type Error = ErrorKind;
-}
+type Shared<'b> = Rc<RefCell<Port<'b>>>;
 
-impl ReadReady for Pipe {
-    fn read_ready(&mut self) -> Result<bool, ErrorKind> {
-        Ok(
-            matches!(self.input.front(), Some(Portion::Bytes(bytes)) if self.arrived && !bytes.is_empty()),
-        )
+impl Port<'_> {
+    /// Receives the next event if it is one that `now` accepts.
+    fn receive(&mut self, now: impl Fn(&Event) -> bool) -> bool {
+        let Some(event) = self.events.pop_front_if(|event| now(event)) else {
+            return false;
+        };
+        match event {
+            Event::WhenIdle(bytes) | Event::WhileComputing(bytes) | Event::WhilePausing(bytes) => {
+                bytes.iter().for_each(|&byte| self.producer.push(byte));
+            }
+            Event::Error => self.producer.lose_byte(),
+        }
+        true
+    }
+
+    fn take_record(&mut self) -> Record {
+        std::mem::take(&mut self.record)
     }
 }
 
-impl Read for Pipe {
-    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ErrorKind> {
+struct ScriptedInput<'b>(Consumer<'b>, Shared<'b>);
+
+impl Input for ScriptedInput<'_> {
+    fn read(&mut self) -> Option<Received> {
         loop {
-            match self.input.front_mut() {
-                None => return Ok(0),
-                Some(Portion::Error) => {
-                    self.input.pop_front();
-                    self.arrived = false;
-                    return Err(ErrorKind::Other);
-                }
-                Some(Portion::Bytes(bytes)) => match bytes.pop_front() {
-                    Some(byte) => {
-                        buffer[0] = byte;
-                        self.arrived = true;
-                        return Ok(1);
-                    }
-                    None => {
-                        self.input.pop_front();
-                        self.arrived = false;
-                    }
-                },
+            if let Some(received) = self.0.pop() {
+                return Some(received);
+            }
+            let idle = |event: &Event| matches!(event, Event::WhenIdle(_) | Event::Error);
+            if !self.1.borrow_mut().receive(idle) {
+                assert!(self.1.borrow().events.is_empty(), "an event never came");
+                return None;
             }
         }
     }
+
+    fn take_interrupt(&mut self) -> bool {
+        self.0.take_interrupt()
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.0.is_interrupted()
+    }
 }
 
-impl Write for Pipe {
-    fn write(&mut self, buffer: &[u8]) -> Result<usize, ErrorKind> {
-        self.seen.borrow_mut().output.extend(buffer);
+struct Output<'b>(Shared<'b>);
+
+impl ErrorType for Output<'_> {
+    type Error = Infallible;
+}
+
+impl Write for Output<'_> {
+    fn write(&mut self, buffer: &[u8]) -> Result<usize, Infallible> {
+        self.0.borrow_mut().record.output.extend(buffer);
         Ok(buffer.len())
     }
 
-    fn flush(&mut self) -> Result<(), ErrorKind> {
+    fn flush(&mut self) -> Result<(), Infallible> {
         Ok(())
     }
 }
 
-struct Delay(Rc<RefCell<Seen>>);
+struct Delay<'b>(Shared<'b>);
 
-impl DelayNs for Delay {
+impl DelayNs for Delay<'_> {
     fn delay_ns(&mut self, ns: u32) {
-        self.0.borrow_mut().waited_ms += u64::from(ns) / 1_000_000;
+        self.0.borrow_mut().record.waited_ms += u64::from(ns) / 1_000_000;
     }
 
     fn delay_ms(&mut self, ms: u32) {
-        self.0.borrow_mut().waited_ms += u64::from(ms);
+        let mut port = self.0.borrow_mut();
+        port.record.waited_ms += u64::from(ms);
+        port.receive(|event| matches!(event, Event::WhilePausing(_)));
     }
 }
 
-struct Led(Rc<RefCell<Seen>>);
+struct Led<'b>(Shared<'b>);
 
-impl digital::ErrorType for Led {
+impl digital::ErrorType for Led<'_> {
     type Error = Infallible;
 }
 
-impl digital::OutputPin for Led {
+impl digital::OutputPin for Led<'_> {
     fn set_low(&mut self) -> Result<(), Infallible> {
-        self.0.borrow_mut().lit = false;
+        self.0.borrow_mut().record.lit = false;
         Ok(())
     }
 
     fn set_high(&mut self) -> Result<(), Infallible> {
-        let mut seen = self.0.borrow_mut();
-        seen.lit = true;
-        seen.flashes += 1;
+        let mut port = self.0.borrow_mut();
+        port.record.lit = true;
+        port.record.flashes += 1;
+        port.receive(|event| matches!(event, Event::WhileComputing(_)));
         Ok(())
     }
 }

@@ -5,15 +5,16 @@
 use nrf51_hal::{
     clocks::Clocks,
     gpio::{Level, p0},
-    pac::Peripherals,
+    pac::{Interrupt, Peripherals, UART0, interrupt, uart0::RegisterBlock},
     timer::Timer,
     uart::{Baudrate, Parity, Pins, Uart},
 };
-use panic_halt as _;
-use pipsqueak_firmware::Board;
 
-/// For the model's states; the other half of the RAM is the stack's.
-const WORKSPACE_WORDS: usize = 8 * 1024 / 4;
+include!(concat!(env!("OUT_DIR"), "/board.rs"));
+
+/// How often to look for the transmitter's first event: twice the time of a byte at 115,200 baud are 2,800 cycles, and each
+/// look takes at least 5.
+const TRANSMITTER_POLLS: u32 = 600;
 
 #[cortex_m_rt::entry]
 fn main() -> ! {
@@ -36,40 +37,65 @@ fn main() -> ! {
         cts: None,
         rts: None,
     };
-    let serial = Uart::new(
+    Uart::new(
         peripherals.UART0,
         pins,
         Parity::EXCLUDED,
         Baudrate::BAUD115200,
     );
-    prime_transmitter();
+    discard_first_event();
+    uart().intenset.write(|w| w.rxdrdy().set());
+    let Some((input, output)) = pipsqueak_bsp::open_console(send, Interrupt::UART0) else {
+        unreachable!("main runs once")
+    };
 
-    pipsqueak_firmware::run(Board {
-        name: "microbit",
+    pipsqueak_firmware::run(pipsqueak_firmware::Peripherals {
+        name: NAME,
         clock_hz: 16_000_000,
-        serial,
+        input,
+        output,
         delay: Timer::new(peripherals.TIMER0),
         led: row,
-        slot: model_slot(),
+        slot: pipsqueak_bsp::model_slot(),
+        model_copy: &mut [],
         workspace,
+        stack: pipsqueak_bsp::stack_usage,
     })
 }
 
-/// Sends a NUL. The HAL waits for the byte before to have left, and primes that with a byte of its own; but it does so
-/// before the transmitter is started, and QEMU drops it.
-fn prime_transmitter() {
-    // SAFETY: the HAL owns the UART and is not in use meanwhile; any byte may be sent.
-    unsafe { (*nrf51_hal::pac::UART0::ptr()).txd.write(|w| w.bits(0)) };
+/// The registers of the UART.
+fn uart() -> &'static RegisterBlock {
+    // SAFETY: the address is that of the registers, and each is read and written as a whole. The HAL has set the UART up and
+    // is not used afterwards: only `send` uses the registers of the transmitter, and only the interrupt handler those of the
+    // receiver.
+    unsafe { &*UART0::ptr() }
 }
 
-/// The model's slot.
-fn model_slot() -> &'static [u8] {
-    unsafe extern "C" {
-        static _model_start: u8;
-        static _model_end: u8;
+/// Waits for the event of the NUL that the HAL has sent while it set the UART up, so that it is not taken for the event of
+/// the first byte of `send`. QEMU drops that byte: there, no event comes.
+fn discard_first_event() {
+    if (0..TRANSMITTER_POLLS).any(|_| uart().events_txdrdy.read().bits() != 0) {
+        uart().events_txdrdy.reset();
     }
-    let (start, end) = (&raw const _model_start, &raw const _model_end);
-    // SAFETY: memory.x makes these symbols the ends of a region of flash that holds nothing of the program. Flash is
-    // always readable, any byte is a u8, and nothing writes there while the program runs.
-    unsafe { core::slice::from_raw_parts(start, end.addr() - start.addr()) }
+}
+
+/// Sends a byte and waits until it has left.
+fn send(byte: u8) {
+    uart().txd.write(|w| w.txd().variant(byte));
+    while uart().events_txdrdy.read().bits() == 0 {}
+    uart().events_txdrdy.reset();
+}
+
+#[interrupt]
+fn UART0() {
+    let uart = uart();
+    // The receiver holds up to 6 bytes. The event must be cleared before a byte is read: the next byte sets it again.
+    while uart.events_rxdrdy.read().bits() != 0 {
+        uart.events_rxdrdy.reset();
+        pipsqueak_bsp::receive(Some(uart.rxd.read().rxd().bits()));
+    }
+    if uart.errorsrc.read().overrun().is_present() {
+        uart.errorsrc.write(|w| w.overrun().clear());
+        pipsqueak_bsp::receive(None);
+    }
 }

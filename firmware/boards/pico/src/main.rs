@@ -2,17 +2,16 @@
 #![no_std]
 #![no_main]
 
-use panic_halt as _;
-use pipsqueak::Image;
-use pipsqueak_firmware::Board;
 use rp2040_hal::{
     Clock, Sio, Timer, Watchdog,
     clocks::init_clocks_and_plls,
     fugit::RateExtU32,
     gpio::{FunctionUart, Pins},
-    pac::Peripherals,
+    pac::{Interrupt, Peripherals, UART0, interrupt, uart0::RegisterBlock},
     uart::{DataBits, StopBits, UartConfig, UartPeripheral},
 };
+
+include!(concat!(env!("OUT_DIR"), "/board.rs"));
 
 /// The second stage of the boot, which makes the flash readable as memory.
 #[unsafe(link_section = ".boot2")]
@@ -21,17 +20,14 @@ static BOOT2: [u8; 256] = rp2040_boot2::BOOT_LOADER_W25Q080;
 
 /// The crystal, in Hz.
 const CRYSTAL_HZ: u32 = 12_000_000;
-/// For the model's states.
-const WORKSPACE_WORDS: usize = 32 * 1024 / 4;
-/// For a copy of the model. The rest of the RAM, 32 KB, is the stack's.
-const COPY_WORDS: usize = 192 * 1024 / 4;
 
 #[rp2040_hal::entry]
 fn main() -> ! {
-    let (Some(mut peripherals), Some(workspace), Some(copy)) = (
+    let (Some(mut peripherals), Some(workspace), Some(model_copy)) = (
         Peripherals::take(),
         cortex_m::singleton!(: [u32; WORKSPACE_WORDS] = [0; WORKSPACE_WORDS]),
-        cortex_m::singleton!(: [u32; COPY_WORDS] = [0; COPY_WORDS]),
+        // The flash is a separate chip, and reading it stalls the core.
+        cortex_m::singleton!(: [u32; MODEL_COPY_WORDS] = [0; MODEL_COPY_WORDS]),
     ) else {
         unreachable!("main runs once")
     };
@@ -45,7 +41,7 @@ fn main() -> ! {
         &mut peripherals.RESETS,
         &mut watchdog,
     ) else {
-        unreachable!("the PLLs make these clocks from this crystal")
+        unreachable!("the PLLs generate these clocks from this crystal")
     };
 
     let sio = Sio::new(peripherals.SIO);
@@ -60,45 +56,52 @@ fn main() -> ! {
         pins.gpio1.into_function::<FunctionUart>(),
     );
     let config = UartConfig::new(115_200.Hz(), DataBits::Eight, None, StopBits::One);
-    let Ok(serial) = UartPeripheral::new(peripherals.UART0, uart_pins, &mut peripherals.RESETS)
+    let Ok(mut port) = UartPeripheral::new(peripherals.UART0, uart_pins, &mut peripherals.RESETS)
         .enable(config, clocks.peripheral_clock.freq())
     else {
-        unreachable!("the UART makes this rate from this clock")
+        unreachable!("the UART generates this rate from this clock")
+    };
+    port.enable_rx_interrupt();
+    let Some((input, output)) = pipsqueak_bsp::open_console(send, Interrupt::UART0_IRQ) else {
+        unreachable!("main runs once")
     };
 
-    pipsqueak_firmware::run(Board {
-        name: "pico",
+    pipsqueak_firmware::run(pipsqueak_firmware::Peripherals {
+        name: NAME,
         clock_hz: clocks.system_clock.freq().to_Hz(),
-        serial,
+        input,
+        output,
         delay: Timer::new(peripherals.TIMER, &mut peripherals.RESETS, &clocks),
         led: pins.gpio25.into_push_pull_output(),
-        slot: copied(model_slot(), bytemuck::cast_slice_mut(copy)),
+        slot: pipsqueak_bsp::model_slot(),
+        model_copy: bytemuck::cast_slice_mut(model_copy),
         workspace,
+        stack: pipsqueak_bsp::stack_usage,
     })
 }
 
-/// The image in RAM, where it fits: the flash is a chip of its own, and reading it stalls the core.
-fn copied(slot: &'static [u8], ram: &'static mut [u8]) -> &'static [u8] {
-    let Ok(image) = Image::parse(slot) else {
-        return slot;
-    };
-    match (slot.get(..image.len()), ram.get_mut(..image.len())) {
-        (Some(image), Some(copy)) => {
-            copy.copy_from_slice(image);
-            copy
-        }
-        _ => slot,
-    }
+/// The registers of the UART.
+fn uart() -> &'static RegisterBlock {
+    // SAFETY: the address is that of the registers, and each is read and written as a whole. The HAL has set the UART up and
+    // is not used afterwards; only `send` writes the data register, and only the interrupt handler reads it.
+    unsafe { &*UART0::ptr() }
 }
 
-/// The model's slot.
-fn model_slot() -> &'static [u8] {
-    unsafe extern "C" {
-        static _model_start: u8;
-        static _model_end: u8;
+/// Sends a byte as soon as the transmitter's queue has a place.
+fn send(byte: u8) {
+    while uart().uartfr().read().txff().bit_is_set() {}
+    uart().uartdr().write(|w| unsafe { w.data().bits(byte) });
+}
+
+#[interrupt]
+fn UART0_IRQ() {
+    // Reading the last byte of the receiver's queue clears the interrupt.
+    while uart().uartfr().read().rxfe().bit_is_clear() {
+        let received = uart().uartdr().read();
+        // Bytes were lost before this one.
+        if received.oe().bit_is_set() {
+            pipsqueak_bsp::receive(None);
+        }
+        pipsqueak_bsp::receive(Some(received.data().bits()));
     }
-    let (start, end) = (&raw const _model_start, &raw const _model_end);
-    // SAFETY: memory.x makes these symbols the ends of a region of flash that holds nothing of the program. Flash is
-    // always readable, any byte is a u8, and nothing writes there while the program runs.
-    unsafe { core::slice::from_raw_parts(start, end.addr() - start.addr()) }
 }

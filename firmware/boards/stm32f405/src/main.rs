@@ -2,24 +2,20 @@
 #![no_std]
 #![no_main]
 
-mod serial;
-
-use panic_halt as _;
-use pipsqueak_firmware::Board;
-use serial::Serial;
 use stm32f4xx_hal::{
-    pac::{CorePeripherals, Peripherals, RCC},
+    interrupt,
+    pac::{CorePeripherals, Interrupt, Peripherals, RCC, USART2, usart1::RegisterBlock},
     prelude::*,
     rcc::{Config, Rcc},
-    serial::{Serial as Usart, config},
+    serial::{Event, Serial, config},
 };
+
+include!(concat!(env!("OUT_DIR"), "/board.rs"));
 
 /// The crystal, in MHz.
 const CRYSTAL_MHZ: u32 = 8;
-/// How often to look whether the crystal swings: it takes 2 ms, that is 32,000 cycles of the clock of the start.
-const CRYSTAL_PATIENCE: u32 = 100_000;
-/// For the model's states.
-const WORKSPACE_WORDS: usize = 32 * 1024 / 4;
+/// How often to look whether the crystal oscillates: that takes 2 ms, or 32,000 cycles of the clock after reset.
+const HSE_STARTUP_POLLS: u32 = 100_000;
 
 #[cortex_m_rt::entry]
 fn main() -> ! {
@@ -33,32 +29,39 @@ fn main() -> ! {
     let mut rcc = start_clock(peripherals.RCC);
     let port_a = peripherals.GPIOA.split(&mut rcc);
     let port_c = peripherals.GPIOC.split(&mut rcc);
-    // Not USART1: the HAL resets what it starts, and QEMU 10 crashes on a reset of anything on its bus, APB2.
-    let Ok(usart) = Usart::new(
+    // Not USART1: the HAL resets a peripheral before it starts it, and QEMU 10 crashes on a reset on the bus APB2.
+    let Ok(mut usart) = Serial::<_, u8>::new(
         peripherals.USART2,
         (port_a.pa2, port_a.pa3),
         config::Config::default().baudrate(115_200.bps()),
         &mut rcc,
     ) else {
-        unreachable!("the USART makes this rate from either clock")
+        unreachable!("the USART generates this rate from either clock")
+    };
+    usart.listen(Event::RxNotEmpty);
+    let Some((input, output)) = pipsqueak_bsp::open_console(send, Interrupt::USART2) else {
+        unreachable!("main runs once")
     };
 
-    pipsqueak_firmware::run(Board {
-        name: "stm32f405",
+    pipsqueak_firmware::run(pipsqueak_firmware::Peripherals {
+        name: NAME,
         clock_hz: rcc.clocks.sysclk().raw(),
-        serial: Serial(usart),
+        input,
+        output,
         delay: core.SYST.delay(&rcc.clocks),
         led: port_c.pc12.into_push_pull_output(),
-        slot: model_slot(),
+        slot: pipsqueak_bsp::model_slot(),
+        model_copy: &mut [],
         workspace,
+        stack: pipsqueak_bsp::stack_usage,
     })
 }
 
-/// 168 MHz from the crystal if it swings, or else the 16 MHz that the chip starts with.
+/// 168 MHz from the crystal if it oscillates, else the 16 MHz of the internal oscillator.
 fn start_clock(rcc: RCC) -> Rcc {
     rcc.cr().modify(|_, w| w.hseon().on());
-    let swings = (0..CRYSTAL_PATIENCE).any(|_| rcc.cr().read().hserdy().is_ready());
-    if swings {
+    let oscillates = (0..HSE_STARTUP_POLLS).any(|_| rcc.cr().read().hserdy().is_ready());
+    if oscillates {
         rcc.freeze(Config::hse(CRYSTAL_MHZ.MHz()).sysclk(168.MHz()))
     } else {
         rcc.cr().modify(|_, w| w.hseon().off());
@@ -66,14 +69,29 @@ fn start_clock(rcc: RCC) -> Rcc {
     }
 }
 
-/// The model's slot.
-fn model_slot() -> &'static [u8] {
-    unsafe extern "C" {
-        static _model_start: u8;
-        static _model_end: u8;
+/// The registers of the USART.
+fn usart() -> &'static RegisterBlock {
+    // SAFETY: the address is that of the registers, and each is read and written as a whole. The HAL has set the USART up
+    // and is not used afterwards; only `send` writes the data register, and only the interrupt handler reads it.
+    unsafe { &*USART2::ptr() }
+}
+
+/// Sends a byte as soon as the transmitter takes it.
+fn send(byte: u8) {
+    while usart().sr().read().txe().bit_is_clear() {}
+    usart().dr().write(|w| w.dr().set(byte.into()));
+}
+
+#[interrupt]
+fn USART2() {
+    // Reading the status and then the data clears both flags.
+    let status = usart().sr().read();
+    if status.rxne().bit_is_set() || status.ore().bit_is_set() {
+        let byte = usart().dr().read().dr().bits() as u8;
+        pipsqueak_bsp::receive(Some(byte));
+        // The byte is good; the one after it was lost.
+        if status.ore().bit_is_set() {
+            pipsqueak_bsp::receive(None);
+        }
     }
-    let (start, end) = (&raw const _model_start, &raw const _model_end);
-    // SAFETY: memory.x makes these symbols the ends of a region of flash that holds nothing of the program. Flash is
-    // always readable, any byte is a u8, and nothing writes there while the program runs.
-    unsafe { core::slice::from_raw_parts(start, end.addr() - start.addr()) }
 }

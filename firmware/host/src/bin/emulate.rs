@@ -1,4 +1,4 @@
-//! Runs a board's firmware in an emulator: its console on this terminal, or one text and out.
+//! Runs a board's firmware in an emulator: connects its console to this terminal, or prints one text and exits.
 
 use std::{
     error::Error,
@@ -9,46 +9,46 @@ use std::{
 
 use clap::Parser;
 use pipsqueak::{Image, Task, encode};
-use pipsqueak_boards::{Board, Machine, Session};
+use pipsqueak_boards::{BoardSpec, EmulatorProcess, Session};
 
 /// Run a board's firmware in an emulator.
 ///
-/// With --prompt it types the settings and the prompt into the board's console, streams the text that comes back, and
-/// ends. Without, the console is yours: Ctrl-A X ends the emulator.
+/// With --prompt, types the settings and the prompt into the board's console, prints the text as it arrives, and exits.
+/// Without, connects the console to this terminal; Ctrl-A X ends the emulator.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// Which board: microbit, stm32f405 or pico.
+    /// The board's name.
     #[arg(long, value_parser = find_board)]
-    board: &'static Board,
-    /// The board's firmware, an ELF file; the one that `make firmware` built if left out.
+    board: &'static BoardSpec,
+    /// The board's firmware, an ELF file [default: as built by `make firmware`].
     #[arg(long, value_name = "ELF", conflicts_with = "elf")]
     firmware: Option<PathBuf>,
     /// The same without the flag, as cargo calls a runner.
     #[arg(hide = true)]
     elf: Option<PathBuf>,
-    /// The image for the board's model slot; the slot stays empty if left out.
+    /// The model for the board's slot [default: the slot is empty].
     #[arg(long, value_name = "PIP")]
     model: Option<PathBuf>,
-    /// The text to continue, translate or classify, or the features to describe, as the model does.
+    /// The model's input: a text to continue, map or classify, or features.
     #[arg(long, requires = "model")]
     prompt: Option<String>,
-    /// The seed of the random numbers.
+    /// Seed of the random number generator.
     #[arg(long, default_value_t = 42, requires = "prompt")]
     seed: u64,
-    /// How freely to draw: 0 is greedy. If left out, 0.8, or 0 where the model translates.
+    /// Sampling temperature; 0 is greedy [default: 0.8, or 0 for sequence-to-sequence models].
     #[arg(long, requires = "prompt")]
     temperature: Option<String>,
     /// Characters to generate.
     #[arg(long, default_value_t = 400, requires = "prompt")]
     length: u32,
-    /// Draw among so many of the likeliest tokens; 0: among all.
+    /// Sample among this many of the most likely tokens; 0: all.
     #[arg(long, default_value_t = 0, requires = "prompt")]
     top_k: u16,
 }
 
-fn find_board(name: &str) -> Result<&'static Board, String> {
-    Board::find(name).ok_or_else(|| format!("expected one of {}", Board::names()))
+fn find_board(name: &str) -> Result<&'static BoardSpec, String> {
+    BoardSpec::find(name).ok_or_else(|| format!("expected one of {}", BoardSpec::names()))
 }
 
 fn main() -> ExitCode {
@@ -70,14 +70,10 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
 
     let Some(prompt) = arguments.prompt else {
         eprintln!("{}. Ctrl-A X ends the emulator.", board.title);
-        return Ok(Machine::new(board, &firmware, model)?.run()?);
+        return Ok(EmulatorProcess::new(board, &firmware, model)?.run()?);
     };
     let (mut session, banner) = Session::start(board, &firmware, model)?;
-    // The micro:bit primes its transmitter with a NUL.
-    eprintln!(
-        "{}",
-        banner.trim_matches(['\0', '\r', '\n']).replace('\r', "")
-    );
+    eprintln!("{}", banner.trim().replace('\r', ""));
     if let Some(temperature) = &arguments.temperature {
         session.command(&format!("temperature {temperature}"))?;
     }
@@ -88,8 +84,8 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     ] {
         session.command(&setting)?;
     }
-    if !goes_on(model)? {
-        println!("{}", session.ask(&prompt)?);
+    if !is_endless(model)? {
+        println!("{}", session.query(&prompt)?);
         return Ok(());
     }
     let mut failure = Ok(());
@@ -102,16 +98,16 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     Ok(failure?)
 }
 
-/// Whether the model goes on with a text for as long as it is asked to, so that its length alone says where it ends.
-fn goes_on(model: Option<&Path>) -> Result<bool, Box<dyn Error>> {
+/// Whether the model continues a text without an end, so that only `length` ends it.
+fn is_endless(model: Option<&Path>) -> Result<bool, Box<dyn Error>> {
     let Some(path) = model else {
         return Ok(true);
     };
     let words = encode::aligned(&std::fs::read(path)?);
-    // The board says what is wrong with what is no image.
-    let goes_on = Image::parse(encode::bytes(&words)).map_or(true, |image| {
+    // The board reports what is wrong with an invalid model.
+    let endless = Image::parse(encode::bytes(&words)).map_or(true, |image| {
         let ends = image.vocabulary().specials().eos.is_some() || image.limit() > 0;
         image.task() == Task::Continue && !ends
     });
-    Ok(goes_on)
+    Ok(endless)
 }

@@ -1,5 +1,5 @@
-//! Counts the runtime on emulated cores, and tells its speed on this machine: a table per core on stdout, and a list in a
-//! file.
+//! Measures the runtime on emulated cores, and reports its speed on this machine: one table per core on stdout, and all of
+//! it in a JSON file.
 
 use std::{
     error::Error,
@@ -20,7 +20,7 @@ use pipsqueak_boards::{
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// Also tell the speed on this machine, as the benchmarks of `make bench` have measured it
+    /// Also report the speed on this machine, as measured by the benchmarks of `make bench`.
     #[arg(long)]
     host: bool,
     /// Where the list goes.
@@ -92,7 +92,7 @@ fn print(measurements: &[Measurement]) {
         what, unit, ratio, ..
     } in int4_overheads(measurements)
     {
-        println!("{what}: rows of 4 bits take {ratio:.3} times the {unit} of rows of 8");
+        println!("{what}: 4-bit rows take {ratio:.3} times the {unit} of 8-bit rows");
     }
     println!("Ours: {}.", method(measurements[0].core));
 }

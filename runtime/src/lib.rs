@@ -56,8 +56,8 @@ mod vocabulary;
 pub use format::{ModelError, RecurrentLayerConfig, SpecialTokens, TrainingInfo};
 pub use message::{Fragment, Message};
 pub use model::{Layer, Model, ModelView, Output, Task};
-pub use pipsqueak_kernels::cell::Cell;
-pub use pipsqueak_kernels::dense::Activation;
+pub use pipsqueak_kernels::cell::{Cell, RecurrentConfig};
+pub use pipsqueak_kernels::dense::{Activation, DenseConfig};
 pub use pipsqueak_kernels::dispatch::kernel_name;
 pub use pipsqueak_kernels::packed::{
     GROUP_SIZE, INT4_RANGE, INT8_RANGE, RowFormat, WeightFormat, round_up,
@@ -70,3 +70,17 @@ pub use text::conditioning::FeatureError;
 pub use text::generator::{Generator, TextError};
 pub use text::surprisal::surprisal_bits;
 pub use vocabulary::{OutOfVocabulary, Tokenization, Vocabulary};
+
+/// Bytes of RAM of a [`Model`] without its layers on a 32-bit board.
+pub const MODEL_RAM: usize = 164;
+/// Bytes of RAM of each layer that a [`Model`] has room for on a 32-bit board.
+pub const LAYER_RAM: usize = 52;
+/// Bytes of RAM of a [`Generator`] on a 32-bit board, without its workspace.
+pub const GENERATOR_RAM: usize = 56;
+
+#[cfg(target_pointer_width = "32")]
+const _: () = {
+    assert!(size_of::<Model<'static, [Option<Layer<'static>>; 0]>>() <= MODEL_RAM);
+    assert!(size_of::<Option<Layer<'static>>>() <= LAYER_RAM);
+    assert!(size_of::<Generator>() <= GENERATOR_RAM);
+};

@@ -6,8 +6,10 @@
 mod start;
 
 use core::hint::black_box;
-use pipsqueak::selftest::{self, Extent};
-use pipsqueak::{Generator, Image, ImageError, Pcg32, Sampler, Settings, State};
+use pipsqueak::selftest::{self, Coverage};
+use pipsqueak::{
+    Generator, Layer, Model, ModelError, ModelView, Pcg32, Sampler, SamplingParams, Session,
+};
 use pipsqueak_kernels::fixed::QuantizedMultiplier;
 use pipsqueak_kernels::generic::SoftmaxTerm;
 use pipsqueak_kernels::packed::{
@@ -16,12 +18,15 @@ use pipsqueak_kernels::packed::{
 };
 use pipsqueak_kernels::{dispatch, generic};
 
+/// A model of at most three layers: tokens, a recurrent layer and an output layer.
+type Small<'a> = Model<'a, [Option<Layer<'a>>; 3]>;
+
 #[repr(align(4))]
 struct Aligned<T: ?Sized>(T);
 
-static IMAGE_128: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/128.pip")));
-static IMAGE_256: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/256.pip")));
-static IMAGE_LSTM: &Aligned<[u8]> =
+static MODEL_128: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/128.pip")));
+static MODEL_256: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/256.pip")));
+static MODEL_LSTM: &Aligned<[u8]> =
     &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/lstm.pip")));
 static TEXT_128: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/128.txt"));
 static TEXT_256: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/256.txt"));
@@ -76,26 +81,26 @@ counted! {
     matvec_1056x352_4bit(x: &[I16x4], out: &mut [[i32; 4]; 1056 / 4]) {
         dispatch::gemv_int4(&WEIGHTS[..1056 / 4 * int4_len(352)], &PackedActivations::new(x), out);
     }
-    image_parse() -> Result<Image<'static>, ImageError> {
-        Image::parse(&IMAGE_128.0)
+    model_parse() -> Result<Small<'static>, ModelError> {
+        Model::parse_with_capacity(&MODEL_128.0)
     }
-    selftest_boot(state: &mut State) -> bool {
-        selftest::kernel(state, Extent::Start).is_ok()
+    selftest_boot(session: &mut Session) -> bool {
+        selftest::verify_kernels(session, Coverage::Quick).is_ok()
     }
-    gru_step_128(state: &mut State) {
-        state.step(12);
+    gru_step_128(session: &mut Session) -> bool {
+        session.push_token(12).is_ok()
     }
-    gru_step_256(state: &mut State) {
-        state.step(25);
+    gru_step_256(session: &mut Session) -> bool {
+        session.push_token(25).is_ok()
     }
-    lstm_step_128(state: &mut State) {
-        state.step(27);
+    lstm_step_128(session: &mut Session) -> bool {
+        session.push_token(27).is_ok()
     }
-    logits_64x128(state: &mut State) {
-        state.logits();
+    logits_64x128(session: &mut Session) -> bool {
+        session.logits().is_ok()
     }
-    draw_64(sampler: &Sampler, logits: &[i16], bits: u32, rng: &mut Pcg32) -> u16 {
-        sampler.draw(logits, bits, rng)
+    sample_64(sampler: &Sampler, logits: &[i16], frac_bits: u32, rng: &mut Pcg32) -> u16 {
+        sampler.sample(logits, frac_bits, rng)
     }
     whole_character_128(generator: &mut Generator<'static, '_>) -> &'static [u8] {
         generator.next().unwrap_or_default()
@@ -116,9 +121,9 @@ macro_rules! shapes {
         #[inline(never)]
         fn characters_of_shapes(workspace: &mut [u32]) {
             $({
-                static IMAGE: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/", stringify!($name), ".pip")));
+                static MODEL: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/", stringify!($name), ".pip")));
                 let text = include_bytes!(concat!(env!("OUT_DIR"), "/", stringify!($name), ".txt"));
-                make_text(&IMAGE.0, workspace, text, $name);
+                make_text(&MODEL.0, workspace, text, $name);
             })*
         }
     };
@@ -128,15 +133,15 @@ include!(concat!(env!("OUT_DIR"), "/shapes.rs"));
 /// Makes the text that the host has made, by `next`.
 #[inline(never)]
 fn make_text(
-    image: &[u8],
+    bytes: &[u8],
     workspace: &mut [u32],
     expected: &[u8],
     mut next: impl for<'i> FnMut(&mut Generator<'i, '_>) -> &'i [u8],
 ) {
-    let Ok(image) = Image::parse(image) else {
-        panic!("the image is refused")
+    let Ok(model) = Model::parse(bytes) else {
+        panic!("the model is refused")
     };
-    let Ok(mut generator) = Generator::new(&image, workspace, Settings::default()) else {
+    let Ok(mut generator) = Generator::new(&model, workspace, SamplingParams::default()) else {
         panic!("the workspace is too small")
     };
     expect(expected, || next(&mut generator));
@@ -145,54 +150,56 @@ fn make_text(
 #[unsafe(no_mangle)]
 extern "C" fn main() -> ! {
     start::paint_stack();
-    let parsed = image_parse();
-    let Ok(image) = black_box(&parsed) else {
-        panic!("the image is refused")
+    let parsed = model_parse();
+    let Ok(model) = black_box(&parsed) else {
+        panic!("the model is refused")
     };
-    // SAFETY: main does not return, so its image lives as long as the program.
-    let image: &'static Image<'static> = unsafe { &*core::ptr::from_ref(image) };
+    // SAFETY: main does not return, so its model lives as long as the program.
+    let model: &'static ModelView<'static> = unsafe { &*core::ptr::from_ref::<ModelView>(model) };
     let mut workspace = [0; 256];
-    text(image, &mut workspace, TEXT_128);
+    text(model, &mut workspace, TEXT_128);
     start::say_peak_stack();
 
-    let settings = Settings::default();
-    let Ok(mut state) = State::new(image, &mut workspace) else {
+    let params = SamplingParams::default();
+    let Ok(mut session) = Session::new(model, &mut workspace) else {
         panic!("the workspace is too small")
     };
-    assert!(selftest_boot(&mut state));
+    assert!(selftest_boot(&mut session));
     for _ in 0..8 {
-        gru_step_128(&mut state);
-        logits_64x128(&mut state);
+        assert!(gru_step_128(&mut session) && logits_64x128(&mut session));
     }
-    let sampler = Sampler::new(settings.temperature, settings.top_k);
-    let (logits, mut rng) = (state.logits(), settings.rng());
+    let sampler = Sampler::new(params.temperature, params.top_k);
+    let (Some(output), Ok(logits), mut rng) = (model.output(), session.logits(), params.rng())
+    else {
+        panic!("no logits")
+    };
     for _ in 0..64 {
-        black_box(draw_64(&sampler, logits, image.logit_bits(), &mut rng));
+        black_box(sample_64(&sampler, logits, output.frac_bits(), &mut rng));
     }
 
-    let Ok(image) = Image::parse(&IMAGE_256.0) else {
-        panic!("the image is refused")
+    let Ok(model) = Model::parse(&MODEL_256.0) else {
+        panic!("the model is refused")
     };
     let mut workspace = [0; 512];
-    let Ok(mut generator) = Generator::new(&image, &mut workspace, settings) else {
+    let Ok(mut generator) = Generator::new(&model, &mut workspace, params) else {
         panic!("the workspace is too small")
     };
     expect(TEXT_256, || generator.next().unwrap_or_default());
-    let Ok(mut state) = State::new(&image, &mut workspace) else {
+    let Ok(mut session) = Session::new(&model, &mut workspace) else {
         panic!("the workspace is too small")
     };
     for _ in 0..8 {
-        gru_step_256(&mut state);
+        assert!(gru_step_256(&mut session));
     }
 
-    let Ok(image) = Image::parse(&IMAGE_LSTM.0) else {
-        panic!("the image is refused")
+    let Ok(model) = Model::parse(&MODEL_LSTM.0) else {
+        panic!("the model is refused")
     };
-    let Ok(mut state) = State::new(&image, &mut workspace) else {
+    let Ok(mut session) = Session::new(&model, &mut workspace) else {
         panic!("the workspace is too small")
     };
     for _ in 0..8 {
-        lstm_step_128(&mut state);
+        assert!(lstm_step_128(&mut session));
     }
 
     characters_of_shapes(&mut workspace);
@@ -223,8 +230,8 @@ extern "C" fn main() -> ! {
 
 /// Makes the text that the host has made.
 #[inline(always)]
-fn text(image: &'static Image<'static>, workspace: &mut [u32], expected: &[u8]) {
-    let Ok(mut generator) = Generator::new(image, workspace, Settings::default()) else {
+fn text(model: &'static ModelView<'static>, workspace: &mut [u32], expected: &[u8]) {
+    let Ok(mut generator) = Generator::new(model, workspace, SamplingParams::default()) else {
         panic!("the workspace is too small")
     };
     expect(expected, || whole_character_128(&mut generator));

@@ -6,11 +6,15 @@
 //! counts on emulated cores, without wait states of the flash; `measure --fit` fits them anew. A fitted cost by itself says
 //! little, and may be negative: what always comes together shares its cycles by chance.
 
-use pipsqueak::{Cell, GENERATOR_RAM, GROUP, IMAGE_RAM, Image, Layer, image::Bits};
+use pipsqueak::format::{MAX_LAYERS, Phase};
+use pipsqueak::{
+    Cell, DenseConfig, GENERATOR_RAM, GROUP_SIZE, LAYER_RAM, Layer, MODEL_RAM, ModelView,
+    RecurrentConfig, RowFormat, WeightFormat,
+};
 use serde::Serialize;
 
 use crate::{
-    Board, Footprint,
+    BoardSpec, Footprint,
     fitted::{CYCLES, FOOTPRINTS},
 };
 
@@ -38,8 +42,8 @@ pub const QUANTITIES: [&str; 15] = [
 
 /// Rows of a gate in a panel.
 const ROWS: usize = 4;
-/// The most rows of a panel of the head.
-const HEAD_ROWS: usize = 16;
+/// Maximum number of rows of a gate group of a dense layer.
+const DENSE_ROWS: usize = 16;
 
 /// A number for each of [`QUANTITIES`].
 pub(crate) type Quantities = [f64; QUANTITIES.len()];
@@ -49,61 +53,43 @@ pub const BAUD: u32 = 115_200;
 /// Bits that the port sends per byte: one before and one after.
 const BITS_PER_BYTE: u32 = 10;
 
-/// All of a network that its cost depends on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// All of a model that the cycles of one step and its outputs depend on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shape {
-    /// Elements of the vector that the first layer reads: the embedding's size; 0 for a token table.
-    pub embedding: usize,
-    /// The layers, from the input on.
-    pub layers: Vec<Layer>,
-    /// Outputs of the head's dense layers and the width of their weights; the last has the tokens, V.
-    pub head: Vec<(usize, Bits)>,
-    /// How often all layers step for a token.
+    /// The recurrent layers of the step.
+    pub layers: Vec<RecurrentConfig>,
+    /// The dense layers of the step and of the outputs.
+    pub dense: Vec<DenseConfig>,
+    /// Values of the first output.
+    pub logits: usize,
+    /// How many steps the recurrent layers run per token.
     pub steps_per_token: usize,
 }
 
 impl Shape {
-    /// The shape of `image`.
+    /// The shape of `model`.
     #[must_use]
-    pub fn of(image: &Image) -> Self {
-        let main = image.main();
-        let head = image.network(main).map_or(0, |network| network.head.into());
-        let dense = image.dense(main).iter().rev().take(head).rev();
+    pub fn of(model: &ModelView) -> Self {
+        let run = |layer: &&Layer| matches!(layer.phase(), Phase::Step | Phase::Output);
         Self {
-            embedding: image.width(main),
-            layers: image.layers(main).iter().map(|layer| layer.layer).collect(),
-            head: dense
-                .map(|dense| (dense.outputs.into(), dense.bits()))
-                .collect(),
-            steps_per_token: image
-                .network(main)
-                .map_or(1, |network| network.steps_per_token.into()),
+            layers: model.layers().filter(run).filter_map(Layer::recurrent).collect(),
+            dense: model.layers().filter(run).filter_map(Layer::dense).collect(),
+            logits: model.output().map_or(0, |output| output.len()),
+            steps_per_token: model.steps_per_token().into(),
         }
     }
 
     /// How many of each of [`QUANTITIES`] a character takes.
     pub(crate) fn quantities(&self) -> Quantities {
-        let padded = |n: usize| n.next_multiple_of(ROWS);
         let mut products = Products::default();
         let (mut rows, mut table) = (0.0, 0.0);
         let (mut units, mut before, mut plain) = (0.0, 0.0, 0.0);
         let (mut lstm, mut lstm_table) = (0.0, 0.0);
-        let mut inputs = padded(self.embedding);
         for layer in &self.layers {
-            let hidden = padded(layer.hidden.into());
-            let joint = [inputs, hidden];
-            // How many gates the panels of four units have, and the columns over the input and over the state.
-            let panels: &[(usize, [usize; 2])] = match layer.cell {
-                Cell::GruResetAfter if inputs > 0 => {
-                    &[(2, joint), (1, [0, hidden]), (1, [inputs, 0])]
-                }
-                Cell::GruResetAfter => &[(3, joint)],
-                Cell::GruResetBefore => &[(2, joint), (1, joint)],
-                Cell::Lstm => &[(4, joint)],
-                Cell::Rnn => &[(1, joint)],
-            };
-            for &(gates, columns) in panels {
-                products.add(layer.bits, hidden / ROWS, gates * hidden, columns);
+            let (inputs, hidden) = (layer.input_size, layer.hidden_size);
+            for group in layer.passes().iter().copied().flatten() {
+                let gates = group.params.len();
+                products.add(layer.row_format(group.span), hidden / ROWS, gates * hidden);
                 rows += (gates * hidden) as f64;
             }
             let count = hidden as f64;
@@ -117,23 +103,23 @@ impl Shape {
                 Cell::Lstm => lstm += count,
                 Cell::Rnn => plain += count,
             }
-            inputs = hidden;
         }
         let steps = self.steps_per_token as f64;
         let mut products = Products(products.0.map(|quantity| quantity * steps));
-        for &(outputs, bits) in &self.head {
-            let outputs = padded(outputs);
-            products.add(bits, outputs.div_ceil(HEAD_ROWS), outputs, [inputs, 0]);
-            inputs = outputs;
+        for dense in &self.dense {
+            let format = RowFormat {
+                formats: [dense.format; 2],
+                columns: [dense.input_size, 0],
+            };
+            products.add(format, dense.output_size.div_ceil(DENSE_ROWS), dense.output_size);
         }
         let [macs, four, panels, groups, scaled] = products.0;
         let layers = self.layers.len() as f64;
         let [rows, table, units, before, lstm, lstm_table, plain, layers] =
             [rows, table, units, before, lstm, lstm_table, plain, layers].map(|n| n * steps);
-        let logits = self.head.last().map_or(0, |&(outputs, _)| outputs) as f64;
         [
             macs, four, panels, groups, scaled, rows, table, units, before, lstm, lstm_table,
-            plain, layers, logits, 1.0,
+            plain, layers, self.logits as f64, 1.0,
         ]
     }
 
@@ -155,23 +141,24 @@ impl Shape {
 struct Products([f64; 5]);
 
 impl Products {
-    /// Adds `panels` with `rows` in all, over so many columns of the input and of the state.
-    fn add(&mut self, bits: Bits, panels: usize, rows: usize, [input, state]: [usize; 2]) {
-        let [macs, four, of_four, groups, scaled] = &mut self.0;
-        let (wide, narrow) = match bits {
-            Bits::Eight => (input + state, [0, 0]),
-            Bits::Four => (0, [input, state]),
-            Bits::Mixed => (input, [0, state]),
-        };
-        let (panels, rows) = (panels as f64, rows as f64);
-        *macs += rows * wide as f64;
-        if bits != Bits::Eight {
-            *four += rows * narrow.iter().sum::<usize>() as f64;
-            *of_four += panels;
-            *groups += panels * narrow.iter().map(|n| n.div_ceil(GROUP)).sum::<usize>() as f64;
-            if wide > 0 {
-                *scaled += rows;
+    /// Adds `groups` gate groups with `rows` rows in all.
+    fn add(&mut self, format: RowFormat, groups: usize, rows: usize) {
+        let [macs, four, of_four, scale_groups, scaled] = &mut self.0;
+        let (panels, rows) = (groups as f64, rows as f64);
+        let is_int4 = |format: WeightFormat| format == WeightFormat::Int4;
+        for (columns, format) in format.columns.into_iter().zip(format.formats) {
+            if is_int4(format) {
+                *four += rows * columns as f64;
+                *scale_groups += panels * columns.div_ceil(GROUP_SIZE) as f64;
+            } else {
+                *macs += rows * columns as f64;
+                if format == WeightFormat::Int8Scaled && columns > 0 {
+                    *scaled += rows;
+                }
             }
+        }
+        if !format.is_concat() {
+            *of_four += panels;
         }
     }
 }
@@ -182,7 +169,7 @@ impl Footprint {
     /// # Panics
     /// If the board is not of the catalogue.
     #[must_use]
-    pub fn of(board: &Board) -> Self {
+    pub fn of(board: &BoardSpec) -> Self {
         let footprint = FOOTPRINTS.iter().find(|f| f.board == board.name);
         *footprint.expect("every board of the catalogue is measured")
     }
@@ -210,13 +197,13 @@ pub struct Prediction {
 }
 
 impl Prediction {
-    /// Predicts what `image` costs on `board`, whether it fits or not.
+    /// Predicts what `model` costs on `board`, whether it fits or not.
     ///
     /// # Panics
     /// If the board is not of the catalogue.
     #[must_use]
-    pub fn new(board: &Board, image: &Image) -> Self {
-        let cycles = Shape::of(image).cycles(board.core);
+    pub fn new(board: &BoardSpec, model: &ModelView) -> Self {
+        let cycles = Shape::of(model).cycles(board.core);
         let computed = f64::from(board.clock_hz) / cycles;
         let serial = BAUD / BITS_PER_BYTE;
         let footprint = Footprint::of(board);
@@ -225,9 +212,9 @@ impl Prediction {
             computed_per_second: computed,
             serial_per_second: serial,
             cycles_per_character: cycles.round() as u64,
-            flash: footprint.flash + image.len(),
+            flash: footprint.flash + model.len(),
             firmware: footprint.flash,
-            ram: 4 * image.workspace_len() + GENERATOR_RAM + IMAGE_RAM,
+            ram: 4 * model.workspace_len() + GENERATOR_RAM + MODEL_RAM + MAX_LAYERS * LAYER_RAM,
             stack: footprint.stack,
         }
     }

@@ -19,7 +19,7 @@ const ITEMS: [&str; 9] = [
     "gru_step_128",
     "gru_step_256",
     "logits_64x128",
-    "draw_64",
+    "sample_64",
     "whole_character_128",
     "whole_character_256",
 ];
@@ -84,12 +84,12 @@ mod tests {
             rows.iter()
                 .all(|row| (row.core, row.value) == ("host", 250_000))
         );
-        write("draw_64", r#"{"mean": {"point_estimate": 1.0}}"#);
+        write("sample_64", r#"{"mean": {"point_estimate": 1.0}}"#);
         let error = criterion_results(repository.path())
             .unwrap_err()
             .to_string();
         assert!(
-            error.contains("draw_64") && error.contains("found none"),
+            error.contains("sample_64") && error.contains("found none"),
             "{error}"
         );
     }

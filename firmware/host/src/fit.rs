@@ -2,8 +2,11 @@
 
 use std::{fmt::Write as _, path::Path};
 
+use pipsqueak::Model;
+use pipsqueak::encode::{ModelParams, as_bytes, encode};
+
 use crate::{
-    BOARDS, Board, Firmware, MeasureError, Measurement, Session, SessionError,
+    BOARDS, BoardSpec, Firmware, MeasureError, Measurement, Session, SessionError,
     cost::{QUANTITIES, Quantities, Shape},
     measure::Runs,
 };
@@ -145,7 +148,7 @@ pub(crate) static FOOTPRINTS: &[Footprint] = &[
 ";
 
 /// The deepest stack of a board that has written, told and tested itself.
-fn peak_stack(board: &'static Board, repository: &Path) -> Result<usize, SessionError> {
+fn peak_stack(board: &'static BoardSpec, repository: &Path) -> Result<usize, SessionError> {
     let model = repository.join("models/shakespeare/model.pip");
     let (mut session, _) = Session::start(board, &board.firmware(repository), Some(&model))?;
     session.command("length 20")?;
@@ -158,16 +161,10 @@ fn peak_stack(board: &'static Board, repository: &Path) -> Result<usize, Session
 
 /// Whether the costs are fitted to the shape of this name, and the shape.
 fn parse(name: &str) -> Option<(bool, Shape)> {
-    let named = shape::parse(name)?;
-    Some((
-        name.starts_with("fitted"),
-        Shape {
-            embedding: named.embedding,
-            layers: named.layers,
-            head: vec![(named.tokens, named.head)],
-            steps_per_token: named.steps_per_token.into(),
-        },
-    ))
+    let params = ModelParams::random(1, &shape::parse(name)?);
+    let words = encode(&params).ok()?;
+    let model = Model::parse(as_bytes(&words)).ok()?;
+    Some((name.starts_with("fitted"), Shape::of(&model)))
 }
 
 /// The costs whose sums come nearest to the cycles, by the squares of the differences in proportion to the cycles.

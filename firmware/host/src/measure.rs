@@ -13,7 +13,8 @@ use std::{
 };
 
 use object::{Object as _, ObjectSymbol as _};
-use pipsqueak::{Cell, Image, Layer, encode};
+use pipsqueak::encode::{ModelParams, as_bytes, encode};
+use pipsqueak::{Cell, GENERATOR_RAM, LAYER_RAM, MODEL_RAM, Model, RecurrentLayerConfig};
 use serde::Serialize;
 use thiserror::Error;
 
@@ -199,9 +200,9 @@ const ITEMS: [&str; 15] = [
     "gru_step_256",
     "lstm_step_128",
     "logits_64x128",
-    "draw_64",
+    "sample_64",
     "whole_character_128",
-    "image_parse",
+    "model_parse",
     "selftest_boot",
 ];
 /// The suffix of the name of a product with int4 rows; without it the name is that of the product with int8 rows.
@@ -500,11 +501,13 @@ fn code_and_tables(path: &Path) -> Result<u64, MeasureError> {
     Ok(counted.values().sum())
 }
 
-/// Bytes of RAM beside a 128-unit image of 64 tokens: workspace, parsed image, generator.
+/// Bytes of RAM for a 128-unit model of 64 tokens besides its file: workspace, parsed model, generator.
 fn ram() -> u64 {
-    let layer = Layer::new(Cell::GruResetAfter, 128);
-    let words = encode::encode(&encode::Parts::random(1, 64, 0, &[layer])).unwrap_or_default();
-    let workspace =
-        Image::parse(encode::bytes(&words)).map_or(0, |image| 4 * image.workspace_len());
-    (workspace + pipsqueak::IMAGE_RAM + pipsqueak::GENERATOR_RAM) as u64
+    let layers = [RecurrentLayerConfig::new(Cell::GruResetAfter, 128)];
+    let params = ModelParams::random_language_model(1, 64, 0, &layers);
+    let words = encode(&params).unwrap_or_default();
+    let model = Model::parse(as_bytes(&words));
+    let layers = params.layers.len() * LAYER_RAM;
+    let workspace = model.map_or(0, |model| 4 * model.workspace_len());
+    (workspace + MODEL_RAM + layers + GENERATOR_RAM) as u64
 }

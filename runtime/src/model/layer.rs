@@ -1,8 +1,8 @@
 //! A layer of a parsed model: its checked slices of the model file and its places in the workspace.
 
 use crate::format::{Inputs, Phase, StateInit};
-use pipsqueak_kernels::cell::{Cell, RecurrentLayer};
-use pipsqueak_kernels::dense::DenseLayer;
+use pipsqueak_kernels::cell::{Cell, RecurrentConfig, RecurrentLayer};
+use pipsqueak_kernels::dense::{DenseConfig, DenseLayer};
 use pipsqueak_kernels::packed::{GateGroup, I16x4, round_up};
 
 /// A part of the workspace.
@@ -100,12 +100,25 @@ impl<'a> Layer<'a> {
         self.size.into()
     }
 
-    /// The cell of a recurrent layer.
-    pub fn cell(&self) -> Option<Cell> {
+    /// The shape of a recurrent layer, with padded sizes.
+    pub fn recurrent(&self) -> Option<RecurrentConfig> {
         match &self.op {
-            Op::Recurrent(recurrent) => Some(recurrent.layer.config().cell),
+            Op::Recurrent(recurrent) => Some(recurrent.layer.config()),
             _ => None,
         }
+    }
+
+    /// The shape of a dense layer, with padded sizes.
+    pub fn dense(&self) -> Option<DenseConfig> {
+        match &self.op {
+            Op::Dense { layer, .. } => Some(layer.config()),
+            _ => None,
+        }
+    }
+
+    /// The cell of a recurrent layer.
+    pub fn cell(&self) -> Option<Cell> {
+        self.recurrent().map(|config| config.cell)
     }
 
     /// Number of tokens, if the layer reads one.

@@ -154,12 +154,15 @@ impl Segments {
 
     /// The layers of the source or of the step before, from and after the recurrent ones, and how often the middle part runs per
     /// token.
-    pub fn parts(&self, segment: Segment) -> ([Range<usize>; 3], u8) {
-        let range = self.range(segment);
-        let (recurrent, steps) = match segment {
-            Segment::Source => (self.recurrent[0], self.steps_per_token[0]),
-            _ => (self.recurrent[1], self.steps_per_token[1]),
+    pub fn parts(&self, phase: Phase) -> ([Range<usize>; 3], u8) {
+        let (segment, [recurrent, _], [steps, _]) = match phase {
+            Phase::Source => (Segment::Source, self.recurrent, self.steps_per_token),
+            _ => {
+                let ([a, b], [c, d]) = (self.recurrent, self.steps_per_token);
+                (Segment::Step, [b, a], [d, c])
+            }
         };
+        let range = self.range(segment);
         let [first, end] = recurrent.map(usize::from);
         ([range.start..first, first..end, end..range.end], steps)
     }

@@ -2,7 +2,6 @@
 
 use super::convert::{CELL_VECTOR_FRAC_BITS, cell_to_vector, convert_frac_bits, vector_to_cell};
 use super::memory::Memory;
-use super::SessionError;
 use crate::format::VectorId;
 use crate::model::{Layer, ModelView, Op, Place, Recurrent};
 use pipsqueak_kernels::dense::DenseLayer;
@@ -10,8 +9,8 @@ use pipsqueak_kernels::fixed::saturate_i16;
 use pipsqueak_kernels::packed::{I16x4, elements, elements_mut};
 
 /// Layer `index`.
-fn layer<'m>(model: &'m ModelView<'m>, index: usize) -> Result<&'m Layer<'m>, SessionError> {
-    model.layer(index).ok_or(SessionError::Internal)
+fn layer<'m>(model: &'m ModelView<'m>, index: usize) -> Option<&'m Layer<'m>> {
+    model.layer(index)
 }
 
 /// Runs layer `index`. Token layers read `token`; a token layer with gate inputs sets `gate_row`, and the recurrent layer that
@@ -22,7 +21,7 @@ pub(super) fn run<'m>(
     index: usize,
     token: u16,
     gate_row: &mut &'m [i8],
-) -> Result<(), SessionError> {
+) -> Option<()> {
     let layer = layer(model, index)?;
     let result = (layer.result, layer.quads());
     if layer.gather {
@@ -41,7 +40,7 @@ pub(super) fn run<'m>(
             table, min_shift, ..
         } => {
             let Op::Dense { layer: table, .. } = &self::layer(model, usize::from(*table))?.op else {
-                return Err(SessionError::Internal);
+                return None;
             };
             let out = elements_mut(memory.vector(result.0, result.1)?);
             tied_embedding(table, token, (*min_shift).into(), out)?;
@@ -65,14 +64,14 @@ pub(super) fn run<'m>(
         Op::Sum { frac_bits } => sum(model, memory, layer, (*frac_bits).into())?,
         Op::Mean { sums, .. } => accumulate(model, memory, layer, *sums)?,
     }
-    Ok(())
+    Some(())
 }
 
 /// Row `token` of rows of `dim` values.
-fn row(rows: &[i8], token: u16, dim: usize) -> Result<&[i8], SessionError> {
+fn row(rows: &[i8], token: u16, dim: usize) -> Option<&[i8]> {
     let start = usize::from(token).checked_mul(dim);
     let row = start.and_then(|start| rows.get(start..start.checked_add(dim)?));
-    row.ok_or(SessionError::Internal)
+    row
 }
 
 /// Row `token` of the output layer as an embedding in Q15: a multiplier has 14 bits and a weight 7, so 6 bits less than their
@@ -82,25 +81,25 @@ fn tied_embedding(
     token: u16,
     min_shift: u32,
     out: &mut [i16],
-) -> Result<(), SessionError> {
-    let (scale, weights) = table.row(token.into()).ok_or(SessionError::Internal)?;
+) -> Option<()> {
+    let (scale, weights) = table.row(token.into())?;
     let shift = (6 + scale.shift().saturating_sub(min_shift)).min(31);
     for (out, weight) in out.iter_mut().zip(weights) {
         let product = i32::from(weight) * (scale.multiplier() & 0x3fff) as i32;
         *out = saturate_i16((product + (1 << shift >> 1)) >> shift);
     }
-    Ok(())
+    Some(())
 }
 
 /// Copies the inputs of `layer` to its operand, one after another.
-fn gather(model: &ModelView, memory: &mut Memory, layer: &Layer) -> Result<(), SessionError> {
+fn gather(model: &ModelView, memory: &mut Memory, layer: &Layer) -> Option<()> {
     let mut to = layer.operand;
     for id in layer.inputs.iter() {
         copy(model, memory, id, to)?;
         let quads = self::layer(model, id.layer())?.quads();
-        to.start = to.start.checked_add(quads as u16).ok_or(SessionError::Internal)?;
+        to.start = to.start.checked_add(quads as u16)?;
     }
-    Ok(())
+    Some(())
 }
 
 /// A vector where it is.
@@ -115,7 +114,7 @@ enum Source<'m> {
 fn source<'m>(
     model: &'m ModelView<'m>,
     id: VectorId,
-) -> Result<(Source<'m>, usize, &'m Layer<'m>), SessionError> {
+) -> Option<(Source<'m>, usize, &'m Layer<'m>)> {
     let layer = layer(model, id.layer())?;
     let source = match &layer.op {
         Op::Constant { values, .. } => Source::Constant(values),
@@ -123,7 +122,7 @@ fn source<'m>(
         Op::Recurrent(recurrent) if id.is_cell_state() => Source::Cell(recurrent.cell),
         _ => Source::Place(layer.result),
     };
-    Ok((source, layer.quads(), layer))
+    Some((source, layer.quads(), layer))
 }
 
 /// Copies the vector `id` to `to`; a cell state becomes Q5.10.
@@ -132,7 +131,7 @@ pub(super) fn copy(
     memory: &mut Memory,
     id: VectorId,
     to: Place,
-) -> Result<(), SessionError> {
+) -> Option<()> {
     let (source, quads, _) = source(model, id)?;
     let narrow = |cells: &[[i32; 4]], out: &mut [I16x4]| {
         for (out, cell) in elements_mut(out).iter_mut().zip(cells.as_flattened()) {
@@ -154,7 +153,7 @@ pub(super) fn copy(
             narrow(cells, out);
         }
     }
-    Ok(())
+    Some(())
 }
 
 /// Sets the initial states of layer `index`, if it is recurrent and they are vectors.
@@ -162,33 +161,33 @@ pub(super) fn initialize(
     model: &ModelView,
     memory: &mut Memory,
     index: usize,
-) -> Result<(), SessionError> {
+) -> Option<()> {
     let layer = layer(model, index)?;
     let Op::Recurrent(recurrent) = &layer.op else {
-        return Ok(());
+        return Some(());
     };
     let [hidden, cell] = recurrent.init;
     if let Some(id) = hidden {
         // First as it is, then in the format of the hidden state.
         copy(model, memory, id, layer.result)?;
         let from = frac_bits(model, id)?;
-        let to = layer.frac_bits().ok_or(SessionError::Internal)?;
+        let to = layer.frac_bits()?;
         for value in elements_mut(memory.vector(layer.result, layer.quads())?) {
             *value = convert_frac_bits((*value).into(), from, to);
         }
     }
     match cell {
         Some(id) => initialize_cell(model, memory, id, recurrent),
-        None => Ok(()),
+        None => Some(()),
     }
 }
 
 /// Fraction bits of the vector `id`, as [`copy`] copies it.
-fn frac_bits(model: &ModelView, id: VectorId) -> Result<u32, SessionError> {
+fn frac_bits(model: &ModelView, id: VectorId) -> Option<u32> {
     if id.is_cell_state() {
-        return Ok(CELL_VECTOR_FRAC_BITS);
+        return Some(CELL_VECTOR_FRAC_BITS);
     }
-    layer(model, id.layer())?.frac_bits().ok_or(SessionError::Internal)
+    layer(model, id.layer())?.frac_bits()
 }
 
 fn initialize_cell(
@@ -196,7 +195,7 @@ fn initialize_cell(
     memory: &mut Memory,
     id: VectorId,
     recurrent: &Recurrent,
-) -> Result<(), SessionError> {
+) -> Option<()> {
     let (source, quads, layer) = source(model, id)?;
     let frac_bits = layer.frac_bits().unwrap_or(CELL_VECTOR_FRAC_BITS);
     let widen = |values: &[I16x4], cells: &mut [[i32; 4]]| {
@@ -217,7 +216,7 @@ fn initialize_cell(
             widen(values, cells);
         }
     }
-    Ok(())
+    Some(())
 }
 
 /// The sum of the inputs of `layer`.
@@ -226,26 +225,26 @@ fn sum(
     memory: &mut Memory,
     layer: &Layer,
     to: u32,
-) -> Result<(), SessionError> {
+) -> Option<()> {
     for quad in 0..layer.quads() {
         let mut sums = [0; 4];
         for id in layer.inputs.iter() {
             let (source, quads, input) = source(model, id)?;
-            let from = input.frac_bits().ok_or(SessionError::Internal)?;
+            let from = input.frac_bits()?;
             let values = match source {
                 Source::Place(place) => &*memory.vector(place, quads)?,
                 Source::Constant(values) => values,
-                _ => return Err(SessionError::Internal),
+                _ => return None,
             };
-            let I16x4(values) = *values.get(quad).ok_or(SessionError::Internal)?;
+            let I16x4(values) = *values.get(quad)?;
             for (sum, value) in sums.iter_mut().zip(values) {
                 *sum += i32::from(convert_frac_bits(value.into(), from, to));
             }
         }
         let out = memory.vector(layer.result, layer.quads())?;
-        *out.get_mut(quad).ok_or(SessionError::Internal)? = I16x4(sums.map(saturate_i16));
+        *out.get_mut(quad)? = I16x4(sums.map(saturate_i16));
     }
-    Ok(())
+    Some(())
 }
 
 /// Adds the input of a mean to its sums, and counts the step.
@@ -254,21 +253,21 @@ fn accumulate(
     memory: &mut Memory,
     layer: &Layer,
     sums: u16,
-) -> Result<(), SessionError> {
-    let id = layer.inputs.single().ok_or(SessionError::Internal)?;
+) -> Option<()> {
+    let id = layer.inputs.single()?;
     let quads = layer.quads();
     let (from, sums) = match source(model, id)? {
         (Source::Place(place), ..) => memory.vector_and_wide((place, quads), (sums, quads + 1))?,
         (Source::Constant(values), ..) => (values, memory.wide(sums, quads + 1)?),
-        _ => return Err(SessionError::Internal),
+        _ => return None,
     };
-    let (steps, sums) = sums.split_last_mut().ok_or(SessionError::Internal)?;
+    let (steps, sums) = sums.split_last_mut()?;
     for (sum, value) in sums.as_flattened_mut().iter_mut().zip(elements(from)) {
         *sum = sum.saturating_add((*value).into());
     }
     let [steps, ..] = steps;
     *steps = steps.saturating_add(1);
-    Ok(())
+    Some(())
 }
 
 /// Computes the result of a mean: the sums divided by the number of steps, rounded to nearest, ties away from zero.
@@ -276,19 +275,19 @@ pub(super) fn finish(
     model: &ModelView,
     memory: &mut Memory,
     index: usize,
-) -> Result<(), SessionError> {
+) -> Option<()> {
     let layer = layer(model, index)?;
     let Op::Mean { sums, .. } = layer.op else {
-        return Ok(());
+        return Some(());
     };
     let quads = layer.quads();
     let (sums, out) = memory.wide_and_vector((sums, quads + 1), (layer.result, quads))?;
-    let ([steps, ..], sums) = sums.split_last().ok_or(SessionError::Internal)?;
+    let ([steps, ..], sums) = sums.split_last()?;
     let steps = (*steps).max(1);
     for (out, sum) in elements_mut(out).iter_mut().zip(sums.as_flattened()) {
         let half = if *sum < 0 { -(steps / 2) } else { steps / 2 };
         // Neither 0 nor -1, so the division cannot fail.
         *out = saturate_i16(sum.saturating_add(half).checked_div(steps).unwrap_or(0));
     }
-    Ok(())
+    Some(())
 }

@@ -1,9 +1,8 @@
 //! The workspace, divided as the plan says.
 //!
 //! A model's plan and its layers are made together, so no place is outside its region. The compiler cannot know that: an access
-//! that misses is [`SessionError::Internal`], never a value.
+//! that misses is `None`, which the session reports as [`SessionError::Internal`](super::SessionError::Internal), never a value.
 
-use super::SessionError;
 use crate::model::{Place, Plan, Region};
 use pipsqueak_kernels::packed::{I16x4, elements_mut};
 
@@ -16,14 +15,12 @@ pub(super) struct Memory<'w> {
 
 impl<'w> Memory<'w> {
     /// Divides `words`.
-    pub fn new(words: &'w mut [u32], plan: &Plan) -> Result<Self, SessionError> {
+    pub fn new(words: &'w mut [u32], plan: &Plan) -> Option<Self> {
         let (state, rest) = words
-            .split_at_mut_checked(2 * usize::from(plan.state))
-            .ok_or(SessionError::Internal)?;
+            .split_at_mut_checked(2 * usize::from(plan.state))?;
         let (wide, scratch) = rest
-            .split_at_mut_checked(4 * usize::from(plan.wide))
-            .ok_or(SessionError::Internal)?;
-        Ok(Self {
+            .split_at_mut_checked(4 * usize::from(plan.wide))?;
+        Some(Self {
             state: bytemuck::must_cast_slice_mut(state.as_chunks_mut::<2>().0),
             wide: bytemuck::must_cast_slice_mut(wide.as_chunks_mut::<4>().0),
             scratch: bytemuck::must_cast_slice_mut(scratch.as_chunks_mut::<2>().0),
@@ -36,29 +33,28 @@ impl<'w> Memory<'w> {
     }
 
     /// `size` elements from `place` on, for as long as the workspace is borrowed.
-    pub fn into_elements(self, place: Place, size: usize) -> Result<&'w mut [i16], SessionError> {
+    pub fn into_elements(self, place: Place, size: usize) -> Option<&'w mut [i16]> {
         let region = match place.region {
             Region::State => self.state,
             Region::Scratch => self.scratch,
         };
         let vector = region.get_mut(place.start.into()..);
-        elements_mut(vector.ok_or(SessionError::Internal)?)
+        elements_mut(vector?)
             .get_mut(..size)
-            .ok_or(SessionError::Internal)
+            
     }
 
     /// `size` 32-bit values from `start` on, for as long as the workspace is borrowed.
-    pub fn into_wide(self, start: u16, size: usize) -> Result<&'w mut [i32], SessionError> {
+    pub fn into_wide(self, start: u16, size: usize) -> Option<&'w mut [i32]> {
         let values = self.wide.get_mut(start.into()..);
-        values
-            .ok_or(SessionError::Internal)?
+        values?
             .as_flattened_mut()
             .get_mut(..size)
-            .ok_or(SessionError::Internal)
+            
     }
 
     /// The vector at `place`.
-    pub fn vector(&mut self, place: Place, quads: usize) -> Result<&mut [I16x4], SessionError> {
+    pub fn vector(&mut self, place: Place, quads: usize) -> Option<&mut [I16x4]> {
         let start = usize::from(place.start);
         let region = match place.region {
             Region::State => &mut *self.state,
@@ -66,15 +62,15 @@ impl<'w> Memory<'w> {
         };
         region
             .get_mut(start..start + quads)
-            .ok_or(SessionError::Internal)
+            
     }
 
     /// The 32-bit values from `start` on.
-    pub fn wide(&mut self, start: u16, quads: usize) -> Result<&mut [[i32; 4]], SessionError> {
+    pub fn wide(&mut self, start: u16, quads: usize) -> Option<&mut [[i32; 4]]> {
         let start = usize::from(start);
         self.wide
             .get_mut(start..start + quads)
-            .ok_or(SessionError::Internal)
+            
     }
 
     /// Two vectors that do not overlap.
@@ -82,7 +78,7 @@ impl<'w> Memory<'w> {
         &mut self,
         (from, from_quads): (Place, usize),
         (to, to_quads): (Place, usize),
-    ) -> Result<(&[I16x4], &mut [I16x4]), SessionError> {
+    ) -> Option<(&[I16x4], &mut [I16x4])> {
         let [from_start, to_start] = [from, to].map(|place| usize::from(place.start));
         let from_range = from_start..from_start + from_quads;
         let to_range = to_start..to_start + to_quads;
@@ -100,13 +96,13 @@ impl<'w> Memory<'w> {
                 };
                 let [from, to] = region
                     .get_disjoint_mut([from_range, to_range])
-                    .map_err(|_| SessionError::Internal)?;
+                    .ok()?;
                 (Some(&*from), Some(to))
             }
         };
-        Ok((
-            from.ok_or(SessionError::Internal)?,
-            to.ok_or(SessionError::Internal)?,
+        Some((
+            from?,
+            to?,
         ))
     }
 
@@ -115,9 +111,9 @@ impl<'w> Memory<'w> {
         &mut self,
         (from, from_quads): (u16, usize),
         (to, quads): (Place, usize),
-    ) -> Result<(&[[i32; 4]], &mut [I16x4]), SessionError> {
+    ) -> Option<(&[[i32; 4]], &mut [I16x4])> {
         let (wide, vector) = self.both((from, from_quads), (to, quads))?;
-        Ok((wide, vector))
+        Some((wide, vector))
     }
 
     /// A vector to read and 32-bit values to write.
@@ -125,9 +121,9 @@ impl<'w> Memory<'w> {
         &mut self,
         from: (Place, usize),
         to: (u16, usize),
-    ) -> Result<(&[I16x4], &mut [[i32; 4]]), SessionError> {
+    ) -> Option<(&[I16x4], &mut [[i32; 4]])> {
         let (wide, vector) = self.both(to, from)?;
-        Ok((vector, wide))
+        Some((vector, wide))
     }
 
     #[allow(clippy::type_complexity, reason = "two slices")]
@@ -135,7 +131,7 @@ impl<'w> Memory<'w> {
         &mut self,
         (wide, wide_quads): (u16, usize),
         (place, quads): (Place, usize),
-    ) -> Result<(&mut [[i32; 4]], &mut [I16x4]), SessionError> {
+    ) -> Option<(&mut [[i32; 4]], &mut [I16x4])> {
         let (wide, start) = (usize::from(wide), usize::from(place.start));
         let region = match place.region {
             Region::State => &mut *self.state,
@@ -143,21 +139,21 @@ impl<'w> Memory<'w> {
         };
         let wide = self.wide.get_mut(wide..wide + wide_quads);
         match (wide, region.get_mut(start..start + quads)) {
-            (Some(wide), Some(vector)) => Ok((wide, vector)),
-            _ => Err(SessionError::Internal),
+            (Some(wide), Some(vector)) => Some((wide, vector)),
+            _ => None,
         }
     }
 
     /// Copies 32-bit values.
-    pub fn copy_wide(&mut self, from: u16, to: u16, quads: usize) -> Result<(), SessionError> {
+    pub fn copy_wide(&mut self, from: u16, to: u16, quads: usize) -> Option<()> {
         let [from, to] = [from, to].map(usize::from);
         let ranges = [from..from + quads, to..to + quads];
         let [from, to] = self
             .wide
             .get_disjoint_mut(ranges)
-            .map_err(|_| SessionError::Internal)?;
+            .ok()?;
         to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
-        Ok(())
+        Some(())
     }
 
     /// What one recurrent step works on: `[x; h]`, the cell state and the layer's own memory.
@@ -167,14 +163,14 @@ impl<'w> Memory<'w> {
         (operand, quads): (Place, usize),
         (cell, cell_quads): (u16, usize),
         (scratch, scratch_quads): (u16, usize),
-    ) -> Result<(&mut [I16x4], &mut [[i32; 4]], &mut [I16x4]), SessionError> {
+    ) -> Option<(&mut [I16x4], &mut [[i32; 4]], &mut [I16x4])> {
         let [start, cell, scratch] = [operand.start, cell, scratch].map(usize::from);
         let xh = self.state.get_mut(start..start + quads);
         let cell = self.wide.get_mut(cell..cell + cell_quads);
         let scratch = self.scratch.get_mut(scratch..scratch + scratch_quads);
         match (xh, cell, scratch) {
-            (Some(xh), Some(cell), Some(scratch)) => Ok((xh, cell, scratch)),
-            _ => Err(SessionError::Internal),
+            (Some(xh), Some(cell), Some(scratch)) => Some((xh, cell, scratch)),
+            _ => None,
         }
     }
 }

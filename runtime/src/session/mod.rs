@@ -89,7 +89,7 @@ impl<'m, 'w> Session<'m, 'w> {
         self.workspace
     }
 
-    fn memory(&mut self) -> Result<Memory<'_>, SessionError> {
+    fn memory(&mut self) -> Option<Memory<'_>> {
         Memory::new(self.workspace, self.model.plan())
     }
 
@@ -138,8 +138,9 @@ impl<'m, 'w> Session<'m, 'w> {
                 found: count,
             });
         }
-        let mut memory = self.memory()?;
-        let elements = elements_mut(memory.vector(layer.result, layer.quads())?);
+        let mut memory = self.memory().ok_or(SessionError::Internal)?;
+        let elements = memory.vector(layer.result, layer.quads());
+        let elements = elements_mut(elements.ok_or(SessionError::Internal)?);
         for ((element, exponent), index) in elements.iter_mut().zip(exponents).zip(0..) {
             *element = value(index, *exponent);
         }
@@ -198,7 +199,7 @@ impl<'m, 'w> Session<'m, 'w> {
     ) -> Result<(), SessionError> {
         let layer = self.reader(phase, "frames")?.ok_or(SessionError::Internal)?;
         // The begin layers use memory that the frame may be in.
-        self.begin(phase)?;
+        self.begin(phase).ok_or(SessionError::Internal)?;
         self.set_frame(layer, value, count)?;
         self.run_steps(phase, 0)
     }
@@ -237,11 +238,11 @@ impl<'m, 'w> Session<'m, 'w> {
     /// # Errors
     /// [`SessionError::Internal`].
     pub fn begin_steps(&mut self) -> Result<(), SessionError> {
-        self.begin(Phase::Step)
+        self.begin(Phase::Step).ok_or(SessionError::Internal)
     }
 
     /// Does what comes before the first step of `phase`.
-    fn begin(&mut self, phase: Phase) -> Result<(), SessionError> {
+    fn begin(&mut self, phase: Phase) -> Option<()> {
         let has_source = self.model.has_source();
         if self.progress == Progress::Reset {
             self.progress = Progress::Source;
@@ -255,45 +256,40 @@ impl<'m, 'w> Session<'m, 'w> {
                 self.run_begin(Segment::BeginStep, Segment::Step)?;
             }
         }
-        Ok(())
+        Some(())
     }
 
     /// Runs the layers of `begin`, and sets the initial states of the recurrent layers of `next`.
-    fn run_begin(&mut self, begin: Segment, next: Segment) -> Result<(), SessionError> {
-        let (model, segments) = (self.model, *self.model.segments());
+    fn run_begin(&mut self, begin: Segment, next: Segment) -> Option<()> {
+        let model = self.model;
         let mut memory = self.memory()?;
-        for index in segments.range(begin) {
+        for index in model.segments().range(begin) {
             layers::run(model, &mut memory, index, 0, &mut &[][..])?;
         }
-        for index in segments.range(next) {
+        for index in model.segments().range(next) {
             layers::initialize(model, &mut memory, index)?;
         }
-        Ok(())
+        Some(())
     }
 
     /// Runs the layers of the source or of the step.
     fn run_steps(&mut self, phase: Phase, token: u16) -> Result<(), SessionError> {
-        self.begin(phase)?;
-        let model = self.model;
-        let segment = match phase {
-            Phase::Source => Segment::Source,
-            _ => Segment::Step,
-        };
-        let ([before, recurrent, after], steps) = model.segments().parts(segment);
-        let mut memory = self.memory()?;
-        let mut gate_row: &[i8] = &[];
-        for index in before {
-            layers::run(model, &mut memory, index, token, &mut gate_row)?;
-        }
-        for _ in 0..steps {
-            for index in recurrent.clone() {
-                layers::run(model, &mut memory, index, token, &mut gate_row)?;
+        let run = |session: &mut Self| {
+            session.begin(phase)?;
+            let model = session.model;
+            let (parts, steps) = model.segments().parts(phase);
+            let mut memory = session.memory()?;
+            let mut gate_row: &[i8] = &[];
+            for (part, times) in parts.into_iter().zip([1, steps, 1]) {
+                for _ in 0..times {
+                    for index in part.clone() {
+                        layers::run(model, &mut memory, index, token, &mut gate_row)?;
+                    }
+                }
             }
-        }
-        for index in after {
-            layers::run(model, &mut memory, index, token, &mut gate_row)?;
-        }
-        Ok(())
+            Some(())
+        };
+        run(self).ok_or(SessionError::Internal)
     }
 
     /// Computes the outputs from the last step.
@@ -301,21 +297,28 @@ impl<'m, 'w> Session<'m, 'w> {
     /// # Errors
     /// [`SessionError::Internal`].
     pub fn outputs(&mut self) -> Result<Outputs<'_>, SessionError> {
-        let (model, segments) = (self.model, *self.model.segments());
+        let outputs = self.model.outputs();
+        self.run_outputs().ok_or(SessionError::Internal)?;
+        let memory = self.memory().ok_or(SessionError::Internal)?;
+        Ok(Outputs {
+            outputs,
+            scratch: memory.into_scratch(),
+        })
+    }
+
+    fn run_outputs(&mut self) -> Option<()> {
+        let model = self.model;
         let mut memory = self.memory()?;
-        for index in segments.range(Segment::Step) {
+        for index in model.segments().range(Segment::Step) {
             layers::finish(model, &mut memory, index)?;
         }
-        for index in segments.range(Segment::Output) {
+        for index in model.segments().range(Segment::Output) {
             layers::run(model, &mut memory, index, 0, &mut &[][..])?;
         }
         for output in model.outputs().iter().filter(|output| output.copied) {
             layers::copy(model, &mut memory, output.config.vector, output.place)?;
         }
-        Ok(Outputs {
-            outputs: model.outputs(),
-            scratch: memory.into_scratch(),
-        })
+        Some(())
     }
 
     /// Computes the outputs from the last step and returns the first one: logits, scores or values, `[len]` with
@@ -324,9 +327,12 @@ impl<'m, 'w> Session<'m, 'w> {
     /// # Errors
     /// [`SessionError::Internal`].
     pub fn logits(&mut self) -> Result<&mut [i16], SessionError> {
-        self.outputs()?;
-        let output = self.model.output().ok_or(SessionError::Internal)?;
-        self.memory()?.into_elements(output.place, output.len())
+        let model = self.model;
+        let logits = self.run_outputs().and_then(|()| {
+            let output = model.output()?;
+            self.memory()?.into_elements(output.place, output.len())
+        });
+        logits.ok_or(SessionError::Internal)
     }
 
     /// The hidden state of recurrent layer `layer`, `[hidden_size]`: Q15, or what [`Layer::frac_bits`] says.
@@ -335,7 +341,9 @@ impl<'m, 'w> Session<'m, 'w> {
     /// If the layer has no hidden state.
     pub fn hidden(&mut self, layer: usize) -> Result<&mut [i16], SessionError> {
         let (layer, _) = self.recurrent(layer)?;
-        self.memory()?.into_elements(layer.result, layer.len())
+        let memory = self.memory().ok_or(SessionError::Internal)?;
+        let hidden = memory.into_elements(layer.result, layer.len());
+        hidden.ok_or(SessionError::Internal)
     }
 
     /// The cell state of LSTM layer `layer`, `[hidden_size]` in Q8.23.
@@ -344,10 +352,12 @@ impl<'m, 'w> Session<'m, 'w> {
     /// If the layer has no cell state.
     pub fn cell_state(&mut self, layer: usize) -> Result<&mut [i32], SessionError> {
         let (layer, recurrent) = self.recurrent(layer)?;
-        match recurrent.layer.config().cell_state_len() {
-            0 => Err(SessionError::NoSuchVector),
-            _ => self.memory()?.into_wide(recurrent.cell, layer.len()),
+        if recurrent.layer.config().cell_state_len() == 0 {
+            return Err(SessionError::NoSuchVector);
         }
+        let memory = self.memory().ok_or(SessionError::Internal)?;
+        let cell = memory.into_wide(recurrent.cell, layer.len());
+        cell.ok_or(SessionError::Internal)
     }
 
     fn recurrent(&self, layer: usize) -> Result<(&'m Layer<'m>, &'m Recurrent<'m>), SessionError> {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use clap::Parser;
-use pipsqueak::{Image, Task, encode};
+use pipsqueak::{Model, Task, encode};
 use pipsqueak_boards::{BoardSpec, EmulatorProcess, Session};
 
 /// Run a board's firmware in an emulator.
@@ -103,11 +103,12 @@ fn is_endless(model: Option<&Path>) -> Result<bool, Box<dyn Error>> {
     let Some(path) = model else {
         return Ok(true);
     };
-    let words = encode::aligned(&std::fs::read(path)?);
+    let words = encode::to_words(&std::fs::read(path)?);
     // The board reports what is wrong with an invalid model.
-    let endless = Image::parse(encode::bytes(&words)).map_or(true, |image| {
-        let ends = image.vocabulary().specials().eos.is_some() || image.limit() > 0;
-        image.task() == Task::Continue && !ends
+    let endless = Model::parse(encode::as_bytes(&words)).map_or(true, |model| {
+        let eos = model.vocabulary().special_tokens().eos;
+        let ends = eos.is_some() || model.max_tokens() > 0;
+        model.task() == Task::LanguageModel && !ends
     });
     Ok(endless)
 }

@@ -38,7 +38,7 @@ static WEIGHTS: [u32; 1536 * 512 / 4] = {
 static VECTOR: Aligned<[i16; 512]> = Aligned([321; 512]);
 
 /// Defines items. Each is one symbol, whatever its body has in common with another's.
-macro_rules! counted {
+macro_rules! benchmark {
     ($($name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)? $body:block)*) => {$(
         #[unsafe(no_mangle)]
         #[inline(never)]
@@ -46,7 +46,7 @@ macro_rules! counted {
     )*};
 }
 
-counted! {
+benchmark! {
     matvec_384x128(x: &[i16], out: &mut [[i32; 4]; 384 / 4]) {
         Operand::new(x).products(&WEIGHTS[..384 * 128 / 4], out);
     }
@@ -145,7 +145,7 @@ extern "C" fn main() -> ! {
     let image: &'static Image<'static> = unsafe { &*core::ptr::from_ref(image) };
     let mut workspace = [0; 256];
     text(image, &mut workspace, TEXT_128);
-    start::say_peak_stack();
+    start::report_peak_stack();
 
     let settings = Settings::default();
     let Ok(mut state) = State::new(image, &mut workspace) else {

@@ -1,5 +1,5 @@
-//! Bytes as a model file. Length and checksum are made right first, so that the fuzzer reaches what they protect; whatever is
-//! accepted then runs in every way.
+//! Fuzzes the reader of model files. The target corrects length and checksum first, so that the fuzzer reaches the checks behind
+//! them. Every accepted model runs in every way.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -8,7 +8,7 @@ use pipsqueak::image::HEADER_LEN;
 use pipsqueak::selftest::{self, Extent};
 use pipsqueak::{Feed, Generator, Image, Settings, State, Temperature};
 
-/// A model within the longest input can ask for more memory than a board has; it is parsed, but not run.
+/// In words. A model that needs more is parsed, but does not run: no board has as much.
 const MAX_WORKSPACE: usize = 1 << 20;
 const TEXTS: [&str; 3] = ["", "ab, the\n\u{e9}", "length=0.5, a"];
 
@@ -32,7 +32,7 @@ fuzz_target!(|data: &[u8]| {
     step(&image, &mut workspace);
 });
 
-/// Every way to give a text and to take one.
+/// Every way to read a text and to generate one.
 fn generate(image: &Image, workspace: &mut [u32]) {
     for (temperature, top_k) in [("0.8", 0), ("100", 3), ("0", 0)] {
         let settings = Settings {

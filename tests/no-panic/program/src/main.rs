@@ -13,7 +13,7 @@ use pipsqueak::{
 };
 use rand_core::TryRng;
 
-/// The entry point: what it does not reach is removed.
+/// The entry point. The linker removes everything that it does not reach.
 #[unsafe(no_mangle)]
 extern "C" fn _start() {
     let (bytes, mut workspace) = (black_box(&[0; 4096]), [0; 2048]);
@@ -30,7 +30,7 @@ extern "C" fn _start() {
     sample();
 }
 
-/// Everything that a model tells about itself.
+/// Everything that a model reports about itself.
 #[inline(never)]
 fn describe(image: &Image) {
     black_box((
@@ -77,7 +77,7 @@ fn describe(image: &Image) {
     }
 }
 
-/// Every kind of text: continued, translated, made of features, scored, classified; by any generator of random numbers.
+/// Every task: text continued, translated, generated from features, scored, classified; with any random number generator.
 #[inline(never)]
 fn generate(image: &Image, workspace: &mut [u32]) {
     match Generator::new(image, workspace, settings()) {
@@ -169,7 +169,7 @@ fn sample() {
     black_box(pipsqueak::kernel());
 }
 
-/// A random number generator of which nothing is known.
+/// A random number generator with unknown output.
 struct Opaque;
 
 impl TryRng for Opaque {

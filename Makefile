@@ -39,16 +39,16 @@ EMULATOR_pico := node
 CORES := thumbv7em-none-eabihf thumbv6m-none-eabi riscv32imac-unknown-none-elf \
 	thumbv7m-none-eabi thumbv8m.main-none-eabi thumbv8m.main-none-eabihf riscv32imc-unknown-none-elf
 
-.PHONY: demo console emulated firmware $(BOARDS:%=firmware-%) test check test-extended bench bench-cores bench-programs retrain
+.PHONY: demo console emulator-ready firmware $(BOARDS:%=firmware-%) test check test-extended bench bench-cores bench-programs retrain
 
-demo: emulated
+demo: emulator-ready
 	@$(EMULATE) --board "$$BOARD" --model "$$MODEL" --prompt="$$PROMPT" --seed "$$SEED" $(if $(TEMPERATURE),--temperature "$$TEMPERATURE") --length "$$LENGTH" --top-k "$$TOP_K"
 
-console: emulated
+console: emulator-ready
 	@$(EMULATE) --board "$$BOARD" --model "$$MODEL"
 
 # BOARD's emulator and firmware.
-emulated:
+emulator-ready:
 	@$(if $(filter $(BOARD),$(BOARDS)),,$(error BOARD: expected one of $(BOARDS), found $(BOARD)))
 	@$(SETUP) targets $(EMULATOR_$(BOARD))
 	@$(MAKE) --no-print-directory firmware-$(BOARD)
@@ -153,12 +153,12 @@ target/libcount.so: firmware/bench/count.c
 
 # Prints a table per core and writes target/bench.json.
 bench-cores: bench-programs
-	@$(SETUP) qemu qemu-riscv node
+	@$(SETUP) qemu qemu-riscv
 	cargo run --quiet --release --package pipsqueak-boards --bin measure
 
 # The same with rows for this machine, core `host`. With PyTorch, say with PYTHON=path/to/python, also training against it.
 bench: bench-programs
-	@$(SETUP) qemu qemu-riscv node
+	@$(SETUP) qemu qemu-riscv
 	cargo bench --package pipsqueak --features encode --bench host -- --noplot
 	cargo run --quiet --release --package pipsqueak-boards --bin measure -- --host
 	cargo build --release

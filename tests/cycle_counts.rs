@@ -151,7 +151,7 @@ fn grown(measurements: &[Measurement]) -> Vec<String> {
     failures
 }
 
-/// Predictions of the cost model that are too far from what was measured.
+/// Predictions of the cost model that are too far from the measurement.
 fn mispredicted(found: &Measurements) -> Vec<String> {
     let mut failures = Vec::new();
     for character in &found.characters {

@@ -1,4 +1,4 @@
-//! The shipped models are what their files say.
+//! The files of each shipped model agree with each other.
 
 mod common;
 
@@ -6,24 +6,24 @@ use common::{MODELS, root, shipped};
 use pipsqueak::{Generator, Settings, encode};
 use trainer::quantize::quantize;
 
-/// Those and the ones of 4 bits, which stand on their grids.
+/// These and the models with 4-bit weights.
 const ALL: [&str; 4] = [MODELS[0], MODELS[1], "shakespeare-64k", "shakespeare-256k"];
 
 #[test]
-fn the_image_is_what_export_makes_of_the_network() {
+fn the_model_file_is_the_exported_network() {
     for name in ALL {
         let (network, image) = shipped(name);
         let words = encode::encode(&quantize(&network).unwrap().parts).unwrap();
         assert!(
             encode::bytes(&words) == image.bytes(),
-            "{name}: export model.onnx anew"
+            "{name}: export model.onnx again"
         );
     }
 }
 
 /// `trainer generate models/NAME/model.pip --prompt ROMEO: --length 1000 > models/NAME/sample.txt`
 #[test]
-fn the_sample_is_what_the_image_writes() {
+fn the_model_generates_its_sample() {
     for name in ALL {
         let (_, bytes) = shipped(name);
         let image = bytes.image();

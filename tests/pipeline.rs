@@ -1,4 +1,4 @@
-//! The whole road on small texts in several scripts: corpus, training, ONNX, image, text.
+//! The whole pipeline on small texts in several scripts: corpus, training, ONNX, model file, text.
 
 mod common;
 
@@ -30,8 +30,8 @@ fn corpus(words: &[&str], end: &str) -> String {
     text
 }
 
-/// Trains, exports and generates; gives the image's text after `prompt`.
-fn road(folder: &Path, text: &str, prompt: &str) -> String {
+/// Trains, exports and generates: returns the model's text after `prompt`.
+fn pipeline(folder: &Path, text: &str, prompt: &str) -> String {
     let corpus = folder.join("corpus.txt");
     fs::write(&corpus, text).unwrap();
     let (corpus, out) = (corpus.to_str().unwrap(), folder.join("model"));
@@ -109,7 +109,7 @@ fn known_words(text: &str, words: &[&str], end: &str) -> f64 {
 fn english() {
     let folder = tempfile::tempdir().unwrap();
     let words = ["the", "mouse", "eats", "cheese", "and", "squeaks", "softly"];
-    let text = road(folder.path(), &corpus(&words, "."), "the mou");
+    let text = pipeline(folder.path(), &corpus(&words, "."), "the mou");
     assert!(known_words(&text, &words, ".") > 0.7, "{text}");
 }
 
@@ -117,7 +117,7 @@ fn english() {
 fn hebrew() {
     let folder = tempfile::tempdir().unwrap();
     let words = ["שלום", "עולם", "עכבר", "גבינה", "קטן", "שר"];
-    let text = road(folder.path(), &corpus(&words, "׃"), "עכב");
+    let text = pipeline(folder.path(), &corpus(&words, "׃"), "עכב");
     assert!(known_words(&text, &words, "׃") > 0.7, "{text}");
 }
 
@@ -125,14 +125,14 @@ fn hebrew() {
 fn emoji() {
     let folder = tempfile::tempdir().unwrap();
     let words = ["🐭🧀", "🎵🎶🎵", "🌙⭐", "🐱💨", "🏠"];
-    let text = road(folder.path(), &corpus(&words, "❗"), "🐭");
+    let text = pipeline(folder.path(), &corpus(&words, "❗"), "🐭");
     assert!(known_words(&text, &words, "❗") > 0.7, "{text}");
 }
 
 #[test]
 fn a_prompt_outside_the_vocabulary_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    road(folder.path(), &corpus(&["one", "two", "three"], "."), "one");
+    pipeline(folder.path(), &corpus(&["one", "two", "three"], "."), "one");
     let pip = folder.path().join("model/model.pip");
     let error = run(&["generate", pip.to_str().unwrap(), "--prompt", "zero ☃"]).unwrap_err();
     assert!(

@@ -1,6 +1,6 @@
 //! No panic can be reached in the runtime. `program` calls its whole public API, and its panic handler calls a function that
-//! does not exist: it links only if the linker has removed every panic. It is linked for each target at each opt-level, as a
-//! user may choose either. Where that fails, it is linked again without that function, and the calls in it are listed.
+//! does not exist: it links only if the linker has removed every panic. It is linked for each target at each opt-level, because
+//! a user chooses both. Where that fails, it is linked again without that function, and the calls in it are listed.
 
 use addr2line::gimli;
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _, RelocationTarget};
@@ -27,7 +27,7 @@ fn no_panic_can_be_reached() {
     assert!(failures.is_empty(), "\n{}", failures.join("\n"));
 }
 
-/// The test itself: it tells a program that may panic from one that cannot, and names the function.
+/// Tests the check: it accepts a program that cannot panic, and names the function in one that can.
 #[test]
 fn a_panic_is_found_and_named() {
     for target in [TARGETS[0], TARGETS[3]] {
@@ -150,7 +150,7 @@ fn panics(path: &PathBuf) -> BTreeSet<String> {
 
 type Dwarf<'a> = addr2line::Context<gimli::EndianSlice<'a, gimli::LittleEndian>>;
 
-/// As linked: relocations are kept beside the sections, and have been applied.
+/// Reads the debug sections as they were linked: the relocations that the file keeps have been applied to them.
 fn line_tables<'a>(file: &object::File<'a>) -> Dwarf<'a> {
     let section = |id: gimli::SectionId| {
         let section = file.section_by_name(id.name());

@@ -51,7 +51,7 @@ const fn int4_len(columns: usize) -> usize {
 }
 
 /// Defines items. Each is one symbol, whatever its body has in common with another's.
-macro_rules! counted {
+macro_rules! benchmark {
     ($($name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)? $body:block)*) => {$(
         #[unsafe(no_mangle)]
         #[inline(never)]
@@ -59,7 +59,7 @@ macro_rules! counted {
     )*};
 }
 
-counted! {
+benchmark! {
     matvec_384x128(x: &[I16x4], out: &mut [[i32; 4]; 384 / 4]) {
         dispatch::gemv_int8(&WEIGHTS[..384 * 128 / 4], &PackedActivations::new(x), out);
     }
@@ -158,7 +158,7 @@ extern "C" fn main() -> ! {
     let model: &'static ModelView<'static> = unsafe { &*core::ptr::from_ref::<ModelView>(model) };
     let mut workspace = [0; 256];
     text(model, &mut workspace, TEXT_128);
-    start::say_peak_stack();
+    start::report_peak_stack();
 
     let params = SamplingParams::default();
     let Ok(mut session) = Session::new(model, &mut workspace) else {

@@ -1,8 +1,8 @@
-//! How the program begins and ends, how it says a number, and how deep the stack goes.
+//! Start and end of the program, and its peak stack.
 //!
-//! The emulators load the program as it is, and they watch where it goes: there is nothing to set up but the stack, and
-//! no console. [`failure`], [`finish`] and [`peak_stack`] are places that they know; each has a body of its own, or the
-//! linker would make them one.
+//! The emulator loads the program and its plugin watches the program counter. Only the stack is set up, and there is no console.
+//! The plugin knows the addresses of [`failure`], [`finish`] and [`peak_stack`]; their bodies differ, because the linker merges
+//! equal functions.
 
 use core::arch::{asm, global_asm};
 
@@ -33,7 +33,7 @@ global_asm!(
     ".previous",
 );
 
-/// The compiler may use the registers of a core that has an FPU.
+/// Enables the FPU, where the core has one: the compiler uses its registers.
 #[cfg(target_arch = "arm")]
 #[unsafe(no_mangle)]
 extern "C" fn enable_fpu() {
@@ -45,7 +45,7 @@ extern "C" fn enable_fpu() {
     }
 }
 
-/// The end. Its emulator stops here.
+/// The end of the program: the emulator stops here.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn finish() -> ! {
@@ -54,7 +54,7 @@ pub extern "C" fn finish() -> ! {
     }
 }
 
-/// Something went wrong: the counts are worth nothing.
+/// A panic: the counts are invalid.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn failure() {
@@ -67,7 +67,7 @@ fn panic(_: &core::panic::PanicInfo) -> ! {
     finish()
 }
 
-/// Says that one more byte of stack was used, to whoever counts the calls.
+/// Reports one byte of stack by being called: the plugin counts the calls.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn peak_stack() {
@@ -106,9 +106,9 @@ pub fn paint_stack() {
     }
 }
 
-/// Says how deep the stack has been below the caller since it was painted.
+/// Reports how far the stack has grown below the caller since it was painted.
 #[inline(never)]
-pub fn say_peak_stack() {
+pub fn report_peak_stack() {
     let (mut word, end) = (&raw mut _stack_low, stack_pointer());
     // SAFETY: as above.
     while word < end && unsafe { word.read_volatile() } == PAINT {

@@ -66,7 +66,7 @@ pub enum MeasureError {
         /// The item.
         symbol: &'static str,
     },
-    /// The emulator is not there.
+    /// The emulator cannot be started.
     #[error("cannot start {program}: {error}; to install it: {install}")]
     Start {
         /// The program.
@@ -76,23 +76,23 @@ pub enum MeasureError {
         /// A command.
         install: &'static str,
     },
-    /// The emulator ended otherwise than by the program's end.
+    /// The emulator ended before the program did.
     #[error("{program} for {core}: expected counts, found {found}")]
     Emulator {
         /// The emulator.
         program: &'static str,
         /// The core.
         core: &'static str,
-        /// What it said.
+        /// Its output.
         found: String,
     },
-    /// A benchmark has left no time.
-    #[error("{}: expected criterion's median in nanoseconds, found none; measure it anew: make bench", path.display())]
+    /// The result of a benchmark has no time.
+    #[error("{}: expected criterion's median in nanoseconds, found none; run make bench to measure it", path.display())]
     Time {
         /// The file.
         path: PathBuf,
     },
-    /// The program found a text other than the host's.
+    /// The program generated another text than the host, or a kernel differs from the generic one.
     #[error("{core}: the program panicked: its text is not the host's, or the runtime is broken")]
     Panicked {
         /// The core.

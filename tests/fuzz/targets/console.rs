@@ -1,4 +1,4 @@
-//! Bytes as what is typed into a board's console. The first byte chooses the model.
+//! Fuzzes a board's console. The first byte of the input chooses the model; the others are typed.
 #![no_main]
 
 use embedded_hal::delay::DelayNs;
@@ -10,7 +10,7 @@ use pipsqueak::encode::{aligned, bytes};
 use pipsqueak_firmware::{Board, serve};
 use std::convert::Infallible;
 
-/// A text is interrupted after so many bytes: `length` may ask for any number.
+/// Ctrl-C interrupts a text after this many bytes, because `length` accepts any number.
 const MAX_TEXT: usize = 100;
 const CTRL_C: u8 = 3;
 
@@ -42,7 +42,7 @@ fuzz_target!(|data: &[u8]| {
     });
 });
 
-/// Types the bytes, and Ctrl-C where a text does not end.
+/// Types the bytes, and Ctrl-C during a long text.
 struct Typist<'a> {
     typed: &'a [u8],
     /// Bytes since the last one was read.
@@ -66,7 +66,7 @@ impl Read for Typist<'_> {
 }
 
 impl ReadReady for Typist<'_> {
-    /// During a text nothing is typed, or it would be lost.
+    /// Types nothing during a text: the console drops it.
     fn read_ready(&mut self) -> Result<bool, Infallible> {
         Ok(self.printed > MAX_TEXT)
     }

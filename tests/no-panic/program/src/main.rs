@@ -7,146 +7,138 @@ mod handler;
 
 use core::convert::Infallible;
 use core::hint::black_box;
-use pipsqueak::selftest::{self, Extent};
+use pipsqueak::selftest::{self, Coverage};
 use pipsqueak::{
-    Feed, Generator, Image, Part, Sampler, Say, Settings, State, Temperature, surprise,
+    Fragment, Generator, Message, Model, ModelView, Sampler, SamplingParams, Session, StepInput,
+    Temperature, argmax, surprisal_bits,
 };
 use rand_core::TryRng;
 
-/// The entry point: what it does not reach is removed.
+/// The entry point. The linker removes everything that it does not reach.
 #[unsafe(no_mangle)]
 extern "C" fn _start() {
     let (bytes, mut workspace) = (black_box(&[0; 4096]), [0; 2048]);
     let bytes: &[u8] = black_box(bytes);
     let workspace: &mut [u32] = black_box(&mut workspace);
-    match Image::parse(bytes) {
-        Ok(image) => {
-            describe(&image);
-            generate(&image, workspace);
-            step(&image, workspace);
+    match Model::parse(bytes) {
+        Ok(model) => {
+            describe(&model);
+            generate(&model, workspace);
+            step(&model, workspace);
         }
-        Err(error) => say(&error),
+        Err(error) => print(&error),
     }
     sample();
 }
 
-/// Everything that a model tells about itself.
+/// Everything that a model reports about itself.
 #[inline(never)]
-fn describe(image: &Image) {
-    black_box((
-        image.task(),
-        image.generates(),
-        image.len(),
-        image.workspace_len(),
-    ));
-    black_box((
-        image.networks(),
-        image.main(),
-        image.outputs(),
-        image.embedding(),
-    ));
-    black_box((
-        image.start(),
-        image.limit(),
-        image.logit_bits(),
-        image.digest(),
-    ));
-    black_box((image.provenance(), image.interface()));
-    let index = black_box(0);
-    black_box((
-        image.network(index),
-        image.layers(index),
-        image.dense(index),
-    ));
-    black_box((
-        image.width(index),
-        image.outputs_of(index),
-        image.output_bits(index),
-    ));
-    black_box((image.channels(index), image.feature_channels(index)));
-    for vocabulary in [image.vocabulary(), image.source()] {
-        black_box((vocabulary.len(), vocabulary.is_empty(), vocabulary.level()));
-        black_box((vocabulary.specials(), vocabulary.start()));
+fn describe(model: &ModelView) {
+    black_box((model.task(), model.is_autoregressive(), model.len()));
+    black_box((model.workspace_len(), model.max_tokens(), model.fixed_steps()));
+    black_box((model.steps_per_token(), model.has_source(), model.digest()));
+    black_box((model.training_info(), model.io_names(), model.conditioning()));
+    black_box((model.layer(black_box(0)), model.output()));
+    for layer in model.layers() {
+        black_box((layer.phase(), layer.inputs(), layer.len(), layer.frac_bits()));
+        black_box((layer.recurrent(), layer.dense(), layer.vocab_size(), layer.exponents()));
+        black_box(model.input_of(layer.phase()));
+    }
+    for output in model.outputs() {
+        black_box((output.len(), output.frac_bits(), output.role()));
+        black_box((output.every_step(), output.normalization()));
+    }
+    for vocabulary in [model.vocabulary(), model.source_vocabulary()] {
+        black_box((vocabulary.len(), vocabulary.is_empty(), vocabulary.tokenization()));
+        black_box((vocabulary.special_tokens(), vocabulary.initial_token()));
         black_box(vocabulary.text(black_box(0)));
-        let _ = black_box(vocabulary.first(text()));
+        if let Err(error) = vocabulary.check(text()) {
+            print(&error);
+        }
+        vocabulary.tokenize(text()).for_each(|token| {
+            let _ = black_box(token);
+        });
         black_box(vocabulary.longest_match(text()));
-        vocabulary.level().words(text()).for_each(|word| {
+        vocabulary.tokenization().split_words(text()).for_each(|word| {
             black_box(word);
         });
-        black_box(vocabulary.level().first_word(text()));
     }
 }
 
-/// Every kind of text: continued, translated, made of features, scored, classified; by any generator of random numbers.
+/// Every task: text continued, mapped, generated from features, scored, classified; with any random number generator.
 #[inline(never)]
-fn generate(image: &Image, workspace: &mut [u32]) {
-    match Generator::new(image, workspace, settings()) {
+fn generate(model: &ModelView, workspace: &mut [u32]) {
+    match Generator::new(model, workspace, params()) {
         Ok(mut generator) => {
-            let _ = black_box(generator.prompt(text()));
+            if let Err(error) = generator.prompt(text()) {
+                print(&error);
+            }
             generator.by_ref().for_each(|piece| {
                 black_box(piece);
             });
-            let _ = black_box(generator.source(text()));
-            black_box(generator.next_token());
-            generator.features(values());
-            if let Err(error) = generator.describe(text()) {
-                say(&error);
+            let _ = black_box(generator.encode_source(text()));
+            let _ = black_box(generator.next_token());
+            let _ = black_box(generator.set_conditioning(values()));
+            if let Err(error) = generator.set_conditioning_text(text()) {
+                print(&error);
             }
             black_box(generator.next());
-            let _ = black_box(generator.score(text()));
+            let _ = black_box(generator.bits_per_char(text()));
             let _ = black_box(generator.classify(text()));
-            generator.restart(settings());
-            black_box(generator.image().len());
-            self_test(generator.state());
+            generator.reset(params());
+            black_box(generator.model().len());
+            self_test(generator.session());
         }
-        Err(error) => say(&error),
+        Err(error) => print(&error),
     }
-    if let Ok(mut generator) = Generator::with_rng(image, workspace, settings(), Opaque) {
+    if let Ok(mut generator) = Generator::with_rng(model, workspace, params(), Opaque) {
         black_box(generator.next());
     }
 }
 
-/// Every way to feed a network and to read or set its state.
+/// Every input of a session, and every way to read or set its states.
 #[inline(never)]
-fn step(image: &Image, workspace: &mut [u32]) {
-    let Ok(mut state) = State::new(image, workspace) else {
+fn step(model: &ModelView, workspace: &mut [u32]) {
+    let Ok(mut session) = Session::new(model, workspace) else {
         return;
     };
-    let (index, layer) = black_box((0, 0));
-    state.reset();
-    state.features(values());
-    state.step(black_box(0));
-    for feed in [
-        Feed::Token(black_box(0)),
-        Feed::Vector(values()),
-        Feed::Again,
-    ] {
-        state.feed(index, feed);
+    session.reset();
+    let _ = black_box(session.set_conditioning(values()));
+    let inputs = || {
+        [
+            StepInput::Token(black_box(0)),
+            StepInput::Frame(values()),
+            StepInput::Repeat,
+        ]
+    };
+    for input in inputs() {
+        let _ = black_box(session.push_source(input));
     }
-    state.hand_over();
-    black_box((
-        state.hidden_of(index, layer),
-        state.cell_of(index, layer),
-        state.hidden(layer),
-    ));
-    state.set_hidden(index, layer, values());
-    state.set_cell(index, layer, black_box(&[0; 64]));
-    black_box(state.logits());
-    black_box(state.outputs_of(index));
-    self_test(&mut state);
+    let _ = black_box(session.begin_steps());
+    for input in inputs() {
+        let _ = black_box(session.push(input));
+    }
+    let _ = black_box(session.push_token(black_box(0)));
+    let _ = black_box(session.hidden(black_box(0)));
+    let _ = black_box(session.cell_state(black_box(0)));
+    let _ = black_box(session.logits());
+    if let Ok(outputs) = session.outputs() {
+        black_box(outputs.get(black_box(0)));
+    }
+    self_test(&mut session);
 }
 
 #[inline(never)]
-fn self_test(state: &mut State) {
-    for extent in [Extent::Start, Extent::All] {
-        match selftest::kernel(state, extent) {
+fn self_test(session: &mut Session) {
+    for coverage in [Coverage::Quick, Coverage::Full] {
+        match selftest::verify_kernels(session, coverage) {
             Ok(weights) => {
                 black_box(weights);
             }
-            Err(mismatch) => say(&mismatch),
+            Err(mismatch) => print(&mismatch),
         }
     }
-    black_box(selftest::digest(state));
+    let _ = black_box(selftest::output_digest(session));
 }
 
 /// Logits of any number and size at any temperature.
@@ -154,22 +146,20 @@ fn self_test(state: &mut State) {
 fn sample() {
     let mut logits = [0; 64];
     let logits: &mut [i16] = black_box(&mut logits);
-    let settings = settings();
-    let (sampler, bits) = (
-        Sampler::new(settings.temperature, settings.top_k),
-        black_box(9),
-    );
-    say(&settings.temperature);
-    black_box(sampler.draw(logits, bits, &mut settings.rng()));
-    black_box(sampler.draw_allowed(logits, black_box(Default::default()), bits, &mut Opaque));
+    let params = params();
+    let (sampler, bits) = (Sampler::new(params.temperature, params.top_k), black_box(9));
+    print(&params.temperature);
+    black_box(argmax(logits));
+    black_box(sampler.sample(logits, bits, &mut params.rng()));
+    black_box(sampler.sample_masked(logits, bits, black_box(Default::default()), &mut Opaque));
     sampler.weights(logits, bits).for_each(|weight| {
         black_box(weight);
     });
-    black_box(surprise(logits, bits, black_box(0)));
-    black_box(pipsqueak::kernel());
+    black_box(surprisal_bits(logits, bits, black_box(0)));
+    black_box(pipsqueak::kernel_name());
 }
 
-/// A random number generator of which nothing is known.
+/// A random number generator with unknown output.
 struct Opaque;
 
 impl TryRng for Opaque {
@@ -189,10 +179,10 @@ impl TryRng for Opaque {
     }
 }
 
-fn settings() -> Settings {
+fn params() -> SamplingParams {
     let parsed = Temperature::parse(text()).or_else(|_| Temperature::from_f32(black_box(0.8)));
     let temperature = parsed.unwrap_or(Temperature::DEFAULT);
-    Settings {
+    SamplingParams {
         temperature,
         top_k: black_box(0),
         seed: black_box(0),
@@ -207,9 +197,9 @@ fn values() -> &'static [i16] {
     black_box(&[0; 64])
 }
 
-/// A message in all its parts.
-fn say(message: &dyn Say) {
-    message.say(&mut |part: Part| {
-        black_box(part);
+/// A message in all its fragments.
+fn print(message: &dyn Message) {
+    message.write_to(&mut |fragment: Fragment| {
+        black_box(fragment);
     });
 }

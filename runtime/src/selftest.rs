@@ -91,7 +91,7 @@ pub fn output_digest(session: &mut Session) -> Result<u32, SessionError> {
                 session.push_to(phase, input)?;
             }
             if phase == Phase::Step {
-                let outputs = crc32(bytemuck::cast_slice(session.logits()?));
+                let outputs = crc32(bytemuck::must_cast_slice(&*session.logits()?));
                 digest = digest.rotate_left(1) ^ outputs;
             }
         }
@@ -241,8 +241,8 @@ fn compare_gates(
     layer: u32,
     row: u32,
 ) -> Result<(), Mismatch> {
-    let params: &[u8] = bytemuck::cast_slice(group.params());
-    let values: &[i8] = bytemuck::cast_slice(x);
+    let params: &[u8] = bytemuck::must_cast_slice(group.params());
+    let values: &[[i8; PANEL_ROWS]] = bytemuck::must_cast_slice(x);
     let (Some(previous), Some(cells)) = (x.first(), x.first_chunk::<2>()) else {
         return Ok(());
     };

@@ -107,7 +107,7 @@ where
                         .print(BELL)
                         .print("line discarded: ")
                         .print_decimal(total.into())
-                        .print(" bytes lost so far, send less at once\n> ");
+                        .print(" bytes lost so far\n> ");
                 }
             }
         }
@@ -320,11 +320,10 @@ fn print_refusal<W: Write>(terminal: &mut Terminal<W>, error: &CommandError, lin
             .print(expected)
             .print("; found \"")
             .print(found)
-            .print("\""),
-        CommandError::Unknown { suggestion } => terminal
-            .print("unknown command; did you mean ")
-            .print(suggestion)
-            .print("?"),
+            .print("\"."),
+        CommandError::Unknown { suggestion } => {
+            terminal.print("did you mean ").print(suggestion).print("?")
+        }
     };
     terminal.print(" As a text: prompt ").print(line);
 }

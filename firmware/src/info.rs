@@ -21,7 +21,7 @@ const HELP: &str = "
   reset          default settings
   info           board, model, settings
   selftest       checks against the host
-  help           this list";
+  help";
 
 #[cfg(feature = "score")]
 const SCORE_HELP: &str = "\n  score TEXT     cross-entropy of a text in bits per character";

@@ -26,7 +26,7 @@ pub(crate) enum LoadedModel<'m, 'w> {
 /// The slot holds no valid model.
 pub(crate) fn parse<'m>(slot: &'m [u8], ram: &'m mut [u8]) -> Result<Image<'m>, ImageError> {
     let length = ram.len().min(slot.len());
-    let (Some(source), Some(copy)) = (slot.get(..length), ram.get_mut(..length)) else {
+    let (Some(source), Some(copy @ [_, ..])) = (slot.get(..length), ram.get_mut(..length)) else {
         return Image::parse(slot);
     };
     copy.copy_from_slice(source);

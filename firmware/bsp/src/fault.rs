@@ -6,11 +6,14 @@ use cortex_m::asm;
 use cortex_m_rt::{ExceptionFrame, exception};
 use critical_section::Mutex;
 
-/// Sends a byte to the console, once it is open.
-static SEND: Mutex<Cell<Option<fn(u8)>>> = Mutex::new(Cell::new(None));
+/// Sends a byte to the console.
+type SendByte = fn(u8);
+
+/// `None` until the console is open.
+static SEND: Mutex<Cell<Option<SendByte>>> = Mutex::new(Cell::new(None));
 
 /// Has reports sent with `send`. Before, there is no port to send them to.
-pub(crate) fn report_with(send: fn(u8)) {
+pub(crate) fn report_with(send: SendByte) {
     critical_section::with(|cs| SEND.borrow(cs).set(Some(send)));
 }
 

@@ -162,7 +162,11 @@ impl ScriptedSerial {
             record: Record::default(),
         }));
         let mut copy = vec![0_u32; self.model_copy_bytes.div_ceil(4)];
-        let copy: &mut [u8] = bytemuck::cast_slice_mut(&mut copy);
+        // An empty slice, as boards without a copy pass it, is not aligned.
+        let copy: &mut [u8] = match self.model_copy_bytes {
+            0 => &mut [],
+            bytes => &mut bytemuck::cast_slice_mut(&mut copy)[..bytes],
+        };
         pipsqueak_firmware::run_until_eof(Peripherals {
             name: "pipe",
             clock_hz: 16_000_000,
@@ -171,7 +175,7 @@ impl ScriptedSerial {
             delay: Delay(port.clone()),
             led: Led(port.clone()),
             slot: &encode::bytes(&self.slot)[..self.slot_bytes],
-            model_copy: &mut copy[..self.model_copy_bytes],
+            model_copy: copy,
             workspace: &mut vec![0; self.workspace],
             stack: || StackUsage {
                 peak: 1234,

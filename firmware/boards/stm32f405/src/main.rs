@@ -84,13 +84,19 @@ fn send(byte: u8) {
 
 #[interrupt]
 fn USART2() {
-    // Reading the status and then the data clears both flags.
-    let status = usart().sr().read();
-    if status.rxne().bit_is_set() || status.ore().bit_is_set() {
+    loop {
+        // Reading the status and then the data clears both flags.
+        let status = usart().sr().read();
+        let (received, overrun) = (status.rxne().bit_is_set(), status.ore().bit_is_set());
+        if !received && !overrun {
+            return;
+        }
         let byte = usart().dr().read().dr().bits() as u8;
-        pipsqueak_bsp::receive(Some(byte));
-        // The byte is good; the one after it was lost.
-        if status.ore().bit_is_set() {
+        if received {
+            pipsqueak_bsp::receive(Some(byte));
+        }
+        // The byte is good; bytes after it were lost.
+        if overrun {
             pipsqueak_bsp::receive(None);
         }
     }

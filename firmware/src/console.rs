@@ -3,8 +3,8 @@
 use embedded_hal::{delay::DelayNs, digital::OutputPin};
 use embedded_io::Write;
 use pipsqueak::{
-    FeatureError, Generator, Task, UnknownCharacter,
-    selftest::{self, Extent},
+    Generator, Task, TextError,
+    selftest::{self, Coverage},
 };
 
 use crate::{
@@ -62,10 +62,8 @@ enum Outcome<'g> {
     Score(f32),
     /// The model takes no such line.
     Unsupported,
-    /// The line has a character that no token covers.
-    Unknown(UnknownCharacter),
-    /// The line does not name features.
-    Features(FeatureError),
+    /// The model cannot read the line.
+    Refused(TextError),
 }
 
 impl<I, W, D, L> Console<'_, '_, I, W, D, L>
@@ -159,7 +157,7 @@ where
             Ok(Command::SelfTest) => self.run_selftest(),
             Ok(Command::Continue) if self.text.begun => self.print_text(),
             // Without a line, the other tasks have no input.
-            Ok(Command::Continue) if matches!(self.model.task(), None | Some(Task::Continue)) => {
+            Ok(Command::Continue) if matches!(self.model.task(), None | Some(Task::LanguageModel)) => {
                 self.run_model("", read_line);
             }
             Ok(Command::Continue) => {}
@@ -177,20 +175,20 @@ where
         let LoadedModel::Ready(generator) = &mut self.model else {
             return self.refuse_without_model();
         };
-        generator.restart(self.settings.sampling());
-        let (image, terminal) = (generator.image(), &mut self.terminal);
+        generator.reset(self.settings.sampling());
+        let (model, terminal) = (generator.model(), &mut self.terminal);
         let _ = self.led.set_high();
         let outcome = read(generator, text);
         let _ = self.led.set_low();
         match outcome {
             Outcome::Text => {
                 self.text.begun = true;
-                if image.task() == Task::Continue {
+                if model.task() == Task::LanguageModel {
                     terminal.print(text);
                 }
                 self.print_text();
             }
-            Outcome::Classes(scores) => classes::print(image, scores, terminal),
+            Outcome::Classes(scores) => classes::print(model, scores, terminal),
             #[cfg(feature = "score")]
             Outcome::Score(bits) => {
                 self.text.begun = true;
@@ -203,20 +201,8 @@ where
                     .print(BELL)
                     .print("not an input of this model: see help");
             }
-            Outcome::Unknown(UnknownCharacter { character, .. }) => {
-                terminal
-                    .print(BELL)
-                    .print("the model has no character ")
-                    .print_char(character)
-                    .print(" (U+")
-                    .print_hex(character.into(), 4)
-                    .print(")");
-            }
-            Outcome::Features(error) => {
-                terminal
-                    .print(BELL)
-                    .print("features, ")
-                    .print_message(&error);
+            Outcome::Refused(error) => {
+                terminal.print(BELL).print_message(&error);
             }
         }
     }
@@ -265,9 +251,10 @@ where
         let LoadedModel::Ready(generator) = &mut self.model else {
             return self.refuse_without_model();
         };
-        let recorded = generator.image().digest();
-        let kernel = selftest::kernel(generator.state(), Extent::All);
-        let digest = selftest::digest(generator.state());
+        let recorded = generator.model().digest();
+        let kernel = selftest::verify_kernels(generator.session(), Coverage::Full);
+        // An internal error gives no digest, and so another one than the recorded.
+        let digest = selftest::output_digest(generator.session()).unwrap_or(!recorded);
         let terminal = &mut self.terminal;
         if kernel.is_err() || digest != recorded {
             terminal.print(BELL);
@@ -330,36 +317,31 @@ fn print_refusal<W: Write>(terminal: &mut Terminal<W>, error: &CommandError, lin
 
 /// Gives a line to the model, as its task takes it.
 fn read_line<'g>(generator: &'g mut Generator, line: &str) -> Outcome<'g> {
-    let result = match generator.image().task() {
-        Task::Continue => generator.prompt(line),
-        Task::Translate => generator.source(line),
-        Task::Describe => {
-            return match generator.describe(line) {
-                Ok(()) => Outcome::Text,
-                Err(error) => Outcome::Features(error),
-            };
-        }
-        Task::Classify => {
+    let result = match generator.model().task() {
+        Task::LanguageModel => generator.prompt(line),
+        Task::SequenceToSequence => generator.encode_source(line),
+        Task::ConditionalGenerator => generator.set_conditioning_text(line),
+        Task::Classifier => {
             return match generator.classify(line) {
                 Ok(scores) => Outcome::Classes(scores),
-                Err(unknown) => Outcome::Unknown(unknown),
+                Err(error) => Outcome::Refused(error),
             };
         }
-        Task::Numbers => return Outcome::Unsupported,
+        _ => return Outcome::Unsupported,
     };
     match result {
         Ok(()) => Outcome::Text,
-        Err(unknown) => Outcome::Unknown(unknown),
+        Err(error) => Outcome::Refused(error),
     }
 }
 
 /// Computes a language model's cross-entropy on a line.
 #[cfg(feature = "score")]
 fn score_line<'g>(generator: &'g mut Generator, line: &str) -> Outcome<'g> {
-    match generator.image().task() {
-        Task::Continue => match generator.score(line) {
+    match generator.model().task() {
+        Task::LanguageModel => match generator.bits_per_char(line) {
             Ok(bits) => Outcome::Score(bits),
-            Err(unknown) => Outcome::Unknown(unknown),
+            Err(error) => Outcome::Refused(error),
         },
         _ => Outcome::Unsupported,
     }

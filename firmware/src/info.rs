@@ -29,8 +29,8 @@ const SCORE_HELP: &str = "\n  score TEXT     cross-entropy of a text in bits per
 /// What the user can type as input of a model for this task.
 pub(crate) fn input_name(task: Option<Task>) -> &'static str {
     match task {
-        Some(Task::Describe) => "features",
-        Some(Task::Numbers) => "a command",
+        Some(Task::ConditionalGenerator) => "features",
+        Some(_) => "a command",
         _ => "a text",
     }
 }
@@ -47,17 +47,17 @@ where
         let task = self.model.task();
         self.terminal.print(match task {
             None => "There is no model to run: see info.",
-            Some(Task::Continue) => "A line is a text, which the model continues.",
-            Some(Task::Translate) => "A line is a text, which the model maps to another text.",
-            Some(Task::Classify) => "A line is a text, which the model classifies.",
-            Some(Task::Describe) => "A line is features of a text: name=value, name=value",
-            Some(Task::Numbers) => "The model takes no lines.",
+            Some(Task::LanguageModel) => "A line is a text, which the model continues.",
+            Some(Task::SequenceToSequence) => "A line is a text, which the model maps to another text.",
+            Some(Task::Classifier) => "A line is a text, which the model classifies.",
+            Some(Task::ConditionalGenerator) => "A line is features of a text: name=value, name=value",
+            Some(_) => "The model takes no lines.",
         });
-        if !matches!(task, Some(Task::Classify | Task::Numbers)) {
+        if !matches!(task, Some(Task::Classifier | Task::Tensors)) {
             self.terminal.print(HELP_FOR_GENERATORS);
         }
         #[cfg(feature = "score")]
-        if task == Some(Task::Continue) {
+        if task == Some(Task::LanguageModel) {
             self.terminal.print(SCORE_HELP);
         }
         self.terminal.print(HELP);
@@ -104,14 +104,14 @@ where
         self.terminal.print("\nmodel      ");
         self.model.print_summary(&mut self.terminal);
         if let LoadedModel::Ready(generator) = &self.model {
-            let image = generator.image();
-            let training = image.provenance();
-            let (task, loss_unit) = match image.task() {
-                Task::Continue => ("language model", " nats per token in "),
-                Task::Translate => ("sequence-to-sequence", " nats per token in "),
-                Task::Classify => ("classifier", " nats per text in "),
-                Task::Describe => ("conditional generator", " nats per token in "),
-                Task::Numbers => ("tensors", " in "),
+            let model = generator.model();
+            let training = model.training_info().unwrap_or_default();
+            let (task, loss_unit) = match model.task() {
+                Task::LanguageModel => ("language model", " nats per token in "),
+                Task::SequenceToSequence => ("sequence-to-sequence", " nats per token in "),
+                Task::Classifier => ("classifier", " nats per text in "),
+                Task::ConditionalGenerator => ("conditional generator", " nats per token in "),
+                _ => ("tensors", " in "),
             };
             self.terminal
                 .print("\ntask       ")
@@ -138,7 +138,7 @@ where
             }
             self.print_usage(
                 "\nworkspace  ",
-                4 * image.workspace_len(),
+                4 * model.workspace_len(),
                 4 * self.available,
             );
         }
@@ -161,5 +161,5 @@ where
 
 /// The kernel that the runtime uses on this core.
 pub(crate) fn print_kernel<W: Write>(terminal: &mut Terminal<W>) {
-    terminal.print("kernel     ").print(pipsqueak::kernel());
+    terminal.print("kernel     ").print(pipsqueak::kernel_name());
 }

@@ -2,8 +2,8 @@
 
 use embedded_io::Write;
 use pipsqueak::{
-    Generator, Image, ImageError, Task, Temperature, WorkspaceError,
-    selftest::{self, Extent, Mismatch},
+    Generator, Model, ModelError, SessionError, Task, Temperature,
+    selftest::{self, Coverage, Mismatch},
 };
 
 use crate::{settings::ConsoleSettings, terminal::Terminal};
@@ -11,9 +11,9 @@ use crate::{settings::ConsoleSettings, terminal::Terminal};
 /// The content of the board's slot.
 pub(crate) enum LoadedModel<'m, 'w> {
     /// No model.
-    Invalid(&'m ImageError),
+    Invalid(&'m ModelError),
     /// A model that needs more memory than the board has.
-    TooLarge(WorkspaceError),
+    TooLarge(SessionError),
     /// A model that the core's kernel computes wrongly.
     KernelFailed(Mismatch),
     /// A model that is ready to run.
@@ -24,15 +24,15 @@ pub(crate) enum LoadedModel<'m, 'w> {
 ///
 /// # Errors
 /// The slot holds no valid model.
-pub(crate) fn parse<'m>(slot: &'m [u8], ram: &'m mut [u8]) -> Result<Image<'m>, ImageError> {
+pub(crate) fn parse<'m>(slot: &'m [u8], ram: &'m mut [u8]) -> Result<Model<'m>, ModelError> {
     let length = ram.len().min(slot.len());
     let (Some(source), Some(copy @ [_, ..])) = (slot.get(..length), ram.get_mut(..length)) else {
-        return Image::parse(slot);
+        return Model::parse(slot);
     };
     copy.copy_from_slice(source);
-    match Image::parse(copy) {
+    match Model::parse(copy) {
         // Found by the length in the header: the model has not been parsed yet.
-        Err(ImageError::Truncated { .. }) => Image::parse(slot),
+        Err(ModelError::Truncated { .. }) => Model::parse(slot),
         parsed => parsed,
     }
 }
@@ -40,15 +40,15 @@ pub(crate) fn parse<'m>(slot: &'m [u8], ram: &'m mut [u8]) -> Result<Image<'m>, 
 impl<'m, 'w> LoadedModel<'m, 'w> {
     /// Makes the parsed model ready to run in `workspace`, and checks the core's kernel on some of its rows.
     pub fn load(
-        parsed: &'m Result<Image<'m>, ImageError>,
+        parsed: &'m Result<Model<'m>, ModelError>,
         workspace: &'w mut [u32],
         settings: &ConsoleSettings,
     ) -> Self {
         match parsed {
             Err(error) => Self::Invalid(error),
-            Ok(image) => match Generator::new(image, workspace, settings.sampling()) {
+            Ok(model) => match Generator::new(model, workspace, settings.sampling()) {
                 Err(error) => Self::TooLarge(error),
-                Ok(mut generator) => match selftest::kernel(generator.state(), Extent::Start) {
+                Ok(mut generator) => match selftest::verify_kernels(generator.session(), Coverage::Quick) {
                     Err(mismatch) => Self::KernelFailed(mismatch),
                     Ok(_) => Self::Ready(generator),
                 },
@@ -59,7 +59,7 @@ impl<'m, 'w> LoadedModel<'m, 'w> {
     /// The model's task, if it can run.
     pub fn task(&self) -> Option<Task> {
         match self {
-            Self::Ready(generator) => Some(generator.image().task()),
+            Self::Ready(generator) => Some(generator.model().task()),
             _ => None,
         }
     }
@@ -67,7 +67,7 @@ impl<'m, 'w> LoadedModel<'m, 'w> {
     /// The settings that the console begins with: sequence-to-sequence models decode greedily.
     pub fn default_settings(&self) -> ConsoleSettings {
         let mut settings = ConsoleSettings::default();
-        if self.task() == Some(Task::Translate) {
+        if self.task() == Some(Task::SequenceToSequence) {
             settings.temperature = Temperature::GREEDY;
         }
         settings
@@ -80,31 +80,31 @@ impl<'m, 'w> LoadedModel<'m, 'w> {
             Self::TooLarge(error) => terminal.print_message(error),
             Self::KernelFailed(mismatch) => terminal
                 .print("SELF-TEST FAILED, kernel ")
-                .print(pipsqueak::kernel())
+                .print(pipsqueak::kernel_name())
                 .print(": ")
                 .print_message(mismatch),
             Self::Ready(generator) => {
-                let image = generator.image();
-                for network in 0..image.networks() {
-                    for (index, layer) in image.layers(network).iter().enumerate() {
-                        terminal.print(match (network, index) {
-                            (0, 0) => "",
-                            (_, 0) => " to ",
-                            _ => " + ",
-                        });
-                        terminal.print_decimal(layer.layer.hidden.into());
-                    }
+                let model = generator.model();
+                let mut last = None;
+                for layer in model.layers().filter(|layer| layer.cell().is_some()) {
+                    terminal.print(match last {
+                        None => "",
+                        Some(phase) if phase != layer.phase() => " to ",
+                        _ => " + ",
+                    });
+                    last = Some(layer.phase());
+                    terminal.print_decimal(layer.len() as u64);
                 }
-                let outputs = match image.task() {
-                    Task::Classify => " classes, ",
-                    _ if image.generates() => " tokens, ",
+                let outputs = match model.task() {
+                    Task::Classifier => " classes, ",
+                    _ if model.is_autoregressive() => " tokens, ",
                     _ => " outputs, ",
                 };
                 terminal
                     .print(" units, ")
-                    .print_decimal(image.outputs() as u64)
+                    .print_decimal(model.output().map_or(0, |output| output.len()) as u64)
                     .print(outputs)
-                    .print_decimal(image.len() as u64)
+                    .print_decimal(model.len() as u64)
                     .print(" bytes")
             }
         };

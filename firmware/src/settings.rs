@@ -30,11 +30,11 @@ pub(crate) enum Setting {
 
 impl Default for ConsoleSettings {
     fn default() -> Self {
-        let pipsqueak::Settings {
+        let pipsqueak::SamplingParams {
             temperature,
             top_k,
             seed,
-        } = pipsqueak::Settings::default();
+        } = pipsqueak::SamplingParams::default();
         Self {
             temperature,
             seed,
@@ -58,8 +58,8 @@ impl ConsoleSettings {
     }
 
     /// The settings that the generator takes.
-    pub fn sampling(&self) -> pipsqueak::Settings {
-        pipsqueak::Settings {
+    pub fn sampling(&self) -> pipsqueak::SamplingParams {
+        pipsqueak::SamplingParams {
             temperature: self.temperature,
             top_k: self.top_k,
             seed: self.seed,

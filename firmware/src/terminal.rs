@@ -1,7 +1,7 @@
 //! The terminal on the serial port: text and numbers out.
 
 use embedded_io::Write;
-use pipsqueak::{Part, Say};
+use pipsqueak::{Fragment, Message};
 
 use crate::utf8::{Utf8, Utf8Decoder};
 
@@ -102,12 +102,13 @@ impl<W: Write> Terminal<W> {
     }
 
     /// Prints a message of the runtime.
-    pub fn print_message(&mut self, message: &dyn Say) -> &mut Self {
-        message.say(&mut |part| {
-            match part {
-                Part::Text(text) => self.print(text),
-                Part::Number(number) => self.print_decimal(number.into()),
-                Part::Hex(number, digits) => self.print_hex(number, digits),
+    pub fn print_message(&mut self, message: &dyn Message) -> &mut Self {
+        message.write_to(&mut |fragment| {
+            match fragment {
+                Fragment::Text(text) => self.print(text),
+                Fragment::Char(character) => self.print_char(character),
+                Fragment::Number(number) => self.print_decimal(number.into()),
+                Fragment::Hex(number, digits) => self.print_hex(number, digits),
             };
         });
         self

@@ -6,7 +6,7 @@
 For each model file it writes a text file with the same name: the states and outputs after each of some inputs, the texts
 sampled with several parameters, and the digest. It refuses a file whose CRC-32, structure or digest differs from FORMAT.md.
 `tests/golden.rs` compares the Rust runtime with these text files.
-Needs nothing but Python 3.
+Needs nothing but Python 3. `model_file.py` reads the file; this file computes.
 """
 
 import math
@@ -76,6 +76,7 @@ def convert(v, f, g):
 
 
 def mean(total, count):
+    count = max(count, 1)
     magnitude = (2 * abs(total) + count) // (2 * count)
     return clamp(-magnitude if total < 0 else magnitude)
 
@@ -120,7 +121,8 @@ class Session:
     """The vectors of a model while it runs. An odd vector is a cell state in Q8.23; all others are i16."""
 
     def __init__(self, model):
-        self.model, self.vectors, self.begun, self.features = model, {}, set(), []
+        self.model, self.begun, self.features = model, set(), []
+        self.vectors = {2 * layer.index + odd: [0] * round4(layer.size) for layer in model.layers for odd in (0, 1)}
         self.sums = {layer.index: [0] * round4(layer.size) for layer in model.layers if layer.kind == "mean"}
         self.steps = 0
 

@@ -52,6 +52,48 @@ impl ModelConfig {
         self.numbers().into_iter().flat_map(varint).collect()
     }
 
+    /// Elements of the result of layer `index`; 0 for gate inputs.
+    fn result_size(&self, index: usize) -> usize {
+        let layer = &self.layers[index];
+        match layer.op {
+            OpConfig::Token {
+                rows: TokenRowsConfig::Gates,
+                ..
+            } => 0,
+            OpConfig::Token { dim, .. } => dim as usize,
+            OpConfig::Frame { size } | OpConfig::Constant { size, .. } => size.into(),
+            OpConfig::Dense { output_size, .. } => output_size.into(),
+            OpConfig::Recurrent(recurrent) => recurrent.hidden_size.into(),
+            OpConfig::Sum { .. } | OpConfig::Mean => {
+                let first = layer.inputs.iter().next();
+                first.map_or(0, |id| self.result_size(id.layer()))
+            }
+        }
+    }
+
+    /// Columns over the joined inputs of layer `index`: all vectors but the last are padded.
+    ///
+    /// # Panics
+    /// If there is no such layer, or it reads one that does not exist.
+    pub fn input_columns(&self, index: usize) -> usize {
+        let inputs = self.layers[index].inputs.iter();
+        inputs.fold(0, |joined, id| round_up(joined) + self.result_size(id.layer()))
+    }
+
+    /// The columns of layer `index` that stand for padding between its joined inputs. Their weights are 0: what is in the padding of
+    /// a vector is not specified.
+    ///
+    /// # Panics
+    /// As [`input_columns`](Self::input_columns).
+    pub fn padding_columns(&self, index: usize) -> Vec<usize> {
+        let (mut padding, mut joined) = (Vec::new(), 0);
+        for id in self.layers[index].inputs.iter() {
+            padding.extend(joined..round_up(joined));
+            joined = round_up(joined) + self.result_size(id.layer());
+        }
+        padding
+    }
+
     fn numbers(&self) -> Vec<u32> {
         let metadata = &self.metadata;
         let mut out = Vec::new();

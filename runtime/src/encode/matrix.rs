@@ -46,6 +46,29 @@ pub(super) fn four(values: &[i32], index: usize) -> [u32; PANEL_ROWS] {
 }
 
 impl QuantizedMatrix {
+    /// The weights of column `column` over the input, if the matrix has columns over it.
+    fn input_column(&mut self, column: usize) -> impl Iterator<Item = &mut i8> {
+        let width = self.format.num_columns();
+        let found = column < self.format.columns[0];
+        let rows = self.weights.chunks_exact_mut(width.max(1));
+        rows.filter_map(move |row| row.get_mut(column).filter(|_| found))
+    }
+
+    /// Sets the weights of some columns over the input to 0.
+    pub(super) fn clear_columns(&mut self, columns: &[usize]) {
+        for &column in columns {
+            self.input_column(column).for_each(|weight| *weight = 0);
+        }
+    }
+
+    /// Whether the weights of some columns over the input are 0.
+    pub(super) fn is_clear(&self, columns: &[usize]) -> bool {
+        let width = self.format.num_columns();
+        let mut rows = self.weights.chunks_exact(width.max(1));
+        let inside = |column: &&usize| **column < self.format.columns[0];
+        rows.all(|row| columns.iter().filter(inside).all(|&column| row[column] == 0))
+    }
+
     /// Four rows at a time, padded.
     ///
     /// # Panics

@@ -13,7 +13,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use pipsqueak_kernels::cell::Cell;
 use pipsqueak_kernels::fixed::QuantizedMultiplier;
-use pipsqueak_kernels::packed::{GROUP_SIZE, RowFormat, WeightFormat, round_up};
+use pipsqueak_kernels::packed::{GROUP_SIZE, RowFormat, WeightFormat};
 use rand_core::Rng;
 use rand_pcg::Pcg32;
 
@@ -138,7 +138,7 @@ impl Random {
 
     fn op(&mut self, config: &ModelConfig, index: usize, ops: &[Option<OpParams>]) -> OpParams {
         let layer = &config.layers[index];
-        let input_size = joined_size(config, index);
+        let input_size = config.input_columns(index);
         match layer.op {
             OpConfig::Token {
                 vocab_size,
@@ -195,13 +195,21 @@ impl Random {
                 activation,
                 frac_bits,
                 format,
-            } => OpParams::Dense(DenseParams {
-                matrix: self.matrix(output_size.into(), [format; 2], [input_size, 0]),
-                activation,
-                frac_bits,
-            }),
+            } => {
+                let mut matrix = self.matrix(output_size.into(), [format; 2], [input_size, 0]);
+                matrix.clear_columns(&config.padding_columns(index));
+                OpParams::Dense(DenseParams {
+                    matrix,
+                    activation,
+                    frac_bits,
+                })
+            }
             OpConfig::Recurrent(recurrent) => {
-                OpParams::Recurrent(self.recurrent(&recurrent, input_size))
+                let mut params = self.recurrent(&recurrent, input_size);
+                for matrix in &mut params.gates {
+                    matrix.clear_columns(&config.padding_columns(index));
+                }
+                OpParams::Recurrent(params)
             }
             OpConfig::Sum { frac_bits } => OpParams::Sum { frac_bits },
             OpConfig::Mean => OpParams::Mean,
@@ -312,28 +320,4 @@ impl Random {
 fn smallest_shift(matrix: &QuantizedMatrix) -> u8 {
     let shifts = matrix.multiplier.iter().map(|m| m.shift() as u8);
     shifts.min().unwrap_or(0)
-}
-
-/// Columns over the joined inputs of layer `index`: all vectors but the last are padded.
-fn joined_size(config: &ModelConfig, index: usize) -> usize {
-    let inputs = config.layers[index].inputs.iter();
-    inputs.fold(0, |joined, id| round_up(joined) + size(config, id.layer()))
-}
-
-/// Elements of the result of layer `index`; 0 for gate inputs.
-fn size(config: &ModelConfig, index: usize) -> usize {
-    let first = |layer: &crate::format::LayerConfig| layer.inputs.iter().next();
-    match config.layers[index].op {
-        OpConfig::Token {
-            rows: TokenRowsConfig::Gates,
-            ..
-        } => 0,
-        OpConfig::Token { dim, .. } => dim as usize,
-        OpConfig::Frame { size } | OpConfig::Constant { size, .. } => size.into(),
-        OpConfig::Dense { output_size, .. } => output_size.into(),
-        OpConfig::Recurrent(recurrent) => recurrent.hidden_size.into(),
-        OpConfig::Sum { .. } | OpConfig::Mean => {
-            first(&config.layers[index]).map_or(0, |id| size(config, id.layer()))
-        }
-    }
 }

@@ -90,6 +90,7 @@ fn uart() -> &'static RegisterBlock {
 /// Sends a byte as soon as the transmitter's queue has a place.
 fn send(byte: u8) {
     while uart().uartfr().read().txff().bit_is_set() {}
+    // SAFETY: any byte may be sent; the PAC does not know that the field is a whole byte.
     uart().uartdr().write(|w| unsafe { w.data().bits(byte) });
 }
 

@@ -17,7 +17,8 @@ pub struct QuantizedMatrix {
     pub format: RowFormat,
     /// `[rows][columns]`, within the range of each format.
     pub weights: Vec<i8>,
-    /// `[rows][groups]`: what weights are multiplied with, by the groups of [`RowFormat::scale_groups`].
+    /// `[rows][groups]`: what weights are multiplied with, by the groups of [`RowFormat::scale_groups`]. The scale of an
+    /// [`Int8`](WeightFormat::Int8) group is 1, whatever is here.
     pub scales: Vec<u8>,
     /// `[rows]` in units of the accumulator, with half of the multiplier's shift, `2^(shift - 1)`, added.
     pub bias: Vec<i32>,
@@ -81,15 +82,15 @@ impl QuantizedMatrix {
         let words = parts.iter().zip(self.format.formats).map(|(columns, format)| {
             let count = match format {
                 _ if columns.is_empty() => 0,
-                WeightFormat::Int8 => 0,
-                WeightFormat::Int8Scaled => 1,
+                WeightFormat::Int8 | WeightFormat::Int8Scaled => 1,
                 WeightFormat::Int4 => columns.len().div_ceil(GROUP_SIZE),
             };
             let scales: Vec<[u8; PANEL_ROWS]> = (first..first + count).map(four_scales).collect();
             first += count;
             match format {
                 WeightFormat::Int4 => pack_int4(columns, &scales).collect(),
-                _ => {
+                WeightFormat::Int8 => pack_int8(columns).collect(),
+                WeightFormat::Int8Scaled => {
                     let scales = scales.into_iter().map(u32::from_le_bytes);
                     scales.chain(pack_int8(columns)).collect()
                 }

@@ -17,8 +17,8 @@ pub struct QuantizedMatrix {
     pub format: RowFormat,
     /// `[rows][columns]`, within the range of each format.
     pub weights: Vec<i8>,
-    /// `[rows][groups]`: what weights are multiplied with, by the groups of [`RowFormat::scale_groups`]; 1 for int8 weights without a
-    /// scale beside others.
+    /// `[rows][groups]`: what weights are multiplied with, by the groups of [`RowFormat::scale_groups`]. The scale of an
+    /// [`Int8`](WeightFormat::Int8) group is 1, whatever is here.
     pub scales: Vec<u8>,
     /// `[rows]` in units of the accumulator, with half of the multiplier's shift, `2^(shift - 1)`, added.
     pub bias: Vec<i32>,

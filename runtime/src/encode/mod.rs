@@ -5,6 +5,7 @@
 mod config;
 mod matrix;
 mod params;
+mod programs;
 mod random;
 mod samples;
 mod writer;
@@ -14,6 +15,7 @@ pub use matrix::QuantizedMatrix;
 pub use params::{
     DenseParams, LayerParams, ModelParams, OpParams, RecurrentParams, TokenRows, VocabularyParams,
 };
+pub use programs::random_config;
 pub use samples::{language_model, sample_configs};
 pub use writer::{encode, with_config};
 

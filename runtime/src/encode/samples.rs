@@ -46,7 +46,7 @@ fn plain(tokens: u16) -> VocabularyConfig {
     }
 }
 
-fn dense(output_size: u16, activation: Activation, format: WeightFormat) -> OpConfig {
+pub(super) fn dense(output_size: u16, activation: Activation, format: WeightFormat) -> OpConfig {
     OpConfig::Dense {
         output_size,
         activation,
@@ -63,8 +63,8 @@ fn linear(output_size: u16) -> OpConfig {
 }
 
 /// Adds layers that each read the one before.
-struct Builder {
-    config: ModelConfig,
+pub(super) struct Builder {
+    pub config: ModelConfig,
 }
 
 impl Default for Builder {
@@ -83,7 +83,7 @@ impl Default for Builder {
 
 impl Builder {
     /// Adds a layer and returns its index.
-    fn layer(&mut self, phase: Phase, inputs: &[VectorId], op: OpConfig) -> usize {
+    pub fn layer(&mut self, phase: Phase, inputs: &[VectorId], op: OpConfig) -> usize {
         let inputs = Inputs::new(inputs.iter().copied()).expect("few inputs");
         self.config.layers.push(LayerConfig { phase, inputs, op });
         self.config.layers.len() - 1

@@ -3,9 +3,13 @@
 mod board;
 
 use board::ScriptedSerial;
-use pipsqueak::{Settings, Temperature, encode};
+use pipsqueak::encode::{self, ModelParams, OpParams, QuantizedMatrix, VocabularyParams};
+use pipsqueak::format::Role;
+use pipsqueak::{Cell, RecurrentLayerConfig, SamplingParams, Temperature, Tokenization};
 
 const PROMPT: &str = "\r\n> ";
+/// How the refusal of an unknown character begins.
+const NO_TOKEN: &str = "the vocabulary has no token for the text that begins with ";
 
 #[test]
 fn greets_with_board_and_model() {
@@ -24,12 +28,12 @@ fn greets_with_board_and_model() {
 #[test]
 fn continues_a_prompt_as_the_runtime_does() {
     let answers = ScriptedSerial::new().line("abc").answers();
-    assert_eq!(answers, [board::text("abc", 400, Settings::default())]);
+    assert_eq!(answers, [board::text("abc", 400, SamplingParams::default())]);
 }
 
 #[test]
 fn settings_count() {
-    let settings = Settings {
+    let settings = SamplingParams {
         temperature: temperature("1.2"),
         top_k: 3,
         seed: 7,
@@ -53,14 +57,14 @@ fn settings_count() {
 #[test]
 fn scores_a_text() {
     let text = "abc \u{5d0}\u{5d1}Zz0\nab";
-    let image = board::image();
-    let mut workspace = vec![0; image.workspace_len()];
+    let image = board::model();
+    let mut workspace = vec![0; model.workspace_len()];
     let mut state = pipsqueak::State::new(&image, &mut workspace).unwrap();
     let mut before = image.start();
     let (mut rest, mut bits) = (text, 0.0);
     while let Some((token, length)) = image.vocabulary().longest_match(rest) {
         state.step(before);
-        let one = f64::from(1 << image.logit_bits());
+        let one = f64::from(1 << model.output().unwrap().frac_bits());
         let logits: Vec<f64> = state.logits().iter().map(|&l| f64::from(l) / one).collect();
         let sum: f64 = logits.iter().map(|l| l.exp()).sum();
         bits += (sum.ln() - logits[usize::from(token)]) / std::f64::consts::LN_2;
@@ -80,7 +84,7 @@ fn scores_a_text() {
     );
     assert_eq!(unit, "bits per character");
     assert!(
-        answers[1].contains("no character x (U+0078)"),
+        answers[1].contains("begins with 'x' (U+0078)"),
         "{}",
         answers[1]
     );
@@ -100,9 +104,9 @@ fn every_prompt_starts_afresh() {
 /// `prompt` without a text, or an empty line where no text has begun: with the settings of now.
 #[test]
 fn a_text_can_begin_from_nothing() {
-    let settings = Settings {
+    let settings = SamplingParams {
         seed: 7,
-        ..Settings::default()
+        ..SamplingParams::default()
     };
     let begun = board::text("", 30, settings);
     let answers = ScriptedSerial::new()
@@ -122,7 +126,7 @@ fn a_text_can_begin_from_nothing() {
         .line("abc")
         .line("reset");
     let answers = answers.line("length 30").line("").answers();
-    assert_eq!(answers[4], board::text("", 30, Settings::default()));
+    assert_eq!(answers[4], board::text("", 30, SamplingParams::default()));
 }
 
 #[test]
@@ -133,7 +137,7 @@ fn an_empty_line_continues() {
         .line("")
         .line("");
     let answers = typed.answers();
-    let whole = board::text("abc", 30, Settings::default());
+    let whole = board::text("abc", 30, SamplingParams::default());
     assert_eq!(answers[1..].concat(), whole);
 }
 
@@ -145,9 +149,9 @@ fn a_token_cut_by_the_length_goes_on_where_it_was_cut() {
         .line("length 1")
         .line("a");
     let answers = (0..60).fold(typed, |typed, _| typed.line("")).answers();
-    let settings = Settings {
+    let settings = SamplingParams {
         temperature: temperature("9"),
-        ..Settings::default()
+        ..SamplingParams::default()
     };
     let whole = board::text("a", 61, settings);
     assert!(whole.contains("Zz"), "no such token in {whole:?}");
@@ -156,9 +160,9 @@ fn a_token_cut_by_the_length_goes_on_where_it_was_cut() {
 
 #[test]
 fn what_is_left_of_a_cut_token_does_not_reach_another_text() {
-    let settings = Settings {
+    let settings = SamplingParams {
         temperature: temperature("9"),
-        ..Settings::default()
+        ..SamplingParams::default()
     };
     let whole = board::text("a", 61, settings);
     let cut = whole
@@ -248,7 +252,7 @@ fn misspelt_commands_get_a_hint() {
     for line in ["Help me", "quit it", "Seed a", "helpa", "Temperature 3 b"] {
         let answers = ScriptedSerial::new().line(line).answers();
         assert!(
-            answers[0].contains("the model has no character"),
+            answers[0].contains("the vocabulary has no token for"),
             "{answers:?}"
         );
     }
@@ -291,8 +295,8 @@ fn help_names_every_command() {
 #[test]
 fn info_tells_board_model_and_settings() {
     let answers = &ScriptedSerial::new().line("info").answers()[0];
-    let needed = 4 * board::image().workspace_len();
-    let bytes = board::image().len();
+    let needed = 4 * board::model().workspace_len();
+    let bytes = board::model().len();
     let expected = format!(
         "board      pipe, 16 MHz\r\nkernel     {}\r\nmodel      12 units, 10 tokens, {bytes} bytes\r\ntask       language model\r\ncorpus     small.txt, all\r\n\
          training   123 steps, seed 9\r\nloss       1.045 nats per token in training\r\n\
@@ -308,7 +312,7 @@ fn selftest_compares_kernel_and_digest() {
     let answers = ScriptedSerial::new().line("abc").line("selftest").answers();
     // 3H x H and V x H, padded.
     let weights = 3 * 12 * 12 + 12 * 12;
-    let (kernel, digest) = (pipsqueak::kernel(), board::image().digest());
+    let (kernel, digest) = (pipsqueak::kernel(), board::model().digest());
     assert_eq!(
         answers[1],
         format!(
@@ -321,24 +325,24 @@ fn selftest_compares_kernel_and_digest() {
         .line("abc")
         .line("selftest");
     let answers = answers.line("").answers();
-    assert_eq!(answers[3], board::text("", 9, Settings::default()));
+    assert_eq!(answers[3], board::text("", 9, SamplingParams::default()));
     let answers = ScriptedSerial::new().line("selftest now").answers();
     assert!(answers[0].starts_with("\x07selftest expects no argument; found \"now\"."));
 }
 
 #[test]
 fn selftest_refuses_a_changed_weight_behind_a_good_crc() {
-    let mut parts = board::parts();
-    parts.networks[0].head[0].rows.weights[0] ^= 0x20;
-    let words = encode::encode(&parts).unwrap();
-    let mut changed = encode::bytes(&words).to_vec();
+    let mut params = board::params();
+    output_matrix(&mut params).weights[0] ^= 0x20;
+    let words = encode::encode(&params).unwrap();
+    let mut changed = encode::as_bytes(&words).to_vec();
     changed[16..20].copy_from_slice(&board::bytes()[16..20]);
-    encode::seal(&mut changed);
+    encode::update_checksum(&mut changed);
     let answers = ScriptedSerial::new()
         .slot(&changed)
         .line("selftest")
         .answers();
-    let expected = board::image().digest();
+    let expected = board::model().digest();
     let (kernel, digest) = answers[0].split_once("\r\n").unwrap();
     assert!(kernel.starts_with("\x07kernel     ") && kernel.contains(" equals generic on "));
     let digest = digest.strip_prefix("digest     ").unwrap();
@@ -355,25 +359,25 @@ fn prompt_takes_a_command_s_word_and_escapes() {
         .line(r"prompt abc")
         .line("prompt  a")
         .answers();
-    let settings = Settings::default();
+    let settings = SamplingParams::default();
     assert_eq!(answers[1], board::text("\nab\n", 20, settings));
     assert_eq!(answers[2], board::text("abc", 20, settings));
     assert_eq!(answers[3], board::text(" a", 20, settings));
     let answers = ScriptedSerial::new().line(r"prompt \\na").answers();
-    assert_eq!(answers, ["\x07the model has no character \\ (U+005C)"]);
+    assert_eq!(answers, [format!("\x07{NO_TOKEN}'\\' (U+005C) at byte 0; remove or replace it")]);
 }
 
 #[test]
 fn unknown_characters_are_named_and_nothing_generated() {
     let answers = ScriptedSerial::new().line("abQc").line("ab😱").answers();
-    assert_eq!(answers[0], "\x07the model has no character Q (U+0051)");
-    assert_eq!(answers[1], "\x07the model has no character 😱 (U+1F631)");
+    assert!(answers[0].starts_with(&format!("\x07{NO_TOKEN}'Q' (U+0051) at byte ")));
+    assert!(answers[1].starts_with(&format!("\x07{NO_TOKEN}'😱' (U+1F631) at byte ")));
 }
 
 #[test]
 fn multi_byte_prompts_go_the_whole_road() {
     let answers = ScriptedSerial::new().line("אב😀").answers();
-    assert_eq!(answers, [board::text("אב😀", 400, Settings::default())]);
+    assert_eq!(answers, [board::text("אב😀", 400, SamplingParams::default())]);
     assert!(answers[0].contains('😀') && answers[0].contains('א'));
 }
 
@@ -447,7 +451,7 @@ fn control_c_stops_a_text_and_drops_what_was_typed_before() {
         "{output:?}"
     );
     assert!(
-        output.contains(&board::text("abc", 3, Settings::default())["abc".len()..]),
+        output.contains(&board::text("abc", 3, SamplingParams::default())["abc".len()..]),
         "{output:?}"
     );
 }
@@ -520,7 +524,7 @@ fn a_full_line_rings_and_keeps_whole_characters() {
         .answers();
     let answers = &answers[1];
     assert!(
-        answers.starts_with(&board::text(&format!("{long}b"), 5, Settings::default())),
+        answers.starts_with(&board::text(&format!("{long}b"), 5, SamplingParams::default())),
         "{answers:?}"
     );
     let echoed = ScriptedSerial::new().bytes(format!("{long}אb\r")).run();
@@ -574,17 +578,25 @@ fn other_keys_are_ignored() {
     assert_eq!(output, ScriptedSerial::new().line("abc").run());
 }
 
+/// The weights of the output layer, the last one.
+fn output_matrix<'a>(params: &'a mut ModelParams) -> &'a mut QuantizedMatrix {
+    match &mut params.layers.last_mut().expect("a layer").op {
+        OpParams::Dense(dense) => &mut dense.matrix,
+        op => panic!("expected a dense layer, found {op:?}"),
+    }
+}
+
 /// A model of single bytes whose output layer ignores the state: it generates `byte` always.
 fn model_that_repeats(byte: u8) -> Vec<u32> {
-    use pipsqueak::{Cell, Layer, Level, encode::Parts};
-    let mut parts = Parts::random(1, 256, 0, &[Layer::new(Cell::Rnn, 4)]);
-    parts.vocabularies[1].tokens = vec![String::new(); 256];
-    parts.vocabularies[1].level = Level::Bytes;
-    let head = &mut parts.networks[0].head[0].rows;
-    head.weights.fill(0);
-    head.bias.fill(0);
-    head.bias[usize::from(byte)] = 1 << 20;
-    encode::encode(&parts).unwrap()
+    let layers = [RecurrentLayerConfig::new(Cell::Rnn, 4)];
+    let mut params = ModelParams::random_language_model(1, 256, 0, &layers);
+    params.vocabularies[1].tokens = vec![String::new(); 256];
+    params.vocabularies[1].tokenization = Tokenization::Byte;
+    let output = output_matrix(&mut params);
+    output.weights.fill(0);
+    output.bias.fill(0);
+    output.bias[usize::from(byte)] = 1 << 20;
+    encode::encode(&params).unwrap()
 }
 
 /// Bytes that are no characters count as characters, and are shown.
@@ -603,7 +615,7 @@ fn length_bounds_a_model_of_bytes() {
         (0x7f, "\\x7F"),
     ] {
         let words = model_that_repeats(byte);
-        let script = ScriptedSerial::new().slot(encode::bytes(&words));
+        let script = ScriptedSerial::new().slot(encode::as_bytes(&words));
         let answers = script
             .line("temperature 0")
             .line("length 5")
@@ -615,13 +627,13 @@ fn length_bounds_a_model_of_bytes() {
 
 #[test]
 fn control_characters_of_a_vocabulary_are_shown() {
-    let mut parts = board::parts();
+    let mut params = board::params();
     let names = ["\x1b[2J", "\x07", "\r", "\u{9b}x"];
-    for (token, name) in parts.vocabularies[1].tokens.iter_mut().zip(names) {
+    for (token, name) in params.vocabularies[1].tokens.iter_mut().zip(names) {
         *token = name.to_owned();
     }
-    let words = encode::encode(&parts).unwrap();
-    let script = ScriptedSerial::new().slot(encode::bytes(&words));
+    let words = encode::encode(&params).unwrap();
+    let script = ScriptedSerial::new().slot(encode::as_bytes(&words));
     let output = script.line("temperature 9").line("").run();
     assert!(!output.contains(['\x1b', '\x07', '\u{9b}']), "{output:?}");
     for shown in ["\\x1B[2J", "\\x07", "\\x0D", "\\x9Bx"] {
@@ -711,7 +723,7 @@ fn without_a_model_the_console_still_works() {
 
 #[test]
 fn a_model_too_large_for_the_workspace_is_refused_with_numbers() {
-    let needed = 4 * board::image().workspace_len();
+    let needed = 4 * board::model().workspace_len();
     let answers = ScriptedSerial::new().workspace(3).line("abc").run();
     assert!(
         answers.contains(&format!(
@@ -735,19 +747,17 @@ fn temperature(text: &str) -> Temperature {
 /// A line is input for the model, and an empty line after it starts nothing.
 #[test]
 fn a_classifier_and_a_sequence_to_sequence_model_answer_lines() {
-    use pipsqueak::encode::{Parts, VocabularyParts, shapes};
-    use pipsqueak::image::Reads;
-
-    let mut parts = board::parts();
-    parts.networks[0].reads = Reads::LastStep;
-    let labels = VocabularyParts {
+    let mut params = board::params();
+    params.outputs[0].role = Role::Scores;
+    params.outputs[0].every_step = false;
+    let labels = VocabularyParams {
         tokens: (0..10).map(|n| format!("class {n}")).collect(),
-        ..VocabularyParts::default()
+        ..VocabularyParams::default()
     };
-    parts.vocabularies.swap(0, 1);
-    parts.vocabularies[1] = labels;
-    let words = encode::encode(&parts).unwrap();
-    let typed = ScriptedSerial::new().slot(encode::bytes(&words));
+    params.vocabularies.swap(0, 1);
+    params.vocabularies[1] = labels;
+    let words = encode::encode(&params).unwrap();
+    let typed = ScriptedSerial::new().slot(encode::as_bytes(&words));
     let answers = typed
         .clone()
         .line("ab")
@@ -755,12 +765,12 @@ fn a_classifier_and_a_sequence_to_sequence_model_answer_lines() {
         .line("x")
         .line("")
         .answers();
-    let image = pipsqueak::Image::parse(encode::bytes(&words)).unwrap();
-    let mut workspace = vec![0; image.workspace_len()];
+    let model = pipsqueak::Model::parse(encode::as_bytes(&words)).unwrap();
+    let mut workspace = vec![0; model.workspace_len()];
     let mut generator =
-        pipsqueak::Generator::new(&image, &mut workspace, Settings::default()).unwrap();
+        pipsqueak::Generator::new(&model, &mut workspace, SamplingParams::default()).unwrap();
     let scores = generator.classify("ab").unwrap();
-    let one = f64::from(1 << image.logit_bits());
+    let one = f64::from(1 << model.output().unwrap().frac_bits());
     let powers: Vec<f64> = scores.iter().map(|&s| (f64::from(s) / one).exp()).collect();
     let sum: f64 = powers.iter().sum();
     let mut ranked: Vec<usize> = (0..scores.len()).collect();
@@ -775,7 +785,7 @@ fn a_classifier_and_a_sequence_to_sequence_model_answer_lines() {
         assert!((percent - expected).abs() <= 0.06, "{line}: {expected}");
     }
     assert_eq!(answers[1], "");
-    assert!(answers[2].contains("no character x"), "{}", answers[2]);
+    assert!(answers[2].contains("begins with 'x'"), "{}", answers[2]);
     assert_eq!(answers[3], "");
     let answers = typed.clone().line("info").line("help").answers();
     assert!(
@@ -797,10 +807,10 @@ fn a_classifier_and_a_sequence_to_sequence_model_answer_lines() {
     assert!(!answers[1].contains("temperature"), "{}", answers[1]);
 
     // Without names, classes have numbers.
-    parts.vocabularies[1] = VocabularyParts::default();
-    let words = encode::encode(&parts).unwrap();
+    params.vocabularies[1] = VocabularyParams::default();
+    let words = encode::encode(&params).unwrap();
     let answers = ScriptedSerial::new()
-        .slot(encode::bytes(&words))
+        .slot(encode::as_bytes(&words))
         .line("ab")
         .answers();
     assert!(
@@ -809,14 +819,14 @@ fn a_classifier_and_a_sequence_to_sequence_model_answer_lines() {
         answers[0]
     );
 
-    let (_, mut translator) = shapes()
+    let mut translator = encode::sample_configs()
         .into_iter()
-        .find(|(name, _)| *name == "translator")
+        .find_map(|(name, config)| (name == "translator").then_some(config))
         .unwrap();
-    translator.vocabularies[0].specials.unk = None;
-    let words = encode::encode(&Parts::random_of(3, &translator)).unwrap();
-    let typed = ScriptedSerial::new().slot(encode::bytes(&words));
+    translator.metadata.vocabularies[0].special_tokens.unk = None;
+    let words = encode::encode(&ModelParams::random(3, &translator)).unwrap();
+    let typed = ScriptedSerial::new().slot(encode::as_bytes(&words));
     let answers = typed.line("\u{5d0}").line("").answers();
-    assert!(answers[0].contains("no character"), "{}", answers[0]);
+    assert!(answers[0].contains("no token for"), "{}", answers[0]);
     assert_eq!(answers[1], "", "a refused line has started a text");
 }

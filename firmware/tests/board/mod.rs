@@ -5,8 +5,8 @@ use std::{cell::RefCell, collections::VecDeque, convert::Infallible, rc::Rc, syn
 use embedded_hal::{delay::DelayNs, digital};
 use embedded_io::{ErrorType, Write};
 use pipsqueak::{
-    Cell, Generator, Image, Layer, Provenance, Settings,
-    encode::{self, Parts},
+    Cell, Generator, Model, RecurrentLayerConfig, SamplingParams, TrainingInfo,
+    encode::{self, ModelParams},
 };
 use pipsqueak_firmware::{
     Input, Peripherals, StackUsage,
@@ -18,13 +18,13 @@ const TOKENS: [&str; 10] = ["a", "b", "c", " ", "\n", "א", "ב", "😀", "Zz", 
 
 /// An untrained model with some provenance.
 static WORDS: LazyLock<Vec<u32>> =
-    LazyLock::new(|| encode::encode(&parts()).expect("a model of these sizes is one"));
+    LazyLock::new(|| encode::encode(&params()).expect("a model of these sizes is one"));
 
-pub fn parts() -> Parts<'static> {
-    let layer = Layer::new(Cell::GruResetAfter, 12);
-    let mut parts = Parts::random(1, TOKENS.len(), 0, &[layer]);
-    parts.vocabularies[1].tokens = TOKENS.map(str::to_owned).to_vec();
-    parts.provenance = Provenance {
+pub fn params() -> ModelParams<'static> {
+    let layers = [RecurrentLayerConfig::new(Cell::GruResetAfter, 12)];
+    let mut params = ModelParams::random_language_model(1, TOKENS.len(), 0, &layers);
+    params.vocabularies[1].tokens = TOKENS.map(str::to_owned).to_vec();
+    params.training = TrainingInfo {
         corpus: "small.txt",
         split: "all",
         steps: 123,
@@ -32,22 +32,22 @@ pub fn parts() -> Parts<'static> {
         train_loss: Some(1045),
         validation_loss: Some(2500),
     };
-    parts
+    params
 }
 
 pub fn bytes() -> &'static [u8] {
-    encode::bytes(&WORDS)
+    encode::as_bytes(&WORDS)
 }
 
-pub fn image() -> Image<'static> {
-    Image::parse(bytes()).unwrap()
+pub fn model() -> Model<'static> {
+    Model::parse(bytes()).unwrap()
 }
 
 /// The expected output of the console: the prompt and the runtime's text, newlines as CRLF.
-pub fn text(prompt: &str, length: usize, settings: Settings) -> String {
-    let image = image();
-    let mut workspace = vec![0; image.workspace_len()];
-    let mut generator = Generator::new(&image, &mut workspace, settings).unwrap();
+pub fn text(prompt: &str, length: usize, params: SamplingParams) -> String {
+    let model = model();
+    let mut workspace = vec![0; model.workspace_len()];
+    let mut generator = Generator::new(&model, &mut workspace, params).unwrap();
     generator.prompt(prompt).unwrap();
     let mut text = Vec::new();
     // Whole tokens, of which the last may be cut.
@@ -174,7 +174,7 @@ impl ScriptedSerial {
             output: Output(port.clone()),
             delay: Delay(port.clone()),
             led: Led(port.clone()),
-            slot: &encode::bytes(&self.slot)[..self.slot_bytes],
+            slot: &encode::as_bytes(&self.slot)[..self.slot_bytes],
             model_copy: copy,
             workspace: &mut vec![0; self.workspace],
             stack: || StackUsage {

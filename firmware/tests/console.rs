@@ -57,15 +57,16 @@ fn settings_count() {
 #[test]
 fn scores_a_text() {
     let text = "abc \u{5d0}\u{5d1}Zz0\nab";
-    let image = board::model();
+    let model = board::model();
     let mut workspace = vec![0; model.workspace_len()];
-    let mut state = pipsqueak::State::new(&image, &mut workspace).unwrap();
-    let mut before = image.start();
+    let mut session = pipsqueak::Session::new(&model, &mut workspace).unwrap();
+    let mut before = model.vocabulary().initial_token();
     let (mut rest, mut bits) = (text, 0.0);
-    while let Some((token, length)) = image.vocabulary().longest_match(rest) {
-        state.step(before);
+    while let Some((token, length)) = model.vocabulary().longest_match(rest) {
+        session.push_token(before).unwrap();
         let one = f64::from(1 << model.output().unwrap().frac_bits());
-        let logits: Vec<f64> = state.logits().iter().map(|&l| f64::from(l) / one).collect();
+        let logits = session.logits().unwrap();
+        let logits: Vec<f64> = logits.iter().map(|&l| f64::from(l) / one).collect();
         let sum: f64 = logits.iter().map(|l| l.exp()).sum();
         bits += (sum.ln() - logits[usize::from(token)]) / std::f64::consts::LN_2;
         (before, rest) = (token, &rest[length..]);
@@ -302,7 +303,7 @@ fn info_tells_board_model_and_settings() {
          training   123 steps, seed 9\r\nloss       1.045 nats per token in training\r\n\
          loss       2.500 nats per token in validation\r\nworkspace  {needed} of 4096 bytes\r\nstack      1234 of 6144 bytes\r\n\
          settings   temperature 0.8, seed 42, length 400, top-k 0, pace 0",
-        pipsqueak::kernel()
+        pipsqueak::kernel_name()
     );
     assert_eq!(*answers, expected);
 }
@@ -312,7 +313,7 @@ fn selftest_compares_kernel_and_digest() {
     let answers = ScriptedSerial::new().line("abc").line("selftest").answers();
     // 3H x H and V x H, padded.
     let weights = 3 * 12 * 12 + 12 * 12;
-    let (kernel, digest) = (pipsqueak::kernel(), board::model().digest());
+    let (kernel, digest) = (pipsqueak::kernel_name(), board::model().digest());
     assert_eq!(
         answers[1],
         format!(

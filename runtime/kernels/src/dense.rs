@@ -91,12 +91,13 @@ impl<'a> DenseLayer<'a> {
     /// Computes the output of `x`. `x` has `input_size` elements, `out` has `output_size`.
     pub fn forward(&self, x: &[I16x4], out: &mut [I16x4]) {
         let x = Rhs::new(x, self.config.row_format());
-        let (mut words, mut values) = (self.words, [[0; PANEL_ROWS]; DENSE_PANELS]);
+        let mut words = self.words;
+        let mut values = [[0; PANEL_ROWS]; DENSE_PANELS];
         for out in out.chunks_mut(DENSE_PANELS) {
             let (values, _) = values.split_at_mut(out.len().min(DENSE_PANELS));
             gate_group_outputs(&mut words, &x, &[], values);
-            for (out, value) in out.iter_mut().zip(values) {
-                *out = I16x4(value.map(|value| value as i16));
+            for (out, &mut [a, b, c, d]) in out.iter_mut().zip(values) {
+                out.0 = [a as i16, b as i16, c as i16, d as i16];
             }
         }
         let activation: fn(i16) -> i16 = match self.config.activation {

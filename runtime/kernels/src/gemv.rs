@@ -141,16 +141,24 @@ pub(crate) fn gate_group_outputs(
     } else {
         TokenScale::LEN
     };
-    let params = take(words, outputs.len() * params_len);
-    let weights = take(words, outputs.len() * x.panel_len());
+    let Some(params) = words.split_off(..outputs.len() * params_len) else {
+        return;
+    };
+    let Some(weights) = words.split_off(..outputs.len() * x.panel_len()) else {
+        return;
+    };
     x.gemv(weights, outputs);
     if gate_row.is_empty() {
         let params = params.as_chunks::<{ BiasScale::LEN }>().0;
         let params = bytemuck::must_cast_slice::<_, BiasScale>(params);
         for (outputs, params) in outputs.iter_mut().zip(params) {
-            for (row, value) in outputs.iter_mut().enumerate() {
-                *value = params.requantize(row, *value);
-            }
+            let [a, b, c, d] = *outputs;
+            *outputs = [
+                params.requantize(0, a),
+                params.requantize(1, b),
+                params.requantize(2, c),
+                params.requantize(3, d),
+            ];
         }
     } else {
         let params = params.as_chunks::<{ TokenScale::LEN }>().0;

@@ -6,6 +6,7 @@ use crate::fixed::rounding_shift_right;
 use crate::gemv::{Rhs, gate_group_outputs};
 use crate::packed::{I16x4, PANEL_ROWS};
 
+#[inline(never)]
 pub(super) fn step(layer: &RecurrentLayer, gate_row: &[i8], xh: &[I16x4], h_next: &mut [I16x4]) {
     let state_shift = layer.config.state_shift;
     let x = Rhs::new(xh, layer.config.row_format(ColumnSpan::Concat));

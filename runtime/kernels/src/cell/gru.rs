@@ -18,6 +18,8 @@ use crate::packed::{GruParams, I16x4, PANEL_ROWS, WeightFormat, param_blocks};
 const GATES: usize = 3;
 
 /// The cell of most language models: four units are two calls of kernels.
+// A function for each cell, so that a loop has the registers for itself.
+#[inline(never)]
 pub(super) fn step_reset_after_gate_row(
     layer: &RecurrentLayer,
     gate_row: &[i8],
@@ -65,6 +67,7 @@ fn step_gate_row(
     }
 }
 
+#[inline(never)]
 pub(super) fn step_reset_after_vector(layer: &RecurrentLayer, xh: &[I16x4], h_next: &mut [I16x4]) {
     let config = &layer.config;
     let (input, hidden) = xh.split_at((config.input_size / PANEL_ROWS).min(xh.len()));
@@ -73,8 +76,9 @@ pub(super) fn step_reset_after_vector(layer: &RecurrentLayer, xh: &[I16x4], h_ne
     let input_rhs = Rhs::new(input, config.row_format(ColumnSpan::Input));
     let mut words = layer.words;
     for (h, next) in hidden.iter().zip(h_next) {
-        let (mut gates, mut recurrent, mut input) =
-            ([[0; PANEL_ROWS]; 2], [[0; PANEL_ROWS]], [[0; PANEL_ROWS]]);
+        let mut gates = [[0; PANEL_ROWS]; 2];
+        let mut recurrent = [[0; PANEL_ROWS]];
+        let mut input = [[0; PANEL_ROWS]];
         gate_group_outputs(&mut words, &concat_rhs, &[], &mut gates);
         gate_group_outputs(&mut words, &hidden_rhs, &[], &mut recurrent);
         gate_group_outputs(&mut words, &input_rhs, &[], &mut input);
@@ -89,6 +93,7 @@ pub(super) fn step_reset_after_vector(layer: &RecurrentLayer, xh: &[I16x4], h_ne
 }
 
 /// `scratch` has room for as many elements as `xh`: the input, and `r h`.
+#[inline(never)]
 pub(super) fn step_reset_before(
     layer: &RecurrentLayer,
     gate_row: &[i8],

@@ -15,6 +15,7 @@ use crate::packed::{I16x4, LstmParams, PANEL_ROWS, param_blocks};
 
 const GATES: usize = 4;
 
+#[inline(never)]
 pub(super) fn step(
     layer: &RecurrentLayer,
     gate_row: &[i8],
@@ -49,6 +50,7 @@ fn step_gate_row(
     }
 }
 
+#[inline(never)]
 fn step_any(
     layer: &RecurrentLayer,
     gate_row: &[i8],

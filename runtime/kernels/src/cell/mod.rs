@@ -153,13 +153,14 @@ impl RecurrentConfig {
 
     /// Length in words of the layer.
     pub fn weights_len(&self) -> usize {
-        let len = |group: &GateGroupConfig| -> usize {
-            let panel_len = self.row_format(group.span).panel_len();
-            group.params.iter().map(|kind| kind.len() + panel_len).sum()
-        };
+        // Every gate has one row per unit over x and h, whether in one gate group or in two.
+        let gates = self.cell.num_gates() * self.row_format(ColumnSpan::Concat).panel_len();
         let groups = self.passes().iter().copied().flatten();
-        let len: usize = groups.map(len).sum();
-        len.saturating_mul(self.hidden_size / PANEL_ROWS)
+        let params: usize = groups
+            .flat_map(|group| group.params)
+            .map(|kind| kind.len())
+            .sum();
+        (params + gates).saturating_mul(self.hidden_size / PANEL_ROWS)
     }
 
     /// Elements of scratch memory that a [step](RecurrentLayer::step) needs.
@@ -253,5 +254,37 @@ impl<'a> RecurrentLayer<'a> {
         }
         let h = xh.iter_mut().skip(input_len);
         h.zip(h_next).for_each(|(h, next)| *h = *next);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec;
+
+    #[test]
+    fn gate_groups_are_all_words_of_a_layer() {
+        for cell in Cell::ALL {
+            for input_size in [0, 4, 36] {
+                for input in WeightFormat::ALL {
+                    for hidden in WeightFormat::ALL {
+                        let config = RecurrentConfig {
+                            cell,
+                            input_size,
+                            hidden_size: 12,
+                            state_shift: 0,
+                            formats: [input, hidden],
+                        };
+                        let words = vec![0; config.weights_len()];
+                        let layer = config.layer(&words).unwrap();
+                        let lens = layer
+                            .gate_groups()
+                            .map(|g| g.params().len() + g.weights().len());
+                        assert_eq!(lens.sum::<usize>(), words.len(), "{config:?}");
+                        assert!(config.layer(&words[1..]).is_none());
+                    }
+                }
+            }
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The parameters of four rows: biases and scales.
 
-use super::weights::{PANEL_ROWS, panels};
+use super::weights::PANEL_ROWS;
 use crate::fixed::{QuantizedMultiplier, requantize};
 use bytemuck::Pod;
 
@@ -103,12 +103,14 @@ impl CandidateTokenScale {
 /// `weights_len` words of weights after them.
 #[inline(always)]
 pub(crate) fn param_blocks<P: Pod, const LEN: usize>(
-    words: &[u32],
+    mut words: &[u32],
     weights_len: usize,
 ) -> impl Iterator<Item = (&P, &[u32])> {
-    // Every block is at least as long as the parameters.
-    panels(words, LEN + weights_len).map_while(|block| {
-        let (params, weights) = block.split_first_chunk::<LEN>()?;
+    core::iter::from_fn(move || {
+        let (params, rest) = words.split_first_chunk::<LEN>()?;
+        // Split at this length and not at a block's, so that a kernel's comparison of lengths is seen to hold.
+        let (weights, rest) = rest.split_at_checked(weights_len)?;
+        words = rest;
         Some((bytemuck::must_cast_ref(params), weights))
     })
 }

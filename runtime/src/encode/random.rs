@@ -137,6 +137,23 @@ impl Random {
     }
 
     fn op(&mut self, config: &ModelConfig, index: usize, ops: &[Option<OpParams>]) -> OpParams {
+        let mut op = self.draw(config, index, ops);
+        let matrices = match &mut op {
+            OpParams::Dense(dense) => core::slice::from_mut(&mut dense.matrix),
+            OpParams::Recurrent(recurrent) => &mut recurrent.gates[..],
+            _ => &mut [],
+        };
+        let padding = padding(config, index);
+        for matrix in matrices.iter_mut().filter(|matrix| matrix.format.columns[0] > 0) {
+            let width = matrix.format.num_columns();
+            for row in matrix.weights.chunks_exact_mut(width) {
+                padding.iter().for_each(|&column| row[column] = 0);
+            }
+        }
+        op
+    }
+
+    fn draw(&mut self, config: &ModelConfig, index: usize, ops: &[Option<OpParams>]) -> OpParams {
         let layer = &config.layers[index];
         let input_size = joined_size(config, index);
         match layer.op {
@@ -302,13 +319,23 @@ impl Random {
 
 fn smallest_shift(matrix: &QuantizedMatrix) -> u8 {
     let shifts = matrix.multiplier.iter().map(|m| m.shift() as u8);
-    shifts.min().unwrap_or(0)
+    shifts.min().expect("a matrix has rows")
 }
 
 /// Columns over the joined inputs of layer `index`: all vectors but the last are padded.
 fn joined_size(config: &ModelConfig, index: usize) -> usize {
     let inputs = config.layers[index].inputs.iter();
     inputs.fold(0, |joined, id| round_up(joined) + size(config, id.layer()))
+}
+
+/// The columns over the padding between the joined inputs of layer `index`.
+fn padding(config: &ModelConfig, index: usize) -> Vec<usize> {
+    let (mut padding, mut end) = (Vec::new(), 0);
+    for id in config.layers[index].inputs.iter() {
+        padding.extend(end..round_up(end));
+        end = round_up(end) + size(config, id.layer());
+    }
+    padding
 }
 
 /// Elements of the result of layer `index`; 0 for gate inputs.

@@ -23,7 +23,8 @@ pub struct ModelConfig {
 
 /// The index of `value` in the list of all values.
 fn index_of<T: PartialEq>(all: &[T], value: T) -> u32 {
-    all.iter().position(|other| *other == value).unwrap_or(0) as u32
+    let index = all.iter().position(|other| *other == value);
+    index.expect("the list has every value") as u32
 }
 
 /// A vector as a number.
@@ -292,5 +293,115 @@ impl ModelParams<'_> {
         self.reader_of(index).map_or(0, |reader| {
             reader.cell.num_gates() * round_up(reader.hidden_size)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encode::{random_config, sample_configs};
+    use crate::format::SpecialTokens;
+
+    fn all_configs() -> impl Iterator<Item = ModelConfig> {
+        let samples = sample_configs().into_iter().map(|(_, config)| config);
+        samples.chain((0..200).map(random_config)).chain([largest()])
+    }
+
+    /// Numbers of several bytes, and every value of each list.
+    fn largest() -> ModelConfig {
+        let vocabulary = VocabularyConfig {
+            tokenization: Tokenization::SpacedWord { lowercase: true },
+            tokens: 65_535,
+            text_len: u32::MAX,
+            initial_token: 300,
+            special_tokens: SpecialTokens {
+                bos: Some(0),
+                eos: Some(65_534),
+                pad: None,
+                unk: Some(1),
+            },
+        };
+        let mut config = ModelConfig::default();
+        config.metadata.vocabularies = [VocabularyConfig::default(), vocabulary];
+        config.metadata.max_tokens = 65_535;
+        config.metadata.fixed_steps = 300;
+        config.metadata.steps_per_token = [255, 3];
+        config.metadata.io_names_len = u32::MAX;
+        for (role, index) in Role::ALL.into_iter().zip(0..) {
+            let output = OutputConfig {
+                vector: [VectorId::result(127), VectorId::cell_state(index)][index % 2],
+                role,
+                every_step: index == 1,
+                normalization: Normalization::ALL[index + 1],
+            };
+            config.metadata.outputs.push(output).unwrap();
+        }
+        let rows = [
+            TokenRowsConfig::Gates,
+            TokenRowsConfig::Embedding,
+            TokenRowsConfig::Tied {
+                layer: 200,
+                min_shift: 24,
+            },
+        ];
+        let token = |rows| OpConfig::Token {
+            vocab_size: 65_535,
+            dim: u32::MAX,
+            rows,
+        };
+        let constant = |kind| OpConfig::Constant { size: 300, kind };
+        let kinds = [
+            ConstantKind::Vector { frac_bits: 15 },
+            ConstantKind::Vector { frac_bits: 0 },
+            ConstantKind::CellState,
+        ];
+        let dense = |(activation, format)| OpConfig::Dense {
+            output_size: 65_532,
+            activation,
+            frac_bits: 14,
+            format,
+        };
+        let recurrent = |cell| {
+            OpConfig::Recurrent(RecurrentLayerConfig {
+                cell,
+                hidden_size: 16_384,
+                state_shift: 8,
+                formats: [WeightFormat::Int4, WeightFormat::Int8Scaled],
+                init: [None, Some(VectorId::cell_state(126))],
+            })
+        };
+        let formats = WeightFormat::ALL.into_iter().cycle();
+        let ops = rows.map(token).into_iter().chain(kinds.map(constant));
+        let ops = ops.chain(Activation::ALL.into_iter().zip(formats).map(dense));
+        let ops = ops.chain(Cell::ALL.map(recurrent)).chain([
+            OpConfig::Frame { size: 16_384 },
+            OpConfig::Sum { frac_bits: 13 },
+            OpConfig::Mean,
+        ]);
+        for (op, index) in ops.zip(0..) {
+            let ids = (0..index % 5).map(|input| VectorId::result(100 + input));
+            config.layers.push(LayerConfig {
+                phase: Phase::ALL[index % 4],
+                inputs: Inputs::new(ids).unwrap(),
+                op,
+            });
+        }
+        config.metadata.layers = config.layers.len() as u8;
+        config
+    }
+
+    #[test]
+    fn metadata_is_read_as_it_was_written() {
+        for mut config in all_configs() {
+            config.metadata.layers = config.layers.len() as u8;
+            let mut bytes = config.encode();
+            bytes.push(7);
+            let (decoded, rest) = ModelConfig::decode(&bytes).unwrap();
+            assert_eq!(decoded, config);
+            assert_eq!(rest, [7]);
+            for length in 0..bytes.len() - 1 {
+                assert_eq!(ModelConfig::decode(&bytes[..length]), None);
+            }
+        }
     }
 }

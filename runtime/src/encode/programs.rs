@@ -255,6 +255,9 @@ impl Program {
                 }
             }
         }
+        if self.builder.config.layers.last().is_none_or(|layer| layer.phase != phase) {
+            self.dense(phase);
+        }
         (matches!(kind, 0 | 1 | 4).then_some(vocab_size), tied)
     }
 

@@ -319,5 +319,5 @@ impl Random {
 
 fn smallest_shift(matrix: &QuantizedMatrix) -> u8 {
     let shifts = matrix.multiplier.iter().map(|m| m.shift() as u8);
-    shifts.min().unwrap_or(0)
+    shifts.min().expect("a matrix has rows")
 }

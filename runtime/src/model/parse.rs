@@ -415,6 +415,12 @@ fn check_layer(layers: &Slots, index: u8, segments: &Segments) -> Result<(), Mod
     if !allowed {
         return inconsistent(index, "it cannot run in its phase");
     }
+    if let Op::Recurrent(recurrent) = &layer.op {
+        let mut init = recurrent.init.into_iter().flatten();
+        if init.any(|id| segments.of(id.layer()) == segment) {
+            return inconsistent(index, "an initial state that is not known when its phase begins");
+        }
+    }
     for id in layer.inputs.iter() {
         let Some(input) = at(id.layer()) else {
             return Err(ModelError::Metadata);

@@ -240,3 +240,6 @@ fn region(
         false => Region::Scratch,
     }
 }
+
+#[cfg(test)]
+mod tests;

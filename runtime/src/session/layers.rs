@@ -196,8 +196,8 @@ fn initialize_cell(
     id: VectorId,
     recurrent: &Recurrent,
 ) -> Option<()> {
-    let (source, quads, layer) = source(model, id)?;
-    let frac_bits = layer.frac_bits().unwrap_or(CELL_VECTOR_FRAC_BITS);
+    let (source, quads, _) = source(model, id)?;
+    let frac_bits = frac_bits(model, id)?;
     let widen = |values: &[I16x4], cells: &mut [[i32; 4]]| {
         for (cell, value) in cells.as_flattened_mut().iter_mut().zip(elements(values)) {
             *cell = vector_to_cell(*value, frac_bits);

@@ -119,7 +119,8 @@ impl<'m, 'w> Session<'m, 'w> {
         let layer = self.model.conditioning().ok_or(SessionError::InputKind {
             expected: "no features",
         })?;
-        self.set_frame(layer, value, count)
+        check_length(layer, count)?;
+        self.set_frame(layer, value)
     }
 
     /// Sets the vector of a frame layer, each element from its index and its exponent.
@@ -127,22 +128,14 @@ impl<'m, 'w> Session<'m, 'w> {
         &mut self,
         layer: &Layer,
         value: &mut dyn FnMut(usize, i8) -> i16,
-        count: Option<usize>,
     ) -> Result<(), SessionError> {
-        let exponents = layer.exponents().ok_or(SessionError::InputKind {
-            expected: "tokens",
-        })?;
-        if let Some(count) = count.filter(|count| *count != layer.len()) {
-            return Err(SessionError::FrameLength {
-                expected: layer.len(),
-                found: count,
-            });
-        }
+        let exponents = layer.exponents().ok_or(SessionError::Internal)?;
         let mut memory = self.memory().ok_or(SessionError::Internal)?;
         let elements = memory.vector(layer.result, layer.quads());
         let elements = elements_mut(elements.ok_or(SessionError::Internal)?);
-        for ((element, exponent), index) in elements.iter_mut().zip(exponents).zip(0..) {
-            *element = value(index, *exponent);
+        for (element, index) in elements.iter_mut().zip(0..) {
+            // The padding is zero, whatever was in the workspace before.
+            *element = exponents.get(index).map_or(0, |exponent| value(index, *exponent));
         }
         Ok(())
     }
@@ -181,10 +174,10 @@ impl<'m, 'w> Session<'m, 'w> {
 
     fn push_token_to(&mut self, phase: Phase, token: u16) -> Result<(), SessionError> {
         let vocab_size = self.reader(phase, "tokens")?.and_then(Layer::vocab_size);
-        match vocab_size {
-            Some(size) if usize::from(token) < size => self.run_steps(phase, token),
-            size => Err(SessionError::Token {
-                expected: size.unwrap_or(0),
+        match vocab_size.ok_or(SessionError::Internal)? {
+            size if usize::from(token) < size => self.run_steps(phase, token),
+            expected => Err(SessionError::Token {
+                expected,
                 found: token,
             }),
         }
@@ -198,9 +191,10 @@ impl<'m, 'w> Session<'m, 'w> {
         count: Option<usize>,
     ) -> Result<(), SessionError> {
         let layer = self.reader(phase, "frames")?.ok_or(SessionError::Internal)?;
+        check_length(layer, count)?;
         // The begin layers use memory that the frame may be in.
         self.begin(phase).ok_or(SessionError::Internal)?;
-        self.set_frame(layer, value, count)?;
+        self.set_frame(layer, value)?;
         self.run_steps(phase, 0)
     }
 
@@ -370,6 +364,17 @@ impl<'m, 'w> Session<'m, 'w> {
             ) => Ok((layer, recurrent)),
             _ => Err(SessionError::NoSuchVector),
         }
+    }
+}
+
+/// Checks that a frame of `count` elements, if that is known, fits `layer`.
+fn check_length(layer: &Layer, count: Option<usize>) -> Result<(), SessionError> {
+    match count {
+        Some(found) if found != layer.len() => Err(SessionError::FrameLength {
+            expected: layer.len(),
+            found,
+        }),
+        _ => Ok(()),
     }
 }
 

@@ -148,7 +148,14 @@ impl<'m, 'w, R: Rng> Generator<'m, 'w, R> {
     /// If a character or word is unknown and the vocabulary has no UNK token; then nothing has been read. If the model has no
     /// encoder of text.
     pub fn encode_source(&mut self, text: &str) -> Result<(), TextError> {
-        let vocabulary = self.model().source_vocabulary();
+        let model = self.model();
+        let reader = model.input_of(Phase::Source);
+        if reader.is_none_or(|layer| layer.vocab_size().is_none()) {
+            return Err(TextError::Session(SessionError::InputKind {
+                expected: "no source text",
+            }));
+        }
+        let vocabulary = model.source_vocabulary();
         vocabulary.check(text)?;
         self.clear();
         let tokens = vocabulary.tokenize(text).map(|token| token.map(Some));

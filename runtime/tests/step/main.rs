@@ -39,34 +39,6 @@ fn ranges(params: &ModelParams, phase: Phase) -> [Range<usize>; 2] {
     [all, recurrent]
 }
 
-/// Sets the columns over the padding between joined inputs to zero, as the format wants it.
-fn clear_padding(params: &mut ModelParams) {
-    let model = encode(params).unwrap();
-    let model = Model::parse(as_bytes(&model)).unwrap();
-    let sizes: Vec<usize> = model.layers().map(|layer| layer.len()).collect();
-    for layer in &mut params.layers {
-        let mut padding = vec![];
-        let mut column = 0;
-        for id in &layer.inputs {
-            let end = column + sizes[id.layer()];
-            column = end.next_multiple_of(4);
-            padding.extend(end..column);
-        }
-        let matrices = match &mut layer.op {
-            OpParams::Dense(dense) => std::slice::from_mut(&mut dense.matrix),
-            OpParams::Recurrent(recurrent) => &mut recurrent.gates[..],
-            _ => &mut [],
-        };
-        for matrix in matrices {
-            let [input, hidden] = matrix.format.columns;
-            for row in matrix.weights.chunks_exact_mut(input + hidden) {
-                let padding = padding.iter().filter(|&&column| column < input);
-                padding.for_each(|&column| row[column] = 0);
-            }
-        }
-    }
-}
-
 /// The states of all recurrent layers.
 fn states(session: &mut Session) -> Vec<(Vec<i16>, Vec<i32>)> {
     let model = session.model();
@@ -92,9 +64,6 @@ fn random_vector(rng: &mut Pcg32, size: usize) -> Vec<i16> {
 ///
 /// Steps within a token are those of the same model that runs one step per token, and reads the token as often.
 fn check(params: &ModelParams<'static>) -> [f64; 2] {
-    let mut params = params.clone();
-    clear_padding(&mut params);
-    let params = &params;
     let words = encode(params).expect("the parameters fit");
     let model = Model::parse(as_bytes(&words)).expect("it is a model");
     let mut workspace = vec![0; model.workspace_len()];

@@ -10,20 +10,20 @@
 //! and each layer's cell and units, a GRU's by where its reset gate is. `four` or `mixed` after a number is the width of the
 //! weights where it is not 8 bits: after the tokens the head's, after units the layer's.
 
-use pipsqueak::{Cell, Layer, image::Bits};
+use pipsqueak::{Cell, RecurrentLayerConfig, WeightFormat};
 
 /// The network.
 pub struct Named {
     /// V
     pub tokens: usize,
-    /// The width of the head's weights.
-    pub head: Bits,
+    /// The format of the head's weights.
+    pub head: WeightFormat,
     /// Elements of the embedding; 0 for a token table.
     pub embedding: usize,
     /// How often all layers step for a token.
     pub steps_per_token: u8,
     /// The layers, from the input on.
-    pub layers: Vec<Layer>,
+    pub layers: Vec<RecurrentLayerConfig>,
 }
 
 /// What `name` says; none if it is not the name of a shape.
@@ -36,10 +36,10 @@ pub fn parse(name: &str) -> Option<Named> {
     let embedding = words.next()?.strip_prefix('e')?.parse().ok()?;
     let steps = words.next_if(|word| word.starts_with('s'));
     let steps_per_token = steps.map_or(Some(1), |word| word[1..].parse().ok())?;
-    let layers: Option<Vec<Layer>> = words.map(layer).collect();
+    let layers: Option<Vec<RecurrentLayerConfig>> = words.map(layer).collect();
     Some(Named {
         tokens: tokens.into(),
-        head,
+        head: head[1],
         embedding,
         steps_per_token,
         layers: layers?,
@@ -47,7 +47,7 @@ pub fn parse(name: &str) -> Option<Named> {
 }
 
 /// A layer's cell, units and width.
-fn layer(word: &str) -> Option<Layer> {
+fn layer(word: &str) -> Option<RecurrentLayerConfig> {
     let cells = [
         ("after", Cell::GruResetAfter),
         ("before", Cell::GruResetBefore),
@@ -56,18 +56,18 @@ fn layer(word: &str) -> Option<Layer> {
     ];
     let known = |&(start, cell)| Some((word.strip_prefix(start)?, cell));
     let (rest, cell) = cells.iter().find_map(known)?;
-    let (units, bits) = number(rest)?;
-    Some(Layer::new(cell, units).with_bits(bits))
+    let (units, formats) = number(rest)?;
+    Some(RecurrentLayerConfig::new(cell, units).with_formats(formats))
 }
 
-/// A number and the width of weights after it.
-fn number(word: &str) -> Option<(u16, Bits)> {
+/// A number and the formats of weights after it, over the input and over the state.
+fn number(word: &str) -> Option<(u16, [WeightFormat; 2])> {
     let digits = word.trim_end_matches(|c: char| c.is_ascii_lowercase());
-    let bits = match &word[digits.len()..] {
-        "" => Bits::Eight,
-        "four" => Bits::Four,
-        "mixed" => Bits::Mixed,
+    let formats = match &word[digits.len()..] {
+        "" => [WeightFormat::Int8; 2],
+        "four" => [WeightFormat::Int4; 2],
+        "mixed" => [WeightFormat::Int8Scaled, WeightFormat::Int4],
         _ => return None,
     };
-    Some((digits.parse().ok()?, bits))
+    Some((digits.parse().ok()?, formats))
 }

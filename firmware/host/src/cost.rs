@@ -6,7 +6,9 @@
 //! counts on emulated cores, without wait states of the flash; `measure --fit` fits them anew. A fitted cost by itself says
 //! little, and may be negative: what always comes together shares its cycles by chance.
 
-use pipsqueak::{Cell, GENERATOR_RAM, GROUP, IMAGE_RAM, Image, Layer, image::Bits};
+use pipsqueak::encode::{ModelConfig, as_bytes, to_words};
+use pipsqueak::format::{OpConfig, Phase, TokenRowsConfig};
+use pipsqueak::{Cell, GROUP_SIZE, Model, RecurrentLayerConfig, WeightFormat};
 use serde::Serialize;
 
 use crate::{
@@ -55,30 +57,52 @@ pub struct Shape {
     /// Elements of the vector that the first layer reads: the embedding's size; 0 for a token table.
     pub embedding: usize,
     /// The layers, from the input on.
-    pub layers: Vec<Layer>,
-    /// Outputs of the head's dense layers and the width of their weights; the last has the tokens, V.
-    pub head: Vec<(usize, Bits)>,
+    pub layers: Vec<RecurrentLayerConfig>,
+    /// Outputs of the head's dense layers and the format of their weights; the last has the tokens, V.
+    pub head: Vec<(usize, WeightFormat)>,
     /// How often all layers step for a token.
     pub steps_per_token: usize,
 }
 
 impl Shape {
-    /// The shape of `image`.
+    /// The shape of a model of this configuration.
     #[must_use]
-    pub fn of(image: &Image) -> Self {
-        let main = image.main();
-        let head = image.network(main).map_or(0, |network| network.head.into());
-        let dense = image.dense(main).iter().rev().take(head).rev();
-        Self {
-            embedding: image.width(main),
-            layers: image.layers(main).iter().map(|layer| layer.layer).collect(),
-            head: dense
-                .map(|dense| (dense.outputs.into(), dense.bits()))
-                .collect(),
-            steps_per_token: image
-                .network(main)
-                .map_or(1, |network| network.steps_per_token.into()),
+    pub fn of(config: &ModelConfig) -> Self {
+        let mut shape = Self {
+            embedding: 0,
+            layers: Vec::new(),
+            head: Vec::new(),
+            steps_per_token: config.metadata.steps_per_token[1].into(),
+        };
+        // The result of the layer that the first recurrent one reads.
+        let size = |op: &OpConfig| match *op {
+            OpConfig::Token { dim, rows, .. } if rows != TokenRowsConfig::Gates => dim as usize,
+            OpConfig::Frame { size } => size.into(),
+            OpConfig::Dense { output_size, .. } => output_size.into(),
+            _ => 0,
+        };
+        for layer in &config.layers {
+            match (layer.phase, layer.op) {
+                (Phase::Step, OpConfig::Recurrent(recurrent)) => {
+                    if shape.layers.is_empty() {
+                        let inputs = layer.inputs.iter();
+                        let sizes = inputs.map(|id| size(&config.layers[id.layer()].op));
+                        shape.embedding = sizes.map(|n| n.next_multiple_of(ROWS)).sum();
+                    }
+                    shape.layers.push(recurrent);
+                }
+                (
+                    Phase::Output,
+                    OpConfig::Dense {
+                        output_size,
+                        format,
+                        ..
+                    },
+                ) => shape.head.push((output_size.into(), format)),
+                _ => {}
+            }
         }
+        shape
     }
 
     /// How many of each of [`QUANTITIES`] a character takes.
@@ -90,7 +114,7 @@ impl Shape {
         let (mut lstm, mut lstm_table) = (0.0, 0.0);
         let mut inputs = padded(self.embedding);
         for layer in &self.layers {
-            let hidden = padded(layer.hidden.into());
+            let hidden = padded(layer.hidden_size.into());
             let joint = [inputs, hidden];
             // How many gates the panels of four units have, and the columns over the input and over the state.
             let panels: &[(usize, [usize; 2])] = match layer.cell {
@@ -103,12 +127,12 @@ impl Shape {
                 Cell::Rnn => &[(1, joint)],
             };
             for &(gates, columns) in panels {
-                products.add(layer.bits, hidden / ROWS, gates * hidden, columns);
+                products.add(layer.formats, hidden / ROWS, gates * hidden, columns);
                 rows += (gates * hidden) as f64;
             }
             let count = hidden as f64;
             if inputs == 0 {
-                table += layer.cell.gates() as f64 * count;
+                table += layer.cell.num_gates() as f64 * count;
             }
             match layer.cell {
                 Cell::GruResetAfter => units += count,
@@ -121,9 +145,9 @@ impl Shape {
         }
         let steps = self.steps_per_token as f64;
         let mut products = Products(products.0.map(|quantity| quantity * steps));
-        for &(outputs, bits) in &self.head {
+        for &(outputs, format) in &self.head {
             let outputs = padded(outputs);
-            products.add(bits, outputs.div_ceil(HEAD_ROWS), outputs, [inputs, 0]);
+            products.add([format; 2], outputs.div_ceil(HEAD_ROWS), outputs, [inputs, 0]);
             inputs = outputs;
         }
         let [macs, four, panels, groups, scaled] = products.0;
@@ -156,19 +180,27 @@ struct Products([f64; 5]);
 
 impl Products {
     /// Adds `panels` with `rows` in all, over so many columns of the input and of the state.
-    fn add(&mut self, bits: Bits, panels: usize, rows: usize, [input, state]: [usize; 2]) {
+    fn add(
+        &mut self,
+        formats: [WeightFormat; 2],
+        panels: usize,
+        rows: usize,
+        columns: [usize; 2],
+    ) {
         let [macs, four, of_four, groups, scaled] = &mut self.0;
-        let (wide, narrow) = match bits {
-            Bits::Eight => (input + state, [0, 0]),
-            Bits::Four => (0, [input, state]),
-            Bits::Mixed => (input, [0, state]),
-        };
+        let (mut wide, mut narrow) = (0, [0, 0]);
+        for ((format, columns), narrow) in formats.iter().zip(columns).zip(&mut narrow) {
+            match format {
+                WeightFormat::Int8 | WeightFormat::Int8Scaled => wide += columns,
+                WeightFormat::Int4 => *narrow = columns,
+            }
+        }
         let (panels, rows) = (panels as f64, rows as f64);
         *macs += rows * wide as f64;
-        if bits != Bits::Eight {
+        if formats != [WeightFormat::Int8; 2] {
             *four += rows * narrow.iter().sum::<usize>() as f64;
             *of_four += panels;
-            *groups += panels * narrow.iter().map(|n| n.div_ceil(GROUP)).sum::<usize>() as f64;
+            *groups += panels * narrow.iter().map(|n| n.div_ceil(GROUP_SIZE)).sum::<usize>() as f64;
             if wide > 0 {
                 *scaled += rows;
             }
@@ -186,6 +218,15 @@ impl Footprint {
         let footprint = FOOTPRINTS.iter().find(|f| f.board == board.name);
         *footprint.expect("every board of the catalogue is measured")
     }
+}
+
+/// Bytes of RAM of a generator on a 32-bit board, its workspace apart.
+pub const GENERATOR_RAM: usize = 56;
+
+/// Bytes of RAM of a parsed model on a 32-bit board, with room for so many layers.
+#[must_use]
+pub const fn model_ram(layers: usize) -> usize {
+    164 + 52 * layers
 }
 
 /// What an image will cost on a board.
@@ -210,13 +251,16 @@ pub struct Prediction {
 }
 
 impl Prediction {
-    /// Predicts what `image` costs on `board`, whether it fits or not.
+    /// Predicts what the model file `model` costs on `board`, whether it fits or not.
     ///
     /// # Panics
-    /// If the board is not of the catalogue.
+    /// If the board is not of the catalogue, or `model` is not a model.
     #[must_use]
-    pub fn new(board: &Board, image: &Image) -> Self {
-        let cycles = Shape::of(image).cycles(board.core);
+    pub fn new(board: &Board, model: &[u8]) -> Self {
+        let words = to_words(model);
+        let parsed = Model::parse(as_bytes(&words)).expect("a model");
+        let config = ModelConfig::of(model);
+        let cycles = Shape::of(&config).cycles(board.core);
         let computed = f64::from(board.clock_hz) / cycles;
         let serial = BAUD / BITS_PER_BYTE;
         let footprint = Footprint::of(board);
@@ -225,9 +269,9 @@ impl Prediction {
             computed_per_second: computed,
             serial_per_second: serial,
             cycles_per_character: cycles.round() as u64,
-            flash: footprint.flash + image.len(),
+            flash: footprint.flash + parsed.len(),
             firmware: footprint.flash,
-            ram: 4 * image.workspace_len() + GENERATOR_RAM + IMAGE_RAM,
+            ram: 4 * parsed.workspace_len() + GENERATOR_RAM + model_ram(config.layers.len()),
             stack: footprint.stack,
         }
     }

@@ -12,11 +12,13 @@ use std::{
 };
 
 use object::{Object as _, ObjectSymbol as _};
-use pipsqueak::{Cell, Image, Layer, encode};
+use pipsqueak::encode::{ModelParams, as_bytes, encode};
+use pipsqueak::{Cell, Model, RecurrentLayerConfig};
 use serde::Serialize;
 use tempfile::NamedTempFile;
 use thiserror::Error;
 
+use crate::cost::{GENERATOR_RAM, model_ram};
 use crate::{FirmwareError, SessionError, emulator::RP2040_FLASH, firmware, peers, speeds};
 
 /// One number about one core, or about this machine.
@@ -430,7 +432,7 @@ fn code_and_tables(path: &Path) -> Result<u64, CountError> {
         let others = [
             "pipsqueak_bench::",
             "pipsqueak::selftest::",
-            "pipsqueak_kernels::kernel::Operand::products_portable",
+            "pipsqueak_kernels::generic::",
             "compiler_builtins::mem::",
             "core::str::<impl str>::strip_prefix",
             "__aeabi_mem",
@@ -450,9 +452,9 @@ fn code_and_tables(path: &Path) -> Result<u64, CountError> {
 
 /// Bytes of RAM beside a 128-unit image of 64 tokens: workspace, parsed image, generator.
 fn ram() -> u64 {
-    let layer = Layer::new(Cell::GruResetAfter, 128);
-    let words = encode::encode(&encode::Parts::random(1, 64, 0, &[layer])).unwrap_or_default();
-    let workspace =
-        Image::parse(encode::bytes(&words)).map_or(0, |image| 4 * image.workspace_len());
-    (workspace + pipsqueak::IMAGE_RAM + pipsqueak::GENERATOR_RAM) as u64
+    let layer = RecurrentLayerConfig::new(Cell::GruResetAfter, 128);
+    let params = ModelParams::random_language_model(1, 64, 0, &[layer]);
+    let words = encode(&params).unwrap_or_default();
+    let workspace = Model::parse(as_bytes(&words)).map_or(0, |model| 4 * model.workspace_len());
+    (workspace + model_ram(params.layers.len()) + GENERATOR_RAM) as u64
 }

@@ -13,7 +13,7 @@ mod session;
 mod speeds;
 
 pub use catalog::{BOARDS, Board, DropFile, Emulator};
-pub use cost::{BAUD, Prediction, QUANTITIES, Shape};
+pub use cost::{BAUD, GENERATOR_RAM, Prediction, QUANTITIES, Shape, model_ram};
 pub use counts::{Count, CountError, FOUR_BITS, Widths, counts, method, widths};
 pub use emulator::{EmulatorError, Machine};
 pub use firmware::{Firmware, FirmwareError, Segment};

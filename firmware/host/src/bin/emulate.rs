@@ -8,7 +8,7 @@ use std::{
 };
 
 use clap::Parser;
-use pipsqueak::{Image, Task, encode};
+use pipsqueak::{Model, Task, encode};
 use pipsqueak_boards::{Board, Machine, Session};
 
 /// Run a board's firmware in an emulator.
@@ -107,11 +107,11 @@ fn goes_on(model: Option<&Path>) -> Result<bool, Box<dyn Error>> {
     let Some(path) = model else {
         return Ok(true);
     };
-    let words = encode::aligned(&std::fs::read(path)?);
+    let words = encode::to_words(&std::fs::read(path)?);
     // The board says what is wrong with what is no image.
-    let goes_on = Image::parse(encode::bytes(&words)).map_or(true, |image| {
-        let ends = image.vocabulary().specials().eos.is_some() || image.limit() > 0;
-        image.task() == Task::Continue && !ends
+    let goes_on = Model::parse(encode::as_bytes(&words)).map_or(true, |model| {
+        let ends = model.vocabulary().special_tokens().eos.is_some() || model.max_tokens() > 0;
+        model.task() == Task::LanguageModel && !ends
     });
     Ok(goes_on)
 }

@@ -51,7 +51,7 @@ pub fn unseen(network: &Network) -> Vec<u16> {
         None => {
             println!("text: made up by the float network, since PIPSQUEAK_DATA is not set");
             let temperature = pipsqueak::Temperature::parse("1").expect("a temperature");
-            let settings = pipsqueak::Settings {
+            let settings = pipsqueak::SamplingParams {
                 temperature,
                 ..Default::default()
             };

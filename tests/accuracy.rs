@@ -3,7 +3,7 @@
 mod common;
 
 use common::{MODELS, shipped, unseen};
-use pipsqueak::{Sampler, State, Temperature};
+use pipsqueak::{Sampler, Session, Temperature};
 use trainer::evaluate;
 
 #[test]
@@ -34,16 +34,19 @@ fn the_state_does_not_drift() {
         let (network, bytes) = shipped(name);
         let image = bytes.image();
         let mut workspace = vec![0; image.workspace_len()];
-        let mut integer = State::new(&image, &mut workspace).unwrap();
+        let mut integer = Session::new(&image, &mut workspace).unwrap();
+        let layers = image.layers().enumerate();
+        let recurrent = layers.filter(|(_, layer)| layer.cell().is_some());
+        let (top, _) = recurrent.last().expect("a recurrent layer");
         let mut float = network.state();
         let mut errors = vec![];
         for &token in unseen(&network).iter().take(10_000) {
             network.step(&mut float, token);
-            integer.step(token);
+            integer.push_token(token).unwrap();
             let last = network.layers.len() - 1;
-            let pairs = float.hidden[last].iter().zip(integer.hidden(last));
+            let pairs = float.hidden[last].iter().zip(integer.hidden(top).unwrap());
             let sum: f64 = pairs
-                .map(|(f, &i)| (f64::from(*f) - f64::from(i) / 32768.0).abs())
+                .map(|(f, &mut i)| (f64::from(*f) - f64::from(i) / 32768.0).abs())
                 .sum();
             errors.push(sum / float.hidden[last].len() as f64);
         }
@@ -65,14 +68,14 @@ fn the_state_does_not_drift() {
 fn the_sampler_is_the_softmax() {
     let (network, bytes) = shipped(MODELS[0]);
     let image = bytes.image();
-    let bits = image.logit_bits();
+    let bits = image.output().unwrap().frac_bits();
     let mut workspace = vec![0; image.workspace_len()];
-    let mut state = State::new(&image, &mut workspace).unwrap();
+    let mut session = Session::new(&image, &mut workspace).unwrap();
     let temperatures = ["0.3", "0.5", "0.8", "1", "1.3", "1.8"];
     let mut worst = [0f64; 6];
     for &token in unseen(&network).iter().take(10_000) {
-        state.step(token);
-        let logits = state.logits();
+        session.push_token(token).unwrap();
+        let logits = session.logits().unwrap();
         let max = *logits.iter().max().unwrap();
         for (text, worst) in temperatures.into_iter().zip(&mut worst) {
             let temperature: f64 = text.parse().unwrap();

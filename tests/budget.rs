@@ -9,7 +9,7 @@ use trainer::report::ImageReport;
 #[test]
 fn the_small_model_fits_its_budget() {
     let (_, bytes) = shipped("shakespeare");
-    let report = ImageReport::new(&bytes.image());
+    let report = ImageReport::new(&bytes);
     println!("image {} bytes, RAM {:?}", report.bytes, report.ram);
     assert_eq!(report.layers[0].hidden, 128);
     assert!(report.bytes <= 90 * 1024, "{} bytes", report.bytes);
@@ -20,7 +20,7 @@ fn the_small_model_fits_its_budget() {
 #[test]
 fn the_large_model_fits_the_larger_boards() {
     let (_, bytes) = shipped("shakespeare-256");
-    let report = ImageReport::new(&bytes.image());
+    let report = ImageReport::new(&bytes);
     println!("image {} bytes, RAM {:?}", report.bytes, report.ram);
     let fits: Vec<&str> = report
         .boards

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{MODELS, root, shipped};
-use pipsqueak::{Generator, Settings, encode};
+use pipsqueak::{Generator, SamplingParams, encode};
 use trainer::quantize::quantize;
 
 /// These and the models with 4-bit weights.
@@ -13,9 +13,9 @@ const ALL: [&str; 4] = [MODELS[0], MODELS[1], "shakespeare-64k", "shakespeare-25
 fn the_model_file_is_the_exported_network() {
     for name in ALL {
         let (network, image) = shipped(name);
-        let words = encode::encode(&quantize(&network).unwrap().parts).unwrap();
+        let words = encode::encode(&quantize(&network).unwrap().params).unwrap();
         assert!(
-            encode::bytes(&words) == image.bytes(),
+            encode::as_bytes(&words) == image.bytes(),
             "{name}: export model.onnx again"
         );
     }
@@ -28,7 +28,7 @@ fn the_model_generates_its_sample() {
         let (_, bytes) = shipped(name);
         let image = bytes.image();
         let mut workspace = vec![0; image.workspace_len()];
-        let mut generator = Generator::new(&image, &mut workspace, Settings::default()).unwrap();
+        let mut generator = Generator::new(&image, &mut workspace, SamplingParams::default()).unwrap();
         generator.prompt("ROMEO:").unwrap();
         let text: Vec<u8> = generator.take(1000).flatten().copied().collect();
         let text = String::from_utf8(text).unwrap();

@@ -3,7 +3,7 @@
 mod common;
 
 use clap::Parser;
-use pipsqueak::{Generator, Pcg32, Settings, Temperature};
+use pipsqueak::{Generator, Pcg32, SamplingParams, Temperature};
 use rand_core::Rng;
 use std::fs;
 use std::path::Path;
@@ -75,9 +75,9 @@ fn pipeline(folder: &Path, text: &str, prompt: &str) -> String {
         (float - integer).abs() < 0.005,
         "float {float}, integer {integer}"
     );
-    assert_eq!(image.provenance().corpus, "corpus.txt");
+    assert_eq!(image.training_info().unwrap().corpus, "corpus.txt");
 
-    let settings = Settings {
+    let settings = SamplingParams {
         temperature: Temperature::parse("0.5").unwrap(),
         top_k: 0,
         seed: 3,
@@ -89,7 +89,7 @@ fn pipeline(folder: &Path, text: &str, prompt: &str) -> String {
     let written = text(generator.by_ref().take(200).collect());
     assert_eq!(written.chars().count(), 200, "a token is a character");
     // Again, after other texts, it is the same.
-    generator.restart(settings);
+    generator.reset(settings);
     generator.prompt(prompt).unwrap();
     assert_eq!(text(generator.take(200).collect()), written);
     written

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser as _;
 use common::root;
-use pipsqueak::{Generator, Image, Settings, Task, Temperature, encode};
+use pipsqueak::{Generator, SamplingParams, Task, Temperature, argmax, encode};
 use pipsqueak_boards::{Board, Session, SessionError};
 
 /// The console's settings when it begins.
@@ -23,48 +23,47 @@ struct Model {
 impl Model {
     fn read(path: &Path) -> Self {
         let bytes = std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        let words = encode::aligned(&bytes);
+        let words = encode::to_words(&bytes);
         let path = path.to_owned();
         Self { path, words }
     }
 
-    fn image(&self) -> Image<'_> {
-        Image::parse(encode::bytes(&self.words)).expect("an image")
+    fn image(&self) -> pipsqueak::Model<'_> {
+        pipsqueak::Model::parse(encode::as_bytes(&self.words)).expect("a model")
     }
 
     /// What the console answers to `line`, by the runtime on this machine.
     fn answer(&self, line: &str) -> String {
         let image = self.image();
         let mut workspace = vec![0; image.workspace_len()];
-        let mut settings = Settings::default();
-        if image.task() == Task::Translate {
+        let mut settings = SamplingParams::default();
+        if image.task() == Task::SequenceToSequence {
             settings.temperature = Temperature::GREEDY;
         }
         let mut generator = Generator::new(&image, &mut workspace, settings).unwrap();
         let mut text = match image.task() {
-            Task::Continue => {
+            Task::LanguageModel => {
                 generator.prompt(line).unwrap();
                 line.as_bytes().to_vec()
             }
-            Task::Translate => {
-                generator.source(line).unwrap();
+            Task::SequenceToSequence => {
+                generator.encode_source(line).unwrap();
                 Vec::new()
             }
-            Task::Describe => {
-                generator.describe(line).unwrap();
+            Task::ConditionalGenerator => {
+                generator.set_conditioning_text(line).unwrap();
                 Vec::new()
             }
-            Task::Classify => {
+            Task::Classifier => {
                 let scores = generator.classify(line).unwrap();
-                let best = (0..scores.len()).rev().max_by_key(|&class| scores[class]);
-                let class = best.unwrap() as u16;
+                let class = argmax(scores);
                 // Classes without names have numbers.
                 return match image.vocabulary().is_empty() {
                     true => class.to_string(),
                     false => String::from_utf8(image.vocabulary().text(class).to_vec()).unwrap(),
                 };
             }
-            Task::Numbers => panic!("{} has no texts", self.path.display()),
+            _ => panic!("{} has no texts", self.path.display()),
         };
         let read = String::from_utf8_lossy(&text).chars().count();
         for piece in generator {
@@ -125,16 +124,16 @@ fn lines_are_answered_as_on_the_host(board: &str) {
     let mut tasks = Vec::new();
     for model in golden() {
         let image = model.image();
-        if image.task() == Task::Numbers {
+        if image.task() == Task::Tensors {
             continue;
         }
         tasks.push(image.task());
-        let source = match image.source() {
+        let source = match image.source_vocabulary() {
             source if source.is_empty() => image.vocabulary(),
             source => source,
         };
         let texts: Vec<String> = (0..source.len() as u16)
-            .filter(|&id| !source.specials().is(id))
+            .filter(|&id| !source.special_tokens().contains(id))
             .map(|id| String::from_utf8_lossy(source.text(id)).into_owned())
             .filter(|text| text.chars().all(|c| !c.is_control()))
             .take(4)
@@ -142,13 +141,13 @@ fn lines_are_answered_as_on_the_host(board: &str) {
         let line = texts.concat();
         let mut session = start(board, &model);
         let found = match image.task() {
-            Task::Continue => session.generate(&line, LENGTH, |_| ()),
+            Task::LanguageModel => session.generate(&line, LENGTH, |_| ()),
             _ => session.query(&line),
         };
         let name = model.path.display();
         assert_eq!(found.unwrap(), model.answer(&line), "{name}: {line:?}");
     }
-    for task in [Task::Continue, Task::Translate] {
+    for task in [Task::LanguageModel, Task::SequenceToSequence] {
         assert!(tasks.contains(&task), "{task:?}");
     }
 }

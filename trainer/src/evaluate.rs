@@ -3,7 +3,7 @@
 use crate::model::Model;
 use crate::network::{Network, nats};
 use crate::vocab::Measure;
-use pipsqueak::{Image, State, WorkspaceError};
+use pipsqueak::{ModelView, Session, SessionError};
 use std::time::Instant;
 
 /// A model's loss on a text.
@@ -77,7 +77,7 @@ pub fn model(
     model: &Model,
     tokens: &[u16],
     seen: impl FnMut(),
-) -> Result<Evaluation, WorkspaceError> {
+) -> Result<Evaluation, SessionError> {
     match model {
         Model::Float(network) => Ok(float(network, tokens, seen)),
         Model::Integer(bytes) => integer(&bytes.image(), tokens, seen),
@@ -100,27 +100,25 @@ pub fn float(network: &Network, tokens: &[u16], mut seen: impl FnMut()) -> Evalu
     Evaluation::new(total, tokens.len().saturating_sub(1), begun)
 }
 
-/// Evaluates an image by running the very code of the boards, from a zero state; `seen` is told of each token.
+/// Evaluates a model file by running the very code of the boards, from a zero state; `seen` is told of each token.
 ///
 /// # Errors
-/// Never: the workspace is as large as the image asks for.
-///
-/// # Panics
-/// If a token is not in the vocabulary.
+/// If the model reads something else than tokens, or a token is not in its vocabulary.
 pub fn integer(
-    image: &Image,
+    model: &ModelView,
     tokens: &[u16],
     mut seen: impl FnMut(),
-) -> Result<Evaluation, WorkspaceError> {
+) -> Result<Evaluation, SessionError> {
     let begun = Instant::now();
-    let mut workspace = vec![0; image.workspace_len()];
-    let mut state = State::new(image, &mut workspace)?;
-    let one = f32::from(1u16 << image.logit_bits());
+    let mut workspace = vec![0; model.workspace_len()];
+    let mut session = Session::new(model, &mut workspace)?;
+    let output = model.output().ok_or(SessionError::NoSuchVector)?;
+    let one = f32::from(1u16 << output.frac_bits());
     let mut total = 0.0;
-    let mut logits = vec![0.0; image.outputs()];
+    let mut logits = vec![0.0; output.len()];
     for pair in tokens.windows(2) {
-        state.step(pair[0]);
-        for (float, &fixed) in logits.iter_mut().zip(&*state.logits()) {
+        session.push_token(pair[0])?;
+        for (float, &fixed) in logits.iter_mut().zip(&*session.logits()?) {
             *float = f32::from(fixed) / one;
         }
         total += nats(&logits, pair[1]);

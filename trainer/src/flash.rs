@@ -7,7 +7,7 @@ mod elf;
 mod hex;
 mod uf2;
 
-use pipsqueak::{Image, ImageError, encode};
+use pipsqueak::{Model, ModelError, encode};
 use pipsqueak_boards::{Board, DropFile};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -38,7 +38,7 @@ pub enum FileKind {
 pub enum FlashError {
     /// The bytes are no image.
     #[error("{0}; make an image with `trainer export model.onnx --out model.pip`")]
-    Image(ImageError),
+    Image(ModelError),
     /// Bytes after the image's end.
     #[error("the file has {found} bytes, the image in it {expected}: export it again")]
     Trailing {
@@ -121,9 +121,9 @@ pub enum FlashError {
 /// If it does not parse, has bytes after its end, or needs more flash or RAM than the board has.
 pub fn check_image(board: &Board, bytes: &[u8]) -> Result<(), FlashError> {
     // An image is read as words: a vector of bytes may begin anywhere.
-    let words = encode::aligned(bytes);
-    let aligned = &encode::bytes(&words)[..bytes.len()];
-    let image = Image::parse(aligned).map_err(FlashError::Image)?;
+    let words = encode::to_words(bytes);
+    let aligned = &encode::as_bytes(&words)[..bytes.len()];
+    let image = Model::parse(aligned).map_err(FlashError::Image)?;
     if image.len() != bytes.len() {
         return Err(FlashError::Trailing {
             found: bytes.len(),

@@ -1,10 +1,10 @@
 //! Text from the float network, by the very sampler of the boards.
 
 use crate::network::{FloatState, Network};
-use pipsqueak::{Generator, Pcg32, Sampler, Settings, Temperature};
+use pipsqueak::{Generator, Pcg32, Sampler, SamplingParams, Temperature};
 
 /// Always the likeliest token.
-pub const GREEDY: Settings = Settings {
+pub const GREEDY: SamplingParams = SamplingParams {
     temperature: Temperature::GREEDY,
     top_k: 0,
     seed: 0,
@@ -40,12 +40,12 @@ impl<'n> FloatGenerator<'n> {
         network: &'n Network,
         mut state: FloatState,
         prompt: &[u16],
-        settings: Settings,
+        settings: SamplingParams,
     ) -> Self {
         let vocabulary = network.vocabulary();
         let start = vocabulary.start();
         let mut pending = None;
-        let starts = prompt.is_empty() || vocabulary.specials().is(start);
+        let starts = prompt.is_empty() || vocabulary.specials().contains(start);
         let read = starts.then_some(start).into_iter();
         for token in read.chain(prompt.iter().copied()) {
             if let Some(before) = pending.replace(token) {
@@ -61,7 +61,7 @@ impl<'n> FloatGenerator<'n> {
     ///
     /// # Panics
     /// If the network has no vocabulary.
-    pub fn from_state(network: &'n Network, state: FloatState, settings: Settings) -> Self {
+    pub fn from_state(network: &'n Network, state: FloatState, settings: SamplingParams) -> Self {
         let vocabulary = network.vocabulary();
         Self {
             network,
@@ -82,16 +82,20 @@ impl Iterator for FloatGenerator<'_> {
         let specials = self.network.vocabulary().specials();
         let drawn = self
             .sampler
-            .draw_allowed(&mut logits, specials, LOGIT_BITS, &mut self.rng);
+            .sample_masked(&mut logits, LOGIT_BITS, specials, &mut self.rng);
         self.pending = (Some(drawn) != specials.eos).then_some(drawn);
         self.pending
     }
 }
 
 /// The tokens that an image's generator draws, until the one that ends a text, without it.
+///
+/// # Panics
+/// If the model does not generate text: [`pipsqueak::ModelView::is_autoregressive`].
 pub fn tokens(generator: &mut Generator) -> impl Iterator<Item = u16> {
-    let eos = generator.state().image().vocabulary().specials().eos;
-    std::iter::repeat_with(|| generator.next_token()).take_while(move |token| Some(*token) != eos)
+    let eos = generator.model().vocabulary().special_tokens().eos;
+    let next = || generator.next_token().expect("the model generates text");
+    std::iter::repeat_with(next).take_while(move |token| Some(*token) != eos)
 }
 
 /// A part of a text that repeats to the end.

@@ -1,197 +1,217 @@
-//! An image run on whole sequences, as the float network is: for comparison with it, and with the framework that it comes from.
+//! A model run in integers on whole sequences, as the float network is: for comparison with it, and with the framework that it comes from.
 
 use crate::network::{
     Feeds, FloatState, Interface, Normalization, Results, Role, Sequences, Side, StateId, normalize,
 };
-use pipsqueak::fixed::CELL_BITS;
-use pipsqueak::image::{self, Input, Reads};
-use pipsqueak::{Feed, Image, State};
+use pipsqueak::fixed::CELL_FRAC_BITS;
+use pipsqueak::format::{self, Phase};
+use pipsqueak::{Cell, Layer, ModelView, Session, StepInput};
 
-/// An image and the names of its graph's arrays.
+/// A model and the names of its graph's arrays.
 #[derive(Debug)]
-pub struct IntegerNetwork<'i> {
-    image: &'i Image<'i>,
-    /// Of each network, the encoder's first.
+pub struct IntegerNetwork<'m> {
+    model: &'m ModelView<'m>,
+    /// Of the encoder, if there is one, and of the network itself.
     interfaces: Vec<Interface>,
 }
 
-/// An image that does not say what its arrays are.
+/// A model that does not say what its arrays are.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the image does not hold the names of its graph's arrays, as those that `trainer export` makes do: export it anew, or run the ONNX file that it came from"
+    "the model does not hold the names of its graph's arrays, as those that `trainer export` makes do: export it anew, or run the ONNX file that it came from"
 )]
 pub struct NoInterface;
 
-impl<'i> IntegerNetwork<'i> {
-    /// An image to run on arrays.
+impl<'m> IntegerNetwork<'m> {
+    /// A model to run on arrays.
     ///
     /// # Errors
     /// If it does not hold the names of its graph's arrays, or other ones than it has networks and states.
-    pub fn new(image: &'i Image<'i>) -> Result<Self, NoInterface> {
-        let interfaces = Interface::from_bytes(image.interface()).ok_or(NoInterface)?;
-        let fits = |(index, interface): (usize, &Interface)| {
-            let layers = image.layers(index);
+    pub fn new(model: &'m ModelView<'m>) -> Result<Self, NoInterface> {
+        let names = model.io_names().ok_or(NoInterface)?;
+        let interfaces = Interface::from_bytes(names).ok_or(NoInterface)?;
+        let fits = |(phase, interface): (&Phase, &Interface)| {
+            let layers = recurrent(model, *phase);
             let ports = interface.inputs.iter().chain(&interface.outputs);
             ports.into_iter().all(|port| match &port.role {
                 Role::States(ids) => ids.iter().all(|id| {
-                    let layer = layers.get(id.layer).map(|recurrent| recurrent.layer.cell);
-                    layer.is_some_and(|cell| !id.cell || cell == pipsqueak::Cell::Lstm)
+                    let layer = layers.get(id.layer).map(|(_, layer)| layer.cell());
+                    layer.is_some_and(|cell| !id.cell || cell == Some(Cell::Lstm))
                 }),
                 _ => true,
             })
         };
-        let same = interfaces.len() == image.networks();
-        match same && interfaces.iter().enumerate().all(fits) {
-            true => Ok(Self { image, interfaces }),
+        let phases = phases(model);
+        let same = interfaces.len() == phases.len();
+        match same && phases.iter().zip(&interfaces).all(fits) {
+            true => Ok(Self { model, interfaces }),
             false => Err(NoInterface),
         }
     }
 
-    /// The image.
-    pub fn image(&self) -> &'i Image<'i> {
-        self.image
+    /// The model.
+    pub fn model(&self) -> &'m ModelView<'m> {
+        self.model
     }
 
-    fn network(&self, index: usize) -> &image::Network {
-        self.image.network(index).expect("a network of the image")
-    }
-
-    /// Runs network `index` from its starts, which are set.
-    fn run(&self, state: &mut State, index: usize, feeds: &Feeds) -> Results {
-        let network = self.network(index);
+    /// Runs the layers of `phase`, whose initial states are set, on its part of `feeds`.
+    fn run(&self, session: &mut Session, phase: Phase, feeds: &Feeds) -> Results {
+        let layers = recurrent(self.model, phase);
         for (StateId { layer, cell }, values) in &feeds.states {
+            let (index, layer) = layers[*layer];
             if *cell {
-                let values: Vec<i32> = values.iter().map(|v| fixed(*v, CELL_BITS as i32)).collect();
-                state.set_cell(index, *layer, &values);
+                let state = session.cell_state(index).expect("an LSTM layer");
+                for (state, value) in state.iter_mut().zip(values) {
+                    *state = fixed(*value, CELL_FRAC_BITS as i32);
+                }
             } else {
-                let bits = self.state_bits(index, *layer);
-                let values: Vec<i16> = values.iter().map(|v| half(*v, bits)).collect();
-                state.set_hidden(index, *layer, &values);
+                let bits = state_bits(layer);
+                let state = session.hidden(index).expect("a recurrent layer");
+                for (state, value) in state.iter_mut().zip(values) {
+                    *state = half(*value, bits);
+                }
             }
         }
-        let outputs = &self.interfaces[index].outputs;
-        let wanted = outputs.iter().any(|port| port.role == Role::Head);
+        let output = self.model.output().expect("a model has an output");
+        let interface = self.interfaces.last().expect("one for each network");
+        let mut outputs = interface.outputs.iter();
+        let wanted = phase == Phase::Step && outputs.any(|port| port.role == Role::Head);
         let mut head = Vec::new();
-        let mut read = |state: &mut State| {
+        let mut read = |session: &mut Session| {
             if wanted {
-                let one = power(-(self.image.output_bits(index) as i32));
-                let outputs = state.outputs_of(index);
+                let one = power(-(output.frac_bits() as i32));
+                let outputs = session.logits().expect("a parsed model");
                 let mut values: Vec<f32> = outputs.iter().map(|&v| f32::from(v) * one).collect();
-                normalize(normalization(network), &mut values);
+                normalize(normalization(output.normalization()), &mut values);
                 head.append(&mut values);
             }
         };
-        let each = network.reads == Reads::EveryStep;
-        let mut step = |feed: Feed| {
-            state.feed(index, feed);
-            if each {
-                read(state);
+        let mut step = |input: StepInput| {
+            let pushed = match phase {
+                Phase::Source => session.push_source(input),
+                _ => session.push(input),
+            };
+            pushed.expect("inputs of the network's kind and size");
+            if output.every_step() {
+                read(session);
             }
         };
-        match network.input {
-            Input::Table | Input::Embedding(_) | Input::Tied { .. } => {
-                feeds
-                    .tokens
-                    .iter()
-                    .for_each(|&token| step(Feed::Token(token as u16)));
-            }
-            Input::Vectors => {
-                let channels = self.image.channels(index);
-                for vector in feeds.vectors.chunks(channels.len()) {
-                    step(Feed::Vector(&in_channels(vector, channels)));
+        match self.model.input_of(phase) {
+            None => (0..self.model.fixed_steps()).for_each(|_| step(StepInput::Repeat)),
+            Some(layer) => match layer.exponents() {
+                Some(exponents) => {
+                    for vector in feeds.vectors.chunks(exponents.len()) {
+                        step(StepInput::Frame(&with_exponents(vector, exponents)));
+                    }
                 }
-            }
-            Input::Features { steps } => (0..steps).for_each(|_| step(Feed::Again)),
-        }
-        if !each {
-            read(state);
-        }
-        let layers = 0..self.image.layers(index).len();
-        let hidden = |layer| {
-            let one = power(-self.state_bits(index, layer));
-            state
-                .hidden_of(index, layer)
-                .iter()
-                .map(|&v| f32::from(v) * one)
-                .collect()
-        };
-        let cell = |layer| {
-            let one = power(-(CELL_BITS as i32));
-            state
-                .cell_of(index, layer)
-                .iter()
-                .map(|&v| v as f32 * one)
-                .collect()
-        };
-        Results {
-            state: FloatState {
-                hidden: layers.clone().map(hidden).collect(),
-                cell: layers.map(cell).collect(),
+                None => {
+                    let tokens = feeds.tokens.iter();
+                    tokens.for_each(|&token| step(StepInput::Token(token as u16)));
+                }
             },
+        }
+        if !output.every_step() {
+            read(session);
+        }
+        let mut state = FloatState::default();
+        for (index, layer) in layers {
+            let one = power(-state_bits(layer));
+            let hidden = session.hidden(index).expect("a recurrent layer");
+            state
+                .hidden
+                .push(hidden.iter().map(|&v| f32::from(v) * one).collect());
+            let one = power(-(CELL_FRAC_BITS as i32));
+            // Other layers than those of LSTM have none.
+            let cell = session.cell_state(index).map_or(&[][..], |cell| cell);
+            state.cell.push(cell.iter().map(|&v| v as f32 * one).collect());
+        }
+        Results {
+            state,
             head,
             encoder: None,
         }
     }
+}
 
-    fn state_bits(&self, index: usize, layer: usize) -> i32 {
-        15 - i32::from(self.image.layers(index)[layer].shift)
+/// The phases of a model that run step by step: an encoder's first.
+fn phases(model: &ModelView) -> Vec<Phase> {
+    match model.has_source() {
+        true => vec![Phase::Source, Phase::Step],
+        false => vec![Phase::Step],
     }
+}
+
+/// The recurrent layers of `phase`, each with its place in the list of all layers.
+fn recurrent<'m>(model: &'m ModelView<'m>, phase: Phase) -> Vec<(usize, &'m Layer<'m>)> {
+    let layers = model.layers().enumerate();
+    layers
+        .filter(|(_, layer)| layer.phase() == phase && layer.cell().is_some())
+        .collect()
+}
+
+/// Fraction bits of a hidden state.
+fn state_bits(layer: &Layer) -> i32 {
+    layer.frac_bits().map_or(15, |bits| bits as i32)
 }
 
 impl Sequences for IntegerNetwork<'_> {
     fn sides(&self) -> Vec<Side<'_>> {
-        let side = |index: usize| {
-            let network = self.network(index);
-            let layers = self.image.layers(index).iter();
+        let model = self.model;
+        let side = |(phase, interface): (Phase, _)| {
+            let input = model.input_of(phase).or(model.conditioning());
+            let count = input.map(|layer| layer.vocab_size().unwrap_or(layer.len()));
+            let layers = recurrent(model, phase);
             Side {
-                interface: &self.interfaces[index],
-                tokens: network.count.into(),
-                units: layers
-                    .map(|recurrent| recurrent.layer.hidden.into())
-                    .collect(),
-                steps: match network.input {
-                    Input::Features { steps } => Some(steps.into()),
-                    _ => None,
+                interface,
+                tokens: count.unwrap_or(0),
+                units: layers.iter().map(|(_, layer)| layer.len()).collect(),
+                steps: match model.input_of(phase) {
+                    None => Some(model.fixed_steps().into()),
+                    Some(_) => None,
                 },
             }
         };
-        (0..self.image.networks()).rev().map(side).collect()
+        let sides = phases(model).into_iter().zip(&self.interfaces);
+        sides.rev().map(side).collect()
     }
 
     fn run_sequence(&self, feeds: &Feeds) -> Results {
-        let mut workspace = vec![0; self.image.workspace_len()];
-        let mut state =
-            State::new(self.image, &mut workspace).expect("the workspace has the length asked for");
-        let main = self.image.main();
+        let mut workspace = vec![0; self.model.workspace_len()];
+        let mut session = Session::new(self.model, &mut workspace)
+            .expect("the workspace has the length asked for");
         let encoder_feeds = feeds.encoder.as_deref();
-        for (index, feeds) in [(0, encoder_feeds), (main, Some(feeds))] {
-            let channels = self.image.feature_channels(index);
-            if let Some(feeds) = feeds.filter(|feeds| !feeds.features.is_empty()) {
-                state.features(&in_channels(&feeds.features, channels));
+        for feeds in [encoder_feeds, Some(feeds)].into_iter().flatten() {
+            if let Some(layer) = self.model.conditioning()
+                && let Some(exponents) = layer.exponents()
+                && !feeds.features.is_empty()
+            {
+                let features = with_exponents(&feeds.features, exponents);
+                let set = session.set_conditioning(&features);
+                set.expect("as many features as the network has");
             }
         }
-        let encoder = encoder_feeds.map(|feeds| Box::new(self.run(&mut state, 0, feeds)));
-        if encoder.is_some() {
-            state.hand_over();
-        }
-        let results = self.run(&mut state, main, feeds);
+        let encoder =
+            encoder_feeds.map(|feeds| Box::new(self.run(&mut session, Phase::Source, feeds)));
+        session.begin_steps().expect("a parsed model");
+        let results = self.run(&mut session, Phase::Step, feeds);
         Results { encoder, ..results }
     }
 }
 
-/// A vector in Q15 of its channels.
-pub fn in_channels(vector: &[f32], channels: &[i8]) -> Vec<i16> {
-    let pairs = vector.iter().zip(channels);
+/// A vector as a model reads it: element i in Q15 of 2^exponent i.
+pub fn with_exponents(vector: &[f32], exponents: &[i8]) -> Vec<i16> {
+    let pairs = vector.iter().zip(exponents);
     pairs
-        .map(|(value, channel)| half(*value, 15 - i32::from(*channel)))
+        .map(|(value, exponent)| half(*value, 15 - i32::from(*exponent)))
         .collect()
 }
 
-fn normalization(network: &image::Network) -> Normalization {
-    match network.normalization {
-        image::Normalization::None => Normalization::None,
-        image::Normalization::Softmax => Normalization::Softmax,
-        image::Normalization::LogSoftmax => Normalization::LogSoftmax,
+fn normalization(of: format::Normalization) -> Normalization {
+    match of {
+        format::Normalization::Softmax => Normalization::Softmax,
+        format::Normalization::LogSoftmax => Normalization::LogSoftmax,
+        // No network of the trainer has another one after its head.
+        format::Normalization::None | format::Normalization::Sigmoid => Normalization::None,
     }
 }
 

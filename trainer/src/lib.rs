@@ -6,6 +6,7 @@ pub mod command;
 pub mod corpus;
 pub mod evaluate;
 pub mod fit;
+pub mod formats;
 pub mod flash;
 pub mod generate;
 pub mod integer;

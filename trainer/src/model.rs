@@ -4,13 +4,13 @@ use crate::network::{Network, NotLanguageModel};
 use crate::onnx;
 use crate::quantize::{Options, QuantizeError, quantize_with, vocabulary_of};
 use crate::vocab::{Vocabulary, VocabularyError};
-use pipsqueak::image::MAGIC;
-use pipsqueak::{Image, ImageError, Task, encode};
+use pipsqueak::format::MAGIC;
+use pipsqueak::{ModelError, Task, encode};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// A network in float, or an image's bytes, which have passed [`Image::parse`].
+/// A network in float, or an image's bytes, which have passed [`pipsqueak::Model::parse`].
 #[derive(Debug)]
 pub enum Model {
     /// From an ONNX file.
@@ -25,7 +25,7 @@ pub struct ImageBytes(Vec<u32>);
 
 /// Why a model could not be opened.
 #[derive(Debug, thiserror::Error)]
-pub enum ModelError {
+pub enum ModelFileError {
     /// The file cannot be read.
     #[error("cannot read {}: {cause}", path.display())]
     Io {
@@ -40,7 +40,7 @@ pub enum ModelError {
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        cause: ImageError,
+        cause: ModelError,
     },
     /// It was read, but another program computes something else from what was understood.
     #[error("{}: {cause}", path.display())]
@@ -79,8 +79,8 @@ impl ImageBytes {
     ///
     /// # Errors
     /// If they are not an image.
-    pub fn new(words: Vec<u32>) -> Result<Self, ImageError> {
-        Image::parse(encode::bytes(&words))?;
+    pub fn new(words: Vec<u32>) -> Result<Self, ModelError> {
+        pipsqueak::Model::parse(encode::as_bytes(&words))?;
         Ok(Self(words))
     }
 
@@ -90,17 +90,17 @@ impl ImageBytes {
     /// If integers or an image cannot hold it.
     pub fn of(network: &Network, options: &Options) -> Result<Self, BuildError> {
         let quantized = quantize_with(network, options)?;
-        Ok(Self::new(encode::encode(&quantized.parts)?)?)
+        Ok(Self::new(encode::encode(&quantized.params)?)?)
     }
 
     /// The bytes to write to a file.
     pub fn bytes(&self) -> &[u8] {
-        encode::bytes(&self.0)
+        encode::as_bytes(&self.0)
     }
 
     /// The image.
-    pub fn image(&self) -> Image<'_> {
-        Image::parse(self.bytes()).expect("it was parsed when it was made")
+    pub fn image(&self) -> pipsqueak::Model<'_> {
+        pipsqueak::Model::parse(self.bytes()).expect("it was parsed when it was made")
     }
 }
 
@@ -115,7 +115,7 @@ pub enum BuildError {
     Encode(#[from] encode::EncodeError),
     /// What was made is no image.
     #[error(transparent)]
-    Image(#[from] ImageError),
+    Image(#[from] ModelError),
 }
 
 impl Model {
@@ -123,8 +123,8 @@ impl Model {
     ///
     /// # Errors
     /// If the file cannot be read or is neither.
-    pub fn open(path: &Path) -> Result<Self, ModelError> {
-        let io = |cause| ModelError::Io {
+    pub fn open(path: &Path) -> Result<Self, ModelFileError> {
+        let io = |cause| ModelFileError::Io {
             path: path.into(),
             cause,
         };
@@ -134,26 +134,26 @@ impl Model {
             .and_then(|file| file.take(limit).read_to_end(&mut bytes))
             .map_err(io)?;
         if bytes.starts_with(&MAGIC) || path.extension().is_some_and(|e| e == "pip") {
-            let image = |cause| ModelError::Image {
+            let image = |cause| ModelFileError::Image {
                 path: path.into(),
                 cause,
             };
-            let words = encode::aligned(&bytes);
-            let parsed = Image::parse(&encode::bytes(&words)[..bytes.len()])
-                .map(|i| i.len())
+            let words = encode::to_words(&bytes);
+            let parsed = pipsqueak::Model::parse(&encode::as_bytes(&words)[..bytes.len()])
+                .map(|model| model.len())
                 .map_err(image)?;
             if parsed != bytes.len() {
                 let (expected, found) = (parsed as u32, bytes.len() as u32);
-                return Err(image(ImageError::Length { expected, found }));
+                return Err(image(ModelError::SizeMismatch { expected, found }));
             }
             return Ok(Self::Integer(ImageBytes(words)));
         }
         let network =
-            onnx::read_beside(&bytes, path.parent()).map_err(|cause| ModelError::Onnx {
+            onnx::read_beside(&bytes, path.parent()).map_err(|cause| ModelFileError::Onnx {
                 path: path.into(),
                 cause,
             })?;
-        onnx::check(&network, &onnx::write(&network)).map_err(|cause| ModelError::Check {
+        onnx::check(&network, &onnx::write(&network)).map_err(|cause| ModelFileError::Check {
             path: path.into(),
             cause,
         })?;
@@ -164,7 +164,7 @@ impl Model {
     pub fn takes_features(&self) -> bool {
         match self {
             Self::Float(network) => network.features() > 0,
-            Self::Integer(bytes) => bytes.image().task() == Task::Describe,
+            Self::Integer(bytes) => bytes.image().task() == Task::ConditionalGenerator,
         }
     }
 
@@ -181,12 +181,12 @@ impl Model {
             Self::Integer(bytes) => {
                 let image = bytes.image();
                 let instead = match image.task() {
-                    Task::Continue | Task::Describe => {
+                    Task::LanguageModel | Task::ConditionalGenerator => {
                         return Ok(vocabulary_of(image.vocabulary())?);
                     }
-                    Task::Translate => "it makes a text of a text: use trainer translate",
-                    Task::Classify => "it names the class of a text: use trainer classify",
-                    Task::Numbers => {
+                    Task::SequenceToSequence => "it makes a text of a text: use trainer translate",
+                    Task::Classifier => "it names the class of a text: use trainer classify",
+                    _ => {
                         "it has no texts: use trainer run, or export the model with --vocab"
                     }
                 };

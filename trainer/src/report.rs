@@ -2,9 +2,12 @@
 
 use crate::evaluate::Evaluation;
 use crate::quantize::{TensorReport, TokenBytes};
-use pipsqueak::image::{Bits, Input, Recurrent};
-use pipsqueak::{GENERATOR_RAM, IMAGE_RAM, Image, Task};
-use pipsqueak_boards::{BAUD, BOARDS, Prediction};
+use crate::formats::bits;
+use crate::model::ImageBytes;
+use pipsqueak::Task;
+use pipsqueak::encode::ModelConfig;
+use pipsqueak::format::{OpConfig, Phase, TokenRowsConfig};
+use pipsqueak_boards::{BAUD, BOARDS, GENERATOR_RAM, Prediction, model_ram};
 use serde::Serialize;
 use std::fmt::{self, Display};
 
@@ -110,34 +113,36 @@ pub struct ProvenanceReport {
 
 impl ImageReport {
     /// Reports on an image.
-    pub fn new(image: &Image) -> Self {
-        let workspace = image.workspace_len() * 4;
-        let (generator, parsed) = (GENERATOR_RAM, IMAGE_RAM);
-        let from = image.provenance();
+    pub fn new(image: &ImageBytes) -> Self {
+        let model = image.image();
+        let config = ModelConfig::of(image.bytes());
+        let workspace = model.workspace_len() * 4;
+        let (generator, parsed) = (GENERATOR_RAM, model_ram(config.layers.len()));
+        let from = model.training_info().unwrap_or_default();
         let nats = |thousandths: Option<u16>| thousandths.map(|n| f64::from(n) / 1000.0);
+        let first = if model.has_source() {
+            Phase::Source
+        } else {
+            Phase::Step
+        };
         Self {
-            bytes: image.len(),
-            kernel: pipsqueak::kernel(),
-            digest: format!("{:08X}", image.digest()),
-            tokens: image.outputs(),
-            embedding: image.embedding(),
-            task: match image.task() {
-                Task::Continue => "goes on with a text",
-                Task::Translate => "makes a text of a text",
-                Task::Classify => "names the class of a text",
-                Task::Describe => "makes a text of features",
-                Task::Numbers => "numbers in, numbers out",
+            bytes: model.len(),
+            kernel: pipsqueak::kernel_name(),
+            digest: format!("{:08X}", model.digest()),
+            tokens: model.output().map_or(0, |output| output.len()),
+            embedding: embedding(&config),
+            task: match model.task() {
+                Task::LanguageModel => "goes on with a text",
+                Task::SequenceToSequence => "makes a text of a text",
+                Task::Classifier => "names the class of a text",
+                Task::ConditionalGenerator => "makes a text of features",
+                _ => "numbers in, numbers out",
             },
-            input: input(image, 0),
-            encoder: match image.main() {
-                0 => Vec::new(),
-                _ => layers(image, 0),
-            },
-            layers: layers(image, image.main()),
-            steps_per_token: image
-                .network(image.main())
-                .map_or(1, |network| network.steps_per_token),
-            head_bits: head_bits(image),
+            input: input(&config, first),
+            encoder: layers(&config, Phase::Source),
+            layers: layers(&config, Phase::Step),
+            steps_per_token: model.steps_per_token(),
+            head_bits: head_bits(&config),
             ram: RamReport {
                 workspace,
                 generator,
@@ -154,9 +159,9 @@ impl ImageReport {
                     kernel: board.kernel,
                     slot: board.slot_bytes,
                     workspace: board.workspace_words * 4,
-                    fits: image.len() <= board.slot_bytes as usize
-                        && image.workspace_len() <= board.workspace_words,
-                    prediction: Prediction::new(board, image),
+                    fits: model.len() <= board.slot_bytes as usize
+                        && model.workspace_len() <= board.workspace_words,
+                    prediction: Prediction::new(board, image.bytes()),
                 })
                 .collect(),
             provenance: ProvenanceReport {
@@ -205,56 +210,77 @@ impl ImageReport {
     }
 }
 
-/// What goes into network `index`.
-fn input(image: &Image, index: usize) -> String {
-    let Some(network) = image.network(index) else {
-        return String::new();
+/// What the layers of `phase` read.
+fn input(config: &ModelConfig, phase: Phase) -> String {
+    let size = |phase| {
+        let mut layers = config.layers.iter().filter(|layer| layer.phase == phase);
+        layers.find_map(|layer| match layer.op {
+            OpConfig::Frame { size } => Some(size),
+            _ => None,
+        })
     };
-    let count = network.count;
-    let features = match network.features {
-        0 => String::new(),
-        n => format!(", {n} features at the start"),
-    };
-    match network.input {
-        Input::Table => format!("{count} tokens by a table{features}"),
-        Input::Embedding(columns) => {
-            format!("{count} tokens by an embedding of {columns}{features}")
+    let features = size(Phase::Begin);
+    let said = features.map_or(String::new(), |n| format!(", {n} features at the start"));
+    let mut layers = config.layers.iter().filter(|layer| layer.phase == phase);
+    let token = layers.find_map(|layer| match layer.op {
+        OpConfig::Token {
+            vocab_size,
+            dim,
+            rows,
+        } => Some((vocab_size, dim, rows)),
+        _ => None,
+    });
+    match (token, size(phase)) {
+        (Some((tokens, _, TokenRowsConfig::Gates)), _) => format!("{tokens} tokens by a table{said}"),
+        (Some((tokens, dim, TokenRowsConfig::Embedding)), _) => {
+            format!("{tokens} tokens by an embedding of {dim}{said}")
         }
-        Input::Tied { .. } => {
-            format!("{count} tokens by the embedding that is the output's{features}")
+        (Some((tokens, _, TokenRowsConfig::Tied { .. })), _) => {
+            format!("{tokens} tokens by the embedding that is the output's{said}")
         }
-        Input::Vectors => format!("vectors of {count}{features}"),
-        Input::Features { steps } => format!("{} features at {steps} steps", network.features),
+        (None, Some(size)) => format!("vectors of {size}{said}"),
+        (None, None) => {
+            let (features, steps) = (features.unwrap_or(0), config.metadata.fixed_steps);
+            format!("{features} features at {steps} steps")
+        }
     }
 }
 
-/// Cell and units of the layers of network `index`.
-fn layers(image: &Image, index: usize) -> Vec<LayerReport> {
-    let layer = |recurrent: &Recurrent| LayerReport {
-        cell: format!("{:?}", recurrent.layer.cell),
-        hidden: recurrent.layer.hidden,
-        bits: number(recurrent.layer.bits),
-        input_bits: match recurrent.layer.bits {
-            Bits::Mixed => 8,
-            bits => number(bits),
+/// Elements of the embedding; 0 if there is none.
+fn embedding(config: &ModelConfig) -> usize {
+    let embedding = config.layers.iter().find_map(|layer| match layer.op {
+        OpConfig::Token { dim, rows, .. } if layer.phase == Phase::Step => match rows {
+            TokenRowsConfig::Gates => None,
+            TokenRowsConfig::Embedding | TokenRowsConfig::Tied { .. } => Some(dim as usize),
         },
-    };
-    image.layers(index).iter().map(layer).collect()
+        _ => None,
+    });
+    embedding.unwrap_or(0)
+}
+
+/// Cell and units of the recurrent layers of `phase`.
+fn layers(config: &ModelConfig, phase: Phase) -> Vec<LayerReport> {
+    let layers = config.layers.iter().filter(|layer| layer.phase == phase);
+    let layers = layers.filter_map(|layer| match layer.op {
+        OpConfig::Recurrent(recurrent) => Some(LayerReport {
+            cell: format!("{:?}", recurrent.cell),
+            hidden: recurrent.hidden_size,
+            bits: bits(recurrent.formats[1]),
+            input_bits: bits(recurrent.formats[0]),
+        }),
+        _ => None,
+    });
+    layers.collect()
 }
 
 /// Bits of the weights of the head's dense layers.
-fn head_bits(image: &Image) -> Vec<u8> {
-    let main = image.main();
-    let (count, list) = (image.network(main).map_or(0, |n| n.head), image.dense(main));
-    let head = &list[list.len() - usize::from(count)..];
-    head.iter().map(|dense| number(dense.bits())).collect()
-}
-
-fn number(bits: Bits) -> u8 {
-    match bits {
-        Bits::Eight => 8,
-        Bits::Four | Bits::Mixed => 4,
-    }
+fn head_bits(config: &ModelConfig) -> Vec<u8> {
+    let head = config.layers.iter().filter(|layer| layer.phase == Phase::Output);
+    let head = head.filter_map(|layer| match layer.op {
+        OpConfig::Dense { format, .. } => Some(bits(format)),
+        _ => None,
+    });
+    head.collect()
 }
 
 /// What is said where weights are not of the usual 8 bits.

@@ -2,7 +2,7 @@
 
 use crate::generate::{FloatGenerator, GREEDY};
 use crate::network::{Feeds, Network};
-use pipsqueak::Settings;
+use pipsqueak::SamplingParams;
 
 /// The scores of every class for `tokens`.
 ///
@@ -44,7 +44,7 @@ pub fn translate(network: &Network, source: &[u16], limit: usize) -> Vec<u16> {
 ///
 /// # Panics
 /// If the network has no vocabulary, or takes another number of features.
-pub fn describe(network: &Network, features: &[f32], settings: Settings, limit: usize) -> Vec<u16> {
+pub fn describe(network: &Network, features: &[f32], settings: SamplingParams, limit: usize) -> Vec<u16> {
     let feeds = Feeds {
         features: features.to_vec(),
         ..Feeds::default()
@@ -103,7 +103,7 @@ pub fn features(channels: &[String], text: &str) -> Result<Vec<f32>, FeatureErro
     Ok(values)
 }
 
-fn say(network: &Network, feeds: &Feeds, settings: Settings, limit: usize) -> Vec<u16> {
+fn say(network: &Network, feeds: &Feeds, settings: SamplingParams, limit: usize) -> Vec<u16> {
     let generator = FloatGenerator::from_state(network, network.begin(feeds), settings);
     generator.take(limit).collect()
 }

@@ -4,13 +4,13 @@
 //! Runs over the files in `cases/`, which `cases/generate.py` made, and, where `PIPSQUEAK_DATA` names a folder with more of
 //! them, over those too.
 
-use pipsqueak::{Image, encode};
+use pipsqueak::encode;
 use std::collections::BTreeMap;
 use std::ops::RangeBounds;
 use std::path::{Path, PathBuf};
 use trainer::command::run;
 use trainer::integer::IntegerNetwork;
-use trainer::model::{Model, ModelError};
+use trainer::model::{Model, ModelFileError};
 use trainer::network::{Array, Gru, Layer, Lstm, Matrix, Network, Rnn, Role, Values, run_arrays};
 use trainer::quantize::quantize;
 
@@ -95,9 +95,9 @@ fn integers(
         Ok(quantized) => quantized,
         Err(error) => return Integers::Refused(error.to_string()),
     };
-    let words = encode::encode(&quantized.parts).unwrap();
-    let image = Image::parse(encode::bytes(&words)).unwrap();
-    let runs = IntegerNetwork::new(&image).unwrap();
+    let words = encode::encode(&quantized.params).unwrap();
+    let model = pipsqueak::Model::parse(encode::as_bytes(&words)).unwrap();
+    let runs = IntegerNetwork::new(&model).unwrap();
     let (mut error, mut same) = (0f32, [0, 0]);
     for (name, found) in run_arrays(&runs, inputs).unwrap() {
         let expected = &expected[&name];
@@ -125,7 +125,7 @@ fn integers(
         .iter()
         .map(|(name, found)| relative(found, &expected[name]));
     let rounded = errors.fold(0.0, f32::max);
-    let bytes = image.len();
+    let bytes = model.len();
     Integers::Run {
         error,
         rounded,
@@ -153,7 +153,7 @@ fn open(path: &Path) -> Result<Box<Network>, String> {
     match Model::open(path) {
         Ok(Model::Float(network)) => Ok(network),
         Ok(Model::Integer(_)) => panic!("{} is no image", path.display()),
-        Err(error @ (ModelError::Onnx { .. } | ModelError::Check { .. })) => Err(error.to_string()),
+        Err(error @ (ModelFileError::Onnx { .. } | ModelFileError::Check { .. })) => Err(error.to_string()),
         Err(error) => panic!("{error}"),
     }
 }

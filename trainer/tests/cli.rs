@@ -10,11 +10,12 @@ use common::{refused, trainer};
 
 /// An image of an untrained network, and its path as text.
 fn image(folder: &Path) -> (PathBuf, String) {
-    use pipsqueak::{Cell, Layer, encode};
-    let layers = [Layer::new(Cell::GruResetAfter, 16)];
-    let words = encode::encode(&encode::Parts::random(1, 26, 0, &layers)).unwrap();
+    use pipsqueak::encode::{ModelParams, as_bytes, encode};
+    use pipsqueak::{Cell, RecurrentLayerConfig};
+    let layers = [RecurrentLayerConfig::new(Cell::GruResetAfter, 16)];
+    let words = encode(&ModelParams::random_language_model(1, 26, 0, &layers)).unwrap();
     let path = folder.join("random.pip");
-    fs::write(&path, encode::bytes(&words)).unwrap();
+    fs::write(&path, as_bytes(&words)).unwrap();
     (path.clone(), path.to_str().unwrap().into())
 }
 
@@ -168,13 +169,15 @@ fn inspect_tells_steps_and_grids_of_a_network() {
 
 #[test]
 fn inspect_predicts_what_each_board_will_do() {
-    use pipsqueak::{Cell, Layer, encode};
+    use pipsqueak::encode::{ModelParams, as_bytes, encode};
+    use pipsqueak::{Cell, RecurrentLayerConfig};
     let folder = tempfile::tempdir().unwrap();
     let inspect = |tokens, hidden, json: bool| {
         let cell = Cell::GruResetAfter;
-        let parts = encode::Parts::random(1, tokens, 0, &[Layer::new(cell, hidden)]);
+        let layers = [RecurrentLayerConfig::new(cell, hidden)];
+        let params = ModelParams::random_language_model(1, tokens, 0, &layers);
         let path = folder.path().join("random.pip");
-        fs::write(&path, encode::bytes(&encode::encode(&parts).unwrap())).unwrap();
+        fs::write(&path, as_bytes(&encode(&params).unwrap())).unwrap();
         let path = path.to_str().unwrap();
         let output = match json {
             true => trainer(&["inspect", path, "--json"]),

@@ -8,14 +8,14 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use common::trainer;
-use pipsqueak::{Settings, Temperature};
+use pipsqueak::{SamplingParams, Temperature};
 use trainer::corpus::Corpus;
 use trainer::generate::FloatGenerator;
 use trainer::network::{Dense, Matrix, Network, Provenance};
 use trainer::train::checkpoint::Checkpoint;
 use trainer::train::settings::TrainSettings;
 use trainer::train::{self, Outcome, Record, Request, Row, TrainError, Watch};
-use trainer::vocab::{Kind, Level, Specials, Vocabulary};
+use trainer::vocab::{Kind, Tokenization, SpecialTokens, Vocabulary};
 
 /// Titles of three words, some of them rare.
 fn titles() -> String {
@@ -151,9 +151,9 @@ fn every_level_trains_resumes_and_is_what_its_file_says() {
         if lines {
             // Each line that is made is short, as those of the text are.
             let temperature = Temperature::parse("0.5").unwrap();
-            let settings = Settings {
+            let settings = SamplingParams {
                 temperature,
-                ..Settings::default()
+                ..SamplingParams::default()
             };
             let line: Vec<u16> = FloatGenerator::new(&network, network.state(), &[], settings)
                 .take(1000)
@@ -206,10 +206,10 @@ fn settings_of_vocabularies_are_checked() {
 }
 
 /// A network whose logits are its head's biases, whatever it reads.
-fn constant(logits: &[f32], specials: Specials) -> Network {
+fn constant(logits: &[f32], specials: SpecialTokens) -> Network {
     let (v, units) = (logits.len(), 2);
     let texts = (0..v).map(|i| format!("{i};")).collect();
-    let vocabulary = Vocabulary::with(Level::Pieces, specials, texts).unwrap();
+    let vocabulary = Vocabulary::with(Tokenization::Subword, specials, texts).unwrap();
     let shape = trainer::sample::Shape {
         tokens: v,
         units,
@@ -224,7 +224,7 @@ fn constant(logits: &[f32], specials: Specials) -> Network {
 
 fn drawn(network: &Network, temperature: &str, seed: u64, count: usize) -> Vec<u16> {
     let temperature = Temperature::parse(temperature).unwrap();
-    let settings = Settings {
+    let settings = SamplingParams {
         temperature,
         top_k: 0,
         seed,
@@ -244,8 +244,8 @@ fn what_is_no_text_is_never_drawn_and_the_rest_as_if_it_were_not_there() {
         (vec![5, 4, 3], vec![0, 1, 2]),
     ] {
         let id = |i: usize| special.get(i).map(|id| *id as u16);
-        let specials = Specials {
-            start: id(0),
+        let specials = SpecialTokens {
+            bos: id(0),
             eos: None,
             pad: id(1),
             unk: id(2),
@@ -274,8 +274,8 @@ fn what_is_no_text_is_never_drawn_and_the_rest_as_if_it_were_not_there() {
     }
     // An end that is the likeliest ends the text at once, also where it fills batches or starts texts too.
     let eos = Some(2);
-    let specials = Specials {
-        start: eos,
+    let specials = SpecialTokens {
+        bos: eos,
         eos,
         pad: eos,
         unk: None,
@@ -391,7 +391,7 @@ fn the_command_line_from_titles_to_a_title() {
 fn a_greedy_text_that_repeats_is_said_to() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.onnx");
-    let network = constant(&[0.0, 1.0, 0.5], Specials::default());
+    let network = constant(&[0.0, 1.0, 0.5], SpecialTokens::default());
     std::fs::write(&path, trainer::onnx::write(&network)).unwrap();
     let model = path.to_str().unwrap();
     let (text, error) = good(&["generate", model, "--temperature", "0", "--length", "20"]);
@@ -405,7 +405,7 @@ fn a_greedy_text_that_repeats_is_said_to() {
 fn a_vocabulary_file_gives_a_model_its_texts() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
-    let mut network = constant(&[0.0, 1.0, 0.5], Specials::default());
+    let mut network = constant(&[0.0, 1.0, 0.5], SpecialTokens::default());
     network.vocabulary = None;
     let model = path("model.onnx");
     std::fs::write(&model, trainer::onnx::write(&network)).unwrap();
@@ -454,7 +454,7 @@ fn files_of_before_are_read_and_written_byte_for_byte() {
         let folder = models.join(name);
         let bytes = std::fs::read(folder.join("model.onnx")).unwrap();
         let network = trainer::onnx::read(&bytes).unwrap();
-        assert_eq!(network.vocabulary().specials(), Specials::default());
+        assert_eq!(network.vocabulary().specials(), SpecialTokens::default());
         assert_eq!(trainer::onnx::write(&network), bytes, "{name}");
         let record = std::fs::read_to_string(folder.join("train.toml")).unwrap();
         let record: Record = toml::from_str(&record).unwrap();

@@ -1,10 +1,13 @@
 //! The quantized network, run by the boards' own code, against the float network that it came from.
 
-use pipsqueak::encode::{InputParts, Parts, Rows, bytes, encode};
-use pipsqueak::image::Bits;
-use pipsqueak::{Image, Pcg32, State};
+use pipsqueak::encode::{
+    DenseParams, ModelParams, OpParams, QuantizedMatrix, RecurrentParams, TokenRows, as_bytes,
+    encode,
+};
+use pipsqueak::{Model, Pcg32, Session, WeightFormat};
 use rand_core::Rng;
 use trainer::cell::Cells;
+use trainer::formats::{INT4, INT8, INT8_INT4, WeightFormats};
 use trainer::network::{
     Activation, Activations, Dense, Gru, Input, Layer, Matrix, Network, Provenance, TensorGrid,
 };
@@ -74,29 +77,61 @@ fn network(seed: u64, tokens: usize, embedding: usize, layers: &[(usize, bool)])
 
 /// Root of the mean squared difference of states and of logits over 24 steps.
 fn differences(network: &Network) -> (f64, f64) {
-    differences_of(network, &quantize(network).unwrap().parts)
+    differences_of(network, &quantize(network).unwrap().params)
 }
 
-fn differences_of(network: &Network, parts: &Parts) -> (f64, f64) {
-    let words = encode(parts).unwrap();
-    let image = Image::parse(bytes(&words)).unwrap();
-    let mut workspace = vec![0; image.workspace_len()];
-    let mut integer = State::new(&image, &mut workspace).unwrap();
+/// The recurrent layers of a model and their places in its list.
+fn recurrent(params: &ModelParams) -> Vec<(usize, RecurrentParams)> {
+    let layers = params.layers.iter().enumerate();
+    let recurrent = layers.filter_map(|(index, layer)| match &layer.op {
+        OpParams::Recurrent(recurrent) => Some((index, recurrent.clone())),
+        _ => None,
+    });
+    recurrent.collect()
+}
+
+/// How a language model reads its tokens.
+fn kind(params: &ModelParams) -> &'static str {
+    let rows = params.layers.iter().find_map(|layer| match &layer.op {
+        OpParams::Token { rows, .. } => Some(rows),
+        _ => None,
+    });
+    match rows {
+        Some(TokenRows::Gates(_)) => "table",
+        Some(TokenRows::Embedding { .. }) => "embedding",
+        _ => "another",
+    }
+}
+
+/// The last layer of a language model.
+fn head(params: &ModelParams) -> &DenseParams {
+    match params.layers.last().map(|layer| &layer.op) {
+        Some(OpParams::Dense(dense)) => dense,
+        _ => panic!("a dense layer"),
+    }
+}
+
+fn differences_of(network: &Network, params: &ModelParams) -> (f64, f64) {
+    let words = encode(params).unwrap();
+    let model = Model::parse(as_bytes(&words)).unwrap();
+    let mut workspace = vec![0; model.workspace_len()];
+    let mut integer = Session::new(&model, &mut workspace).unwrap();
+    let layers = recurrent(params);
     let mut float = network.state();
     let (mut states, mut logits) = (vec![], vec![]);
     for step in 0..24usize {
         let token = (step * 7919 % network.tokens()) as u16;
         network.step(&mut float, token);
-        integer.step(token);
+        integer.push_token(token).unwrap();
         for (layer, hidden) in float.hidden.iter().enumerate() {
-            let pairs = hidden.iter().zip(integer.hidden(layer));
-            states.extend(pairs.map(|(f, &i)| f64::from(*f) - f64::from(i) / 32768.0));
+            let pairs = hidden.iter().zip(integer.hidden(layers[layer].0).unwrap());
+            states.extend(pairs.map(|(f, &mut i)| f64::from(*f) - f64::from(i) / 32768.0));
         }
-        let one = f64::from(1 << image.logit_bits());
+        let one = f64::from(1 << model.output().unwrap().frac_bits());
         let pairs = network
             .logits(&float)
             .into_iter()
-            .zip(integer.logits().to_vec());
+            .zip(integer.logits().unwrap().to_vec());
         logits.extend(pairs.map(|(f, i)| f64::from(f) - f64::from(i) / one));
     }
     let rms =
@@ -149,17 +184,17 @@ fn two_steps_for_a_token_are_two_steps() {
 /// Everything in 4 bits.
 fn four<'s>() -> Options<'s> {
     Options {
-        layers: vec![Bits::Four],
-        head: Some(Bits::Four),
+        layers: vec![INT4],
+        head: Some(WeightFormat::Int4),
         ..Options::default()
     }
 }
 
 /// What rows of 4 bits stand for, `[rows][columns]`, by the units of their grid.
-fn meant(rows: &Rows, units: &[f32]) -> Vec<f32> {
-    let width = rows.columns.count();
+fn meant(rows: &QuantizedMatrix, units: &[f32]) -> Vec<f32> {
+    let width = rows.format.num_columns();
     let groups = width.div_ceil(32);
-    assert!(rows.columns.parts.contains(&0), "one part");
+    assert!(rows.format.columns.contains(&0), "one part");
     let value = |i: usize| {
         let scale = rows.scales[i / width * groups + i % width / 32];
         units[i / width] * f32::from(scale) * f32::from(rows.weights[i])
@@ -173,58 +208,59 @@ fn weights_on_a_grid_are_found_on_it_again() {
     let original = network(12, 30, 0, &[(70, true)]);
     let mut network = original.clone();
     let first_time = quantize_with(&original, &four()).unwrap();
-    let (rows, grids) = (&first_time.parts.networks[0], &first_time.grids[0]);
+    let (layers, grids) = (recurrent(&first_time.params), &first_time.grids[0]);
     let names: Vec<&str> = grids.keys().map(String::as_str).collect();
     let gates = ["layer 0 gate h", "layer 0 gate r", "layer 0 gate z"];
     assert_eq!(names, [&["head"][..], &gates].concat());
     let on_grid = |gate: usize, letter: &str| {
         let grid = &grids[&format!("layer 0 gate {letter}")];
-        meant(&rows.layers[0].gates[gate], &grid.units)
+        meant(&layers[0].1.gates[gate], &grid.units)
     };
-    let recurrent = [on_grid(0, "z"), on_grid(1, "r"), on_grid(2, "h")].concat();
-    let head = meant(&rows.head[0].rows, &grids["head"].units);
+    let on_grids = [on_grid(0, "z"), on_grid(1, "r"), on_grid(2, "h")].concat();
+    let head_on_grid = meant(&head(&first_time.params).matrix, &grids["head"].units);
     // Rounding to 4 bits moves a weight by half a step at most, of about seven to the largest.
     let before = &first(&mut network).r.data;
-    let pairs = || recurrent.iter().zip(before);
+    let pairs = || on_grids.iter().zip(before);
     let error: f32 = pairs().map(|(a, b)| (a - b).powi(2)).sum();
     let squares: f32 = pairs().map(|(_, b)| b * b).sum();
     let relative = (error / squares).sqrt();
     assert!((0.02..0.1).contains(&relative), "{relative}");
 
-    first(&mut network).r.data = recurrent;
-    network.head.dense[0].w.data = head;
+    first(&mut network).r.data = on_grids;
+    network.head.dense[0].w.data = head_on_grid;
     network.grids = grids.clone();
     // Its own grids are enough.
     let again = quantize(&network).unwrap();
     assert_eq!(again.grids, first_time.grids);
-    let (found, expected) = (&again.parts.networks[0], rows);
-    for (found, expected) in found.layers[0].gates.iter().zip(&expected.layers[0].gates) {
+    let found = recurrent(&again.params);
+    for (found, expected) in found[0].1.gates.iter().zip(&layers[0].1.gates) {
         assert_eq!(
             (&found.weights, &found.scales),
             (&expected.weights, &expected.scales)
         );
     }
-    assert_eq!(found.head[0].rows.weights, expected.head[0].rows.weights);
-    let (states, logits) = differences_of(&network, &again.parts);
+    let weights = |params| head(params).matrix.weights.clone();
+    assert_eq!(weights(&again.params), weights(&first_time.params));
+    let (states, logits) = differences_of(&network, &again.params);
     assert!(
         states < 0.01 && logits < 0.012 * 70f64.sqrt() + 0.01,
         "{states} {logits}"
     );
     // 8 bits can be had all the same.
     let eight = Options {
-        layers: vec![Bits::Eight],
-        head: Some(Bits::Eight),
+        layers: vec![INT8],
+        head: Some(WeightFormat::Int8),
         ..Options::default()
     };
     let eight = quantize_with(&network, &eight).unwrap();
     assert!(eight.grids[0].is_empty());
-    assert!(eight.parts.networks[0].layers[0].gates[0].scales.is_empty());
+    assert!(recurrent(&eight.params)[0].1.gates[0].scales.is_empty());
 }
 
 /// The bytes of the image of `network`.
 fn image(network: &Network, options: &Options) -> Vec<u8> {
-    let words = encode(&quantize_with(network, options).unwrap().parts).unwrap();
-    bytes(&words).to_vec()
+    let words = encode(&quantize_with(network, options).unwrap().params).unwrap();
+    as_bytes(&words).to_vec()
 }
 
 /// 8 bits over the input and 4 over the state: searched, on the grid that was found, and read from a file with that grid.
@@ -235,19 +271,19 @@ fn mixed_widths_are_the_same_image_again_from_a_file() {
         (90, 40, &[(40, false), (9, true)]),
     ] {
         let network = network(15, tokens, embedding, layers);
-        let mixed = |layers: &[Bits]| Options {
+        let mixed = |layers: &[WeightFormats]| Options {
             layers: layers.to_vec(),
             ..Options::default()
         };
-        let options = mixed(&[Bits::Mixed, Bits::Four]);
+        let options = mixed(&[INT8_INT4, INT4]);
         let once = quantize_with(&network, &options).unwrap();
-        let found = &once.parts.networks[0];
-        assert!(matches!(found.input, InputParts::Embedding { .. }));
-        let widths = |parts: &Parts| {
-            let layers = &parts.networks[0].layers;
-            [layers[0].layer.bits, layers[1].layer.bits]
+        let found = recurrent(&once.params);
+        assert_eq!(kind(&once.params), "embedding");
+        let widths = |params: &ModelParams| {
+            let layers = recurrent(params);
+            [layers[0].1.formats, layers[1].1.formats]
         };
-        assert_eq!(widths(&once.parts), [Bits::Mixed, Bits::Four]);
+        assert_eq!(widths(&once.params), [INT8_INT4, INT4]);
 
         // The input's scale is the least that reaches its largest weight; the weights are to nearest.
         let Input::Tokens {
@@ -268,7 +304,7 @@ fn mixed_widths_are_the_same_image_again_from_a_file() {
             panic!("a GRU");
         };
         let units = layers[0].0;
-        let (rows, grid) = (&found.layers[0].gates[0], &once.grids[0]["layer 0 gate z"]);
+        let (rows, grid) = (&found[0].1.gates[0], &once.grids[0]["layer 0 gate z"]);
         let groups = 1 + units.div_ceil(32);
         assert_eq!(grid.scales.len(), units * groups);
         assert!(grid.wide_input && !once.grids[0]["layer 1 gate z"].wide_input);
@@ -294,17 +330,17 @@ fn mixed_widths_are_the_same_image_again_from_a_file() {
         assert_eq!(read.grids, rounded.grids);
         assert_eq!(image(&read, &Options::default()), expected);
         // Other widths can be had all the same.
-        for bits in [Bits::Four, Bits::Eight] {
+        for bits in [INT4, INT8] {
             let other = quantize_with(&read, &mixed(&[bits])).unwrap();
-            assert_eq!(widths(&other.parts), [bits; 2]);
-            encode(&other.parts).unwrap();
+            assert_eq!(widths(&other.params), [bits; 2]);
+            encode(&other.params).unwrap();
         }
         // 8 bits lose less than 4.
-        let loss = |bits: &[Bits]| {
-            let parts = quantize_with(&network, &mixed(bits)).unwrap().parts;
-            differences_of(&network, &parts).0
+        let loss = |bits: &[WeightFormats]| {
+            let params = quantize_with(&network, &mixed(bits)).unwrap().params;
+            differences_of(&network, &params).0
         };
-        let [mixed, four] = [loss(&options.layers), loss(&[Bits::Four])];
+        let [mixed, four] = [loss(&options.layers), loss(&[INT4])];
         assert!(mixed < 0.9 * four && four < 0.2, "{mixed} {four}");
     }
 }
@@ -351,13 +387,13 @@ fn task_network(task: Task, cells: &str, large: f32) -> Network {
 #[test]
 fn rounded_networks_are_the_images_that_their_grids_were_found_for() {
     let widths = [
-        (vec![Bits::Four], Bits::Four),
+        (vec![INT4], WeightFormat::Int4),
         (
-            vec![Bits::Mixed, Bits::Four, Bits::Mixed, Bits::Four],
-            Bits::Four,
+            vec![INT8_INT4, INT4, INT8_INT4, INT4],
+            WeightFormat::Int4,
         ),
-        (vec![Bits::Four], Bits::Eight),
-        (vec![Bits::Eight], Bits::Four),
+        (vec![INT4], WeightFormat::Int8),
+        (vec![INT8], WeightFormat::Int4),
     ];
     let mut networks = Vec::new();
     for task in [Task::Classify, Task::Translate, Task::Describe] {
@@ -413,7 +449,7 @@ fn mixed_widths_over_a_table_are_four_bits() {
         };
         image(&network, &options)
     };
-    assert_eq!(of(Bits::Mixed), of(Bits::Four));
+    assert_eq!(of(INT8_INT4), of(INT4));
 }
 
 #[test]
@@ -452,23 +488,23 @@ fn layers_of_both_widths_follow_float_in_every_cell() {
         (6, &[(40, false), (40, true)]),
     ] {
         let network = network(14, 20, embedding, layers);
-        for bits in [[Bits::Four, Bits::Eight], [Bits::Eight, Bits::Four]] {
+        for bits in [[INT4, INT8], [INT8, INT4]] {
             let options = Options {
                 layers: bits.to_vec(),
                 ..Options::default()
             };
             let quantized = quantize_with(&network, &options).unwrap();
-            let found = &quantized.parts.networks[0].layers;
-            assert_eq!([found[0].layer.bits, found[1].layer.bits], bits);
+            let found = recurrent(&quantized.params);
+            assert_eq!([found[0].1.formats, found[1].1.formats], bits);
             assert!(quantized.grids[0].keys().all(|name| {
-                name.starts_with(if bits[0] == Bits::Four {
+                name.starts_with(if bits[0] == INT4 {
                     "layer 0"
                 } else {
                     "layer 1"
                 })
             }));
             // A weight of 4 bits errs by about a twentieth of it.
-            let (states, _) = differences_of(&network, &quantized.parts);
+            let (states, _) = differences_of(&network, &quantized.params);
             assert!(states < 0.12, "{states}");
         }
     }
@@ -476,11 +512,7 @@ fn layers_of_both_widths_follow_float_in_every_cell() {
 
 #[test]
 fn a_wide_embedding_folds_and_a_wide_vocabulary_does_not() {
-    let kind = |network: &Network| match quantize(network).unwrap().parts.networks[0].input {
-        InputParts::Table(_) => "table",
-        InputParts::Embedding { .. } => "embedding",
-        _ => "another",
-    };
+    let kind = |network: &Network| kind(&quantize(network).unwrap().params);
     assert_eq!(kind(&network(5, 60, 40, &[(16, true)])), "table");
     assert_eq!(kind(&network(5, 2000, 40, &[(64, true)])), "embedding");
 }
@@ -493,7 +525,8 @@ fn a_row_of_great_norm_gets_a_larger_scale() {
     gru.r.data[..1024].fill(0.02);
     gru.r.data[1024..2048].fill(0.0);
     let quantized = quantize(&wide).unwrap();
-    let row = &quantized.parts.networks[0].layers[0].gates[0].weights[..1024];
+    let layers = recurrent(&quantized.params);
+    let row = &layers[0].1.gates[0].weights[..1024];
     let norm: u32 = row.iter().map(|w| u32::from(w.unsigned_abs())).sum();
     assert!((60_000..=65_535).contains(&norm), "{norm}");
     let (states, _) = differences(&wide);

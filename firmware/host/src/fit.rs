@@ -197,19 +197,20 @@ fn least_squares(rows: impl Iterator<Item = (Quantities, f64)>) -> Quantities {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pipsqueak::{Cell, Layer, image::Bits};
+    use pipsqueak::{Cell, RecurrentLayerConfig, WeightFormat};
 
     #[test]
     fn a_name_says_the_shape() {
         let (fitted, shape) = parse("unseen_v65four_e16_s2_after164mixed_lstm64").unwrap();
-        let after = Layer::new(Cell::GruResetAfter, 164).with_bits(Bits::Mixed);
+        let after = RecurrentLayerConfig::new(Cell::GruResetAfter, 164)
+            .with_formats([WeightFormat::Int8Scaled, WeightFormat::Int4]);
         assert!(!fitted);
         assert_eq!(
             shape,
             Shape {
                 embedding: 16,
-                layers: vec![after, Layer::new(Cell::Lstm, 64)],
-                head: vec![(65, Bits::Four)],
+                layers: vec![after, RecurrentLayerConfig::new(Cell::Lstm, 64)],
+                head: vec![(65, WeightFormat::Int4)],
                 steps_per_token: 2,
             }
         );

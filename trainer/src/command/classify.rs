@@ -9,7 +9,8 @@ use crate::sequence;
 use crate::vocab::Vocabulary;
 use anyhow::{Context, bail};
 use clap::Args;
-use pipsqueak::{Generator, Image, Settings, image};
+use pipsqueak::format::Phase;
+use pipsqueak::{Generator, ModelView, SamplingParams};
 use serde::Serialize;
 
 /// Tells the class of texts by a network that reads a text and gives one output: the likeliest class of each, a line.
@@ -42,9 +43,10 @@ pub fn run(ClassifyArgs { lines: args }: ClassifyArgs) -> anyhow::Result<()> {
         Model::Integer(bytes) => {
             let image = bytes.image();
             let labels = integer_labels(&image).with_context(place)?;
-            let one = f32::from(1u16 << image.logit_bits());
+            let bits = image.output().map_or(0, |output| output.frac_bits());
+            let one = f32::from(1u16 << bits);
             let mut workspace = vec![0; image.workspace_len()];
-            let mut generator = Generator::new(&image, &mut workspace, Settings::default())?;
+            let mut generator = Generator::new(&image, &mut workspace, SamplingParams::default())?;
             each_line(&args.texts, |text| {
                 let scores = generator.classify(text)?;
                 let scores = scores.iter().map(|&score| f32::from(score) / one).collect();
@@ -78,17 +80,17 @@ pub fn run(ClassifyArgs { lines: args }: ClassifyArgs) -> anyhow::Result<()> {
 }
 
 /// The names of the classes, where they are known.
-fn integer_labels(image: &Image) -> anyhow::Result<Option<Vocabulary>> {
-    let network = image.network(image.main());
-    if image.networks() > 1 || network.is_none_or(|n| n.reads == image::Reads::EveryStep) {
+fn integer_labels(model: &ModelView) -> anyhow::Result<Option<Vocabulary>> {
+    if model.has_source() || model.output().is_none_or(|output| output.every_step()) {
         bail!("the model gives an output at every step: expected one for a text");
     }
-    if network.is_some_and(|network| !network.reads_tokens()) {
+    let input = model.input_of(Phase::Step);
+    if input.is_none_or(|input| input.vocab_size().is_none()) {
         bail!("the model reads numbers, not texts: use trainer run");
     }
-    match (image.source().is_empty(), image.vocabulary().is_empty()) {
+    match (model.source_vocabulary().is_empty(), model.vocabulary().is_empty()) {
         (true, true) => bail!("the image has no texts of its tokens: export it with --vocab"),
-        (false, false) => Ok(Some(vocabulary_of(image.vocabulary())?)),
+        (false, false) => Ok(Some(vocabulary_of(model.vocabulary())?)),
         _ => Ok(None),
     }
 }

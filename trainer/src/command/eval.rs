@@ -106,7 +106,7 @@ fn on_lines(model: &Model, lines: &Path, settings: &Path, json: bool) -> anyhow:
     let data = examples(&corpus, &settings)?;
     let outputs = match model {
         Model::Float(network) => network.output_width(),
-        Model::Integer(bytes) => bytes.image().outputs(),
+        Model::Integer(bytes) => bytes.image().output().map_or(0, |output| output.len()),
     };
     if outputs != data.target.len() {
         bail!(

@@ -12,7 +12,8 @@ use crate::quantize::{Options, quantize_with};
 use crate::report::{ExportReport, ImageReport, Losses};
 use anyhow::{Context, bail};
 use clap::Args;
-use pipsqueak::image::Bits;
+use crate::formats::{INT4, INT8, INT8_INT4, WeightFormats};
+use pipsqueak::WeightFormat;
 use std::path::PathBuf;
 
 /// Quantizes a network to weights of 8 or 4 bits and writes the image that boards run.
@@ -33,10 +34,10 @@ pub struct ExportArgs {
     /// Bits of a weight of the recurrent layers, 8, 4, or 8/4: 8 over the layer's input and 4 over its state; several stand for a layer each, such as 4,8, the last one for all after it
     /// [default: 4 where the model was trained so, else 8]
     #[arg(long, value_name = "BITS", value_parser = layer_bits, value_delimiter = ',')]
-    pub bits: Vec<Bits>,
+    pub bits: Vec<WeightFormats>,
     /// Bits of a weight of the head, 8 or 4 [default: 4 where the model was trained so, else 8]
     #[arg(long, value_name = "BITS", value_parser = bits)]
-    pub head_bits: Option<Bits>,
+    pub head_bits: Option<WeightFormat>,
     /// The tokens' texts.
     #[command(flatten)]
     pub vocab: VocabArgs,
@@ -87,8 +88,8 @@ pub fn run(args: ExportArgs) -> anyhow::Result<()> {
         head: args.head_bits,
     };
     let mut quantized = quantize_with(&network, &options)?;
-    quantized.parts.limit = limit;
-    let image = ImageBytes::new(pipsqueak::encode::encode(&quantized.parts)?)?;
+    quantized.params.max_tokens = limit;
+    let image = ImageBytes::new(pipsqueak::encode::encode(&quantized.params)?)?;
     let losses = match &args.text {
         None => None,
         Some(text) => {
@@ -112,7 +113,7 @@ pub fn run(args: ExportArgs) -> anyhow::Result<()> {
     };
     write_atomically(&out, image.bytes())?;
     let report = ExportReport {
-        image: ImageReport::new(&image.image()),
+        image: ImageReport::new(&image),
         tensors: quantized.tensors,
         forms: quantized.forms,
         assumed: quantized.assumed,
@@ -124,19 +125,21 @@ pub fn run(args: ExportArgs) -> anyhow::Result<()> {
     print_out(&format!("{report}\nwrote {}\n", out.display()))
 }
 
-/// A width of a recurrent layer's weights.
-fn layer_bits(text: &str) -> Result<Bits, String> {
+/// Formats of a recurrent layer's weights.
+fn layer_bits(text: &str) -> Result<WeightFormats, String> {
     match text {
-        "8/4" => Ok(Bits::Mixed),
-        _ => bits(text).map_err(|_| "expected 8, 4 or 8/4".into()),
+        "8/4" => Ok(INT8_INT4),
+        "8" => Ok(INT8),
+        "4" => Ok(INT4),
+        _ => Err("expected 8, 4 or 8/4".into()),
     }
 }
 
-/// A width of weights.
-fn bits(text: &str) -> Result<Bits, String> {
+/// The format of a dense layer's weights.
+fn bits(text: &str) -> Result<WeightFormat, String> {
     match text {
-        "8" => Ok(Bits::Eight),
-        "4" => Ok(Bits::Four),
+        "8" => Ok(WeightFormat::Int8),
+        "4" => Ok(WeightFormat::Int4),
         _ => Err("expected 8 or 4".into()),
     }
 }

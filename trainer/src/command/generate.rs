@@ -9,7 +9,7 @@ use crate::sequence;
 use crate::vocab::Vocabulary;
 use anyhow::{Context, bail};
 use clap::Args;
-use pipsqueak::{Generator, Settings, Temperature, TemperatureError};
+use pipsqueak::{Generator, SamplingParams, Temperature, TemperatureError};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -70,7 +70,7 @@ pub fn run(args: GenerateArgs) -> anyhow::Result<()> {
     };
     check_features(&model, args.features.as_deref())
         .with_context(|| args.model.display().to_string())?;
-    let settings = |temperature| Settings {
+    let settings = |temperature| SamplingParams {
         temperature,
         top_k: args.top_k,
         seed: args.seed,
@@ -120,7 +120,7 @@ struct Drawn {
 
 impl Text<'_> {
     /// Writes one text.
-    fn write(&self, settings: Settings) -> anyhow::Result<()> {
+    fn write(&self, settings: SamplingParams) -> anyhow::Result<()> {
         let begun = Instant::now();
         let drawn = self.draw(settings, &mut print_bytes)?;
         let seconds = begun.elapsed().as_secs_f64();
@@ -144,7 +144,7 @@ impl Text<'_> {
     }
 
     /// The text, prompt included.
-    pub fn text(&self, settings: Settings) -> anyhow::Result<String> {
+    pub fn text(&self, settings: SamplingParams) -> anyhow::Result<String> {
         let mut bytes = Vec::new();
         self.draw(settings, &mut |piece| {
             bytes.extend_from_slice(piece);
@@ -153,7 +153,7 @@ impl Text<'_> {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    fn draw(&self, settings: Settings, sink: Sink) -> anyhow::Result<Drawn> {
+    fn draw(&self, settings: SamplingParams, sink: Sink) -> anyhow::Result<Drawn> {
         match self.model {
             Model::Float(network) => {
                 let mut state = network.state();
@@ -177,11 +177,11 @@ impl Text<'_> {
                 let mut generator = Generator::new(&image, &mut workspace, settings)?;
                 if let Some(features) = self.features {
                     generator
-                        .describe(features)
+                        .set_conditioning_text(features)
                         .with_context(|| format!("--features {features:?}"))?;
                 }
                 generator.prompt(self.read)?;
-                let limit = match image.limit() {
+                let limit = match image.max_tokens() {
                     0 => usize::MAX,
                     limit => limit.into(),
                 };

@@ -62,7 +62,7 @@ fn on_grids(network: &Network) -> Vec<String> {
 pub fn run(args: InspectArgs) -> anyhow::Result<()> {
     match Model::open(&args.model)? {
         Model::Integer(bytes) => {
-            let report = ImageReport::new(&bytes.image());
+            let report = ImageReport::new(&bytes);
             if args.json {
                 print_json(&report)
             } else {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::Args;
-use pipsqueak::{Settings, Task, Temperature};
+use pipsqueak::{SamplingParams, Task, Temperature};
 
 use super::generate::{Text, check_features};
 use super::print_out;
@@ -80,7 +80,7 @@ pub fn run(args: ReportArgs) -> anyhow::Result<()> {
                 true => ("model.pip", image_of(&pip, &image)?),
                 false => ("model.onnx", image),
             };
-            let report = ImageReport::new(&image.image());
+            let report = ImageReport::new(&image);
             let integers = Integers {
                 from,
                 image: report,
@@ -112,7 +112,7 @@ fn name(folder: &Path) -> String {
 
 fn in_integers(network: &Network) -> anyhow::Result<(ImageBytes, Vec<TensorReport>)> {
     let quantized = quantize(network)?;
-    let image = ImageBytes::new(pipsqueak::encode::encode(&quantized.parts)?)?;
+    let image = ImageBytes::new(pipsqueak::encode::encode(&quantized.params)?)?;
     Ok((image, quantized.tensors))
 }
 
@@ -121,7 +121,7 @@ fn image_of(path: &Path, made: &ImageBytes) -> anyhow::Result<ImageBytes> {
     let Model::Integer(image) = Model::open(path)? else {
         bail!("{} is an ONNX file, expected an image", path.display());
     };
-    let (found, expected) = (image.image().provenance(), made.image().provenance());
+    let (found, expected) = (image.image().training_info(), made.image().training_info());
     if found != expected {
         bail!(
             "{}: it is not of the model.onnx beside it: expected {expected:?}, found {found:?}; export it anew",
@@ -135,20 +135,20 @@ fn image_of(path: &Path, made: &ImageBytes) -> anyhow::Result<ImageBytes> {
 fn draw(args: &ReportArgs, model: &Model) -> anyhow::Result<Result<Vec<Drawn>, String>> {
     let task = match model {
         Model::Integer(image) => image.image().task(),
-        Model::Float(network) if network.as_language_model().is_ok() => Task::Continue,
-        Model::Float(_) => Task::Numbers,
+        Model::Float(network) if network.as_language_model().is_ok() => Task::LanguageModel,
+        Model::Float(_) => Task::Tensors,
     };
     match task {
-        Task::Translate => return Ok(Err("It makes a text of a text: nothing is drawn.".into())),
-        Task::Classify => return Ok(Err("It names classes: nothing is drawn.".into())),
-        Task::Numbers => return Ok(Err("It has no texts to draw.".into())),
-        Task::Describe if args.features.is_none() => {
+        Task::SequenceToSequence => return Ok(Err("It makes a text of a text: nothing is drawn.".into())),
+        Task::Classifier => return Ok(Err("It names classes: nothing is drawn.".into())),
+        Task::ConditionalGenerator if args.features.is_none() => {
             return Ok(Err(
                 "It makes texts of features: give them with --features, such as length=0.5,a."
                     .into(),
             ));
         }
-        Task::Describe | Task::Continue => {}
+        Task::ConditionalGenerator | Task::LanguageModel => {}
+        _ => return Ok(Err("It has no texts to draw.".into())),
     }
     check_features(model, args.features.as_deref())?;
     let vocabulary = model.vocabulary()?;
@@ -162,7 +162,7 @@ fn draw(args: &ReportArgs, model: &Model) -> anyhow::Result<Result<Vec<Drawn>, S
         length: args.length,
     };
     let draw = |temperature| -> anyhow::Result<Drawn> {
-        let settings = Settings {
+        let settings = SamplingParams {
             temperature: Temperature::parse(temperature)?,
             top_k: 0,
             seed: args.seed,

@@ -1,7 +1,7 @@
 //! `trainer run`
 
 use crate::integer::{IntegerNetwork, NoInterface};
-use crate::model::{Model, ModelError};
+use crate::model::{Model, ModelFileError};
 use crate::network::{Array, Values, run_arrays};
 use crate::output::write_atomically;
 use anyhow::{Context, bail};
@@ -38,7 +38,7 @@ pub struct RunArgs {
 pub enum Refused {
     /// The file is no model that can be run.
     #[error(transparent)]
-    Model(ModelError),
+    Model(ModelFileError),
     /// An image that does not say what its arrays are.
     #[error("{}: {cause}", path.display())]
     Interface {
@@ -55,7 +55,7 @@ pub enum Refused {
 /// If the model is refused ([`Refused`]), the arrays do not fit it, or a file cannot be read or written.
 pub fn run(args: RunArgs) -> anyhow::Result<()> {
     let model = Model::open(&args.model).map_err(|error| match error {
-        error @ ModelError::Io { .. } => anyhow::Error::from(error),
+        error @ ModelFileError::Io { .. } => anyhow::Error::from(error),
         error => Refused::Model(error).into(),
     })?;
     let inputs = read(&args.inputs);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 use indicatif::ProgressBar;
-use pipsqueak::Settings;
+use pipsqueak::SamplingParams;
 use pipsqueak_boards::Board;
 
 use super::view::{JsonLines, Live, View, Watcher};
@@ -302,7 +302,7 @@ pub fn run(args: TrainArgs) -> anyhow::Result<()> {
     let path = args.out.join("model.pip");
     output::write_atomically(&path, image.bytes())?;
     if args.json {
-        return print_json_line(&ImageReport::new(&image.image()));
+        return print_json_line(&ImageReport::new(&image));
     }
     let mut next = format!("{}: {} bytes\n", path.display(), image.bytes().len());
     if let Some(board) = budget.board {
@@ -619,9 +619,9 @@ impl View for Terminal {
 
 /// What people judge such models by.
 fn sample(network: &Network, seed: u64) -> String {
-    let settings = Settings {
+    let settings = SamplingParams {
         seed,
-        ..Settings::default()
+        ..SamplingParams::default()
     };
     let vocabulary = network.vocabulary();
     // Where texts are short, there is room for some of them.
@@ -630,7 +630,7 @@ fn sample(network: &Network, seed: u64) -> String {
     while characters < SAMPLE && lines.len() < 8 {
         let seed = seed.wrapping_add(lines.len() as u64);
         let generator =
-            FloatGenerator::new(network, network.state(), &[], Settings { seed, ..settings });
+            FloatGenerator::new(network, network.state(), &[], SamplingParams { seed, ..settings });
         let mut tokens = Vec::new();
         let mut text = String::new();
         for token in generator {

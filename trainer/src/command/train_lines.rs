@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
-use pipsqueak::{Settings, Temperature};
+use pipsqueak::{SamplingParams, Temperature};
 
 use super::print_out;
 use super::train::{TrainArgs, print_json_line, stop, time};
@@ -228,7 +228,7 @@ fn show(network: &Network, data: &Dataset, task: Task, example: &Example, seed: 
         }
         Task::Describe => {
             let temperature = Temperature::DEFAULT;
-            let settings = Settings {
+            let settings = SamplingParams {
                 temperature,
                 top_k: 0,
                 seed,

@@ -10,7 +10,7 @@ use crate::sequence;
 use crate::vocab::Vocabulary;
 use anyhow::{Context, bail};
 use clap::Args;
-use pipsqueak::{Generator, Image};
+use pipsqueak::{Generator, ModelView};
 use serde::Serialize;
 
 /// The most tokens of an output, where the model says none.
@@ -48,13 +48,13 @@ pub fn run(TranslateArgs { lines: args }: TranslateArgs) -> anyhow::Result<()> {
             let target = integer_target(&image).with_context(place)?;
             let mut workspace = vec![0; image.workspace_len()];
             let mut generator = Generator::new(&image, &mut workspace, GREEDY)?;
-            let limit = match image.limit() {
+            let limit = match image.max_tokens() {
                 0 => LIMIT,
                 limit => limit.into(),
             };
             each_line(&args.texts, |source| {
-                generator.restart(GREEDY);
-                generator.source(source)?;
+                generator.reset(GREEDY);
+                generator.encode_source(source)?;
                 let tokens: Vec<u16> = tokens(&mut generator).take(limit).collect();
                 print(&target, source, &tokens, args.json)
             })
@@ -74,14 +74,17 @@ pub fn run(TranslateArgs { lines: args }: TranslateArgs) -> anyhow::Result<()> {
     }
 }
 
-fn integer_target(image: &Image) -> anyhow::Result<Vocabulary> {
-    if image.networks() < 2 {
+fn integer_target(model: &ModelView) -> anyhow::Result<Vocabulary> {
+    if !model.has_source() {
         bail!("the model is one network: expected an encoder and a decoder");
     }
-    if image.source().is_empty() || image.vocabulary().is_empty() {
+    if model.source_vocabulary().is_empty() || model.vocabulary().is_empty() {
         bail!("the image has no texts of its tokens: export it with --vocab");
     }
-    Ok(vocabulary_of(image.vocabulary())?)
+    if !model.is_autoregressive() {
+        bail!("the decoder does not read the tokens that it gives: use trainer run");
+    }
+    Ok(vocabulary_of(model.vocabulary())?)
 }
 
 fn float_vocabularies(network: &Network) -> anyhow::Result<(&Vocabulary, &Vocabulary)> {

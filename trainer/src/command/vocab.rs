@@ -2,7 +2,7 @@
 
 use crate::model::Model;
 use crate::vocab::file::VocabularyFile;
-use crate::vocab::{LEVELS, Level, level_named};
+use crate::vocab::{LEVELS, Tokenization, level_named};
 use anyhow::bail;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
@@ -25,7 +25,7 @@ impl VocabArgs {
     /// # Errors
     /// If it is refused.
     pub fn read(&self) -> anyhow::Result<Option<VocabularyFile>> {
-        let level: Option<Level> = self.vocab_level.as_deref().and_then(level_named);
+        let level: Option<Tokenization> = self.vocab_level.as_deref().and_then(level_named);
         let file = self.vocab.as_deref();
         Ok(file
             .map(|path| VocabularyFile::read(path, level))

@@ -4,14 +4,15 @@ use super::*;
 use object::read::elf::{ElfFile32, ProgramHeader};
 use object::write::elf::{FileHeader, ProgramHeader as NewSegment, SectionHeader, Writer};
 use object::{LittleEndian, Object, ObjectSection, ObjectSegment, elf};
-use pipsqueak::encode::{self, Parts};
-use pipsqueak::{Cell, Layer};
+use pipsqueak::encode::{ModelParams, as_bytes, encode};
+use pipsqueak::{Cell, RecurrentLayerConfig};
 use std::collections::BTreeMap;
 
 /// An image of `units` units.
 fn image(units: u16) -> Vec<u8> {
-    let layer = Layer::new(Cell::GruResetAfter, units);
-    encode::bytes(&encode::encode(&Parts::random(1, 20, 0, &[layer])).unwrap()).to_vec()
+    let layer = RecurrentLayerConfig::new(Cell::GruResetAfter, units);
+    let params = ModelParams::random_language_model(1, 20, 0, &[layer]);
+    as_bytes(&encode(&params).unwrap()).to_vec()
 }
 
 fn board(name: &str) -> &'static Board {
@@ -248,17 +249,8 @@ fn an_image_that_does_not_fit_is_refused_with_the_numbers() {
         ..*microbit
     };
     let said = check_image(&tight, &image(9)).unwrap_err().to_string();
-    let needed = Image::parse(encode::bytes(
-        &encode::encode(&Parts::random(
-            1,
-            20,
-            0,
-            &[Layer::new(Cell::GruResetAfter, 9)],
-        ))
-        .unwrap(),
-    ))
-    .unwrap()
-    .workspace_len();
+    let words = pipsqueak::encode::to_words(&image(9));
+    let needed = Model::parse(as_bytes(&words)).unwrap().workspace_len();
     assert!(
         said.contains(&format!("needs {needed} words")) && said.contains("has 10"),
         "{said}"

@@ -4,7 +4,7 @@ use super::cells::Signal;
 use super::{Dense, Input, Network, Normalization, Reads, Start, StateId};
 
 /// The states of a [`Network`]'s layers.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct FloatState {
     /// Hidden state of each layer, `[H]`.
     pub hidden: Vec<Vec<f32>>,

@@ -1,6 +1,7 @@
 //! The grids that weights of 4 bits stand on, and those of 8 bits beside them.
 
-use pipsqueak::image::{Bits, Columns};
+use crate::formats::{INT4, INT8_INT4, WeightFormats};
+use pipsqueak::RowFormat;
 use std::collections::BTreeMap;
 
 /// The grid of each tensor whose weights have 4 bits, or 8 over the input and 4 over the state, by the name that export reports it by, such as `layer 0 gate z`.
@@ -18,34 +19,34 @@ pub struct TensorGrid {
     /// `[rows][groups]`, 1 to 255; a group has 32 columns, anew over the input and over the state. Of a wide input all columns
     /// over it are one group.
     pub scales: Vec<u8>,
-    /// Whether the layer's weights over its input have 8 bits, [`Bits::Mixed`]; else all have 4.
+    /// Whether the layer's weights over its input have 8 bits, [`INT8_INT4`]; else all have 4.
     #[serde(default)]
     pub wide_input: bool,
 }
 
 impl TensorGrid {
-    /// An empty grid of weights of this width.
-    pub(crate) fn of(bits: Bits) -> Self {
+    /// An empty grid of weights of these formats.
+    pub(crate) fn of(formats: WeightFormats) -> Self {
         Self {
-            wide_input: bits == Bits::Mixed,
+            wide_input: formats == INT8_INT4,
             ..Self::default()
         }
     }
 
-    /// The width of the weights.
-    pub fn bits(&self) -> Bits {
+    /// The formats of the weights.
+    pub fn formats(&self) -> WeightFormats {
         match self.wide_input {
-            true => Bits::Mixed,
-            false => Bits::Four,
+            true => INT8_INT4,
+            false => INT4,
         }
     }
 
     /// Whether rows go over an input too, beside a state of so many units.
     pub(crate) fn is_joint(&self, units: usize) -> bool {
-        let state = Columns {
-            bits: self.bits(),
-            parts: [0, units],
+        let state = RowFormat {
+            formats: self.formats(),
+            columns: [0, units],
         };
-        self.scales.len() > self.units.len() * state.groups().count()
+        self.scales.len() > self.units.len() * state.scale_groups().count()
     }
 }

@@ -3,9 +3,9 @@
 use super::rows::{RowsBuilder, Width};
 use super::{QuantizeError, TensorReport, Vector};
 use crate::network::{self, Dense};
-use pipsqueak::encode::DenseParts;
-use pipsqueak::fixed::PRE_ACTIVATION_BITS;
-use pipsqueak::image::Activation;
+use pipsqueak::Activation;
+use pipsqueak::encode::DenseParams;
+use pipsqueak::fixed::PRE_ACTIVATION_FRAC_BITS;
 
 /// Fraction bits that a bound by norms may cost a head or an input, which never saturates then.
 pub(super) const NORM_COST: u8 = 3;
@@ -24,14 +24,14 @@ pub(super) fn quantize_chain(
     cost: u8,
     width: Width,
     tensors: &mut Vec<TensorReport>,
-) -> Result<(Vec<DenseParts>, Vector), QuantizeError> {
+) -> Result<(Vec<DenseParams>, Vector), QuantizeError> {
     let mut parts = Vec::with_capacity(list.len());
     for (index, dense) in list.iter().enumerate() {
         let name = link_name(name, index, list.len());
         let activation = activation(&name, dense.activation)?;
         let norms = norms(dense, &x.bounds);
         let (accumulated, bits) = match activation {
-            Activation::Tanh | Activation::Sigmoid => (PRE_ACTIVATION_BITS as u8, 15),
+            Activation::Tanh | Activation::Sigmoid => (PRE_ACTIVATION_FRAC_BITS as u8, 15),
             Activation::Linear | Activation::Relu => {
                 let by_norm = fraction_bits(norms.iter().fold(1e-6, |a, &b| a.max(b)));
                 let by_sight = seen.map(|seen| fraction_bits(seen[index].max(1e-6)));
@@ -53,10 +53,10 @@ pub(super) fn quantize_chain(
             scales: vec![scale; dense.w.rows],
             bounds: norms.iter().map(bound).collect(),
         };
-        parts.push(DenseParts {
-            rows: builder.finish(tensors),
+        parts.push(DenseParams {
+            matrix: builder.finish(tensors),
             activation,
-            bits,
+            frac_bits: bits,
         });
     }
     Ok((parts, x))

@@ -1,9 +1,8 @@
 //! The grid of a row whose weights have 4 bits, or 8 over the input and 4 over the state: a unit, and for each
-//! [group](Columns::groups) of columns a scale that its weights are multiplied with.
+//! [group](RowFormat::scale_groups) of columns a scale that its weights are multiplied with.
 
-use pipsqueak::RANGE;
-use pipsqueak::fixed::{MAX_SHIFT, MULTIPLIER_END, Scale};
-use pipsqueak::image::Columns;
+use pipsqueak::fixed::{MAX_SHIFT, MULTIPLIER_LIMIT, QuantizedMultiplier};
+use pipsqueak::{INT4_RANGE, RowFormat};
 
 /// Steps that are tried for a group: the one that its largest weight needs, and each time this much of it less.
 const TRIED: u32 = 16;
@@ -31,21 +30,22 @@ impl GridRow {
     /// None if no unit is exact.
     ///
     /// ```
-    /// use pipsqueak::image::{Bits, Columns};
+    /// use pipsqueak::RowFormat;
+    /// use trainer::formats::{INT4, INT8_INT4};
     /// use trainer::quantize::{GridRow, exact_unit};
     /// let exact = |least| Some(exact_unit(least, 11)?.1);
     /// let weights = [0.7, -0.8, 0.1, 0.07];
-    /// let columns = |bits| Columns { bits, parts: [2, 2] };
-    /// let row = GridRow::search(&weights, columns(Bits::Four), exact, |_| 60_000.0).unwrap();
+    /// let columns = |formats| RowFormat { formats, columns: [2, 2] };
+    /// let row = GridRow::search(&weights, columns(INT4), exact, |_| 60_000.0).unwrap();
     /// // The second part's largest weight is a seventh of the first's, and so is its scale.
     /// assert_eq!(row.weights, [7, -8, 7, 5]);
     /// assert_eq!(row.scales, [255, 36]);
-    /// let row = GridRow::search(&weights, columns(Bits::Mixed), exact, |_| 60_000.0).unwrap();
+    /// let row = GridRow::search(&weights, columns(INT8_INT4), exact, |_| 60_000.0).unwrap();
     /// assert_eq!(row.weights, [111, -126, 7, 5]);
     /// ```
     pub fn search(
         weights: &[f32],
-        columns: Columns,
+        columns: RowFormat,
         exact: impl Fn(f64) -> Option<f64>,
         norm: impl Fn(f64) -> f64,
     ) -> Option<Self> {
@@ -72,7 +72,7 @@ impl GridRow {
     }
 
     /// `weights` to the nearest on a grid that is known.
-    pub fn round(weights: &[f32], columns: Columns, unit: f64, scales: Vec<u8>) -> Self {
+    pub fn round(weights: &[f32], columns: RowFormat, unit: f64, scales: Vec<u8>) -> Self {
         let mut rounded = Vec::with_capacity(weights.len());
         for ((group, range), scale) in groups(weights, columns).zip(&scales) {
             let step = unit * f64::from(*scale);
@@ -86,15 +86,15 @@ impl GridRow {
     }
 
     /// What a step of each weight is worth, `[columns]`.
-    pub fn steps(&self, columns: Columns) -> Vec<f64> {
-        let scales = columns.groups().zip(&self.scales);
+    pub fn steps(&self, columns: RowFormat) -> Vec<f64> {
+        let scales = columns.scale_groups().zip(&self.scales);
         scales
             .flat_map(|((count, _), &scale)| vec![self.unit * f64::from(scale); count])
             .collect()
     }
 
     /// The sum of magnitudes of scale times weight.
-    pub fn norm(&self, columns: Columns) -> u32 {
+    pub fn norm(&self, columns: RowFormat) -> u32 {
         let group = |((group, _), &scale): ((&[i8], _), &u8)| -> u32 {
             let weights = group.iter().map(|w| u32::from(w.unsigned_abs()));
             u32::from(scale) * weights.sum::<u32>()
@@ -106,25 +106,25 @@ impl GridRow {
     }
 }
 
-/// The integer scale of a row whose accumulator's unit, times 2^15, is at least `least`, and that unit. `bits` are the
+/// The multiplier of a row whose accumulator's unit, times 2^15, is at least `least`, and that unit. `bits` are the
 /// fraction bits of the row's output.
 ///
 /// None where the record holds none so large.
-pub fn exact_unit(least: f64, bits: u32) -> Option<(Scale, f64)> {
+pub fn exact_unit(least: f64, bits: u32) -> Option<(QuantizedMultiplier, f64)> {
     // Accumulator times 2^-15 times the unit, to `bits` fraction bits, is multiplier * 2^-(15 + shift).
     let factor = least * f64::from(1u32 << bits);
     // The largest shift whose multiplier fits; small units are met by a smaller multiplier.
     let shift = (0..=MAX_SHIFT)
         .rev()
-        .find(|&shift| (factor * f64::from(1u32 << shift)).ceil() < f64::from(MULTIPLIER_END))?;
+        .find(|&shift| (factor * f64::from(1u32 << shift)).ceil() < f64::from(MULTIPLIER_LIMIT))?;
     let multiplier = (factor * f64::from(1u32 << shift)).ceil();
     let unit = multiplier / f64::from(1u32 << shift) / f64::from(1u32 << bits);
-    Some((Scale::new(multiplier as u16, shift as u8), unit))
+    Some((QuantizedMultiplier::new(multiplier as u16, shift as u8), unit))
 }
 
 /// The groups of a row, each with its least and its largest weight.
-fn groups<T>(mut row: &[T], columns: Columns) -> impl Iterator<Item = (&[T], [i8; 2])> {
-    columns.groups().map(move |(count, range)| {
+fn groups<T>(mut row: &[T], columns: RowFormat) -> impl Iterator<Item = (&[T], [i8; 2])> {
+    columns.scale_groups().map(move |(count, range)| {
         let (own, rest) = row.split_at(count);
         row = rest;
         (own, range)
@@ -133,7 +133,7 @@ fn groups<T>(mut row: &[T], columns: Columns) -> impl Iterator<Item = (&[T], [i8
 
 /// Whether weights have more than 4 bits.
 fn is_wide(range: [i8; 2]) -> bool {
-    range != RANGE
+    range != INT4_RANGE
 }
 
 fn largest_of(group: &[f32]) -> f64 {
@@ -144,7 +144,7 @@ fn largest_of(group: &[f32]) -> f64 {
 // In f32 and in eight sums, so that training can search in every step.
 #[inline(always)]
 pub fn best_step(group: &[f32]) -> f32 {
-    let [low, high] = RANGE.map(f32::from);
+    let [low, high] = INT4_RANGE.map(f32::from);
     let whole = group.iter().fold(0f32, |a, w| a.max(w.abs())) / high;
     if whole == 0.0 {
         return 0.0;

@@ -3,8 +3,7 @@
 use super::rows::span;
 use super::{QuantizeError, TensorReport, Vector, padded};
 use crate::network::{Activations, Layer, Matrix};
-use pipsqueak::Cell;
-use pipsqueak::image::Bits;
+use pipsqueak::{Cell, WeightFormat};
 
 /// Where the first layer's input comes from.
 pub(super) enum Source {
@@ -49,13 +48,13 @@ pub struct TokenBytes {
 /// The bytes of each form that tokens can have, the smallest first.
 ///
 /// `embedding` is `[V][E]`, or none where tokens are one-hot; `tied` says whether the head has the same numbers. The first
-/// layer's weights have `bits`.
+/// layer's weights over its input have the format `format`.
 pub(super) fn forms(
     first: Option<&Layer>,
     count: usize,
     embedding: Option<&Matrix>,
     tied: bool,
-    bits: Bits,
+    format: WeightFormat,
 ) -> Vec<TokenBytes> {
     let rows = first.map_or(0, |layer| {
         layer.weights().1.rows / layer.hidden() * padded(layer.hidden())
@@ -68,7 +67,7 @@ pub(super) fn forms(
     if let Some(embedding) = embedding {
         let columns = padded(embedding.columns);
         // Of four rows the words are as many as the bytes of each.
-        let [weights, _] = bits.words([columns, 0]);
+        let weights = format.panel_len(columns);
         if tied && first.is_some() {
             push(TokenForm::Tied, weights * rows);
         }

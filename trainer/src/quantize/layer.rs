@@ -1,13 +1,14 @@
 //! The recurrent cells in integers.
 
 use super::input::{Source, cell};
+use super::parts::{RecurrentParts, StartParts};
 use super::rounding::{Moment, Rounding};
 use super::rows::{RowsBuilder, Width};
 use super::{QuantizeError, TensorReport};
+use crate::formats::{INT4, INT8_INT4};
 use crate::network::Layer;
-use pipsqueak::encode::{LayerParts, Rows, StartParts};
-use pipsqueak::fixed::{CANDIDATE_BITS, PRE_ACTIVATION_BITS};
-use pipsqueak::image::Bits;
+use pipsqueak::encode::QuantizedMatrix;
+use pipsqueak::fixed::{CANDIDATE_FRAC_BITS, PRE_ACTIVATION_FRAC_BITS};
 use std::ops::Range;
 
 /// Quantizes `layer`, number `index` of its network, whose hidden state has 15 - `shift` fraction bits and begins at
@@ -22,7 +23,7 @@ pub(super) fn quantize_layer(
     moment: Option<&Moment>,
     width: Width,
     tensors: &mut Vec<TensorReport>,
-) -> Result<LayerParts, QuantizeError> {
+) -> Result<RecurrentParts, QuantizeError> {
     let (w, r, wb, rb) = layer.weights();
     let units = layer.hidden();
     let (letters, after) = match layer {
@@ -32,10 +33,10 @@ pub(super) fn quantize_layer(
     };
     let (inputs, width) = match source {
         // Without an input both are the same.
-        Source::Table(_) if width.bits == Bits::Mixed => (
+        Source::Table(_) if width.formats == INT8_INT4 => (
             0,
             Width {
-                bits: Bits::Four,
+                formats: INT4,
                 ..width
             },
         ),
@@ -75,7 +76,7 @@ pub(super) fn quantize_layer(
     } else {
         None
     };
-    let mut gates: Vec<Rows> = Vec::new();
+    let mut gates: Vec<QuantizedMatrix> = Vec::new();
     let mut factors = Vec::new();
     for (gate, letter) in letters.iter().enumerate() {
         // The candidate's two products stay apart where the reset gate stands between them.
@@ -87,7 +88,7 @@ pub(super) fn quantize_layer(
         } else {
             &joint_rounding
         };
-        let mut builder = RowsBuilder::new(name, columns, PRE_ACTIVATION_BITS, width)
+        let mut builder = RowsBuilder::new(name, columns, PRE_ACTIVATION_FRAC_BITS, width)
             .rounded_by(rounding.as_ref());
         for row in gate * units..(gate + 1) * units {
             let recurrent_bias = f64::from(rb[row]);
@@ -105,7 +106,7 @@ pub(super) fn quantize_layer(
     let mut candidate_bias = Vec::new();
     match source {
         Source::Table(_) if after => {
-            let one = f64::from(1 << CANDIDATE_BITS);
+            let one = f64::from(1 << CANDIDATE_FRAC_BITS);
             for (row, &bias) in wb.iter().enumerate().skip(2 * units) {
                 let (middle, step) = token(row);
                 factors.push((step * one).round() as i32);
@@ -117,7 +118,7 @@ pub(super) fn quantize_layer(
             factors.clear();
             if after {
                 let name = format!("{name} candidate input");
-                let mut builder = RowsBuilder::new(name, [inputs, 0], PRE_ACTIVATION_BITS, width)
+                let mut builder = RowsBuilder::new(name, [inputs, 0], PRE_ACTIVATION_FRAC_BITS, width)
                     .rounded_by(input_rounding.as_ref());
                 for (row, &bias) in wb.iter().enumerate().skip(2 * units) {
                     builder.push(&input_weights(row), bias.into(), 0.0)?;
@@ -126,12 +127,14 @@ pub(super) fn quantize_layer(
             }
         }
     }
-    Ok(LayerParts {
-        layer: pipsqueak::Layer::new(cell(index, layer)?, units as u16).with_bits(width.bits),
-        shift,
+    Ok(RecurrentParts {
+        cell: cell(index, layer)?,
+        hidden: units,
+        state_shift: shift,
+        formats: width.formats,
         gates,
-        factors,
-        candidate_bias,
+        token_scales: factors,
+        candidate_input_bias: candidate_bias,
         starts,
     })
 }

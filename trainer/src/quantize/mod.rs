@@ -11,23 +11,28 @@
 //! | `layer` | recurrent cells |
 //! | `start` | where states begin |
 //! | `vocabulary` | texts of what goes in and what comes out |
+//! | `parts` | a quantized network, part by part |
+//! | `program` | the list of layers |
 //! | `dense` | dense layers |
 //! | `calibrate` | how large numbers get that no bound says |
 //!
 //! A vector's element is Q15 of a scale of its own ([`Vector`]); the rows that read it hold that scale in their weights.
 
 use crate::network::{
-    Feeds, Grids, Input, Interface, Layer, Matrix, Network, Normalization, Reads, Start, TensorGrid,
+    Feeds, Grids, Head, Input, Interface, Layer, Matrix, Network, Reads, Role, Start, TensorGrid,
 };
-use pipsqueak::Provenance;
-use pipsqueak::encode::{InputParts, LayerParts, NetworkParts, Parts};
-use pipsqueak::image::{self, Bits, MAX_DENSE, MAX_LAYERS, MAX_STEPS_PER_TOKEN, MAX_UNITS};
+use crate::formats::{INT8, WeightFormats};
+use pipsqueak::encode::{DenseParams, ModelParams};
+use pipsqueak::format::{MAX_DIM, MAX_STEPS_PER_TOKEN};
+use pipsqueak::{TrainingInfo, WeightFormat};
 
 mod calibrate;
 mod dense;
 mod grid;
 mod input;
 mod layer;
+mod parts;
+mod program;
 mod rounded;
 mod rounding;
 mod rows;
@@ -43,6 +48,7 @@ pub use vocabulary::vocabulary_of;
 use calibrate::{NORMAL_END, Seen, is_fed_numbers};
 use dense::NORM_COST;
 use input::{Source, TokenTable};
+use parts::{InputParts, NetworkParts, RecurrentParts, shape};
 use rounding::Moments;
 use rows::Width;
 
@@ -50,7 +56,7 @@ use rows::Width;
 #[derive(Debug)]
 pub struct Quantized<'a> {
     /// What [`pipsqueak::encode::encode`] takes.
-    pub parts: Parts<'a>,
+    pub params: ModelParams<'a>,
     /// One entry per tensor, from the input on, an encoder's first.
     pub tensors: Vec<TensorReport>,
     /// The forms that tokens could have, the one that was taken first; of the encoder and then of the network itself.
@@ -70,12 +76,12 @@ pub struct Options<'s> {
     /// Sequences that all ranges are measured on: twice the largest number that is seen. Without them what nothing bounds is
     /// measured on [`SAMPLES`] random ones.
     pub samples: Option<&'s [Feeds]>,
-    /// The width of the weights of each recurrent layer, an encoder's first; the last one is that of all after it. By default
-    /// a layer has the width that the network has [grids](Network::grids) of, and else 8 bits. Over a table of tokens
-    /// [`Bits::Mixed`] is [`Bits::Four`].
-    pub layers: Vec<Bits>,
+    /// The formats of the weights of each recurrent layer, an encoder's first; the last one is that of all after it. By default
+    /// a layer has the formats that the network has [grids](Network::grids) of, and else 8 bits. Over a table of tokens
+    /// [`INT8_INT4`](crate::formats::INT8_INT4) is [`INT4`](crate::formats::INT4).
+    pub layers: Vec<WeightFormats>,
     /// The same of the dense layers of heads, 8 or 4 bits. Those of inputs and of starts always have 8.
-    pub head: Option<Bits>,
+    pub head: Option<WeightFormat>,
 }
 
 /// What became of a tensor.
@@ -272,28 +278,31 @@ pub fn quantize_with<'n>(
             Some(samples) => format!("ranges are twice the largest of {} sequences", samples.len()),
         });
     }
-    let mut networks = Vec::new();
     let mut interfaces = Vec::new();
+    let mut encoder_parts = None;
     if let Some(encoder) = &network.encoder {
         let seen = seen.as_ref().and_then(|seen| seen.encoder.as_deref());
         let moments = moments
             .as_ref()
             .and_then(|moments| moments.encoder.as_deref());
-        networks.push(quantizer.network("encoder ", encoder, &[], seen, moments)?);
+        let headless = headless(encoder);
+        encoder_parts = Some(quantizer.network("encoder ", &headless, &[], seen, moments)?);
         interfaces.push(&encoder.interface);
     }
-    let encoder = networks
-        .first()
-        .map_or(&[][..], |n: &NetworkParts| &n.layers[..]);
-    let main = quantizer.network("", network, encoder, seen.as_ref(), moments.as_ref())?;
-    networks.push(main);
+    let states = encoder_parts.as_ref().map_or(&[][..], |n| &n.layers[..]);
+    let main = quantizer.network("", network, states, seen.as_ref(), moments.as_ref())?;
     interfaces.push(&network.interface);
-    let parts = Parts {
-        vocabularies: vocabulary::vocabularies(network),
-        limit: 0,
-        networks,
-        interface: Interface::to_bytes(&interfaces),
-        provenance: provenance(network),
+    let vocabularies = vocabulary::vocabularies(network);
+    let program = program::lower(encoder_parts, main, &vocabularies)?;
+    let params = ModelParams {
+        vocabularies,
+        max_tokens: 0,
+        fixed_steps: program.fixed_steps,
+        steps_per_token: program.steps_per_token,
+        layers: program.layers,
+        outputs: vec![program.output],
+        io_names: Interface::to_bytes(&interfaces),
+        training: training_info(network),
     };
     let Quantizer {
         tensors,
@@ -304,13 +313,24 @@ pub fn quantize_with<'n>(
         ..
     } = quantizer;
     Ok(Quantized {
-        parts,
+        params,
         tensors,
         forms,
         grids,
         scales,
         assumed,
     })
+}
+
+/// An encoder without what only its own outputs are made of: of an encoder nothing but its states is used.
+fn headless(encoder: &Network) -> Network {
+    Network {
+        head: Head {
+            reads: Reads::LastStep,
+            ..Head::default()
+        },
+        ..encoder.clone()
+    }
 }
 
 /// Whether states are made by dense layers or from a cell state.
@@ -325,21 +345,11 @@ fn check(network: &Network) -> Result<(), QuantizeError> {
         n if n > limit => Err(QuantizeError::TooLarge { what, found, limit }),
         _ => Ok(()),
     };
-    let (mut layers, mut dense) = (0, 0);
     for network in network.encoder.as_deref().into_iter().chain([network]) {
         for (index, layer) in network.layers.iter().enumerate() {
             input::cell(index, layer)?;
-            limit("units in a layer", layer.hidden(), MAX_UNITS.into())?;
+            limit("units in a layer", layer.hidden(), MAX_DIM.into())?;
         }
-        let starts = network.starts.iter().flat_map(|s| [&s.hidden, &s.cell]);
-        dense += network.head.dense.len();
-        dense += starts
-            .map(|start| match start {
-                Start::Features(dense) | Start::Encoder(_, dense) => dense.len(),
-                Start::Zero | Start::Given | Start::Constant(_) => 0,
-            })
-            .sum::<usize>();
-        layers += network.layers.len();
         let most = match network.input {
             Input::Tokens { .. } => MAX_STEPS_PER_TOKEN,
             Input::Vectors { .. } | Input::Features { .. } => 1,
@@ -349,25 +359,17 @@ fn check(network: &Network) -> Result<(), QuantizeError> {
             Input::Tokens { count, embedding } => {
                 let columns = embedding.as_ref().map_or(0, |e| e.columns);
                 limit("tokens", *count, u16::MAX.into())?;
-                limit("elements in the embedding", columns, MAX_UNITS.into())?;
+                limit("elements in the embedding", columns, MAX_DIM.into())?;
             }
-            Input::Vectors { width, dense: list } => {
-                limit("elements in an input vector", *width, MAX_UNITS.into())?;
-                dense += list.len();
+            Input::Vectors { width, .. } => {
+                limit("elements in an input vector", *width, MAX_DIM.into())?;
             }
-            Input::Features {
-                width,
-                dense: list,
-                steps,
-            } => {
-                limit("elements in the feature vector", *width, MAX_UNITS.into())?;
+            Input::Features { width, steps, .. } => {
+                limit("elements in the feature vector", *width, MAX_DIM.into())?;
                 limit("steps", *steps, u16::MAX.into())?;
-                dense += list.len();
             }
         }
     }
-    limit("layers", layers, MAX_LAYERS)?;
-    limit("dense layers", dense, MAX_DENSE)?;
     if let Some(encoder) = &network.encoder {
         let both = |what: fn(&Network) -> bool| what(network) && what(encoder);
         if both(|network| network.features() > 0) {
@@ -376,15 +378,15 @@ fn check(network: &Network) -> Result<(), QuantizeError> {
                 "one of them",
             );
         }
-        if both(|network| network.head.reads == Reads::Mean) {
-            return shape("two heads that read the mean over steps", "one of them");
+        let mut outputs = encoder.interface.outputs.iter();
+        if outputs.any(|port| port.role == Role::Head) {
+            return shape(
+                "an encoder with an output of its own",
+                "one that gives its last states alone",
+            );
         }
     }
     Ok(())
-}
-
-fn shape<T>(found: &'static str, expected: &'static str) -> Result<T, QuantizeError> {
-    Err(QuantizeError::Shape { found, expected })
 }
 
 /// What is gathered on the way.
@@ -402,7 +404,7 @@ struct Quantizer<'o> {
 }
 
 impl Quantizer<'_> {
-    /// The width of layer `index` of the next network.
+    /// The formats of layer `index` of the next network.
     fn layer_width<'n>(&self, name: &'n str, network: &'n Network, index: usize) -> Width<'n> {
         let list = &self.options.layers;
         let asked = list.get(self.layers + index).or(list.last()).copied();
@@ -414,12 +416,12 @@ impl Quantizer<'_> {
         &mut self,
         name: &str,
         network: &Network,
-        encoder: &[LayerParts],
+        encoder: &[RecurrentParts],
         seen: Option<&Seen>,
         moments: Option<&Moments>,
     ) -> Result<NetworkParts, QuantizeError> {
         let (first_tensor, prefix) = (self.tensors.len(), name);
-        let head_width = width(name, network, self.options.head, "head");
+        let head_width = width(name, network, self.options.head.map(|format| [format; 2]), "head");
         let features = channels(seen.map_or(&[], |seen| &seen.features));
         let vectors = channels(seen.map_or(&[], |seen| &seen.vectors));
         self.assume(&format!("{name}features"), &features);
@@ -460,7 +462,7 @@ impl Quantizer<'_> {
                     x,
                     largest,
                     NORM_COST,
-                    Width::EIGHT,
+                    Width::INT8,
                     tensors,
                 )?;
                 (dense, source) = (made, Some(x));
@@ -476,7 +478,7 @@ impl Quantizer<'_> {
         let mut below = source.clone();
         for (index, layer) in network.layers.iter().enumerate() {
             // In 4 bits the groups over the input and over the state have scales of their own.
-            let shares = self.layer_width(prefix, network, index).bits == Bits::Eight;
+            let shares = self.layer_width(prefix, network, index).formats == INT8;
             let least = match &below {
                 Some(x) if self.is_measured && shares => balance(layer, x),
                 _ => 0,
@@ -522,9 +524,9 @@ impl Quantizer<'_> {
             let first = network.layers.first();
             let tied = embedding.as_ref().is_some_and(|e| is_tied(e, &head_dense));
             // Rows of 4 bits are no embedding.
-            let tied = tied && head_width.bits == Bits::Eight;
+            let tied = tied && head_width.formats == INT8;
             let width = self.layer_width(name, network, 0);
-            let forms = input::forms(first, *count, embedding.as_ref(), tied, width.bits);
+            let forms = input::forms(first, *count, embedding.as_ref(), tied, width.formats[0]);
             let given = first.and_then(|first| width.reads_vector(first.hidden()));
             let form = input::choose(&forms, moments.is_some(), given);
             self.forms.push(forms);
@@ -601,8 +603,8 @@ impl Quantizer<'_> {
             from = Source::Vector(state);
         }
         for dense in head.iter().flatten() {
-            let scale = 2f64.powi(15 - i32::from(dense.bits));
-            let made = vec![scale; dense.rows.bias.len()];
+            let scale = 2f64.powi(15 - i32::from(dense.frac_bits));
+            let made = vec![scale; dense.matrix.bias.len()];
             scales.head.push(std::mem::replace(&mut read, made));
         }
         self.scales.push(scales);
@@ -625,16 +627,8 @@ impl Quantizer<'_> {
             layers,
             steps_per_token: network.steps_per_token as u8,
             head: head.unwrap_or_default(),
-            reads: match network.head.reads {
-                Reads::EveryStep => image::Reads::EveryStep,
-                Reads::LastStep => image::Reads::LastStep,
-                Reads::Mean => image::Reads::Mean,
-            },
-            normalization: match network.head.normalization {
-                Normalization::None => image::Normalization::None,
-                Normalization::Softmax => image::Normalization::Softmax,
-                Normalization::LogSoftmax => image::Normalization::LogSoftmax,
-            },
+            reads: network.head.reads,
+            normalization: network.head.normalization,
         })
     }
 
@@ -652,21 +646,21 @@ impl Quantizer<'_> {
     }
 }
 
-/// The width that is `asked` for, or that which the network has grids for, of tensors whose names begin with `tensors` after
+/// The formats that are `asked` for, or those that the network has grids for, of tensors whose names begin with `tensors` after
 /// `prefix`.
 fn width<'n>(
     prefix: &'n str,
     network: &'n Network,
-    asked: Option<Bits>,
+    asked: Option<WeightFormats>,
     tensors: &str,
 ) -> Width<'n> {
     let own = || {
         let mut grids = network.grids.iter();
         let own = grids.find(|(name, _)| name.starts_with(tensors));
-        own.map_or(Bits::Eight, |(_, grid)| grid.bits())
+        own.map_or(INT8, |(_, grid)| grid.formats())
     };
     Width {
-        bits: asked.unwrap_or_else(own),
+        formats: asked.unwrap_or_else(own),
         grids: Some(&network.grids),
         prefix,
     }
@@ -703,39 +697,39 @@ fn is_tied(embedding: &Matrix, head: &[crate::network::Dense]) -> bool {
 
 /// The embedding by the rows of the last dense layer of `head`, whose float form is `dense`.
 fn tied_input(
-    head: &[pipsqueak::encode::DenseParts],
+    head: &[DenseParams],
     dense: &[crate::network::Dense],
     top_shift: Option<u8>,
 ) -> (InputParts, Vector) {
     let last = head.last().expect("a tied head has a dense layer");
     let shift = last
-        .rows
-        .scale
+        .matrix
+        .multiplier
         .iter()
-        .map(|scale| scale.shift())
+        .map(|multiplier| multiplier.shift())
         .min()
         .unwrap_or(0);
     // The rows hold the scale of what they read.
     let read = match head {
-        [.., before, _] => 2f64.powi(15 - i32::from(before.bits)),
+        [.., before, _] => 2f64.powi(15 - i32::from(before.frac_bits)),
         _ => 2f64.powi(top_shift.unwrap_or(0).into()),
     };
-    let scale = 2f64.powi(21 - shift as i32 - i32::from(last.bits)) / read;
+    let scale = 2f64.powi(21 - shift as i32 - i32::from(last.frac_bits)) / read;
     let columns = dense.last().map_or(0, |last| last.w.columns);
-    let shift = shift as u8;
+    let min_shift = shift as u8;
     (
-        InputParts::Tied { shift },
+        InputParts::Tied { min_shift },
         Vector::scaled(vec![scale; columns]),
     )
 }
 
 /// The image keeps names of at most 64 bytes.
-fn provenance(network: &Network) -> Provenance<'_> {
+fn training_info(network: &Network) -> TrainingInfo<'_> {
     let cut = |text: &'_ str| text.floor_char_boundary(64);
     let from = &network.provenance;
     let thousandths =
         |loss: Option<f32>| loss.map(|nats| (nats * 1000.0).round().clamp(0.0, 65535.0) as u16);
-    Provenance {
+    TrainingInfo {
         corpus: &from.corpus[..cut(&from.corpus)],
         split: &from.split[..cut(&from.split)],
         steps: from.steps.min(u32::MAX.into()) as u32,

@@ -4,7 +4,7 @@ use super::dense::link_name;
 use super::grid::GridRow;
 use super::{Options, QuantizeError, Scales, quantize_with};
 use crate::network::{Grids, Layer, Matrix, Network, TensorGrid};
-use pipsqueak::image::Columns;
+use pipsqueak::RowFormat;
 
 /// `network` with grids for what `options` give another width than 8 bits, searched, and its weights rounded to them. Exported, it is the same
 /// image, and nothing is searched.
@@ -68,9 +68,9 @@ fn on_grids(network: &mut Network, grids: Grids, scales: &Scales) {
 }
 
 /// So many columns over the input and the state of a tensor that `grid` is of.
-fn columns_of(grid: &TensorGrid, parts: [usize; 2]) -> Columns {
-    let bits = grid.bits();
-    Columns { bits, parts }
+fn columns_of(grid: &TensorGrid, columns: [usize; 2]) -> RowFormat {
+    let formats = grid.formats();
+    RowFormat { formats, columns }
 }
 
 /// Rounds row `row` of the matrices over the input and over the state, where the tensor has them, to place `place` of a grid.
@@ -91,7 +91,7 @@ fn round_row(
         let pairs = matrix.row(row).iter().zip(*scales);
         folded.extend(pairs.map(|(w, scale)| (f64::from(*w) * scale) as f32));
     }
-    let groups = columns.groups().count();
+    let groups = columns.scale_groups().count();
     let own = grid.scales[place * groups..][..groups].to_vec();
     let found = GridRow::round(&folded, columns, f64::from(grid.units[place]), own);
     let steps = found.steps(columns);

@@ -6,32 +6,33 @@
 use super::grid::{GridRow, exact_unit};
 use super::rounding::Rounding;
 use super::{QuantizeError, TensorReport, padded};
+use crate::formats::{INT8, WeightFormats};
 use crate::network::{Grids, TensorGrid};
-use pipsqueak::encode::Rows;
-use pipsqueak::image::{Bits, Columns};
+use pipsqueak::RowFormat;
+use pipsqueak::encode::QuantizedMatrix;
 
-/// The width of the weights of a layer, and the grids that its network brings for it.
+/// The formats of the weights of a layer, and the grids that its network brings for it.
 #[derive(Clone, Copy)]
 pub(super) struct Width<'g> {
-    pub bits: Bits,
+    pub formats: WeightFormats,
     /// By the names of tensors without `prefix`.
     pub grids: Option<&'g Grids>,
     pub prefix: &'g str,
 }
 
 impl<'g> Width<'g> {
-    /// 8 bits.
-    pub const EIGHT: Self = Self {
-        bits: Bits::Eight,
+    /// int8, without grids.
+    pub const INT8: Self = Self {
+        formats: INT8,
         grids: None,
         prefix: "",
     };
 
-    /// The grid that is given for a tensor of this width.
+    /// The grid that is given for a tensor of these formats.
     fn grid(&self, tensor: &str) -> Option<&'g TensorGrid> {
         let name = tensor.strip_prefix(self.prefix)?;
         let grid = self.grids?.get(name)?;
-        (grid.bits() == self.bits).then_some(grid)
+        (grid.formats() == self.formats).then_some(grid)
     }
 
     /// Whether the grids that are given for the first layer, of so many `units`, are of weights over its input too, as they
@@ -39,7 +40,7 @@ impl<'g> Width<'g> {
     pub(super) fn reads_vector(&self, units: usize) -> Option<bool> {
         let given = self.grids?.iter();
         given
-            .filter(|(name, grid)| name.starts_with("layer 0 ") && grid.bits() == self.bits)
+            .filter(|(name, grid)| name.starts_with("layer 0 ") && grid.formats() == self.formats)
             .map(|(_, grid)| grid.is_joint(units))
             .reduce(|any, joint| any || joint)
     }
@@ -48,10 +49,10 @@ impl<'g> Width<'g> {
 /// Quantizes rows one by one.
 pub(super) struct RowsBuilder<'r> {
     name: String,
-    rows: Rows,
+    rows: QuantizedMatrix,
     /// Fraction bits of the outputs.
     bits: u32,
-    /// Of another width than 8 bits the grid, as it grows; and the one that is given.
+    /// Unless all weights are int8, the grid, as it grows; and the one that is given.
     grid: Option<TensorGrid>,
     given: Option<&'r TensorGrid>,
     /// How errors are made up for; else to nearest.
@@ -71,18 +72,18 @@ struct Row {
 }
 
 impl<'r> RowsBuilder<'r> {
-    /// `parts` are the columns over the input and over the state; `bits` are the fraction bits of the outputs.
-    pub(super) fn new(name: String, parts: [usize; 2], bits: u32, width: Width<'r>) -> Self {
+    /// `columns` are those over the input and over the state; `bits` are the fraction bits of the outputs.
+    pub(super) fn new(name: String, columns: [usize; 2], bits: u32, width: Width<'r>) -> Self {
         Self {
             given: width.grid(&name),
-            grid: (width.bits != Bits::Eight).then(|| TensorGrid::of(width.bits)),
+            grid: (width.formats != INT8).then(|| TensorGrid::of(width.formats)),
             name,
-            rows: Rows {
-                columns: Columns {
-                    bits: width.bits,
-                    parts,
+            rows: QuantizedMatrix {
+                format: RowFormat {
+                    formats: width.formats,
+                    columns,
                 },
-                ..Rows::default()
+                ..QuantizedMatrix::default()
             },
             bits,
             rounding: None,
@@ -157,7 +158,7 @@ impl<'r> RowsBuilder<'r> {
         self.rows.weights.extend(row.weights);
         self.rows.scales.extend(row.scales);
         self.rows.bias.push(bias as i32);
-        self.rows.scale.push(scale);
+        self.rows.multiplier.push(scale);
         Ok(factor as i32)
     }
 
@@ -192,12 +193,12 @@ impl<'r> RowsBuilder<'r> {
 
     /// A row on a grid that is searched.
     fn searched(&self, weights: &[f32], norm: impl Fn(f64) -> f64) -> Option<Row> {
-        let columns = self.rows.columns;
+        let columns = self.rows.format;
         let exact = |least: f64| Some(exact_unit(least, self.bits)?.1);
         let mut found = GridRow::search(weights, columns, exact, &norm)?;
         let steps = found.steps(columns);
         if let Some(rounding) = self.rounding {
-            let groups = columns.groups();
+            let groups = columns.scale_groups();
             let ranges: Vec<_> = groups.flat_map(|(n, range)| vec![range; n]).collect();
             let rounded = GridRow {
                 weights: rounding.round(weights, &steps, |column| ranges[column]),
@@ -228,8 +229,8 @@ impl<'r> RowsBuilder<'r> {
             row: index,
             what,
         };
-        let columns = self.rows.columns;
-        let count = columns.groups().count();
+        let columns = self.rows.format;
+        let count = columns.scale_groups().count();
         let scales = given.scales.chunks_exact(count).nth(index);
         let (Some(&unit), Some(scales)) = (given.units.get(index), scales) else {
             return Err(refused("units or scales are missing"));
@@ -251,14 +252,17 @@ impl<'r> RowsBuilder<'r> {
         })
     }
 
-    pub(super) fn finish(self, tensors: &mut Vec<TensorReport>) -> Rows {
+    pub(super) fn finish(self, tensors: &mut Vec<TensorReport>) -> QuantizedMatrix {
         let rows = self.rows.bias.len();
-        let columns = self.rows.columns;
-        let parts = columns.parts.map(padded);
-        let words = Columns { parts, ..columns }.words();
+        let columns = self.rows.format;
+        let padded_format = RowFormat {
+            columns: columns.columns.map(padded),
+            ..columns
+        };
+        let words = padded_format.panel_len();
         tensors.push(TensorReport {
             name: self.name,
-            shape: [rows, columns.count()],
+            shape: [rows, columns.num_columns()],
             bytes: padded(rows) * (words + 8),
             scale: span(&self.scales),
             relative_error: (self.squares[0] / self.squares[1].max(1e-30)).sqrt(),

@@ -2,12 +2,16 @@
 
 use super::calibrate::{Seen, any_state};
 use super::dense::{START_COST, quantize_chain};
+use super::parts::{RecurrentParts, StartParts};
 use super::rows::Width;
 use super::{QuantizeError, TensorReport, Vector};
 use crate::network::{Layer, Network, Start};
-use pipsqueak::encode::{LayerParts, StartParts};
-use pipsqueak::fixed::CELL_BITS;
-use pipsqueak::image::{CELL_SHIFT, MAX_STATE_SHIFT};
+use pipsqueak::fixed::CELL_FRAC_BITS;
+
+/// A cell state is read as a vector in Q5.10: 15 fraction bits less these.
+const CELL_SHIFT: u32 = 5;
+/// The most that a hidden state has less than 15 fraction bits.
+const MAX_STATE_SHIFT: u8 = 8;
 
 /// A layer's starts, and the shift of its hidden state.
 pub(super) struct Starts {
@@ -19,7 +23,7 @@ pub(super) struct Starts {
 #[derive(Clone, Copy)]
 pub(super) struct Origins<'a> {
     /// The layers of the encoder.
-    pub encoder: &'a [LayerParts],
+    pub encoder: &'a [RecurrentParts],
     /// The feature vector.
     pub features: &'a Vector,
 }
@@ -49,7 +53,7 @@ pub(super) fn quantize_starts(
                 from,
                 largest.map(|l| &l[1..]),
                 START_COST,
-                Width::EIGHT,
+                Width::INT8,
                 tensors,
             )
         };
@@ -67,7 +71,7 @@ pub(super) fn quantize_starts(
                 // Values at the bound itself must fit, too.
                 bound *= 32768.0 / 32767.0;
                 let bits = if cell {
-                    CELL_BITS
+                    CELL_FRAC_BITS
                 } else {
                     u32::from(15 - shift_of(bound).max(least))
                 };
@@ -91,7 +95,7 @@ pub(super) fn quantize_starts(
                     // It enters dense layers in this range, and saturates at it.
                     Vector::uniform(from_units(network, from.layer), CELL_SHIFT)
                 } else {
-                    let shift = origins.encoder[from.layer].shift;
+                    let shift = origins.encoder[from.layer].state_shift;
                     Vector::uniform(from_units(network, from.layer), shift.into())
                 };
                 bound = state.bound();
@@ -102,11 +106,7 @@ pub(super) fn quantize_starts(
                 if !dense.is_empty() {
                     bound = made.bound();
                 }
-                StartParts::Encoder {
-                    layer: from.layer,
-                    cell: from.cell,
-                    dense,
-                }
+                StartParts::Encoder { from: *from, dense }
             }
         };
         if !cell {
@@ -126,5 +126,5 @@ fn from_units(network: &Network, layer: usize) -> usize {
 
 /// The shift of a state below `bound`.
 fn shift_of(bound: f64) -> u8 {
-    (bound.log2().ceil().max(0.0) as u8).min(MAX_STATE_SHIFT as u8)
+    (bound.log2().ceil().max(0.0) as u8).min(MAX_STATE_SHIFT)
 }

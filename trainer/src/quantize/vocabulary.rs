@@ -1,11 +1,11 @@
 //! Texts of what goes in and what comes out.
 
 use crate::network::{Network, Reads};
-use crate::vocab::{Level, Vocabulary, VocabularyError};
-use pipsqueak::encode::VocabularyParts;
+use crate::vocab::{Tokenization, Vocabulary, VocabularyError};
+use pipsqueak::encode::VocabularyParams;
 
 /// Of what goes in, where it is something else than what comes out; and of what comes out.
-pub(super) fn vocabularies(network: &Network) -> [VocabularyParts; 2] {
+pub(super) fn vocabularies(network: &Network) -> [VocabularyParams; 2] {
     let own = parts(network.vocabulary.as_ref());
     // Tokens that come out are those that go in.
     let speaks = network.head.reads == Reads::EveryStep
@@ -24,22 +24,22 @@ pub(super) fn vocabularies(network: &Network) -> [VocabularyParts; 2] {
 }
 
 /// The names of a feature vector's values.
-fn channels(names: &[String]) -> VocabularyParts {
-    VocabularyParts {
+fn channels(names: &[String]) -> VocabularyParams {
+    VocabularyParams {
         tokens: names.to_vec(),
-        ..VocabularyParts::default()
+        ..VocabularyParams::default()
     }
 }
 
-fn parts(vocabulary: Option<&Vocabulary>) -> VocabularyParts {
+fn parts(vocabulary: Option<&Vocabulary>) -> VocabularyParams {
     let Some(vocabulary) = vocabulary else {
-        return VocabularyParts::default();
+        return VocabularyParams::default();
     };
-    VocabularyParts {
-        level: vocabulary.level(),
+    VocabularyParams {
+        tokenization: vocabulary.level(),
         tokens: vocabulary.texts().to_vec(),
-        start: vocabulary.start(),
-        specials: vocabulary.specials(),
+        initial_token: vocabulary.start(),
+        special_tokens: vocabulary.specials(),
     }
 }
 
@@ -49,8 +49,8 @@ fn parts(vocabulary: Option<&Vocabulary>) -> VocabularyParts {
 /// If it is none of ours: an image made elsewhere may hold a text twice.
 pub fn vocabulary_of(vocabulary: pipsqueak::Vocabulary) -> Result<Vocabulary, VocabularyError> {
     let bytes = Vocabulary::of_bytes();
-    let text = |id: usize| match vocabulary.level() {
-        Level::Bytes => bytes
+    let text = |id: usize| match vocabulary.tokenization() {
+        Tokenization::Byte => bytes
             .texts()
             .get(id)
             .cloned()
@@ -58,8 +58,8 @@ pub fn vocabulary_of(vocabulary: pipsqueak::Vocabulary) -> Result<Vocabulary, Vo
         _ => String::from_utf8_lossy(vocabulary.text(id as u16)).into(),
     };
     Vocabulary::with(
-        vocabulary.level(),
-        vocabulary.specials(),
+        vocabulary.tokenization(),
+        vocabulary.special_tokens(),
         (0..vocabulary.len()).map(text).collect(),
     )
 }

@@ -7,7 +7,7 @@ use super::settings::TrainSettings;
 use super::stack::StackShape;
 use crate::math::vectorized;
 use crate::quantize::best_step;
-use pipsqueak::{GROUP, RANGE};
+use pipsqueak::{GROUP_SIZE, INT4_RANGE};
 
 /// A matrix among flat parameters, whose rows are rounded.
 struct Rows {
@@ -131,7 +131,7 @@ fn round_folded(row: &mut [f32], scales: &[f32]) {
 fn round_row(row: &mut [f32]) {
     vectorized(
         #[inline(always)]
-        || row.chunks_mut(GROUP).for_each(round_group),
+        || row.chunks_mut(GROUP_SIZE).for_each(round_group),
     );
 }
 
@@ -142,7 +142,7 @@ fn round_group(group: &mut [f32]) {
     if step == 0.0 {
         return;
     }
-    let ([low, high], inverse) = (RANGE.map(f32::from), 1.0 / step);
+    let ([low, high], inverse) = (INT4_RANGE.map(f32::from), 1.0 / step);
     for w in group {
         *w = (*w * inverse).round_ties_even().clamp(low, high) * step;
     }

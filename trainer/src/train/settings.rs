@@ -6,7 +6,8 @@ use crate::cell::{Cells, Kind};
 use crate::fit::Fit;
 use crate::quantize::Options;
 use crate::vocab;
-use pipsqueak::image::Bits;
+use crate::formats::{INT4, INT8, INT8_INT4};
+use pipsqueak::WeightFormat;
 
 /// The settings that decide a training's result: with the same text on the same machine they give the same bytes.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -266,16 +267,20 @@ impl TrainSettings {
         fitted
     }
 
-    /// The widths of weights in the image, for a network without an encoder.
+    /// The formats of weights in the image, for a network without an encoder.
     pub fn widths(&self) -> Options<'static> {
-        let width = |bits| if bits == 4 { Bits::Four } else { Bits::Eight };
-        let layers = match self.is_mixed() {
-            true => vec![Bits::Mixed, Bits::Four],
-            false => vec![width(self.bits)],
+        let layers = match (self.is_mixed(), self.bits) {
+            (true, _) => vec![INT8_INT4, INT4],
+            (false, 4) => vec![INT4],
+            (false, _) => vec![INT8],
+        };
+        let head = match self.head_bits {
+            4 => WeightFormat::Int4,
+            _ => WeightFormat::Int8,
         };
         Options {
             layers,
-            head: Some(width(self.head_bits)),
+            head: Some(head),
             ..Options::default()
         }
     }

@@ -1,6 +1,6 @@
 //! Vocabularies made of a text.
 
-use super::{Level, Specials, Vocabulary, VocabularyError};
+use super::{Tokenization, SpecialTokens, Vocabulary, VocabularyError};
 use std::collections::{HashMap, HashSet};
 use tokenizers::Trainer as _;
 use tokenizers::models::bpe::{BPE, BpeTrainer};
@@ -80,10 +80,10 @@ impl Vocabulary {
     /// Never: they are a vocabulary.
     pub fn of_bytes() -> Self {
         let names = (0..=255u8).map(|byte| format!("<0x{byte:02X}>")).collect();
-        Self::with(Level::Bytes, Specials::default(), names).expect("256 different names")
+        Self::with(Tokenization::Byte, SpecialTokens::default(), names).expect("256 different names")
     }
 
-    /// The `size` most frequent words of `text` by [`Level::Words`], fewer where it has no more, and `<unk>` before them. Of
+    /// The `size` most frequent words of `text` by [`Tokenization::Word`], fewer where it has no more, and `<unk>` before them. Of
     /// words that are as frequent, the first by their bytes.
     ///
     /// # Errors
@@ -96,7 +96,7 @@ impl Vocabulary {
     /// ```
     pub fn of_words(text: &str, size: usize) -> Result<Self, VocabularyError> {
         let mut counts: HashMap<&str, usize> = HashMap::new();
-        for word in Level::Words.words(text) {
+        for word in Tokenization::Word.split_words(text) {
             *counts.entry(word).or_default() += 1;
         }
         // A word may look like the special token; the special token stays.
@@ -104,12 +104,12 @@ impl Vocabulary {
         let mut words: Vec<(&str, usize)> = counts.into_iter().collect();
         words.sort_unstable_by(|(a, n), (b, m)| m.cmp(n).then(a.cmp(b)));
         let words = words.into_iter().take(size).map(|(word, _)| word);
-        let specials = Specials {
+        let specials = SpecialTokens {
             unk: Some(0),
-            ..Specials::default()
+            ..SpecialTokens::default()
         };
         let tokens = [UNK].into_iter().chain(words).map(String::from);
-        Self::with(Level::Words, specials, tokens.collect())
+        Self::with(Tokenization::Word, specials, tokens.collect())
     }
 
     /// `size` subwords: the characters of `text`, and pieces of the words of its first part `train`, by byte pair encoding
@@ -133,7 +133,7 @@ impl Vocabulary {
             .show_progress(false)
             .initial_alphabet(alphabet)
             .build();
-        let cut = |text: &str| Ok(Level::Words.words(text).map(String::from).collect());
+        let cut = |text: &str| Ok(Tokenization::Word.split_words(text).map(String::from).collect());
         trainer.feed(pieces(train), cut).map_err(refused)?;
         let mut model = BPE::default();
         trainer.train(&mut model).map_err(refused)?;
@@ -158,7 +158,7 @@ impl Vocabulary {
             ..
         } = self;
         // Special tokens so far stand before the texts, and keep their ids.
-        tokens.retain(|text| level == Level::Bytes || !text.contains(['\n', '\r']));
+        tokens.retain(|text| level == Tokenization::Byte || !text.contains(['\n', '\r']));
         specials.eos = u16::try_from(tokens.len()).ok();
         tokens.push(EOS.into());
         Self::with(level, specials, tokens)
@@ -178,7 +178,7 @@ fn pieces(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
         let mut length = 0;
-        for word in Level::Words.words(rest) {
+        for word in Tokenization::Word.split_words(rest) {
             length += word.len();
             if length >= 1 << 20 {
                 break;

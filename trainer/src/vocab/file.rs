@@ -16,7 +16,7 @@
 //! **The level** is guessed: where all other tokens are single characters, a text is cut into characters; else into words, and
 //! made small where no token has a capital of ASCII.
 
-use super::{Level, Specials, Vocabulary, VocabularyError};
+use super::{Tokenization, SpecialTokens, Vocabulary, VocabularyError};
 use crate::network::Network;
 use serde_json::{Map, Value};
 use std::io::Read;
@@ -116,7 +116,7 @@ impl VocabularyFile {
     ///
     /// # Errors
     /// If it cannot be read, has none of the forms, or its tokens are no vocabulary.
-    pub fn read(path: &Path, level: Option<Level>) -> Result<Self, VocabularyFileError> {
+    pub fn read(path: &Path, level: Option<Tokenization>) -> Result<Self, VocabularyFileError> {
         let mut bytes = Vec::new();
         std::fs::File::open(path)
             .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
@@ -171,7 +171,7 @@ impl VocabularyFile {
         let [start, stop] = [("start", parts.start), ("stop", parts.stop)];
         // The board reads the end of a source after it, if there is one: what the file does not append is none.
         let source = source.map(|source| {
-            let specials = Specials {
+            let specials = SpecialTokens {
                 eos: append,
                 ..source.specials
             };
@@ -183,10 +183,10 @@ impl VocabularyFile {
             })
         });
         let source = source.transpose()?;
-        let start = id(&target, start.0, start.1)?.or(target.specials.start);
+        let start = id(&target, start.0, start.1)?.or(target.specials.bos);
         let stop = id(&target, stop.0, stop.1)?.or(target.specials.eos);
-        let specials = Specials {
-            start,
+        let specials = SpecialTokens {
+            bos: start,
             eos: stop,
             ..target.specials
         };
@@ -402,7 +402,7 @@ fn word_index(object: &Map<String, Value>) -> Result<Vec<String>, Fault> {
     Ok(texts.into_iter().flatten().map(String::from).collect())
 }
 
-fn vocabulary(mut texts: Vec<String>, level: Option<Level>) -> Result<Vocabulary, VocabularyError> {
+fn vocabulary(mut texts: Vec<String>, level: Option<Tokenization>) -> Result<Vocabulary, VocabularyError> {
     if let Some(first) = texts.first_mut().filter(|text| text.is_empty()) {
         *first = PAD[0].into();
     }
@@ -413,23 +413,23 @@ fn vocabulary(mut texts: Vec<String>, level: Option<Level>) -> Result<Vocabulary
             .position(named)
             .and_then(|at| u16::try_from(at).ok())
     };
-    let specials = Specials {
-        start: find(START),
+    let specials = SpecialTokens {
+        bos: find(START),
         eos: find(EOS),
         pad: find(PAD),
         unk: find(UNK),
     };
     let plain = || {
         let named = texts.iter().enumerate();
-        named.filter_map(|(id, text)| (!specials.is(id as u16)).then_some(text))
+        named.filter_map(|(id, text)| (!specials.contains(id as u16)).then_some(text))
     };
     let level = level.unwrap_or_else(|| {
         if plain().all(|text| text.chars().count() == 1) {
-            Level::Pieces
+            Tokenization::Subword
         } else if plain().any(|text| text.contains(|c: char| c.is_ascii_uppercase())) {
-            Level::Spaced
+            Tokenization::SpacedWord { lowercase: false }
         } else {
-            Level::SpacedLower
+            Tokenization::SpacedWord { lowercase: true }
         }
     });
     Vocabulary::with(level, specials, texts)

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn read_named(name: &str, text: &[u8], level: Option<Level>) -> Result<VocabularyFile, String> {
+fn read_named(name: &str, text: &[u8], level: Option<Tokenization>) -> Result<VocabularyFile, String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(name);
     std::fs::write(&path, text).unwrap();
@@ -22,27 +22,27 @@ fn refusal(name: &str, text: &str) -> String {
 }
 
 fn specials(vocabulary: &Vocabulary) -> [Option<u16>; 4] {
-    let Specials {
-        start,
+    let SpecialTokens {
+        bos,
         eos,
         pad,
         unk,
     } = vocabulary.specials();
-    [start, eos, pad, unk]
+    [bos, eos, pad, unk]
 }
 
 #[test]
 fn lists_are_tokens_by_id() {
     let file = read(r#"["a", "b", "\n", "<eos>"]"#);
     assert_eq!(file.target.texts(), ["a", "b", "\n", "<eos>"]);
-    assert_eq!(file.target.level(), Level::Pieces);
+    assert_eq!(file.target.level(), Tokenization::Subword);
     assert_eq!(specials(&file.target), [None, Some(3), None, None]);
     assert_eq!((file.start, file.stop, file.limit), (None, Some(3), None));
     assert_eq!((file.source, file.append), (None, None));
     // What Keras's TextVectorization gives.
     let words = read(r#"["", "[UNK]", "the", "cat"]"#).target;
     assert_eq!(words.texts()[0], "<pad>");
-    assert_eq!(words.level(), Level::SpacedLower);
+    assert_eq!(words.level(), Tokenization::SpacedWord { lowercase: true });
     assert_eq!(specials(&words), [None, None, Some(0), Some(1)]);
     let found = words.encode("The cat\n sat", false).unwrap();
     assert_eq!(found.tokens, [2, 3, 1]);
@@ -53,13 +53,13 @@ fn torchtext_has_a_list_or_lines() {
     let list = read(r#"{"itos": ["<unk>", "<pad>", "The", "x"], "default_index": 0}"#);
     let lines = read_named("v.txt", b"<unk>\r\n<pad>\r\nThe\r\nx\r\n", None).unwrap();
     assert_eq!(list.target, lines.target);
-    assert_eq!(list.target.level(), Level::Spaced);
+    assert_eq!(list.target.level(), Tokenization::SpacedWord { lowercase: false });
     assert_eq!(specials(&list.target), [None, None, Some(1), Some(0)]);
     // Lines that begin as JSON does.
     let bert = read_named("v.txt", b"[PAD]\n[UNK]\n[\na\n \n", None).unwrap();
     assert_eq!(bert.target.texts(), ["[PAD]", "[UNK]", "[", "a", " "]);
     assert_eq!(specials(&bert.target), [None, None, Some(0), Some(1)]);
-    assert_eq!(bert.target.level(), Level::Pieces);
+    assert_eq!(bert.target.level(), Tokenization::Subword);
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn a_word_index_counts_from_1_and_a_stoi_from_0() {
     let stoi = read(r#"{"b": 1, "a": 0}"#).target;
     assert_eq!(
         (stoi.texts(), stoi.level()),
-        (&["a".into(), "b".into()][..], Level::Pieces)
+        (&["a".into(), "b".into()][..], Tokenization::Subword)
     );
 }
 
@@ -88,8 +88,8 @@ fn an_encoder_and_a_decoder_have_a_vocabulary_each() {
         "append_to_input": "</s>", "start": "<s>", "stop": "</s>", "max_output": 20, "source": "x"}"#;
     let file = read(text);
     let source = file.source.as_ref().unwrap();
-    assert_eq!((source.level(), source.len()), (Level::Pieces, 5));
-    assert_eq!((file.target.level(), file.target.len()), (Level::Spaced, 6));
+    assert_eq!((source.level(), source.len()), (Tokenization::Subword, 5));
+    assert_eq!((file.target.level(), file.target.len()), (Tokenization::SpacedWord { lowercase: false }, 6));
     assert_eq!(
         (file.append, file.start, file.stop),
         (Some(2), Some(2), Some(3))
@@ -114,9 +114,9 @@ fn an_encoder_and_a_decoder_have_a_vocabulary_each() {
 fn the_level_can_be_given() {
     let text = br#"["the", "re", " "]"#;
     let level = |level| read_named("v.json", text, level).unwrap().target.level();
-    assert_eq!(level(None), Level::SpacedLower);
-    assert_eq!(level(Some(Level::Pieces)), Level::Pieces);
-    let error = read_named("v.json", text, Some(Level::Bytes)).unwrap_err();
+    assert_eq!(level(None), Tokenization::SpacedWord { lowercase: true });
+    assert_eq!(level(Some(Tokenization::Subword)), Tokenization::Subword);
+    let error = read_named("v.json", text, Some(Tokenization::Byte)).unwrap_err();
     assert!(error.contains("3 tokens: expected 256"), "{error}");
 }
 

@@ -1,6 +1,6 @@
 //! Text to tokens and back.
 //!
-//! A vocabulary is a list of texts; a token is a position in it. [`Level`] says how a text is cut into them, here and on the
+//! A vocabulary is a list of texts; a token is a position in it. [`Tokenization`] says how a text is cut into them, here and on the
 //! boards. Special tokens stand in the same list under names such as `<eos>`; no text is ever cut into them.
 
 mod build;
@@ -12,32 +12,32 @@ use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 
 pub use build::Kind;
-pub use pipsqueak::Level;
-pub use pipsqueak::image::Specials;
+pub use pipsqueak::{SpecialTokens, Tokenization};
 pub use tokens::Tokens;
 
 /// The most tokens that an image can hold.
 pub const MAX_TOKENS: usize = 65_535;
 
-/// The names of the levels, in the order of [`Level::ALL`].
+/// The names of the levels, in the order of [`Tokenization::ALL`].
 pub const LEVELS: [&str; 5] = ["pieces", "bytes", "words", "spaced", "spaced-lower"];
 
 /// The name of a level in files and on the command line.
-pub fn level_name(level: Level) -> &'static str {
-    LEVELS[level as usize]
+pub fn level_name(level: Tokenization) -> &'static str {
+    let at = Tokenization::ALL.iter().position(|other| *other == level);
+    LEVELS[at.expect("all of them are listed")]
 }
 
 /// The level of that name.
-pub fn level_named(name: &str) -> Option<Level> {
+pub fn level_named(name: &str) -> Option<Tokenization> {
     let at = LEVELS.iter().position(|other| *other == name)?;
-    Some(Level::ALL[at])
+    Some(Tokenization::ALL[at])
 }
 
 /// What a vocabulary's tokens are: all of it but their texts, as files carry it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct TokenKind {
     #[serde(serialize_with = "write_level", deserialize_with = "read_level")]
-    level: Level,
+    level: Tokenization,
     #[serde(skip_serializing_if = "Option::is_none")]
     start: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,11 +48,11 @@ pub struct TokenKind {
     unk: Option<u16>,
 }
 
-fn write_level<S: serde::Serializer>(level: &Level, to: S) -> Result<S::Ok, S::Error> {
+fn write_level<S: serde::Serializer>(level: &Tokenization, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(level_name(*level))
 }
 
-fn read_level<'d, D: serde::Deserializer<'d>>(from: D) -> Result<Level, D::Error> {
+fn read_level<'d, D: serde::Deserializer<'d>>(from: D) -> Result<Tokenization, D::Error> {
     let name: String = serde::Deserialize::deserialize(from)?;
     level_named(&name).ok_or_else(|| {
         let expected = LEVELS.join(", ");
@@ -63,15 +63,10 @@ fn read_level<'d, D: serde::Deserializer<'d>>(from: D) -> Result<Level, D::Error
 impl TokenKind {
     /// That of a vocabulary.
     pub fn of(vocabulary: &Vocabulary) -> Self {
-        let Specials {
-            start,
-            eos,
-            pad,
-            unk,
-        } = vocabulary.specials;
+        let SpecialTokens { bos, eos, pad, unk } = vocabulary.specials;
         Self {
             level: vocabulary.level,
-            start,
+            start: bos,
             eos,
             pad,
             unk,
@@ -90,8 +85,8 @@ impl TokenKind {
             pad,
             unk,
         } = self;
-        let specials = Specials {
-            start,
+        let specials = SpecialTokens {
+            bos: start,
             eos,
             pad,
             unk,
@@ -103,8 +98,8 @@ impl TokenKind {
 /// The tokens' texts, in the order of their ids.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Vocabulary {
-    level: Level,
-    specials: Specials,
+    level: Tokenization,
+    specials: SpecialTokens,
     tokens: Vec<String>,
     /// Of the tokens that are text.
     ids: HashMap<String, u16>,
@@ -231,7 +226,7 @@ impl Vocabulary {
     /// # Errors
     /// If there is none, more than [`MAX_TOKENS`], one without text or one twice.
     pub fn new(tokens: Vec<String>) -> Result<Self, VocabularyError> {
-        Self::with(Level::Pieces, Specials::default(), tokens)
+        Self::with(Tokenization::Subword, SpecialTokens::default(), tokens)
     }
 
     /// A vocabulary of these tokens, the special ones among them; ids are their positions.
@@ -239,8 +234,8 @@ impl Vocabulary {
     /// # Errors
     /// As [`new`](Self::new), or if a special token is not there, all are special, or they are bytes and not 256.
     pub fn with(
-        level: Level,
-        specials: Specials,
+        level: Tokenization,
+        specials: SpecialTokens,
         tokens: Vec<String>,
     ) -> Result<Self, VocabularyError> {
         if tokens.is_empty() {
@@ -264,7 +259,7 @@ impl Vocabulary {
             return Err(VocabularyError::OnlySpecial);
         }
         let first = special.first().copied();
-        if level == Level::Bytes
+        if level == Tokenization::Byte
             && (tokens.len() != 256 + special.len() || first.is_some_and(|id| id < 256))
         {
             return Err(VocabularyError::Bytes(tokens.len()));
@@ -287,7 +282,7 @@ impl Vocabulary {
         let alone = |byte: u8| {
             let id = ids.get(char::from(byte).encode_utf8(&mut [0; 4]) as &str);
             id.copied()
-                .filter(|_| level == Level::Pieces && beginning[usize::from(byte)] == 1)
+                .filter(|_| level == Tokenization::Subword && beginning[usize::from(byte)] == 1)
         };
         Ok(Self {
             alone: (0..128).map(alone).collect(),
@@ -300,12 +295,12 @@ impl Vocabulary {
     }
 
     /// What the tokens are.
-    pub fn level(&self) -> Level {
+    pub fn level(&self) -> Tokenization {
         self.level
     }
 
     /// The tokens that are no text.
-    pub fn specials(&self) -> Specials {
+    pub fn specials(&self) -> SpecialTokens {
         self.specials
     }
 
@@ -348,8 +343,8 @@ impl Vocabulary {
         };
         let text = self.text(token).as_bytes();
         match self.level {
-            _ if self.specials.is(token) => &[],
-            Level::Bytes => &BYTES[usize::from(token)..][..1],
+            _ if self.specials.contains(token) => &[],
+            Tokenization::Byte => &BYTES[usize::from(token)..][..1],
             _ => text,
         }
     }
@@ -357,12 +352,11 @@ impl Vocabulary {
     /// The token that a text starts after: the special start, else the special end, else a line's end, a space, the first token.
     pub fn start(&self) -> u16 {
         let text = |text: &str| match self.level {
-            Level::Bytes => Some(u16::from(text.as_bytes()[0])),
+            Tokenization::Byte => Some(u16::from(text.as_bytes()[0])),
             _ => self.ids.get(text).copied(),
         };
-        let Specials { start, eos, .. } = self.specials;
-        start
-            .or(eos)
+        let SpecialTokens { bos, eos, .. } = self.specials;
+        bos.or(eos)
             .or_else(|| ["\n", " "].into_iter().find_map(text))
             .unwrap_or(0)
     }
@@ -458,7 +452,7 @@ impl Vocabulary {
             }
             self.cut(line, each);
             each(Ok(eos));
-            between = self.specials.start;
+            between = self.specials.bos;
         }
     }
 
@@ -471,31 +465,30 @@ impl Vocabulary {
                 rest = &rest[1..];
                 continue;
             }
-            let (dropped, length) = if self.level.is_words() {
-                self.level.first_word(rest)
-            } else {
-                (0, self.first_piece(rest))
+            let split = match self.level.is_word_based() {
+                true => self.level.next_word(rest),
+                false => Some(rest.split_at(self.first_piece(rest))),
             };
-            let (token, after) = rest[dropped..].split_at(length);
+            let Some((token, after)) = split else {
+                return;
+            };
             rest = after;
             let id = match self.level {
-                Level::Bytes => {
+                Tokenization::Byte => {
                     token.bytes().for_each(|byte| each(Ok(byte.into())));
                     continue;
                 }
-                Level::SpacedLower => self.ids.get(&token.to_ascii_lowercase()),
+                Tokenization::SpacedWord { lowercase: true } => self.ids.get(&token.to_ascii_lowercase()),
                 _ => self.ids.get(token),
             };
-            if !token.is_empty() {
-                each(id.copied().ok_or(token));
-            }
+            each(id.copied().ok_or(token));
         }
     }
 
     /// Bytes of the longest token that `text`, which is not empty, begins with; of its first character where there is none.
     fn first_piece(&self, text: &str) -> usize {
         let first = text.chars().next().map_or(0, char::len_utf8);
-        if self.level == Level::Bytes {
+        if self.level == Tokenization::Byte {
             return text.len();
         }
         let known = |length: &usize| {
@@ -515,7 +508,7 @@ impl Vocabulary {
         }
         Err(VocabularyError::Unknown {
             count: lacking.count,
-            what: if self.level.is_words() {
+            what: if self.level.is_word_based() {
                 "word"
             } else {
                 "character"
@@ -543,7 +536,7 @@ impl Vocabulary {
     /// If `token` is not below [`len`](Self::len).
     pub fn print(&self, token: u16, after_text: bool, out: &mut Vec<u8>) {
         let printed = self.printed(token);
-        if self.level.is_spaced() && after_text && !printed.is_empty() {
+        if self.level.joins_with_space() && after_text && !printed.is_empty() {
             out.push(b' ');
         }
         out.extend_from_slice(printed);
@@ -553,7 +546,7 @@ impl Vocabulary {
     fn plain(&self) -> impl Iterator<Item = &str> {
         let texts = self.tokens.iter().enumerate();
         texts
-            .filter(|(id, _)| !self.specials.is(*id as u16))
+            .filter(|(id, _)| !self.specials.contains(*id as u16))
             .map(|(_, text)| &**text)
     }
 
@@ -563,7 +556,7 @@ impl Vocabulary {
     /// If `range` is not within the tokens.
     pub fn measure(&self, encoded: &Encoded, range: Range<usize>) -> Measure {
         let mut measure = Measure::default();
-        let spaced = usize::from(self.level.is_spaced());
+        let spaced = usize::from(self.level.joins_with_space());
         for &token in &encoded.tokens[range.clone()] {
             measure.characters += match Some(token) {
                 eos if eos == self.specials.eos => 1,

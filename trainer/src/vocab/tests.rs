@@ -6,11 +6,11 @@ fn texts(list: &[&str]) -> Vec<String> {
     list.iter().copied().map(String::from).collect()
 }
 
-fn specials(eos: Option<u16>, unk: Option<u16>) -> Specials {
-    Specials {
+fn specials(eos: Option<u16>, unk: Option<u16>) -> SpecialTokens {
+    SpecialTokens {
         eos,
         unk,
-        ..Specials::default()
+        ..SpecialTokens::default()
     }
 }
 
@@ -60,7 +60,7 @@ fn what_a_vocabulary_lacks_is_told_skipped_or_unknown() {
     );
     let skipped = plain.encode("a?b!?", true).unwrap();
     assert_eq!((skipped.tokens, skipped.skipped), (vec![0, 1], 3));
-    let words = Vocabulary::with(Level::Spaced, Specials::default(), texts(&["cat", "A"])).unwrap();
+    let words = Vocabulary::with(Tokenization::SpacedWord { lowercase: false }, SpecialTokens::default(), texts(&["cat", "A"])).unwrap();
     let error = words.encode("A dog cat", false).unwrap_err().to_string();
     assert!(
         error.contains("1 word(s)") && error.contains("\"dog\""),
@@ -68,7 +68,7 @@ fn what_a_vocabulary_lacks_is_told_skipped_or_unknown() {
     );
     assert_eq!(words.encode("A dog cat", true).unwrap().skipped, 3);
     let unk = texts(&["<unk>", "cat", "A"]);
-    let words = Vocabulary::with(Level::Spaced, specials(None, Some(0)), unk).unwrap();
+    let words = Vocabulary::with(Tokenization::SpacedWord { lowercase: false }, specials(None, Some(0)), unk).unwrap();
     let found = words.encode("A dog cat", false).unwrap();
     assert_eq!((&found.tokens[..], found.skipped), (&[2, 0, 1][..], 0));
     let text = "dog".into();
@@ -78,15 +78,15 @@ fn what_a_vocabulary_lacks_is_told_skipped_or_unknown() {
 #[test]
 fn words_are_cut_as_on_the_board() {
     let list = texts(&["I", " don't", "\n", " ", ".", "i", "don't"]);
-    let with = |level| Vocabulary::with(level, Specials::default(), list.clone()).unwrap();
+    let with = |level| Vocabulary::with(level, SpecialTokens::default(), list.clone()).unwrap();
     let text = "I don't.\n ";
-    let words = with(Level::Words).encode(text, false).unwrap().tokens;
+    let words = with(Tokenization::Word).encode(text, false).unwrap().tokens;
     assert_eq!(words, [0, 1, 4, 2, 3]);
-    assert_eq!(with(Level::Words).decode(&words), text);
-    let spaced = with(Level::Spaced).encode(text, false).unwrap().tokens;
+    assert_eq!(with(Tokenization::Word).decode(&words), text);
+    let spaced = with(Tokenization::SpacedWord { lowercase: false }).encode(text, false).unwrap().tokens;
     assert_eq!(spaced, [0, 6, 4]);
-    assert_eq!(with(Level::Spaced).decode(&spaced), "I don't .");
-    let lower = with(Level::SpacedLower).encode("I DON'T", false).unwrap();
+    assert_eq!(with(Tokenization::SpacedWord { lowercase: false }).decode(&spaced), "I don't .");
+    let lower = with(Tokenization::SpacedWord { lowercase: true }).encode("I DON'T", false).unwrap();
     assert_eq!(lower.tokens, [5, 6]);
 }
 
@@ -103,40 +103,40 @@ fn bytes_are_any_text() {
     assert_eq!(bytes.decode(&found.tokens), text);
     assert_eq!(bytes.measure(&found, 0..found.tokens.len()).characters, 5);
     assert_eq!(bytes.decode(&[0x61, 0xff]), "a\u{fffd}");
-    let error = Vocabulary::with(Level::Bytes, Specials::default(), texts(&["a"])).unwrap_err();
+    let error = Vocabulary::with(Tokenization::Byte, SpecialTokens::default(), texts(&["a"])).unwrap_err();
     assert_eq!(error, VocabularyError::Bytes(1));
     let mut names = bytes.texts().to_vec();
     names.push("<eos>".into());
-    let good = Vocabulary::with(Level::Bytes, specials(Some(256), None), names.clone());
+    let good = Vocabulary::with(Tokenization::Byte, specials(Some(256), None), names.clone());
     assert_eq!(good.unwrap().start(), 256);
-    Vocabulary::with(Level::Bytes, specials(Some(3), None), names).unwrap_err();
+    Vocabulary::with(Tokenization::Byte, specials(Some(3), None), names).unwrap_err();
 }
 
 #[test]
 fn special_tokens_are_no_text() {
     let list = texts(&["<pad>", "<unk>", "<s>", "</s>", "<", "s", ">", "\n"]);
-    let all = Specials {
-        start: Some(2),
+    let all = SpecialTokens {
+        bos: Some(2),
         eos: Some(3),
         pad: Some(0),
         unk: Some(1),
     };
-    let vocabulary = Vocabulary::with(Level::Pieces, all, list.clone()).unwrap();
+    let vocabulary = Vocabulary::with(Tokenization::Subword, all, list.clone()).unwrap();
     let found = vocabulary.encode("<s>x", false).unwrap();
     assert_eq!(found.tokens, [4, 5, 6, 1]);
     assert_eq!(vocabulary.decode(&[2, 4, 0, 5, 1, 6, 3]), "<s>");
     assert_eq!(vocabulary.start(), 2);
-    let none = Vocabulary::with(Level::Pieces, Specials::default(), list.clone()).unwrap();
+    let none = Vocabulary::with(Tokenization::Subword, SpecialTokens::default(), list.clone()).unwrap();
     assert_eq!(none.start(), 7);
     let missing = specials(Some(8), None);
-    let error = Vocabulary::with(Level::Pieces, missing, list).unwrap_err();
+    let error = Vocabulary::with(Tokenization::Subword, missing, list).unwrap_err();
     assert!(
         error
             .to_string()
             .contains("eos has the id 8: expected one below 8"),
         "{error}"
     );
-    let only = Vocabulary::with(Level::Pieces, specials(Some(0), None), texts(&["x"]));
+    let only = Vocabulary::with(Tokenization::Subword, specials(Some(0), None), texts(&["x"]));
     assert_eq!(only.unwrap_err(), VocabularyError::OnlySpecial);
 }
 
@@ -163,7 +163,7 @@ fn lines_are_texts_of_their_own() {
 #[test]
 fn unknown_words_cost_their_spelling() {
     let list = texts(&["<unk>", "ab", " b"]);
-    let words = Vocabulary::with(Level::Words, specials(None, Some(0)), list).unwrap();
+    let words = Vocabulary::with(Tokenization::Word, specials(None, Some(0)), list).unwrap();
     let found = words.encode("ab ba b", false).unwrap();
     assert_eq!(found.tokens, [1, 0, 2]);
     let measure = words.measure(&found, 1..3);

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::settings::{Cut, Feature, SequenceSettings, Task};
 use crate::corpus::Corpus;
 use crate::sequence;
-use crate::vocab::{Specials, Vocabulary, VocabularyError};
+use crate::vocab::{SpecialTokens, Vocabulary, VocabularyError};
 
 /// The token that a decoder is fed first.
 const START: &str = "<s>";
@@ -366,8 +366,8 @@ fn vocabulary(
             .position(|token| token == text);
         at.map(|at| at as u16)
     };
-    let specials = Specials {
-        start: special(START),
+    let specials = SpecialTokens {
+        bos: special(START),
         eos: special(END),
         pad: None,
         unk: special(UNKNOWN),

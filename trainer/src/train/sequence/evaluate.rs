@@ -9,7 +9,7 @@ use crate::integer::IntegerNetwork;
 use crate::markov::Markov;
 use crate::network::{Feeds, Network, Sequences, nats};
 use crate::sequence::{best, translate};
-use pipsqueak::{Feed, Generator};
+use pipsqueak::{Generator, StepInput};
 
 /// The highest order of a Markov chain beside the network.
 const ORDER: usize = 8;
@@ -81,13 +81,13 @@ impl Predictor for Network {
 
 impl Predictor for IntegerNetwork<'_> {
     fn translation(&self, source: &[u16], limit: usize) -> Vec<u16> {
-        let mut workspace = vec![0; self.image().workspace_len()];
-        let mut generator = Generator::new(self.image(), &mut workspace, GREEDY)
+        let mut workspace = vec![0; self.model().workspace_len()];
+        let mut generator = Generator::new(self.model(), &mut workspace, GREEDY)
             .expect("the workspace has the length asked for");
         for &token in source {
-            generator.state().feed(0, Feed::Token(token));
+            let pushed = generator.session().push_source(StepInput::Token(token));
+            pushed.expect("an encoder of these tokens");
         }
-        generator.state().hand_over();
         tokens(&mut generator).take(limit).collect()
     }
 }

@@ -3,8 +3,8 @@
 use std::fmt::{self, Display};
 use std::str::FromStr;
 
-use pipsqueak::Level;
-use pipsqueak::image::Bits;
+use crate::formats::WeightFormats;
+use pipsqueak::Tokenization;
 
 use super::data::Lengths;
 use crate::quantize::Options;
@@ -50,7 +50,7 @@ impl Cut {
     /// assert_eq!(Cut::Symbol.tokens("T AE1"), ["T", "AE1"]);
     /// ```
     pub fn tokens(self, text: &str) -> Vec<String> {
-        let words = |text: &str| self.level().words(text).map(String::from).collect();
+        let words = |text: &str| self.level().split_words(text).map(String::from).collect();
         match self {
             Cut::Char => text.chars().map(String::from).collect(),
             Cut::Word => words(&text.to_ascii_lowercase()),
@@ -59,11 +59,11 @@ impl Cut {
     }
 
     /// What such tokens are to a vocabulary.
-    pub fn level(self) -> Level {
+    pub fn level(self) -> Tokenization {
         match self {
-            Cut::Char => Level::Pieces,
-            Cut::Word => Level::SpacedLower,
-            Cut::Symbol => Level::Spaced,
+            Cut::Char => Tokenization::Subword,
+            Cut::Word => Tokenization::SpacedWord { lowercase: true },
+            Cut::Symbol => Tokenization::SpacedWord { lowercase: false },
         }
     }
 }
@@ -195,7 +195,7 @@ impl SequenceSettings {
         }
     }
 
-    /// The widths of weights in the image, of each layer; those of an encoder are those of its decoder.
+    /// The formats of weights in the image, of each layer; those of an encoder are those of its decoder.
     pub fn widths(&self) -> Options<'static> {
         let widths = self.train.widths();
         let stacks = match self.task {
@@ -203,7 +203,7 @@ impl SequenceSettings {
             Task::Classify | Task::Describe => 1,
         };
         let width = |layer: usize| widths.layers[layer.min(widths.layers.len() - 1)];
-        let layers: Vec<Bits> = (0..self.train.layers).map(width).collect();
+        let layers: Vec<WeightFormats> = (0..self.train.layers).map(width).collect();
         Options {
             layers: layers.repeat(stacks),
             ..widths
@@ -260,10 +260,10 @@ mod tests {
             settings.train.input_bits = input_bits;
             settings.widths().layers
         };
-        let mixed = [Bits::Mixed, Bits::Four, Bits::Four];
+        let mixed = [INT8_INT4, INT4, INT4];
         assert_eq!(widths(Task::Translate, 4, Some(8)), [mixed, mixed].concat());
         assert_eq!(widths(Task::Classify, 4, Some(8)), mixed);
-        assert_eq!(widths(Task::Translate, 4, None), [Bits::Four; 6]);
-        assert_eq!(widths(Task::Describe, 8, None), [Bits::Eight; 3]);
+        assert_eq!(widths(Task::Translate, 4, None), [INT4; 6]);
+        assert_eq!(widths(Task::Describe, 8, None), [INT8; 3]);
     }
 }

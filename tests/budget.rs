@@ -3,7 +3,7 @@
 mod common;
 
 use common::{root, shipped};
-use pipsqueak_boards::{Board, Firmware};
+use pipsqueak_boards::{BoardSpec, Firmware};
 use trainer::report::ImageReport;
 
 #[test]
@@ -34,7 +34,7 @@ fn the_large_model_fits_the_larger_boards() {
 #[test]
 fn the_firmware_fits_its_budget() {
     for (name, budget) in [("microbit", 46), ("stm32f405", 52), ("pico", 54)] {
-        let board = Board::find(name).expect("a board of the catalogue");
+        let board = BoardSpec::find(name).expect("a board of the catalogue");
         let firmware = Firmware::read(&board.firmware(root())).expect("make firmware has built it");
         let bytes: usize = firmware.segments.iter().map(|s| s.bytes.len()).sum();
         println!("{name}: {bytes} bytes of flash");

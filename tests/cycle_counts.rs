@@ -9,7 +9,7 @@ mod common;
 
 use common::root;
 use pipsqueak_boards::{
-    BOARDS, Board, Footprint, Measurement, Measurements, int4_overheads, verify_other_cores,
+    BOARDS, BoardSpec, Footprint, Measurement, Measurements, int4_overheads, verify_other_cores,
 };
 
 /// In percent: a count this far above its pinned number fails.
@@ -116,7 +116,7 @@ fn counts_and_predictions_hold() {
     start_is_quick(&found.measurements);
     four_bits_are_not_slow(&found.measurements);
     // Every core has shapes that the cost model was not fitted to.
-    for core in BOARDS.each_ref().map(|board: &Board| board.core) {
+    for core in BOARDS.each_ref().map(|board: &BoardSpec| board.core) {
         let characters = found.characters.iter();
         let unseen = characters.filter(|c| c.core == core && !c.fitted);
         assert!(unseen.count() >= 3, "{core}");

@@ -330,10 +330,14 @@ fn texts_are_multi_byte_and_can_be_stopped_on(board: &'static BoardSpec) {
             let Err(SessionError::Refused(refusal)) = text else {
                 panic!("the model has no backslash, but there was {text:?}");
             };
-            let expected = "the vocabulary has no token for the text that begins with '\\' (U+005C) at byte ";
+            let expected =
+                "the vocabulary has no token for the text that begins with '\\' (U+005C) at byte ";
             assert!(refusal.starts_with(expected), "{refusal:?}");
         } else {
-            assert_eq!(text.unwrap(), model.text(prompt, 60, SamplingParams::default()));
+            assert_eq!(
+                text.unwrap(),
+                model.text(prompt, 60, SamplingParams::default())
+            );
         }
     }
 

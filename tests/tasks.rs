@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::Parser as _;
 use common::root;
 use pipsqueak::{Generator, SamplingParams, Task, Temperature, argmax, encode};
-use pipsqueak_boards::{Board, Session, SessionError};
+use pipsqueak_boards::{BoardSpec, Session, SessionError};
 
 /// The console's settings when it begins.
 const LENGTH: usize = 400;
@@ -88,7 +88,7 @@ fn golden() -> Vec<Model> {
 }
 
 fn start(board: &str, model: &Model) -> Session {
-    let board = Board::find(board).unwrap();
+    let board = BoardSpec::find(board).unwrap();
     match Session::start(board, &board.firmware(root()), Some(&model.path)) {
         Ok((session, banner)) => {
             assert!(

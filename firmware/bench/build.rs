@@ -89,7 +89,7 @@ fn main() {
         write_model(name, encode::as_bytes(&words));
     }
     for name in SHAPES {
-        if let Some((_, model)) = SHIPPED.iter().find(|(shape, _)| *shape == name && false) {
+        if let Some((_, model)) = SHIPPED.iter().find(|(shape, _)| *shape == name) {
             let path = format!("../../models/{model}/model.pip");
             let file = fs::read(&path).expect("a shipped model");
             write_model(name, encode::as_bytes(&encode::to_words(&file)));

@@ -157,7 +157,9 @@ where
             Ok(Command::SelfTest) => self.run_selftest(),
             Ok(Command::Continue) if self.text.begun => self.print_text(),
             // Without a line, the other tasks have no input.
-            Ok(Command::Continue) if matches!(self.model.task(), None | Some(Task::LanguageModel)) => {
+            Ok(Command::Continue)
+                if matches!(self.model.task(), None | Some(Task::LanguageModel)) =>
+            {
                 self.run_model("", read_line);
             }
             Ok(Command::Continue) => {}

@@ -48,9 +48,13 @@ where
         self.terminal.print(match task {
             None => "There is no model to run: see info.",
             Some(Task::LanguageModel) => "A line is a text, which the model continues.",
-            Some(Task::SequenceToSequence) => "A line is a text, which the model maps to another text.",
+            Some(Task::SequenceToSequence) => {
+                "A line is a text, which the model maps to another text."
+            }
             Some(Task::Classifier) => "A line is a text, which the model classifies.",
-            Some(Task::ConditionalGenerator) => "A line is features of a text: name=value, name=value",
+            Some(Task::ConditionalGenerator) => {
+                "A line is features of a text: name=value, name=value"
+            }
             Some(_) => "The model takes no lines.",
         });
         if !matches!(task, Some(Task::Classifier | Task::Tensors)) {
@@ -161,5 +165,7 @@ where
 
 /// The kernel that the runtime uses on this core.
 pub(crate) fn print_kernel<W: Write>(terminal: &mut Terminal<W>) {
-    terminal.print("kernel     ").print(pipsqueak::kernel_name());
+    terminal
+        .print("kernel     ")
+        .print(pipsqueak::kernel_name());
 }

@@ -48,10 +48,12 @@ impl<'m, 'w> LoadedModel<'m, 'w> {
             Err(error) => Self::Invalid(error),
             Ok(model) => match Generator::new(model, workspace, settings.sampling()) {
                 Err(error) => Self::TooLarge(error),
-                Ok(mut generator) => match selftest::verify_kernels(generator.session(), Coverage::Quick) {
-                    Err(mismatch) => Self::KernelFailed(mismatch),
-                    Ok(_) => Self::Ready(generator),
-                },
+                Ok(mut generator) => {
+                    match selftest::verify_kernels(generator.session(), Coverage::Quick) {
+                        Err(mismatch) => Self::KernelFailed(mismatch),
+                        Ok(_) => Self::Ready(generator),
+                    }
+                }
             },
         }
     }

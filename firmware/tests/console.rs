@@ -28,7 +28,10 @@ fn greets_with_board_and_model() {
 #[test]
 fn continues_a_prompt_as_the_runtime_does() {
     let answers = ScriptedSerial::new().line("abc").answers();
-    assert_eq!(answers, [board::text("abc", 400, SamplingParams::default())]);
+    assert_eq!(
+        answers,
+        [board::text("abc", 400, SamplingParams::default())]
+    );
 }
 
 #[test]
@@ -365,7 +368,12 @@ fn prompt_takes_a_command_s_word_and_escapes() {
     assert_eq!(answers[2], board::text("abc", 20, settings));
     assert_eq!(answers[3], board::text(" a", 20, settings));
     let answers = ScriptedSerial::new().line(r"prompt \\na").answers();
-    assert_eq!(answers, [format!("\x07{NO_TOKEN}'\\' (U+005C) at byte 0; remove or replace it")]);
+    assert_eq!(
+        answers,
+        [format!(
+            "\x07{NO_TOKEN}'\\' (U+005C) at byte 0; remove or replace it"
+        )]
+    );
 }
 
 #[test]
@@ -378,7 +386,10 @@ fn unknown_characters_are_named_and_nothing_generated() {
 #[test]
 fn multi_byte_prompts_go_the_whole_road() {
     let answers = ScriptedSerial::new().line("אב😀").answers();
-    assert_eq!(answers, [board::text("אב😀", 400, SamplingParams::default())]);
+    assert_eq!(
+        answers,
+        [board::text("אב😀", 400, SamplingParams::default())]
+    );
     assert!(answers[0].contains('😀') && answers[0].contains('א'));
 }
 
@@ -525,7 +536,11 @@ fn a_full_line_rings_and_keeps_whole_characters() {
         .answers();
     let answers = &answers[1];
     assert!(
-        answers.starts_with(&board::text(&format!("{long}b"), 5, SamplingParams::default())),
+        answers.starts_with(&board::text(
+            &format!("{long}b"),
+            5,
+            SamplingParams::default()
+        )),
         "{answers:?}"
     );
     let echoed = ScriptedSerial::new().bytes(format!("{long}אb\r")).run();

@@ -210,7 +210,8 @@ impl Sampler {
         if self.inverse_temperature == 0 {
             return argmax(logits);
         }
-        self.softmax(logits, frac_bits).sample(logits, rng.next_u32())
+        self.softmax(logits, frac_bits)
+            .sample(logits, rng.next_u32())
     }
 
     /// Samples like [`sample`](Self::sample), with BOS, PAD and UNK masked; EOS is not, even if it is also one of these.

@@ -22,7 +22,10 @@ fn the_configuration_of_a_model_is_that_of_its_parameters() {
         let words = encode(&params).unwrap();
         let found = ModelConfig::of(as_bytes(&words));
         assert_eq!(found, params.config().unwrap(), "{seed}");
-        assert_eq!(with_config(as_bytes(&words), &found).unwrap(), as_bytes(&words));
+        assert_eq!(
+            with_config(as_bytes(&words), &found).unwrap(),
+            as_bytes(&words)
+        );
         let model = Model::parse(as_bytes(&words)).unwrap();
         assert_eq!(model.training_info(), Some(params.training));
         assert_eq!(model.io_names(), Some(&params.io_names[..]));
@@ -30,7 +33,10 @@ fn the_configuration_of_a_model_is_that_of_its_parameters() {
         assert_eq!(model.fixed_steps(), params.fixed_steps);
         assert_eq!(model.layers().count(), config.layers.len());
         for (layer, config) in model.layers().zip(&found.layers) {
-            assert_eq!((layer.phase(), layer.inputs()), (config.phase, config.inputs));
+            assert_eq!(
+                (layer.phase(), layer.inputs()),
+                (config.phase, config.inputs)
+            );
         }
     }
 }
@@ -42,7 +48,12 @@ fn random_parameters_have_their_configuration() {
     for (seed, mut config) in samples.chain((0..300).map(random_config)).enumerate() {
         let mut found = ModelParams::random(seed as u64, &config).config().unwrap();
         config.metadata.layers = config.layers.len() as u8;
-        for (old, new) in config.metadata.vocabularies.iter_mut().zip(&found.metadata.vocabularies) {
+        for (old, new) in config
+            .metadata
+            .vocabularies
+            .iter_mut()
+            .zip(&found.metadata.vocabularies)
+        {
             old.text_len = new.text_len;
         }
         for (old, new) in config.layers.iter_mut().zip(&mut found.layers) {
@@ -69,7 +80,10 @@ fn what_does_not_fit_the_format_is_too_large() {
     too_large(&|params| params.layers.extend(vec![params.layers[2].clone(); 300]));
     too_large(&|params| params.training.corpus = Box::leak("x".repeat(2000).into_boxed_str()));
     let error = EncodeError::TooLarge.to_string();
-    assert!(error.contains("24 layers of 4 inputs, 4 outputs"), "{error}");
+    assert!(
+        error.contains("24 layers of 4 inputs, 4 outputs"),
+        "{error}"
+    );
 }
 
 #[test]

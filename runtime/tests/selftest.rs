@@ -18,7 +18,9 @@ fn models() -> Vec<(String, ModelParams<'static>)> {
         let name = format!("{cell:?} over {dim}");
         (name, ModelParams::random_language_model(5, 7, dim, &layers))
     };
-    let stacks = Cell::ALL.into_iter().flat_map(|cell| [0, 5].map(|dim| stack(cell, dim)));
+    let stacks = Cell::ALL
+        .into_iter()
+        .flat_map(|cell| [0, 5].map(|dim| stack(cell, dim)));
     let samples = sample_configs().into_iter().map(|(name, mut config)| {
         for layer in &mut config.layers {
             // A weight before a ReLU that gives zero does not count.
@@ -49,7 +51,11 @@ fn matrices<'p>(params: &'p mut ModelParams) -> Vec<&'p mut QuantizedMatrix> {
         OpParams::Recurrent(recurrent) => &mut recurrent.gates[..],
         _ => &mut [],
     };
-    params.layers.iter_mut().flat_map(|layer| of(&mut layer.op)).collect()
+    params
+        .layers
+        .iter_mut()
+        .flat_map(|layer| of(&mut layer.op))
+        .collect()
 }
 
 /// The columns over the padding between joined inputs, by the matrices of [`matrices`].
@@ -71,7 +77,13 @@ fn padding(params: &ModelParams) -> Vec<Vec<usize>> {
         OpParams::Recurrent(recurrent) => {
             let has_input = |gate: &QuantizedMatrix| gate.format.columns[0] > 0;
             let columns = columns(&layer.inputs);
-            let of = |gate| if has_input(gate) { columns.clone() } else { vec![] };
+            let of = |gate| {
+                if has_input(gate) {
+                    columns.clone()
+                } else {
+                    vec![]
+                }
+            };
             recurrent.gates.iter().map(of).collect()
         }
         _ => vec![],
@@ -210,16 +222,26 @@ fn the_kernels_are_compared_on_all_weights() {
             pad(matrix.bias.len()) * matrix.format.columns.map(pad).iter().sum::<usize>()
         };
         let expected = matrices(&mut params).iter().map(weights).sum();
-        assert_eq!(verify_kernels(&mut session, Coverage::Full), Ok(expected), "{name}");
+        assert_eq!(
+            verify_kernels(&mut session, Coverage::Full),
+            Ok(expected),
+            "{name}"
+        );
         for (index, layer) in model.layers().enumerate() {
             if layer.cell().is_some() {
                 let hidden = session.hidden(index).unwrap();
-                assert!(hidden.iter().all(|&h| h == 0), "{name}: the session is reset");
+                assert!(
+                    hidden.iter().all(|&h| h == 0),
+                    "{name}: the session is reset"
+                );
             }
         }
         let Ok(quick) = verify_kernels(&mut session, Coverage::Quick) else {
             panic!("{name}: a kernel that is right for all weights is right for some");
         };
-        assert!(0 < quick && quick < expected, "{name}: {quick} of {expected}");
+        assert!(
+            0 < quick && quick < expected,
+            "{name}: {quick} of {expected}"
+        );
     }
 }

@@ -34,7 +34,11 @@ fn a_small_workspace_is_refused_with_both_sizes() {
     let mut larger = vec![7; model.workspace_len() + 3];
     let mut session = Session::new(&model, &mut larger).unwrap();
     session.push_token(1).unwrap();
-    assert_eq!(larger[model.workspace_len()..], [7; 3], "it stays in its part");
+    assert_eq!(
+        larger[model.workspace_len()..],
+        [7; 3],
+        "it stays in its part"
+    );
 }
 
 #[test]
@@ -60,10 +64,16 @@ fn the_wrong_kind_of_input_is_refused() {
         assert_eq!(session.push(StepInput::Repeat), reads("tokens"));
         assert_eq!(session.push(StepInput::Frame(&[])), reads("tokens"));
         assert_eq!(session.push_source(StepInput::Token(0)), reads("no source"));
-        assert_eq!(session.push_source(StepInput::Frame(&[])), reads("no source"));
+        assert_eq!(
+            session.push_source(StepInput::Frame(&[])),
+            reads("no source")
+        );
         assert_eq!(session.push_source(StepInput::Repeat), reads("no source"));
         assert_eq!(session.set_conditioning(&[]), reads("no features"));
-        assert_eq!(reads("tokens").unwrap_err().to_string(), "the model reads tokens here");
+        assert_eq!(
+            reads("tokens").unwrap_err().to_string(),
+            "the model reads tokens here"
+        );
     });
     with_session(&sample("sensors"), |session| {
         assert_eq!(session.push(StepInput::Token(0)), reads("frames"));
@@ -76,7 +86,10 @@ fn the_wrong_kind_of_input_is_refused() {
         assert_eq!(session.push(StepInput::Repeat), Ok(()));
     });
     with_session(&sample("translator"), |session| {
-        assert_eq!(session.push_source(StepInput::Frame(&[0; 5])), reads("tokens"));
+        assert_eq!(
+            session.push_source(StepInput::Frame(&[0; 5])),
+            reads("tokens")
+        );
         assert_eq!(session.push_source(StepInput::Repeat), reads("tokens"));
     });
 }
@@ -103,7 +116,10 @@ fn frames_of_another_length_are_refused_and_change_nothing() {
     let run = |refused: bool| {
         with_session(&frames(), |session| {
             let wrong = |result, expected| {
-                assert_eq!(result, Err(SessionError::FrameLength { expected, found: 7 }));
+                assert_eq!(
+                    result,
+                    Err(SessionError::FrameLength { expected, found: 7 })
+                );
             };
             if refused {
                 wrong(session.set_conditioning(&[1; 7]), 2);
@@ -116,11 +132,15 @@ fn frames_of_another_length_are_refused_and_change_nothing() {
                 wrong(session.push_source(StepInput::Frame(&[1; 7])), 3);
                 wrong(session.push(StepInput::Frame(&[1; 7])), 4);
             }
-            session.push_source(StepInput::Frame(&[1000, -20_000, 7])).unwrap();
+            session
+                .push_source(StepInput::Frame(&[1000, -20_000, 7]))
+                .unwrap();
             if refused {
                 wrong(session.push(StepInput::Frame(&[1; 7])), 4);
             }
-            session.push_source(StepInput::Frame(&[9000, 3, -9])).unwrap();
+            session
+                .push_source(StepInput::Frame(&[9000, 3, -9]))
+                .unwrap();
             session.push(StepInput::Frame(&[30_000, 1, 2, 3])).unwrap();
             session.logits().unwrap().to_vec()
         })
@@ -150,7 +170,10 @@ fn the_order_of_calls_is_enforced() {
         session.push(StepInput::Repeat).unwrap();
         let error = session.set_conditioning(&[1; 5]).unwrap_err();
         assert_eq!(error, SessionError::AlreadyStarted);
-        assert_eq!(error.to_string(), "a text has already begun: reset the session first");
+        assert_eq!(
+            error.to_string(),
+            "a text has already begun: reset the session first"
+        );
     });
 }
 
@@ -161,10 +184,18 @@ fn only_recurrent_layers_have_states() {
         let none = SessionError::NoSuchVector;
         for layer in [0, 2, 3, 5, 6, usize::MAX] {
             assert_eq!(session.hidden(layer).unwrap_err(), none, "layer {layer}");
-            assert_eq!(session.cell_state(layer).unwrap_err(), none, "layer {layer}");
+            assert_eq!(
+                session.cell_state(layer).unwrap_err(),
+                none,
+                "layer {layer}"
+            );
         }
         assert_eq!(session.hidden(1).unwrap().len(), 9);
-        assert_eq!(session.cell_state(1).unwrap_err(), none, "a GRU has no cell state");
+        assert_eq!(
+            session.cell_state(1).unwrap_err(),
+            none,
+            "a GRU has no cell state"
+        );
         assert!(session.outputs().unwrap().get(1).is_none());
     });
     with_session(&sample("lstm"), |session| {
@@ -182,7 +213,9 @@ fn outputs_do_not_change_the_state_and_reset_forgets() {
             let mut text = |outputs: usize| {
                 session.reset();
                 if let Some(layer) = model.conditioning() {
-                    session.set_conditioning(&vec![12_000; layer.len()]).unwrap();
+                    session
+                        .set_conditioning(&vec![12_000; layer.len()])
+                        .unwrap();
                 }
                 for i in 0..6 {
                     let frame = [[i * 5000; 8], [-3000; 8]].concat();
@@ -224,7 +257,9 @@ fn the_padding_of_a_frame_is_zero() {
     let mut workspace = vec![0; model.workspace_len()];
     let mut session = Session::new(&model, &mut workspace).unwrap();
     let mut outputs = |fill: i16| {
-        session.push(StepInput::Frame(&[1000, 2000, -3000, 9, 30_000])).unwrap();
+        session
+            .push(StepInput::Frame(&[1000, 2000, -3000, 9, 30_000]))
+            .unwrap();
         let outputs = session.logits().unwrap().to_vec();
         session.logits().unwrap().fill(fill);
         outputs

@@ -7,7 +7,7 @@ use crate::model::{BuildError, ImageBytes};
 use crate::network::Provenance;
 use crate::train::settings::TrainSettings;
 use crate::vocab::Vocabulary;
-use pipsqueak_boards::{Board, Prediction};
+use pipsqueak_boards::{BoardSpec, Prediction};
 
 /// What there is.
 #[derive(Clone, Copy, Debug)]
@@ -15,7 +15,7 @@ pub struct Budget {
     /// Bytes for the image.
     pub flash: usize,
     /// The board, whose memory and speed count too.
-    pub board: Option<&'static Board>,
+    pub board: Option<&'static BoardSpec>,
     /// Tokens a second that the board shall give at least.
     pub speed: f64,
 }
@@ -177,7 +177,7 @@ impl Form {
         hidden: usize,
         settings: &TrainSettings,
         vocabulary: &Vocabulary,
-        board: Option<&Board>,
+        board: Option<&BoardSpec>,
     ) -> Result<Fit, BuildError> {
         // Many tokens differ in more than a few ways.
         let embedding = match vocabulary.len() {

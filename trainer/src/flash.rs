@@ -8,7 +8,7 @@ mod hex;
 mod uf2;
 
 use pipsqueak::{Model, ModelError, encode};
-use pipsqueak_boards::{Board, DropFile};
+use pipsqueak_boards::{BoardSpec, UploadFormat};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -119,7 +119,7 @@ pub enum FlashError {
 ///
 /// # Errors
 /// If it does not parse, has bytes after its end, or needs more flash or RAM than the board has.
-pub fn check_image(board: &Board, bytes: &[u8]) -> Result<(), FlashError> {
+pub fn check_image(board: &BoardSpec, bytes: &[u8]) -> Result<(), FlashError> {
     // An image is read as words: a vector of bytes may begin anywhere.
     let words = encode::to_words(bytes);
     let aligned = &encode::as_bytes(&words)[..bytes.len()];
@@ -155,19 +155,19 @@ impl FileKind {
     /// If the extension is another one, or belongs to other boards.
     ///
     /// ```
-    /// use pipsqueak_boards::Board;
+    /// use pipsqueak_boards::BoardSpec;
     /// use trainer::flash::FileKind;
-    /// let pico = Board::find("pico").unwrap();
+    /// let pico = BoardSpec::find("pico").unwrap();
     /// assert_eq!(FileKind::of("pico.uf2".as_ref(), pico).unwrap(), FileKind::Uf2);
     /// let error = FileKind::of("pico.hex".as_ref(), pico).unwrap_err();
     /// assert_eq!(error.to_string(), "cannot make pico.hex: pico takes .elf or .uf2");
     /// ```
-    pub fn of(path: &Path, board: &Board) -> Result<Self, FlashError> {
+    pub fn of(path: &Path, board: &BoardSpec) -> Result<Self, FlashError> {
         let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());
         // A board with a UF2 drive has no other way in but the probe; the others' tools take HEX.
         let takes = match board.drop {
-            Some(DropFile::Uf2) => [("elf", Self::Elf), ("uf2", Self::Uf2)],
-            Some(DropFile::Hex) | None => [("elf", Self::Elf), ("hex", Self::Hex)],
+            Some(UploadFormat::Uf2) => [("elf", Self::Elf), ("uf2", Self::Uf2)],
+            Some(UploadFormat::Hex) | None => [("elf", Self::Elf), ("hex", Self::Hex)],
         };
         let found = takes
             .iter()
@@ -188,7 +188,7 @@ impl FileKind {
 /// If the firmware is no ELF file for an ARM microcontroller, or has bytes outside its part of the board's flash.
 pub fn combine(
     kind: FileKind,
-    board: &Board,
+    board: &BoardSpec,
     firmware: &[u8],
     image: &[u8],
 ) -> Result<Vec<u8>, FlashError> {
@@ -212,7 +212,7 @@ pub fn combine(
 }
 
 /// That the firmware stands between the flash's start and the slot.
-fn check_places(board: &Board, segments: &[Segment]) -> Result<(), FlashError> {
+fn check_places(board: &BoardSpec, segments: &[Segment]) -> Result<(), FlashError> {
     // The slot goes to the end of the flash.
     let start =
         u64::from(board.slot_address) + u64::from(board.slot_bytes) - u64::from(board.flash_bytes);
@@ -233,7 +233,7 @@ fn check_places(board: &Board, segments: &[Segment]) -> Result<(), FlashError> {
 ///
 /// # Errors
 /// If there is none in `folder` or above.
-pub fn find_firmware(board: &Board, folder: &Path) -> Result<PathBuf, FlashError> {
+pub fn find_firmware(board: &BoardSpec, folder: &Path) -> Result<PathBuf, FlashError> {
     let built = folder
         .ancestors()
         .map(|repository| board.firmware(repository))
@@ -249,7 +249,7 @@ pub fn find_firmware(board: &Board, folder: &Path) -> Result<PathBuf, FlashError
 ///
 /// # Errors
 /// If the program is missing or fails; it prints its own reason.
-pub fn download(probe_rs: &Path, board: &Board, path: &Path) -> Result<(), FlashError> {
+pub fn download(probe_rs: &Path, board: &BoardSpec, path: &Path) -> Result<(), FlashError> {
     let run = |command: &'static str, arguments: &[&str], file: Option<&Path>| {
         let mut process = Command::new(probe_rs);
         process
@@ -262,7 +262,7 @@ pub fn download(probe_rs: &Path, board: &Board, path: &Path) -> Result<(), Flash
             Ok(status) if status.success() => Ok(()),
             Ok(status) => Err(FlashError::ProbeFailed { command, status }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let extension = board.drop.map_or("elf", DropFile::extension);
+                let extension = board.drop.map_or("elf", UploadFormat::extension);
                 Err(FlashError::NoProbe {
                     example: format!("{}.{extension}", board.name),
                 })

@@ -1,13 +1,15 @@
 //! What export and inspect tell: tensors, boards, and float against integer loss.
 
 use crate::evaluate::Evaluation;
-use crate::quantize::{TensorReport, TokenBytes};
 use crate::formats::bits;
 use crate::model::ImageBytes;
+use crate::quantize::{TensorReport, TokenBytes};
 use pipsqueak::Task;
 use pipsqueak::encode::ModelConfig;
+use pipsqueak::format::MAX_LAYERS;
 use pipsqueak::format::{OpConfig, Phase, TokenRowsConfig};
-use pipsqueak_boards::{BAUD, BOARDS, GENERATOR_RAM, Prediction, model_ram};
+use pipsqueak::{GENERATOR_RAM, LAYER_RAM, MODEL_RAM};
+use pipsqueak_boards::{BAUD, BOARDS, Prediction};
 use serde::Serialize;
 use std::fmt::{self, Display};
 
@@ -117,7 +119,8 @@ impl ImageReport {
         let model = image.image();
         let config = ModelConfig::of(image.bytes());
         let workspace = model.workspace_len() * 4;
-        let (generator, parsed) = (GENERATOR_RAM, model_ram(config.layers.len()));
+        // The firmware has room for the largest model.
+        let (generator, parsed) = (GENERATOR_RAM, MODEL_RAM + MAX_LAYERS * LAYER_RAM);
         let from = model.training_info().unwrap_or_default();
         let nats = |thousandths: Option<u16>| thousandths.map(|n| f64::from(n) / 1000.0);
         let first = if model.has_source() {
@@ -231,7 +234,9 @@ fn input(config: &ModelConfig, phase: Phase) -> String {
         _ => None,
     });
     match (token, size(phase)) {
-        (Some((tokens, _, TokenRowsConfig::Gates)), _) => format!("{tokens} tokens by a table{said}"),
+        (Some((tokens, _, TokenRowsConfig::Gates)), _) => {
+            format!("{tokens} tokens by a table{said}")
+        }
         (Some((tokens, dim, TokenRowsConfig::Embedding)), _) => {
             format!("{tokens} tokens by an embedding of {dim}{said}")
         }
@@ -275,7 +280,10 @@ fn layers(config: &ModelConfig, phase: Phase) -> Vec<LayerReport> {
 
 /// Bits of the weights of the head's dense layers.
 fn head_bits(config: &ModelConfig) -> Vec<u8> {
-    let head = config.layers.iter().filter(|layer| layer.phase == Phase::Output);
+    let head = config
+        .layers
+        .iter()
+        .filter(|layer| layer.phase == Phase::Output);
     let head = head.filter_map(|layer| match layer.op {
         OpConfig::Dense { format, .. } => Some(bits(format)),
         _ => None,

@@ -31,7 +31,7 @@ fn the_largest_network_that_fits_is_chosen() {
         (200_000, Some("microbit")),
         (1_000_000, Some("stm32f405")),
     ] {
-        let board = board.map(|name| pipsqueak_boards::Board::find(name).unwrap());
+        let board = board.map(|name| pipsqueak_boards::BoardSpec::find(name).unwrap());
         let budget = Budget {
             flash,
             board,

@@ -72,8 +72,16 @@ impl Shape {
     pub fn of(model: &ModelView) -> Self {
         let run = |layer: &&Layer| matches!(layer.phase(), Phase::Step | Phase::Output);
         Self {
-            layers: model.layers().filter(run).filter_map(Layer::recurrent).collect(),
-            dense: model.layers().filter(run).filter_map(Layer::dense).collect(),
+            layers: model
+                .layers()
+                .filter(run)
+                .filter_map(Layer::recurrent)
+                .collect(),
+            dense: model
+                .layers()
+                .filter(run)
+                .filter_map(Layer::dense)
+                .collect(),
             logits: model.output().map_or(0, |output| output.len()),
             steps_per_token: model.steps_per_token().into(),
         }
@@ -111,15 +119,32 @@ impl Shape {
                 formats: [dense.format; 2],
                 columns: [dense.input_size, 0],
             };
-            products.add(format, dense.output_size.div_ceil(DENSE_ROWS), dense.output_size);
+            products.add(
+                format,
+                dense.output_size.div_ceil(DENSE_ROWS),
+                dense.output_size,
+            );
         }
         let [macs, four, panels, groups, scaled] = products.0;
         let layers = self.layers.len() as f64;
         let [rows, table, units, before, lstm, lstm_table, plain, layers] =
             [rows, table, units, before, lstm, lstm_table, plain, layers].map(|n| n * steps);
         [
-            macs, four, panels, groups, scaled, rows, table, units, before, lstm, lstm_table,
-            plain, layers, self.logits as f64, 1.0,
+            macs,
+            four,
+            panels,
+            groups,
+            scaled,
+            rows,
+            table,
+            units,
+            before,
+            lstm,
+            lstm_table,
+            plain,
+            layers,
+            self.logits as f64,
+            1.0,
         ]
     }
 

@@ -78,7 +78,9 @@ impl ModelConfig {
     /// If there is no such layer, or it reads one that does not exist.
     pub fn input_columns(&self, index: usize) -> usize {
         let inputs = self.layers[index].inputs.iter();
-        inputs.fold(0, |joined, id| round_up(joined) + self.result_size(id.layer()))
+        inputs.fold(0, |joined, id| {
+            round_up(joined) + self.result_size(id.layer())
+        })
     }
 
     /// The columns of layer `index` that stand for padding between its joined inputs. Their weights are 0: what is in the padding of
@@ -282,10 +284,13 @@ impl ModelParams<'_> {
     /// The recurrent layer that reads layer `index`.
     pub(super) fn reader_of(&self, index: usize) -> Option<&RecurrentParams> {
         let reads = |layer: &&super::LayerParams| layer.inputs == [VectorId::result(index)];
-        self.layers.iter().filter(reads).find_map(|layer| match &layer.op {
-            OpParams::Recurrent(recurrent) => Some(recurrent),
-            _ => None,
-        })
+        self.layers
+            .iter()
+            .filter(reads)
+            .find_map(|layer| match &layer.op {
+                OpParams::Recurrent(recurrent) => Some(recurrent),
+                _ => None,
+            })
     }
 
     /// Elements of a row of gate inputs.
@@ -304,7 +309,9 @@ mod tests {
 
     fn all_configs() -> impl Iterator<Item = ModelConfig> {
         let samples = sample_configs().into_iter().map(|(_, config)| config);
-        samples.chain((0..200).map(random_config)).chain([largest()])
+        samples
+            .chain((0..200).map(random_config))
+            .chain([largest()])
     }
 
     /// Numbers of several bytes, and every value of each list.

@@ -66,7 +66,12 @@ impl QuantizedMatrix {
         let width = self.format.num_columns();
         let mut rows = self.weights.chunks_exact(width.max(1));
         let inside = |column: &&usize| **column < self.format.columns[0];
-        rows.all(|row| columns.iter().filter(inside).all(|&column| row[column] == 0))
+        rows.all(|row| {
+            columns
+                .iter()
+                .filter(inside)
+                .all(|&column| row[column] == 0)
+        })
     }
 
     /// Four rows at a time, padded.
@@ -102,23 +107,27 @@ impl QuantizedMatrix {
         let four_scales =
             |group: usize| -> [u8; PANEL_ROWS] { core::array::from_fn(|row| scale(row, group)) };
         let mut first = 0;
-        let words = parts.iter().zip(self.format.formats).map(|(columns, format)| {
-            let count = match format {
-                _ if columns.is_empty() => 0,
-                WeightFormat::Int8 | WeightFormat::Int8Scaled => 1,
-                WeightFormat::Int4 => columns.len().div_ceil(GROUP_SIZE),
-            };
-            let scales: Vec<[u8; PANEL_ROWS]> = (first..first + count).map(four_scales).collect();
-            first += count;
-            match format {
-                WeightFormat::Int4 => pack_int4(columns, &scales).collect(),
-                WeightFormat::Int8 => pack_int8(columns).collect(),
-                WeightFormat::Int8Scaled => {
-                    let scales = scales.into_iter().map(u32::from_le_bytes);
-                    scales.chain(pack_int8(columns)).collect()
+        let words = parts
+            .iter()
+            .zip(self.format.formats)
+            .map(|(columns, format)| {
+                let count = match format {
+                    _ if columns.is_empty() => 0,
+                    WeightFormat::Int8 | WeightFormat::Int8Scaled => 1,
+                    WeightFormat::Int4 => columns.len().div_ceil(GROUP_SIZE),
+                };
+                let scales: Vec<[u8; PANEL_ROWS]> =
+                    (first..first + count).map(four_scales).collect();
+                first += count;
+                match format {
+                    WeightFormat::Int4 => pack_int4(columns, &scales).collect(),
+                    WeightFormat::Int8 => pack_int8(columns).collect(),
+                    WeightFormat::Int8Scaled => {
+                        let scales = scales.into_iter().map(u32::from_le_bytes);
+                        scales.chain(pack_int8(columns)).collect()
+                    }
                 }
-            }
-        });
+            });
         words.collect()
     }
 

@@ -1,9 +1,7 @@
 //! The quantized parameters of a model, not yet packed.
 
 use super::QuantizedMatrix;
-use crate::format::{
-    OutputConfig, Phase, SpecialTokens, StateInit, TrainingInfo, VectorId,
-};
+use crate::format::{OutputConfig, Phase, SpecialTokens, StateInit, TrainingInfo, VectorId};
 use crate::vocabulary::Tokenization;
 use alloc::string::String;
 use alloc::vec::Vec;

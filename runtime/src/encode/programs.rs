@@ -127,8 +127,14 @@ impl Program {
         let Some(first) = self.choose(&all) else {
             return;
         };
-        let same: Vec<VectorId> = all.iter().filter(|v| v.size == first.size).map(|v| v.id).collect();
-        let inputs: Vec<VectorId> = (0..=self.below(4)).flat_map(|_| self.choose(&same)).collect();
+        let same: Vec<VectorId> = all
+            .iter()
+            .filter(|v| v.size == first.size)
+            .map(|v| v.id)
+            .collect();
+        let inputs: Vec<VectorId> = (0..=self.below(4))
+            .flat_map(|_| self.choose(&same))
+            .collect();
         let frac_bits = 4 + self.below(12) as u8;
         self.add(phase, &inputs, OpConfig::Sum { frac_bits }, first.size);
     }
@@ -223,7 +229,12 @@ impl Program {
                 self.recurrent(phase, &[rows], config);
             }
             1 => {
-                self.add(phase, &[], token(TokenRowsConfig::Embedding, size.into()), size);
+                self.add(
+                    phase,
+                    &[],
+                    token(TokenRowsConfig::Embedding, size.into()),
+                    size,
+                );
             }
             4 => {
                 // The output layer is added later.
@@ -255,14 +266,25 @@ impl Program {
                 }
             }
         }
-        if self.builder.config.layers.last().is_none_or(|layer| layer.phase != phase) {
+        if self
+            .builder
+            .config
+            .layers
+            .last()
+            .is_none_or(|layer| layer.phase != phase)
+        {
             self.dense(phase);
         }
         (matches!(kind, 0 | 1 | 4).then_some(vocab_size), tied)
     }
 
     fn mean(&mut self) {
-        let all: Vec<Vector> = self.vectors.iter().filter(|v| v.has_format && !v.is_mean).copied().collect();
+        let all: Vec<Vector> = self
+            .vectors
+            .iter()
+            .filter(|v| v.has_format && !v.is_mean)
+            .copied()
+            .collect();
         if let Some(vector) = self.choose(&all) {
             self.add(Phase::Step, &[vector.id], OpConfig::Mean, vector.size);
         }

@@ -1,8 +1,8 @@
 //! Untrained parameters, for tests and measurements: random numbers of the size that trained ones have.
 
 use super::{
-    DenseParams, LayerParams, ModelConfig, ModelParams, OpParams, QuantizedMatrix,
-    RecurrentParams, TokenRows, VocabularyParams, language_model,
+    DenseParams, LayerParams, ModelConfig, ModelParams, OpParams, QuantizedMatrix, RecurrentParams,
+    TokenRows, VocabularyParams, language_model,
 };
 use crate::format::{
     ConstantKind, OpConfig, Phase, RecurrentLayerConfig, TokenRowsConfig, TrainingInfo, VectorId,
@@ -43,11 +43,15 @@ impl ModelParams<'static> {
         for index in drawing_order(config) {
             ops[index] = Some(random.op(config, index, &ops));
         }
-        let layers = config.layers.iter().zip(ops).map(|(layer, op)| LayerParams {
-            phase: layer.phase,
-            inputs: layer.inputs.iter().collect(),
-            op: op.expect("every layer is drawn"),
-        });
+        let layers = config
+            .layers
+            .iter()
+            .zip(ops)
+            .map(|(layer, op)| LayerParams {
+                phase: layer.phase,
+                inputs: layer.inputs.iter().collect(),
+                op: op.expect("every layer is drawn"),
+            });
         let metadata = &config.metadata;
         Self {
             vocabularies: metadata.vocabularies.map(vocabulary),
@@ -102,7 +106,9 @@ fn drawing_order(config: &ModelConfig) -> Vec<usize> {
         let of_phase = |index: &usize| layers[*index].phase == phase;
         let recurrent = |index: &usize| matches!(layers[*index].op, OpConfig::Recurrent(_));
         let stepped: Vec<usize> = (0..layers.len()).filter(of_phase).collect();
-        let inputs = stepped.iter().flat_map(|&index| layers[index].inputs.iter());
+        let inputs = stepped
+            .iter()
+            .flat_map(|&index| layers[index].inputs.iter());
         add_ancestors(&mut order, inputs.collect());
         order.extend(stepped.iter().copied().filter(recurrent));
         for &index in &stepped {

@@ -260,7 +260,11 @@ fn features() -> ModelConfig {
         init: [hidden, cell].map(|layer| Some(VectorId::result(layer))),
         ..RecurrentLayerConfig::new(Cell::Lstm, 10)
     };
-    builder.layer(Phase::Step, &[VectorId::result(input)], OpConfig::Recurrent(lstm));
+    builder.layer(
+        Phase::Step,
+        &[VectorId::result(input)],
+        OpConfig::Recurrent(lstm),
+    );
     builder.dense(Phase::Output, linear(6));
     builder.output(Role::Values, true);
     builder.config.metadata.fixed_steps = 9;
@@ -274,8 +278,14 @@ fn sensors() -> ModelConfig {
     let gru = RecurrentLayerConfig::new(Cell::GruResetBefore, 9);
     builder.recurrent(Phase::Step, gru);
     builder.layer(Phase::Step, &[builder.last()], OpConfig::Mean);
-    builder.dense(Phase::Output, dense(10, Activation::Relu, WeightFormat::Int8));
-    builder.dense(Phase::Output, dense(6, Activation::Sigmoid, WeightFormat::Int8));
+    builder.dense(
+        Phase::Output,
+        dense(10, Activation::Relu, WeightFormat::Int8),
+    );
+    builder.dense(
+        Phase::Output,
+        dense(6, Activation::Sigmoid, WeightFormat::Int8),
+    );
     builder.dense(Phase::Output, linear(4));
     builder.output(Role::Scores, false);
     builder.vocabulary(1, plain(4))
@@ -304,7 +314,10 @@ fn mixed() -> ModelConfig {
         builder.recurrent(Phase::Step, layer);
     }
     builder.layer(Phase::Step, &[builder.last()], OpConfig::Mean);
-    builder.dense(Phase::Output, dense(6, Activation::Tanh, WeightFormat::Int4));
+    builder.dense(
+        Phase::Output,
+        dense(6, Activation::Tanh, WeightFormat::Int4),
+    );
     builder.dense(Phase::Output, linear(4));
     builder.output(Role::Scores, false);
     builder.config.metadata.steps_per_token[1] = 3;
@@ -313,8 +326,7 @@ fn mixed() -> ModelConfig {
 
 /// Each cell with int8 weights over the input and int4 weights over the hidden state.
 fn int8_input() -> ModelConfig {
-    let layer =
-        |cell, size| RecurrentLayerConfig::new(cell, size).with_formats(INT8_INT4);
+    let layer = |cell, size| RecurrentLayerConfig::new(cell, size).with_formats(INT8_INT4);
     let layers = [
         layer(Cell::Rnn, 35),
         layer(Cell::GruResetAfter, 9),

@@ -212,7 +212,11 @@ impl Writer {
         let config = RecurrentConfig {
             cell: recurrent.cell,
             // Whether there is an input vector is all that the gate groups depend on.
-            input_size: if recurrent.token_scales.is_empty() { 4 } else { 0 },
+            input_size: if recurrent.token_scales.is_empty() {
+                4
+            } else {
+                0
+            },
             hidden_size: round_up(recurrent.hidden_size),
             state_shift: 0,
             formats,

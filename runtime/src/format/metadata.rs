@@ -338,12 +338,7 @@ pub enum Normalization {
 
 impl Normalization {
     /// All normalizations, in the order of their numbers in a model file.
-    pub const ALL: [Self; 4] = [
-        Self::None,
-        Self::Softmax,
-        Self::LogSoftmax,
-        Self::Sigmoid,
-    ];
+    pub const ALL: [Self; 4] = [Self::None, Self::Softmax, Self::LogSoftmax, Self::Sigmoid];
 }
 
 /// An output of a model.
@@ -486,9 +481,19 @@ impl Metadata {
             vocabulary.check()?;
         }
         for steps in self.steps_per_token {
-            check_range("steps per token", steps.into(), 1, MAX_STEPS_PER_TOKEN.into())?;
+            check_range(
+                "steps per token",
+                steps.into(),
+                1,
+                MAX_STEPS_PER_TOKEN.into(),
+            )?;
         }
-        check_range("number of outputs", self.outputs.len() as u16, 1, MAX_OUTPUTS as u16)?;
+        check_range(
+            "number of outputs",
+            self.outputs.len() as u16,
+            1,
+            MAX_OUTPUTS as u16,
+        )?;
         check_range("number of layers", self.layers.into(), 1, MAX_LAYERS as u16)
     }
 }
@@ -535,7 +540,10 @@ impl VarintReader<'_> {
     }
 
     /// A token plus 1, or 0 for none.
-    #[allow(clippy::option_option, reason = "the number may be missing, or mean none")]
+    #[allow(
+        clippy::option_option,
+        reason = "the number may be missing, or mean none"
+    )]
     fn token_id(&mut self) -> Option<Option<u16>> {
         match self.u32()? {
             0 => Some(None),

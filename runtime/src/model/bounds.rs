@@ -29,7 +29,8 @@ fn check_gate(gate: &Gate) -> Result<(), u32> {
     };
     let rows = gate.l1_norms().into_iter().zip(bias).zip(token);
     let input = input.0.iter().zip(input.1);
-    for ((((norm, bias), token), (scale, input)), row) in rows.zip(scale.iter().zip(input)).zip(0..) {
+    for ((((norm, bias), token), (scale, input)), row) in rows.zip(scale.iter().zip(input)).zip(0..)
+    {
         // |activation| <= 2^15, |token value| <= 2^7.
         let sum = bounded_sum(norm, 15, *bias, *token);
         let input = bounded_sum(0, 0, *input.0, *input.1);

@@ -28,8 +28,10 @@ pub(super) fn parse<'a>(
     let mut numbers = VarintReader(metadata_bytes);
     let metadata = Metadata::read(&mut numbers).ok_or(ModelError::Metadata)?;
     metadata.check()?;
-    let mut sections =
-        SectionReader::new(bytes, (HEADER_LEN + metadata_bytes.len()).next_multiple_of(4))?;
+    let mut sections = SectionReader::new(
+        bytes,
+        (HEADER_LEN + metadata_bytes.len()).next_multiple_of(4),
+    )?;
     let [source, target] = &metadata.vocabularies;
     let vocabularies = [
         Vocabulary::read(&mut sections, source)?,
@@ -66,7 +68,9 @@ pub(super) fn parse<'a>(
     };
     for config in metadata.outputs {
         let output = read_output(&config, layers, count)?;
-        info.outputs.push(output).map_err(|_| ModelError::Metadata)?;
+        info.outputs
+            .push(output)
+            .map_err(|_| ModelError::Metadata)?;
     }
     check_vocabularies(&info, layers)?;
     info.plan = plan::place(layers, &segments, &mut info.outputs)?;
@@ -207,7 +211,11 @@ fn read_layer<'a>(
         OpConfig::Sum { frac_bits } => {
             check_range("fraction bits (0 or more)", frac_bits.into(), 0, 15)?;
             joined_size(before, config, index)?;
-            let size = config.inputs.iter().next().map(|id| vector(before, id, index));
+            let size = config
+                .inputs
+                .iter()
+                .next()
+                .map(|id| vector(before, id, index));
             let size = size.transpose()?.map_or(0, |first| first.size);
             for id in config.inputs.iter() {
                 let input = vector(before, id, index)?;
@@ -290,7 +298,12 @@ fn read_recurrent<'a>(
 ) -> Result<Op<'a>, ModelError> {
     check_range("hidden size", config.hidden_size, 1, MAX_DIM)?;
     let max_shift = MAX_STATE_SHIFT as u16;
-    check_range("shift of a state (0 or more)", config.state_shift.into(), 0, max_shift)?;
+    check_range(
+        "shift of a state (0 or more)",
+        config.state_shift.into(),
+        0,
+        max_shift,
+    )?;
     let feature = match config.cell {
         Cell::GruResetAfter | Cell::GruResetBefore => "gru",
         Cell::Lstm => "lstm",
@@ -339,7 +352,10 @@ fn check_init(
     if vector.size != usize::from(config.hidden_size)
         || vector.frac_bits.is_none() && !vector.cell_state
     {
-        return inconsistent(index, "an initial state of another size or without a format");
+        return inconsistent(
+            index,
+            "an initial state of another size or without a format",
+        );
     }
     Ok(())
 }
@@ -363,10 +379,19 @@ fn segments(layers: &Slots, count: u8, steps: [u8; 2]) -> Result<Segments, Model
             return inconsistent(index, "its phase is before that of the layer before it");
         }
         // What is passed over is empty.
-        segments.ends.iter_mut().skip(current).take(next - current).for_each(|end| *end = index);
+        segments
+            .ends
+            .iter_mut()
+            .skip(current)
+            .take(next - current)
+            .for_each(|end| *end = index);
         current = next;
     }
-    segments.ends.iter_mut().skip(current).for_each(|end| *end = count);
+    segments
+        .ends
+        .iter_mut()
+        .skip(current)
+        .for_each(|end| *end = count);
     for (recurrent, segment) in [(0, Segment::Source), (1, Segment::Step)] {
         let range = segments.range(segment);
         let mut found = [range.end as u8; 2];
@@ -418,7 +443,10 @@ fn check_layer(layers: &Slots, index: u8, segments: &Segments) -> Result<(), Mod
     if let Op::Recurrent(recurrent) = &layer.op {
         let mut init = recurrent.init.into_iter().flatten();
         if init.any(|id| segments.of(id.layer()) == segment) {
-            return inconsistent(index, "an initial state that is not known when its phase begins");
+            return inconsistent(
+                index,
+                "an initial state that is not known when its phase begins",
+            );
         }
     }
     for id in layer.inputs.iter() {
@@ -453,7 +481,10 @@ fn check_layer(layers: &Slots, index: u8, segments: &Segments) -> Result<(), Mod
             {
                 Ok(())
             }
-            _ => inconsistent(index, "a tied embedding needs an int8 dense layer of its size"),
+            _ => inconsistent(
+                index,
+                "a tied embedding needs an int8 dense layer of its size",
+            ),
         },
         Op::GateRows { rows, dim } if rows.is_empty() || dim == 0 => {
             inconsistent(index, "gate inputs of no size")
@@ -468,7 +499,10 @@ fn read_output(config: &OutputConfig, layers: &Slots, count: u8) -> Result<Outpu
     let Some(frac_bits) = vector.frac_bits.filter(|_| !vector.cell_state) else {
         return inconsistent(count, "an output without a format of its own");
     };
-    let step_tokens = layers.iter().flatten().find(|layer| layer.phase == Phase::Step);
+    let step_tokens = layers
+        .iter()
+        .flatten()
+        .find(|layer| layer.phase == Phase::Step);
     let step_tokens = step_tokens.and_then(Layer::vocab_size);
     if config.role == Role::Logits && (step_tokens != Some(vector.size) || !config.every_step) {
         return inconsistent(count, "logits of other tokens than the step reads");
@@ -486,13 +520,15 @@ fn read_output(config: &OutputConfig, layers: &Slots, count: u8) -> Result<Outpu
 fn check_vocabularies(info: &ModelInfo, layers: &Slots) -> Result<(), ModelError> {
     let [source, target] = &info.vocabularies;
     let count = layers.iter().flatten().count() as u8;
-    let mut inputs = [Phase::Begin, Phase::Source, Phase::Step].into_iter().map(|phase| {
-        let mut layers = layers.iter().flatten().filter(|layer| layer.phase == phase);
-        layers.find_map(|layer| {
-            let frame = layer.exponents().map(<[i8]>::len);
-            frame.or(layer.vocab_size())
-        })
-    });
+    let mut inputs = [Phase::Begin, Phase::Source, Phase::Step]
+        .into_iter()
+        .map(|phase| {
+            let mut layers = layers.iter().flatten().filter(|layer| layer.phase == phase);
+            layers.find_map(|layer| {
+                let frame = layer.exponents().map(<[i8]>::len);
+                frame.or(layer.vocab_size())
+            })
+        });
     let first = inputs.find_map(|size| size);
     if !source.is_empty() && first != Some(source.len()) {
         return inconsistent(count, "a vocabulary of another size than the inputs");

@@ -203,7 +203,8 @@ fn region(
     let own = segments.of(index);
     let id = VectorId::result(index);
     let readers = || {
-        let reads = move |(_, layer): &(usize, &Layer)| layer.inputs.iter().any(|input| input == id);
+        let reads =
+            move |(_, layer): &(usize, &Layer)| layer.inputs.iter().any(|input| input == id);
         layers.iter().flatten().enumerate().filter(reads)
     };
     let other_segment = readers().any(|(reader, _)| segments.of(reader) != own);
@@ -220,7 +221,9 @@ fn region(
         recurrent.init.contains(&Some(id)) && own != before
     };
     let initial = layers.iter().flatten().enumerate();
-    let initial = initial.into_iter().any(|(reader, layer)| begins(layer, reader));
+    let initial = initial
+        .into_iter()
+        .any(|(reader, layer)| begins(layer, reader));
     let output = own != Segment::Output && outputs.iter().any(|out| out.config.vector == id);
     let set_by_caller = matches!(own, Segment::BeginSource | Segment::BeginStep)
         && layers
@@ -230,9 +233,9 @@ fn region(
     // The input of one recurrent layer goes right before its hidden state.
     let alone = {
         let mut readers = readers();
-        let first = readers.next().filter(|(_, layer)| {
-            layer.cell().is_some() && layer.inputs.single().is_some()
-        });
+        let first = readers
+            .next()
+            .filter(|(_, layer)| layer.cell().is_some() && layer.inputs.single().is_some());
         first.is_some() && readers.next().is_none()
     };
     match other_segment || initial || output || set_by_caller || alone {

@@ -16,10 +16,8 @@ pub(super) struct Memory<'w> {
 impl<'w> Memory<'w> {
     /// Divides `words`.
     pub fn new(words: &'w mut [u32], plan: &Plan) -> Option<Self> {
-        let (state, rest) = words
-            .split_at_mut_checked(2 * usize::from(plan.state))?;
-        let (wide, scratch) = rest
-            .split_at_mut_checked(4 * usize::from(plan.wide))?;
+        let (state, rest) = words.split_at_mut_checked(2 * usize::from(plan.state))?;
+        let (wide, scratch) = rest.split_at_mut_checked(4 * usize::from(plan.wide))?;
         Some(Self {
             state: bytemuck::must_cast_slice_mut(state.as_chunks_mut::<2>().0),
             wide: bytemuck::must_cast_slice_mut(wide.as_chunks_mut::<4>().0),
@@ -39,18 +37,13 @@ impl<'w> Memory<'w> {
             Region::Scratch => self.scratch,
         };
         let vector = region.get_mut(place.start.into()..);
-        elements_mut(vector?)
-            .get_mut(..size)
-            
+        elements_mut(vector?).get_mut(..size)
     }
 
     /// `size` 32-bit values from `start` on, for as long as the workspace is borrowed.
     pub fn into_wide(self, start: u16, size: usize) -> Option<&'w mut [i32]> {
         let values = self.wide.get_mut(start.into()..);
-        values?
-            .as_flattened_mut()
-            .get_mut(..size)
-            
+        values?.as_flattened_mut().get_mut(..size)
     }
 
     /// The vector at `place`.
@@ -60,17 +53,13 @@ impl<'w> Memory<'w> {
             Region::State => &mut *self.state,
             Region::Scratch => &mut *self.scratch,
         };
-        region
-            .get_mut(start..start + quads)
-            
+        region.get_mut(start..start + quads)
     }
 
     /// The 32-bit values from `start` on.
     pub fn wide(&mut self, start: u16, quads: usize) -> Option<&mut [[i32; 4]]> {
         let start = usize::from(start);
-        self.wide
-            .get_mut(start..start + quads)
-            
+        self.wide.get_mut(start..start + quads)
     }
 
     /// Two vectors that do not overlap.
@@ -94,16 +83,11 @@ impl<'w> Memory<'w> {
                     Region::State => &mut *self.state,
                     Region::Scratch => &mut *self.scratch,
                 };
-                let [from, to] = region
-                    .get_disjoint_mut([from_range, to_range])
-                    .ok()?;
+                let [from, to] = region.get_disjoint_mut([from_range, to_range]).ok()?;
                 (Some(&*from), Some(to))
             }
         };
-        Some((
-            from?,
-            to?,
-        ))
+        Some((from?, to?))
     }
 
     /// 32-bit values to read and a vector to write.
@@ -148,10 +132,7 @@ impl<'w> Memory<'w> {
     pub fn copy_wide(&mut self, from: u16, to: u16, quads: usize) -> Option<()> {
         let [from, to] = [from, to].map(usize::from);
         let ranges = [from..from + quads, to..to + quads];
-        let [from, to] = self
-            .wide
-            .get_disjoint_mut(ranges)
-            .ok()?;
+        let [from, to] = self.wide.get_disjoint_mut(ranges).ok()?;
         to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
         Some(())
     }

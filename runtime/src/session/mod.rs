@@ -135,7 +135,9 @@ impl<'m, 'w> Session<'m, 'w> {
         let elements = elements_mut(elements.ok_or(SessionError::Internal)?);
         for (element, index) in elements.iter_mut().zip(0..) {
             // The padding is zero, whatever was in the workspace before.
-            *element = exponents.get(index).map_or(0, |exponent| value(index, *exponent));
+            *element = exponents
+                .get(index)
+                .map_or(0, |exponent| value(index, *exponent));
         }
         Ok(())
     }
@@ -190,7 +192,9 @@ impl<'m, 'w> Session<'m, 'w> {
         value: &mut dyn FnMut(usize, i8) -> i16,
         count: Option<usize>,
     ) -> Result<(), SessionError> {
-        let layer = self.reader(phase, "frames")?.ok_or(SessionError::Internal)?;
+        let layer = self
+            .reader(phase, "frames")?
+            .ok_or(SessionError::Internal)?;
         check_length(layer, count)?;
         // The begin layers use memory that the frame may be in.
         self.begin(phase).ok_or(SessionError::Internal)?;
@@ -241,7 +245,11 @@ impl<'m, 'w> Session<'m, 'w> {
         if self.progress == Progress::Reset {
             self.progress = Progress::Source;
             // Without a source, all begin layers are one segment, which runs before the step.
-            let next = if has_source { Segment::Source } else { Segment::Step };
+            let next = if has_source {
+                Segment::Source
+            } else {
+                Segment::Step
+            };
             self.run_begin(Segment::BeginSource, next)?;
         }
         if phase == Phase::Step && self.progress == Progress::Source {

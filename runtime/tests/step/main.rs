@@ -42,7 +42,10 @@ fn ranges(params: &ModelParams, phase: Phase) -> [Range<usize>; 2] {
 /// The states of all recurrent layers.
 fn states(session: &mut Session) -> Vec<(Vec<i16>, Vec<i32>)> {
     let model = session.model();
-    let recurrent = model.layers().enumerate().filter(|(_, layer)| layer.cell().is_some());
+    let recurrent = model
+        .layers()
+        .enumerate()
+        .filter(|(_, layer)| layer.cell().is_some());
     recurrent
         .map(|(index, layer)| {
             let hidden = session.hidden(index).unwrap().to_vec();
@@ -84,7 +87,10 @@ fn check(params: &ModelParams<'static>) -> [f64; 2] {
         session.set_conditioning(&features[..layer.len()]).unwrap();
         single.set_conditioning(&features[..layer.len()]).unwrap();
     }
-    for (phase, steps) in [Phase::Source, Phase::Step].into_iter().zip(params.steps_per_token) {
+    for (phase, steps) in [Phase::Source, Phase::Step]
+        .into_iter()
+        .zip(params.steps_per_token)
+    {
         let [all, recurrent] = ranges(params, phase);
         if all.is_empty() {
             continue;
@@ -178,7 +184,12 @@ fn every_hidden_size_vocabulary_size_and_embedding_dimension() {
             lively(ModelParams::random_language_model(7, n, 0, &[hidden(size)]));
             lively(ModelParams::random_language_model(7, n, n, &[hidden(5)]));
             let layers = [hidden(9), hidden(size.min(127))];
-            lively(ModelParams::random_language_model(7, 3, n.min(127), &layers));
+            lively(ModelParams::random_language_model(
+                7,
+                3,
+                n.min(127),
+                &layers,
+            ));
         }
     }
 }
@@ -191,7 +202,16 @@ fn cells_of_all_kinds_stack() {
         check_random(7, &language_model(30, embedding_dim, &layers));
     };
     let [after, before, lstm, rnn] = Cell::ALL;
-    stack(0, &[(after, 24), (before, 17), (lstm, 12), (rnn, 20), (after, 40)]);
+    stack(
+        0,
+        &[
+            (after, 24),
+            (before, 17),
+            (lstm, 12),
+            (rnn, 20),
+            (after, 40),
+        ],
+    );
     let eight = [
         (before, 8),
         (after, 5),
@@ -216,7 +236,11 @@ fn int4_and_mixed_weights_in_every_cell_and_two_steps_per_token() {
                 (Tokens::GateRows, 0, INT8_INT4),
                 (Tokens::Embedding(37), 0, INT8_INT4),
                 (Tokens::Embedding(2), 1, INT8_INT4),
-                (Tokens::Embedding(37), 0, [WeightFormat::Int4, WeightFormat::Int8]),
+                (
+                    Tokens::Embedding(37),
+                    0,
+                    [WeightFormat::Int4, WeightFormat::Int8],
+                ),
             ] {
                 let layers = [layer(cell, size, shift), layer(cell, 40, 0)];
                 let layers = layers.map(|layer| layer.with_formats(formats));
@@ -237,7 +261,10 @@ fn int4_and_mixed_weights_in_every_cell_and_two_steps_per_token() {
 fn the_samples() {
     for (name, config) in sample_configs() {
         let [state, largest] = check_random(3, &config);
-        assert!(state > 0.05 && largest > 300.0, "{name}: {state}, {largest}");
+        assert!(
+            state > 0.05 && largest > 300.0,
+            "{name}: {state}, {largest}"
+        );
     }
 }
 
@@ -298,7 +325,13 @@ fn inputs_in_place_and_gathered_are_the_same() {
                     params.layers[id.layer()].op = same(id, seed);
                 }
                 let mut joined = Network::new();
-                joined.add(Phase::Step, &[], OpConfig::Frame { size: first.next_multiple_of(4) + 7 });
+                joined.add(
+                    Phase::Step,
+                    &[],
+                    OpConfig::Frame {
+                        size: first.next_multiple_of(4) + 7,
+                    },
+                );
                 joined.then(Phase::Step, op);
                 joined.add(Phase::Output, &[VectorId::result(0)], linear(5));
                 let mut joined = ModelParams::random(9, &joined.values()).layers;
@@ -311,9 +344,15 @@ fn inputs_in_place_and_gathered_are_the_same() {
                 let mut rng = Pcg32::new(1, 1);
                 let mut outputs = vec![];
                 for _ in 0..20 {
-                    session.push(StepInput::Frame(&random_vector(&mut rng, 5))).unwrap();
+                    session
+                        .push(StepInput::Frame(&random_vector(&mut rng, 5)))
+                        .unwrap();
                     let found = session.outputs().unwrap();
-                    outputs.push((0..4).map(|index| found.get(index).unwrap().to_vec()).collect());
+                    outputs.push(
+                        (0..4)
+                            .map(|index| found.get(index).unwrap().to_vec())
+                            .collect(),
+                    );
                 }
                 (outputs, model.workspace_len())
             };
@@ -321,7 +360,11 @@ fn inputs_in_place_and_gathered_are_the_same() {
             let (gathered, large) = run(true);
             assert_eq!(in_place, gathered, "{cell:?}");
             assert!(small < large, "{cell:?}: {small} and {large} words");
-            assert!(in_place[19].iter().all(|values| values.iter().any(|&value| value != 0)));
+            assert!(
+                in_place[19]
+                    .iter()
+                    .all(|values| values.iter().any(|&value| value != 0))
+            );
         }
     }
 }
@@ -346,7 +389,10 @@ fn states_with_fewer_fraction_bits() {
                 // A unit of a state counts for more by its shift.
                 for layer in &mut params.layers {
                     if let OpParams::Recurrent(recurrent) = &mut layer.op {
-                        recurrent.gates.iter_mut().for_each(|gate| divide_by(gate, 3));
+                        recurrent
+                            .gates
+                            .iter_mut()
+                            .for_each(|gate| divide_by(gate, 3));
                     }
                 }
                 assert!(check(&params)[0] > 0.05);
@@ -387,7 +433,11 @@ fn output_layers_of_all_kinds() {
 
 #[test]
 fn networks_without_recurrent_layers() {
-    let list = [dense(20, Activation::Tanh), dense(6, Activation::Relu), linear(3)];
+    let list = [
+        dense(20, Activation::Tanh),
+        dense(6, Activation::Relu),
+        linear(3),
+    ];
     for in_step in 0..3 {
         for mean in [false, true] {
             for begin in [false, true] {
@@ -411,7 +461,11 @@ fn networks_without_recurrent_layers() {
                         break;
                     }
                 }
-                if network.config.layers.iter().any(|layer| layer.phase == Phase::Step)
+                if network
+                    .config
+                    .layers
+                    .iter()
+                    .any(|layer| layer.phase == Phase::Step)
                     && network.config.layers.is_sorted_by_key(|layer| layer.phase)
                 {
                     check_random(5, &network.values());
@@ -452,7 +506,8 @@ fn tied_embeddings_are_the_rows_of_the_output_layer() {
                 }
                 network.then(Phase::Output, linear(vocab_size));
                 let mut params = ModelParams::random(5, &network.logits());
-                let Some(OpParams::Dense(dense)) = params.layers.last_mut().map(|layer| &mut layer.op)
+                let Some(OpParams::Dense(dense)) =
+                    params.layers.last_mut().map(|layer| &mut layer.op)
                 else {
                     panic!("the last layer is the output layer");
                 };
@@ -535,13 +590,13 @@ fn initial_states_from_constants_and_features() {
 fn initial_states_from_the_encoder() {
     for frac_bits in [0, 6, 11, 15] {
         for through in [0, 1, 2] {
-            for (tokens, sizes) in [
-                (Tokens::GateRows, [7, 70]),
-                (Tokens::Embedding(5), [70, 7]),
-            ] {
+            for (tokens, sizes) in [(Tokens::GateRows, [7, 70]), (Tokens::Embedding(5), [70, 7])] {
                 // A direct initial state needs the same size.
                 let sizes = if through == 0 { [7, 7] } else { sizes };
-                let encoder = [layer(Cell::Lstm, sizes[0], 0), layer(Cell::Lstm, sizes[1], 2)];
+                let encoder = [
+                    layer(Cell::Lstm, sizes[0], 0),
+                    layer(Cell::Lstm, sizes[1], 2),
+                ];
                 let mut network = Network::new();
                 match tokens {
                     Tokens::GateRows => network.add(Phase::Source, &[], gate_rows(11, &encoder[0])),
@@ -566,10 +621,11 @@ fn initial_states_from_the_encoder() {
                     }
                     Some(id)
                 });
-                let decoder = [(1, [a, b]), (0, [c, d])].map(|(shift, init)| RecurrentLayerConfig {
-                    init,
-                    ..layer(Cell::Lstm, 7, shift)
-                });
+                let decoder =
+                    [(1, [a, b]), (0, [c, d])].map(|(shift, init)| RecurrentLayerConfig {
+                        init,
+                        ..layer(Cell::Lstm, 7, shift)
+                    });
                 network.add(Phase::Step, &[], gate_rows(11, &decoder[0]));
                 for layer in decoder {
                     network.then(Phase::Step, OpConfig::Recurrent(layer));
@@ -600,7 +656,8 @@ fn states_do_not_drift() {
         // It forgets: where differences grow, roundings do too.
         for gate in &mut recurrent.gates {
             for scale in &mut gate.multiplier {
-                *scale = QuantizedMultiplier::new(scale.multiplier() as u16, scale.shift() as u8 + 1);
+                *scale =
+                    QuantizedMultiplier::new(scale.multiplier() as u16, scale.shift() as u8 + 1);
             }
         }
         let recurrent = recurrent.clone();
@@ -645,10 +702,16 @@ fn every_input_of_a_joined_layer_counts() {
         let mut workspace = vec![0; model.workspace_len()];
         let mut session = Session::new(&model, &mut workspace).unwrap();
         session.set_conditioning(&[9000, -9000, 20_000]).unwrap();
-        session.push(StepInput::Frame(&[20_000, -30_000, 1000, 7, 25_000])).unwrap();
-        session.push(StepInput::Frame(&[-20_000, 3000, 9000, 70, 2500])).unwrap();
+        session
+            .push(StepInput::Frame(&[20_000, -30_000, 1000, 7, 25_000]))
+            .unwrap();
+        session
+            .push(StepInput::Frame(&[-20_000, 3000, 9000, 70, 2500]))
+            .unwrap();
         let outputs = session.outputs().unwrap();
-        (0..2).map(|index| outputs.get(index).unwrap().to_vec()).collect()
+        (0..2)
+            .map(|index| outputs.get(index).unwrap().to_vec())
+            .collect()
     };
     let params = ModelParams::random(3, &config);
     let whole = run(&params);
@@ -662,7 +725,9 @@ fn every_input_of_a_joined_layer_counts() {
             };
             let sizes = [3, 5, 6, 7, 5, 7, 7];
             let before = layer.inputs.iter().take_while(|other| *other != id);
-            let first: usize = before.map(|id| usize::next_multiple_of(sizes[id.layer()], 4)).sum();
+            let first: usize = before
+                .map(|id| usize::next_multiple_of(sizes[id.layer()], 4))
+                .sum();
             for matrix in dense_or_recurrent {
                 let [input, hidden] = matrix.format.columns;
                 if input > 0 {

@@ -335,9 +335,8 @@ impl<'p> Reference<'p> {
             let one = self.one(index);
             // Rounded if the state has fewer bits.
             let round = if one < unit { 0.5 } else { 0.0 };
-            let convert = |(value, error): Near| {
-                (to_i16(value * one / unit), error * one / unit + round)
-            };
+            let convert =
+                |(value, error): Near| (to_i16(value * one / unit), error * one / unit + round);
             self.values[index].result = values.into_iter().map(convert).collect();
         }
         if let Some(id) = recurrent.init[1] {
@@ -376,7 +375,11 @@ impl<'p> Reference<'p> {
         self.values[index].result = exact(&found);
         if recurrent.cell == Cell::Lstm {
             let found = floats(session.cell_state(index).unwrap());
-            hold(&format!("cell state, {what}"), &self.values[index].cell, &found);
+            hold(
+                &format!("cell state, {what}"),
+                &self.values[index].cell,
+                &found,
+            );
             self.values[index].cell = exact(&found);
         }
     }
@@ -433,7 +436,8 @@ impl<'p> Reference<'p> {
                 let (input, _) = self.vector(layer.inputs[0]);
                 let values = &mut self.values[index];
                 values.steps += 1.0;
-                for ((sum, value), out) in values.sums.iter_mut().zip(input).zip(&mut values.result) {
+                for ((sum, value), out) in values.sums.iter_mut().zip(input).zip(&mut values.result)
+                {
                     *sum = (sum.0 + value.0, sum.1 + value.1);
                     *out = (sum.0 / values.steps, sum.1 / values.steps + 0.5);
                 }
@@ -453,7 +457,8 @@ impl<'p> Reference<'p> {
                 layer,
                 min_shift,
             } => {
-                let OpParams::Dense(DenseParams { matrix, .. }) = &self.params.layers[*layer].op else {
+                let OpParams::Dense(DenseParams { matrix, .. }) = &self.params.layers[*layer].op
+                else {
                     panic!("layer {layer} is not a dense layer");
                 };
                 let columns = matrix.format.columns[0];
@@ -461,7 +466,8 @@ impl<'p> Reference<'p> {
                 let right = 6 + scale.shift() - u32::from(*min_shift);
                 let factor = f64::from(scale.multiplier()) / pow2(right);
                 let row = matrix.weights[token * columns..][..columns].iter();
-                let mut row: Vec<Near> = row.map(|&w| (to_i16(f64::from(w) * factor), 0.5)).collect();
+                let mut row: Vec<Near> =
+                    row.map(|&w| (to_i16(f64::from(w) * factor), 0.5)).collect();
                 row.resize(*dim, (0.0, 0.0));
                 row
             }
@@ -479,6 +485,8 @@ impl<'p> Reference<'p> {
                 sum.1 += error * one / unit + round;
             }
         }
-        sums.into_iter().map(|(sum, error)| (to_i16(sum), error)).collect()
+        sums.into_iter()
+            .map(|(sum, error)| (to_i16(sum), error))
+            .collect()
     }
 }

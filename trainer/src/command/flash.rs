@@ -3,7 +3,7 @@
 use crate::flash::{FileKind, check_image, combine, download, find_firmware};
 use crate::output::write_atomically;
 use anyhow::Context;
-use pipsqueak_boards::Board;
+use pipsqueak_boards::BoardSpec;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ pub struct FlashArgs {
 
     /// The board it is for
     #[arg(long, value_parser = parse_board)]
-    board: &'static Board,
+    board: &'static BoardSpec,
 
     /// Write firmware and model as one file instead of using a probe: .hex for a micro:bit, .uf2 for a Pico
     /// (copy it to the board's drive), .elf for any board
@@ -28,8 +28,8 @@ pub struct FlashArgs {
 }
 
 /// A board by its name.
-pub(super) fn parse_board(name: &str) -> Result<&'static Board, String> {
-    Board::find(name).ok_or_else(|| format!("expected one of {}", Board::names()))
+pub(super) fn parse_board(name: &str) -> Result<&'static BoardSpec, String> {
+    BoardSpec::find(name).ok_or_else(|| format!("expected one of {}", BoardSpec::names()))
 }
 
 /// Flashes the model, or writes the file.

@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use indicatif::ProgressBar;
 use pipsqueak::SamplingParams;
-use pipsqueak_boards::Board;
+use pipsqueak_boards::BoardSpec;
 
 use super::view::{JsonLines, Live, View, Watcher};
 use super::{flash, print_out, teach, train_lines};
@@ -130,7 +130,7 @@ pub struct TrainArgs {
     /// Choose cell, units, layers and bits so that the image fits this board: its slot, its memory, and --speed. Then train
     /// (--minutes 7, if neither minutes nor steps are given) and export
     #[arg(long, value_name = "BOARD", value_parser = flash::parse_board, conflicts_with_all = ["hidden", "layers", "cell", "embedding", "tied", "steps_per_token", "bits", "input_bits", "head_bits", "task", "from", "resume", "settings"])]
-    pub fit: Option<&'static Board>,
+    pub fit: Option<&'static BoardSpec>,
     /// The same for so many bytes of flash, such as 64K, alone or on the board of --fit
     #[arg(long, value_name = "SIZE", value_parser = size, conflicts_with_all = ["hidden", "layers", "cell", "embedding", "tied", "steps_per_token", "bits", "input_bits", "head_bits", "task", "from", "resume", "settings"])]
     pub flash: Option<usize>,
@@ -629,8 +629,12 @@ fn sample(network: &Network, seed: u64) -> String {
     let mut characters = 0;
     while characters < SAMPLE && lines.len() < 8 {
         let seed = seed.wrapping_add(lines.len() as u64);
-        let generator =
-            FloatGenerator::new(network, network.state(), &[], SamplingParams { seed, ..settings });
+        let generator = FloatGenerator::new(
+            network,
+            network.state(),
+            &[],
+            SamplingParams { seed, ..settings },
+        );
         let mut tokens = Vec::new();
         let mut text = String::new();
         for token in generator {

@@ -15,16 +15,16 @@ fn image(units: u16) -> Vec<u8> {
     as_bytes(&encode(&params).unwrap()).to_vec()
 }
 
-fn board(name: &str) -> &'static Board {
-    Board::find(name).unwrap()
+fn board(name: &str) -> &'static BoardSpec {
+    BoardSpec::find(name).unwrap()
 }
 
-fn flash_start(board: &Board) -> u32 {
+fn flash_start(board: &BoardSpec) -> u32 {
     board.slot_address + board.slot_bytes - board.flash_bytes
 }
 
 /// A firmware as a linker lays it out: vectors, code, then initial values whose address in RAM is another one.
-fn firmware(board: &Board) -> (Vec<u8>, Vec<Segment>) {
+fn firmware(board: &BoardSpec) -> (Vec<u8>, Vec<Segment>) {
     let start = flash_start(board);
     let parts: Vec<(u32, u32, Vec<u8>)> = [(0, 0xc0), (0xc0, 3333), (0xe00, 7)]
         .iter()
@@ -116,7 +116,7 @@ fn firmware(board: &Board) -> (Vec<u8>, Vec<Segment>) {
 }
 
 /// Every byte that should be in the flash.
-fn expected(segments: &[Segment], board: &Board, image: &[u8]) -> BTreeMap<u32, u8> {
+fn expected(segments: &[Segment], board: &BoardSpec, image: &[u8]) -> BTreeMap<u32, u8> {
     let model = Segment {
         address: board.slot_address,
         bytes: image.to_vec(),
@@ -244,7 +244,7 @@ fn an_image_that_does_not_fit_is_refused_with_the_numbers() {
     );
     check_image(board("stm32f405"), &large).unwrap();
 
-    let tight = Board {
+    let tight = BoardSpec {
         workspace_words: 10,
         ..*microbit
     };

@@ -9,7 +9,9 @@
 use super::QuantizeError;
 use super::parts::{InputParts, NetworkParts, RecurrentParts, StartParts, shape};
 use crate::network::{self, Reads, StateId};
-use pipsqueak::encode::{DenseParams, LayerParams, OpParams, RecurrentParams, TokenRows, VocabularyParams};
+use pipsqueak::encode::{
+    DenseParams, LayerParams, OpParams, RecurrentParams, TokenRows, VocabularyParams,
+};
 use pipsqueak::format::{
     MAX_LAYERS, Normalization, OutputConfig, Phase, Role, StateInit, VectorId,
 };
@@ -40,7 +42,9 @@ pub(super) fn lower(
         _ => 0,
     });
     let fixed_steps = fixed_steps.max().unwrap_or(0);
-    let encoder_steps = encoder.as_ref().map_or(1, |encoder| encoder.steps_per_token);
+    let encoder_steps = encoder
+        .as_ref()
+        .map_or(1, |encoder| encoder.steps_per_token);
     let steps_per_token = [encoder_steps, network.steps_per_token];
     let role = role(&network, encoder.is_some(), vocabularies);
     let (reads, normalization) = (network.reads, network.normalization);

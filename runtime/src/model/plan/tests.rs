@@ -99,7 +99,9 @@ impl<'m> Simulation<'m> {
     fn write(&mut self, index: usize) {
         let layer = self.model.layer(index).unwrap();
         let content = Content::Vector(VectorId::result(index));
-        self.shadow.region(layer.result, layer.quads()).fill(content);
+        self.shadow
+            .region(layer.result, layer.quads())
+            .fill(content);
     }
 
     /// Checks that the vector `id` is where its readers look for it.
@@ -127,7 +129,9 @@ impl<'m> Simulation<'m> {
         };
         if layer.gather {
             self.gathered += 1;
-            self.shadow.region(layer.operand, input_quads).fill(Content::Operand(index));
+            self.shadow
+                .region(layer.operand, input_quads)
+                .fill(Content::Operand(index));
             // All inputs are still there when the last one is copied.
             layer.inputs.iter().for_each(|id| self.read(id, index));
         } else if input_quads > 0 {
@@ -135,7 +139,10 @@ impl<'m> Simulation<'m> {
             let mut place = layer.operand;
             for id in layer.inputs.iter() {
                 let input = self.model.layer(id.layer()).unwrap();
-                assert!(!id.is_cell_state() && input.result == place, "layer {index}");
+                assert!(
+                    !id.is_cell_state() && input.result == place,
+                    "layer {index}"
+                );
                 place.start += input.quads() as u16;
             }
         }
@@ -150,7 +157,9 @@ impl<'m> Simulation<'m> {
                     start: recurrent.scratch,
                 };
                 let quads = config.scratch_len() / 4;
-                self.shadow.region(place, quads).fill(Content::Scratch(index));
+                self.shadow
+                    .region(place, quads)
+                    .fill(Content::Scratch(index));
                 let hidden = VectorId::result(index);
                 self.read(hidden, index);
                 if layer.gather {
@@ -160,7 +169,9 @@ impl<'m> Simulation<'m> {
                     layer.inputs.iter().for_each(|id| self.read(id, index));
                 }
                 let content = Content::Vector(VectorId::cell_state(index));
-                let cell = self.shadow.wide(recurrent.cell, config.cell_state_len() / 4);
+                let cell = self
+                    .shadow
+                    .wide(recurrent.cell, config.cell_state_len() / 4);
                 expect(cell, content, index);
                 self.write(index);
             }
@@ -197,7 +208,9 @@ impl<'m> Simulation<'m> {
             if let Some(id) = cell {
                 self.read(id, index);
                 let content = Content::Vector(VectorId::cell_state(index));
-                self.shadow.wide(recurrent.cell, layer.quads()).fill(content);
+                self.shadow
+                    .wide(recurrent.cell, layer.quads())
+                    .fill(content);
             }
         }
     }
@@ -216,15 +229,26 @@ impl<'m> Simulation<'m> {
         for index in segments.range(Segment::Step) {
             if let Op::Mean { sums, .. } = model.layer(index).unwrap().op {
                 let quads = model.layer(index).unwrap().quads();
-                expect(self.shadow.wide(sums, quads + 1), Content::Sums(index), index);
+                expect(
+                    self.shadow.wide(sums, quads + 1),
+                    Content::Sums(index),
+                    index,
+                );
                 self.write(index);
             }
         }
         self.run_all(segments.range(Segment::Output));
-        for (index, output) in model.outputs().iter().enumerate().filter(|(_, out)| out.copied) {
+        for (index, output) in model
+            .outputs()
+            .iter()
+            .enumerate()
+            .filter(|(_, out)| out.copied)
+        {
             self.read(output.config.vector, index);
             let quads = output.len().div_ceil(4);
-            self.shadow.region(output.place, quads).fill(Content::Output(index));
+            self.shadow
+                .region(output.place, quads)
+                .fill(Content::Output(index));
         }
         for (index, output) in model.outputs().iter().enumerate() {
             let content = match output.copied {
@@ -232,7 +256,11 @@ impl<'m> Simulation<'m> {
                 false => Content::Vector(output.config.vector),
             };
             assert_eq!(output.place.region, Region::Scratch);
-            expect(self.shadow.region(output.place, output.len().div_ceil(4)), content, index);
+            expect(
+                self.shadow.region(output.place, output.len().div_ceil(4)),
+                content,
+                index,
+            );
         }
     }
 

@@ -182,11 +182,14 @@ fn conditional() -> ModelParams<'static> {
         rows: TokenRowsConfig::Gates,
     };
     let rows = VectorId::result(4);
-    config.layers.insert(4, crate::format::LayerConfig {
-        phase: Phase::Step,
-        inputs: Inputs::default(),
-        op: token,
-    });
+    config.layers.insert(
+        4,
+        crate::format::LayerConfig {
+            phase: Phase::Step,
+            inputs: Inputs::default(),
+            op: token,
+        },
+    );
     config.layers[5].inputs = Inputs::new([rows]).unwrap();
     config.layers[6].inputs = Inputs::new([VectorId::result(5)]).unwrap();
     config.metadata.outputs[0].vector = VectorId::result(6);
@@ -202,7 +205,9 @@ fn a_text_begins_at_the_states_of_features() {
     let features = [9000, -20_000, 30_000, 1, -4];
     let mut session = session(model);
     session.set_conditioning(&features).unwrap();
-    session.push_token(model.vocabulary().initial_token()).unwrap();
+    session
+        .push_token(model.vocabulary().initial_token())
+        .unwrap();
     let logits = session.logits().unwrap().to_vec();
     let largest = logits.iter().max();
     let expected = logits.iter().position(|logit| Some(logit) == largest);
@@ -218,7 +223,9 @@ fn a_text_begins_at_the_states_of_features() {
     assert_eq!(found.session.cell_state(5), session.cell_state(5));
     assert!(session.cell_state(5).unwrap().iter().any(|&c| c != 0));
     // The same features as a text: 1 is the largest value, and -1 its opposite.
-    found.set_conditioning(&[i16::MAX, 0, -i16::MAX, 0, 16_384]).unwrap();
+    found
+        .set_conditioning(&[i16::MAX, 0, -i16::MAX, 0, 16_384])
+        .unwrap();
     found.next_token().unwrap();
     let by_numbers = found.session.hidden(5).unwrap().to_vec();
     found.set_conditioning_text("a, c=-1 e=0.5").unwrap();
@@ -266,7 +273,10 @@ fn a_classifier_reads_all_of_a_text() {
     let mut generator = generator(model, SamplingParams::default());
     generator.classify("zzz").unwrap_err();
     generator.classify("tt").unwrap();
-    assert_eq!(generator.classify("cab").unwrap(), session.logits().unwrap());
+    assert_eq!(
+        generator.classify("cab").unwrap(),
+        session.logits().unwrap()
+    );
 }
 
 /// A model that does not generate text, or reads no source or features, says so and generates nothing.
@@ -288,10 +298,13 @@ fn other_tasks_are_refused() {
         refused(generator.prompt("a"), "no prompt");
         refused(generator.bits_per_char("a").map(|_| ()), "no prompt");
         let expected = "no tokens of its own";
-        assert_eq!(generator.next_token(), Err(SessionError::InputKind { expected }), "{name}");
+        assert_eq!(
+            generator.next_token(),
+            Err(SessionError::InputKind { expected }),
+            "{name}"
+        );
         assert_eq!(generator.next(), None, "{name}");
     }
     let mut sensors = generator(model(&sample("sensors")), SamplingParams::default());
     refused(sensors.classify("a").map(|_| ()), "frames");
 }
-

@@ -35,8 +35,9 @@ EMULATOR_microbit := qemu
 EMULATOR_stm32f405 := qemu
 EMULATOR_pico := node
 
-# firmware/bench is built for each and runs in QEMU: on the first three it is measured.
-CORES := thumbv7em-none-eabihf thumbv6m-none-eabi riscv32imac-unknown-none-elf \
+# firmware/bench is built for each and runs in QEMU; on the first three it is measured, and firmware/size with it.
+MEASURED_CORES := thumbv7em-none-eabihf thumbv6m-none-eabi riscv32imac-unknown-none-elf
+CORES := $(MEASURED_CORES) \
 	thumbv7m-none-eabi thumbv8m.main-none-eabi thumbv8m.main-none-eabihf riscv32imc-unknown-none-elf
 
 .PHONY: demo console emulator-ready firmware $(BOARDS:%=firmware-%) test check test-extended bench bench-cores bench-programs retrain
@@ -145,6 +146,7 @@ test-extended: test
 bench-programs: target/libcount.so
 	@$(SETUP) targets
 	cd firmware/bench && cargo build --release $(CORES:%=--target %)
+	cd firmware/size && cargo build --release $(MEASURED_CORES:%=--target %)
 
 target/libcount.so: firmware/bench/count.c
 	@$(SETUP) targets

@@ -12,7 +12,7 @@ use std::{
     thread::{self, ScopedJoinHandle},
 };
 
-use object::{Object as _, ObjectSymbol as _};
+use object::{Object as _, ObjectSection as _, ObjectSymbol as _, SectionKind};
 use pipsqueak::encode::{ModelParams, as_bytes, encode};
 use pipsqueak::{Cell, GENERATOR_RAM, LAYER_RAM, MODEL_RAM, Model, RecurrentLayerConfig};
 use serde::Serialize;
@@ -259,7 +259,7 @@ impl Runs {
             }
             push(PEAK_STACK, calls[PEAK_STACK].calls, "bytes");
             push("ram", ram(), "bytes");
-            let size = code_and_tables(&core.program(repository))?;
+            let size = code_and_tables(&core.built(repository, "pipsqueak-size"))?;
             push("code_and_tables", size, "bytes");
         }
         Ok(measurements)
@@ -354,14 +354,15 @@ impl CallStats {
 }
 
 impl Core {
-    fn program(&self, repository: &Path) -> PathBuf {
+    /// A program that `make bench-programs` has built for this core.
+    fn built(&self, repository: &Path, program: &str) -> PathBuf {
         let target = repository.join("firmware/target").join(self.target);
-        target.join("release/pipsqueak-bench")
+        target.join("release").join(program)
     }
 
     /// Runs the program to its end.
     fn run(&'static self, repository: &Path) -> Result<Run, MeasureError> {
-        let path = self.program(repository);
+        let path = self.built(repository, "pipsqueak-bench");
         let elf = read(&path, "bench-programs")?;
         let symbols = symbols(&elf, &path)?;
         let address = |name| {
@@ -474,31 +475,18 @@ fn symbols(elf: &[u8], path: &Path) -> Result<Vec<Symbol>, MeasureError> {
     Ok(symbols.collect())
 }
 
-/// Code and table size of the runtime (parse, step, sample) in the benchmark program. Excludes the program's functions, the self
-/// test, the generic kernel, memcpy and the like, which every firmware has, and constants without a symbol.
+/// Code and tables of the least program that generates text with a GRU: all its `.text` and `.rodata`, memcpy and the like
+/// included.
 fn code_and_tables(path: &Path) -> Result<u64, MeasureError> {
     let elf = read(path, "bench-programs")?;
-    let is_counted = |symbol: &Symbol| {
-        let name = format!("{:#}", rustc_demangle::demangle(&symbol.name));
-        let others = [
-            "pipsqueak_bench::",
-            "pipsqueak::selftest::",
-            "pipsqueak_kernels::generic::gemv::gemv_int8",
-            "compiler_builtins::mem::",
-            "core::str::<impl str>::strip_prefix",
-            "__aeabi_mem",
-        ];
-        // The program's items and its start have plain names.
-        let mangled = name.contains("::") || name.starts_with("__") || name.starts_with("OUTLINED");
-        mangled && !others.iter().any(|start| name.starts_with(start))
-    };
-    // The linker may give two names to one place.
-    let counted: BTreeMap<u64, u64> = symbols(&elf, path)?
-        .iter()
-        .filter(|symbol| is_counted(symbol))
-        .map(|symbol| (symbol.address, symbol.bytes))
-        .collect();
-    Ok(counted.values().sum())
+    let file = object::File::parse(&*elf).map_err(|error| MeasureError::Elf {
+        path: path.to_path_buf(),
+        error,
+    })?;
+    let is_counted =
+        |kind: SectionKind| matches!(kind, SectionKind::Text | SectionKind::ReadOnlyData);
+    let sections = file.sections().filter(|section| is_counted(section.kind()));
+    Ok(sections.map(|section| section.size()).sum())
 }
 
 /// Bytes of RAM for a 128-unit model of 64 tokens besides its file: workspace, parsed model, generator.

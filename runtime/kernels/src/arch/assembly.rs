@@ -17,6 +17,26 @@ use crate::{
     packed::{GruParams, I16x4},
 };
 
+/// Makes the assembler refuse code from the label `start` to here that has another size than `bytes`: code that jumps into an
+/// unrolled loop counts on it.
+// A size that is too small is a negative `.space`, one that is too large an `.org` that goes back.
+macro_rules! assert_size {
+    ($start:literal, $bytes:literal) => {
+        concat!(
+            "99:\n.space 99b - ",
+            $start,
+            " - ",
+            $bytes,
+            "\n.org ",
+            $start,
+            " + ",
+            $bytes
+        )
+    };
+}
+#[allow(unused_imports, reason = "RV32 has no such loop")]
+pub(super) use assert_size;
+
 /// The name of the kernels: the core and its instructions.
 pub fn kernel_name() -> &'static str {
     kernels::NAME

@@ -318,16 +318,13 @@ mod tests {
                         std::thread::yield_now();
                     }
                 }
-                // The end must not get lost.
-                while !producer.queue.is_empty() {
-                    std::thread::yield_now();
-                }
-                producer.push(b'\n');
+                // The end must not get lost: Ctrl-C always finds a place.
+                producer.push(CTRL_C);
             });
             let (mut taken, mut lost, mut expected) = (0_u32, 0, Some(b'0'));
+            let mut ended = false;
             loop {
                 match consumer.pop() {
-                    Some(Received::Byte(b'\n')) => break,
                     Some(Received::Byte(byte)) => {
                         if let Some(expected) = expected {
                             assert_eq!(byte, expected, "after {taken} bytes");
@@ -340,11 +337,16 @@ mod tests {
                         // After a gap, any byte may follow.
                         expected = None;
                     }
-                    Some(Received::Interrupt) => panic!("nothing sent Ctrl-C"),
+                    Some(Received::Interrupt) => ended = true,
+                    None if ended => break,
                     None => std::thread::yield_now(),
                 }
             }
-            assert_eq!(taken + lost, COUNT);
+            // Ctrl-C has dropped at most a full queue.
+            assert!(
+                taken + lost <= COUNT && COUNT - taken - lost < 64,
+                "{taken}, {lost}"
+            );
             assert!(taken > 1000, "{taken}");
         });
     }

@@ -61,7 +61,10 @@ fn another_implementation_computes_the_same() {
         let model = Model::parse(as_bytes(&words)).unwrap();
         let golden = fs::read_to_string(path(name, "txt")).unwrap();
         let [hidden, outputs, texts, digests] = compare(name, &model, &golden);
-        let recurrent = model.layers().filter(|layer| layer.cell().is_some()).count();
+        let recurrent = model
+            .layers()
+            .filter(|layer| layer.cell().is_some())
+            .count();
         let generates = model.is_autoregressive();
         let expected = [
             20 * recurrent,

@@ -28,7 +28,8 @@ fn the_sample_is_what_the_image_writes() {
         let (_, bytes) = shipped(name);
         let image = bytes.image();
         let mut workspace = vec![0; image.workspace_len()];
-        let mut generator = Generator::new(&image, &mut workspace, SamplingParams::default()).unwrap();
+        let mut generator =
+            Generator::new(&image, &mut workspace, SamplingParams::default()).unwrap();
         generator.prompt("ROMEO:").unwrap();
         let text: Vec<u8> = generator.take(1000).flatten().copied().collect();
         let text = String::from_utf8(text).unwrap();

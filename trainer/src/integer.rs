@@ -123,7 +123,9 @@ impl<'m> IntegerNetwork<'m> {
             let one = power(-(CELL_FRAC_BITS as i32));
             // Other layers than those of LSTM have none.
             let cell = session.cell_state(index).map_or(&[][..], |cell| cell);
-            state.cell.push(cell.iter().map(|&v| v as f32 * one).collect());
+            state
+                .cell
+                .push(cell.iter().map(|&v| v as f32 * one).collect());
         }
         Results {
             state,

@@ -186,9 +186,7 @@ impl Model {
                     }
                     Task::SequenceToSequence => "it makes a text of a text: use trainer translate",
                     Task::Classifier => "it names the class of a text: use trainer classify",
-                    _ => {
-                        "it has no texts: use trainer run, or export the model with --vocab"
-                    }
+                    _ => "it has no texts: use trainer run, or export the model with --vocab",
                 };
                 Err(ModelVocabularyError::Task(instead))
             }

@@ -1,9 +1,9 @@
 //! What export and inspect tell: tensors, boards, and float against integer loss.
 
 use crate::evaluate::Evaluation;
-use crate::quantize::{TensorReport, TokenBytes};
 use crate::formats::bits;
 use crate::model::ImageBytes;
+use crate::quantize::{TensorReport, TokenBytes};
 use pipsqueak::Task;
 use pipsqueak::encode::ModelConfig;
 use pipsqueak::format::{OpConfig, Phase, TokenRowsConfig};
@@ -231,7 +231,9 @@ fn input(config: &ModelConfig, phase: Phase) -> String {
         _ => None,
     });
     match (token, size(phase)) {
-        (Some((tokens, _, TokenRowsConfig::Gates)), _) => format!("{tokens} tokens by a table{said}"),
+        (Some((tokens, _, TokenRowsConfig::Gates)), _) => {
+            format!("{tokens} tokens by a table{said}")
+        }
         (Some((tokens, dim, TokenRowsConfig::Embedding)), _) => {
             format!("{tokens} tokens by an embedding of {dim}{said}")
         }
@@ -275,7 +277,10 @@ fn layers(config: &ModelConfig, phase: Phase) -> Vec<LayerReport> {
 
 /// Bits of the weights of the head's dense layers.
 fn head_bits(config: &ModelConfig) -> Vec<u8> {
-    let head = config.layers.iter().filter(|layer| layer.phase == Phase::Output);
+    let head = config
+        .layers
+        .iter()
+        .filter(|layer| layer.phase == Phase::Output);
     let head = head.filter_map(|layer| match layer.op {
         OpConfig::Dense { format, .. } => Some(bits(format)),
         _ => None,

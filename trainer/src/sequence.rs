@@ -44,7 +44,12 @@ pub fn translate(network: &Network, source: &[u16], limit: usize) -> Vec<u16> {
 ///
 /// # Panics
 /// If the network has no vocabulary, or takes another number of features.
-pub fn describe(network: &Network, features: &[f32], settings: SamplingParams, limit: usize) -> Vec<u16> {
+pub fn describe(
+    network: &Network,
+    features: &[f32],
+    settings: SamplingParams,
+    limit: usize,
+) -> Vec<u16> {
     let feeds = Feeds {
         features: features.to_vec(),
         ..Feeds::default()

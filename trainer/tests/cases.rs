@@ -153,7 +153,9 @@ fn open(path: &Path) -> Result<Box<Network>, String> {
     match Model::open(path) {
         Ok(Model::Float(network)) => Ok(network),
         Ok(Model::Integer(_)) => panic!("{} is no image", path.display()),
-        Err(error @ (ModelFileError::Onnx { .. } | ModelFileError::Check { .. })) => Err(error.to_string()),
+        Err(error @ (ModelFileError::Onnx { .. } | ModelFileError::Check { .. })) => {
+            Err(error.to_string())
+        }
         Err(error) => panic!("{error}"),
     }
 }

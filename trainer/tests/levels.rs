@@ -15,7 +15,7 @@ use trainer::network::{Dense, Matrix, Network, Provenance};
 use trainer::train::checkpoint::Checkpoint;
 use trainer::train::settings::TrainSettings;
 use trainer::train::{self, Outcome, Record, Request, Row, TrainError, Watch};
-use trainer::vocab::{Kind, Tokenization, SpecialTokens, Vocabulary};
+use trainer::vocab::{Kind, SpecialTokens, Tokenization, Vocabulary};
 
 /// Titles of three words, some of them rare.
 fn titles() -> String {

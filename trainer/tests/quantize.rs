@@ -388,10 +388,7 @@ fn task_network(task: Task, cells: &str, large: f32) -> Network {
 fn rounded_networks_are_the_images_that_their_grids_were_found_for() {
     let widths = [
         (vec![INT4], WeightFormat::Int4),
-        (
-            vec![INT8_INT4, INT4, INT8_INT4, INT4],
-            WeightFormat::Int4,
-        ),
+        (vec![INT8_INT4, INT4, INT8_INT4, INT4], WeightFormat::Int4),
         (vec![INT4], WeightFormat::Int8),
         (vec![INT8], WeightFormat::Int4),
     ];

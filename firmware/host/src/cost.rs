@@ -147,7 +147,12 @@ impl Shape {
         let mut products = Products(products.0.map(|quantity| quantity * steps));
         for &(outputs, format) in &self.head {
             let outputs = padded(outputs);
-            products.add([format; 2], outputs.div_ceil(HEAD_ROWS), outputs, [inputs, 0]);
+            products.add(
+                [format; 2],
+                outputs.div_ceil(HEAD_ROWS),
+                outputs,
+                [inputs, 0],
+            );
             inputs = outputs;
         }
         let [macs, four, panels, groups, scaled] = products.0;
@@ -180,13 +185,7 @@ struct Products([f64; 5]);
 
 impl Products {
     /// Adds `panels` with `rows` in all, over so many columns of the input and of the state.
-    fn add(
-        &mut self,
-        formats: [WeightFormat; 2],
-        panels: usize,
-        rows: usize,
-        columns: [usize; 2],
-    ) {
+    fn add(&mut self, formats: [WeightFormat; 2], panels: usize, rows: usize, columns: [usize; 2]) {
         let [macs, four, of_four, groups, scaled] = &mut self.0;
         let (mut wide, mut narrow) = (0, [0, 0]);
         for ((format, columns), narrow) in formats.iter().zip(columns).zip(&mut narrow) {

@@ -88,7 +88,10 @@ fn integer_labels(model: &ModelView) -> anyhow::Result<Option<Vocabulary>> {
     if input.is_none_or(|input| input.vocab_size().is_none()) {
         bail!("the model reads numbers, not texts: use trainer run");
     }
-    match (model.source_vocabulary().is_empty(), model.vocabulary().is_empty()) {
+    match (
+        model.source_vocabulary().is_empty(),
+        model.vocabulary().is_empty(),
+    ) {
         (true, true) => bail!("the image has no texts of its tokens: export it with --vocab"),
         (false, false) => Ok(Some(vocabulary_of(model.vocabulary())?)),
         _ => Ok(None),

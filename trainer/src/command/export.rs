@@ -4,6 +4,7 @@ use super::run::read;
 use super::vocab::VocabArgs;
 use super::{TextArgs, print_json, print_out};
 use crate::evaluate;
+use crate::formats::{INT4, INT8, INT8_INT4, WeightFormats};
 use crate::model::{ImageBytes, Model};
 use crate::network::{Network, sequences};
 use crate::output::write_atomically;
@@ -12,7 +13,6 @@ use crate::quantize::{Options, quantize_with};
 use crate::report::{ExportReport, ImageReport, Losses};
 use anyhow::{Context, bail};
 use clap::Args;
-use crate::formats::{INT4, INT8, INT8_INT4, WeightFormats};
 use pipsqueak::WeightFormat;
 use std::path::PathBuf;
 

@@ -139,7 +139,9 @@ fn draw(args: &ReportArgs, model: &Model) -> anyhow::Result<Result<Vec<Drawn>, S
         Model::Float(_) => Task::Tensors,
     };
     match task {
-        Task::SequenceToSequence => return Ok(Err("It makes a text of a text: nothing is drawn.".into())),
+        Task::SequenceToSequence => {
+            return Ok(Err("It makes a text of a text: nothing is drawn.".into()));
+        }
         Task::Classifier => return Ok(Err("It names classes: nothing is drawn.".into())),
         Task::ConditionalGenerator if args.features.is_none() => {
             return Ok(Err(

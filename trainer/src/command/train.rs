@@ -629,8 +629,12 @@ fn sample(network: &Network, seed: u64) -> String {
     let mut characters = 0;
     while characters < SAMPLE && lines.len() < 8 {
         let seed = seed.wrapping_add(lines.len() as u64);
-        let generator =
-            FloatGenerator::new(network, network.state(), &[], SamplingParams { seed, ..settings });
+        let generator = FloatGenerator::new(
+            network,
+            network.state(),
+            &[],
+            SamplingParams { seed, ..settings },
+        );
         let mut tokens = Vec::new();
         let mut text = String::new();
         for token in generator {

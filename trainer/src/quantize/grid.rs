@@ -119,7 +119,10 @@ pub fn exact_unit(least: f64, bits: u32) -> Option<(QuantizedMultiplier, f64)> {
         .find(|&shift| (factor * f64::from(1u32 << shift)).ceil() < f64::from(MULTIPLIER_LIMIT))?;
     let multiplier = (factor * f64::from(1u32 << shift)).ceil();
     let unit = multiplier / f64::from(1u32 << shift) / f64::from(1u32 << bits);
-    Some((QuantizedMultiplier::new(multiplier as u16, shift as u8), unit))
+    Some((
+        QuantizedMultiplier::new(multiplier as u16, shift as u8),
+        unit,
+    ))
 }
 
 /// The groups of a row, each with its least and its largest weight.

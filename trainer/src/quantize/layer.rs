@@ -118,8 +118,9 @@ pub(super) fn quantize_layer(
             factors.clear();
             if after {
                 let name = format!("{name} candidate input");
-                let mut builder = RowsBuilder::new(name, [inputs, 0], PRE_ACTIVATION_FRAC_BITS, width)
-                    .rounded_by(input_rounding.as_ref());
+                let mut builder =
+                    RowsBuilder::new(name, [inputs, 0], PRE_ACTIVATION_FRAC_BITS, width)
+                        .rounded_by(input_rounding.as_ref());
                 for (row, &bias) in wb.iter().enumerate().skip(2 * units) {
                     builder.push(&input_weights(row), bias.into(), 0.0)?;
                 }

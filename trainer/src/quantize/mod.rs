@@ -18,10 +18,10 @@
 //!
 //! A vector's element is Q15 of a scale of its own ([`Vector`]); the rows that read it hold that scale in their weights.
 
+use crate::formats::{INT8, WeightFormats};
 use crate::network::{
     Feeds, Grids, Head, Input, Interface, Layer, Matrix, Network, Reads, Role, Start, TensorGrid,
 };
-use crate::formats::{INT8, WeightFormats};
 use pipsqueak::encode::{DenseParams, ModelParams};
 use pipsqueak::format::{MAX_DIM, MAX_STEPS_PER_TOKEN};
 use pipsqueak::{TrainingInfo, WeightFormat};
@@ -421,7 +421,12 @@ impl Quantizer<'_> {
         moments: Option<&Moments>,
     ) -> Result<NetworkParts, QuantizeError> {
         let (first_tensor, prefix) = (self.tensors.len(), name);
-        let head_width = width(name, network, self.options.head.map(|format| [format; 2]), "head");
+        let head_width = width(
+            name,
+            network,
+            self.options.head.map(|format| [format; 2]),
+            "head",
+        );
         let features = channels(seen.map_or(&[], |seen| &seen.features));
         let vectors = channels(seen.map_or(&[], |seen| &seen.vectors));
         self.assume(&format!("{name}features"), &features);

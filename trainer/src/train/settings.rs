@@ -4,9 +4,9 @@ use super::model::Shape;
 use super::stack::StackShape;
 use crate::cell::{Cells, Kind};
 use crate::fit::Fit;
+use crate::formats::{INT4, INT8, INT8_INT4};
 use crate::quantize::Options;
 use crate::vocab;
-use crate::formats::{INT4, INT8, INT8_INT4};
 use pipsqueak::WeightFormat;
 
 /// The settings that decide a training's result: with the same text on the same machine they give the same bytes.

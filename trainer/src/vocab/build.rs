@@ -1,6 +1,6 @@
 //! Vocabularies made of a text.
 
-use super::{Tokenization, SpecialTokens, Vocabulary, VocabularyError};
+use super::{SpecialTokens, Tokenization, Vocabulary, VocabularyError};
 use std::collections::{HashMap, HashSet};
 use tokenizers::Trainer as _;
 use tokenizers::models::bpe::{BPE, BpeTrainer};
@@ -80,7 +80,8 @@ impl Vocabulary {
     /// Never: they are a vocabulary.
     pub fn of_bytes() -> Self {
         let names = (0..=255u8).map(|byte| format!("<0x{byte:02X}>")).collect();
-        Self::with(Tokenization::Byte, SpecialTokens::default(), names).expect("256 different names")
+        Self::with(Tokenization::Byte, SpecialTokens::default(), names)
+            .expect("256 different names")
     }
 
     /// The `size` most frequent words of `text` by [`Tokenization::Word`], fewer where it has no more, and `<unk>` before them. Of
@@ -133,7 +134,12 @@ impl Vocabulary {
             .show_progress(false)
             .initial_alphabet(alphabet)
             .build();
-        let cut = |text: &str| Ok(Tokenization::Word.split_words(text).map(String::from).collect());
+        let cut = |text: &str| {
+            Ok(Tokenization::Word
+                .split_words(text)
+                .map(String::from)
+                .collect())
+        };
         trainer.feed(pieces(train), cut).map_err(refused)?;
         let mut model = BPE::default();
         trainer.train(&mut model).map_err(refused)?;

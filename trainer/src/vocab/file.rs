@@ -16,7 +16,7 @@
 //! **The level** is guessed: where all other tokens are single characters, a text is cut into characters; else into words, and
 //! made small where no token has a capital of ASCII.
 
-use super::{Tokenization, SpecialTokens, Vocabulary, VocabularyError};
+use super::{SpecialTokens, Tokenization, Vocabulary, VocabularyError};
 use crate::network::Network;
 use serde_json::{Map, Value};
 use std::io::Read;
@@ -402,7 +402,10 @@ fn word_index(object: &Map<String, Value>) -> Result<Vec<String>, Fault> {
     Ok(texts.into_iter().flatten().map(String::from).collect())
 }
 
-fn vocabulary(mut texts: Vec<String>, level: Option<Tokenization>) -> Result<Vocabulary, VocabularyError> {
+fn vocabulary(
+    mut texts: Vec<String>,
+    level: Option<Tokenization>,
+) -> Result<Vocabulary, VocabularyError> {
     if let Some(first) = texts.first_mut().filter(|text| text.is_empty()) {
         *first = PAD[0].into();
     }

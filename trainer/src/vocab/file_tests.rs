@@ -2,7 +2,11 @@
 
 use super::*;
 
-fn read_named(name: &str, text: &[u8], level: Option<Tokenization>) -> Result<VocabularyFile, String> {
+fn read_named(
+    name: &str,
+    text: &[u8],
+    level: Option<Tokenization>,
+) -> Result<VocabularyFile, String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(name);
     std::fs::write(&path, text).unwrap();
@@ -22,12 +26,7 @@ fn refusal(name: &str, text: &str) -> String {
 }
 
 fn specials(vocabulary: &Vocabulary) -> [Option<u16>; 4] {
-    let SpecialTokens {
-        bos,
-        eos,
-        pad,
-        unk,
-    } = vocabulary.specials();
+    let SpecialTokens { bos, eos, pad, unk } = vocabulary.specials();
     [bos, eos, pad, unk]
 }
 
@@ -53,7 +52,10 @@ fn torchtext_has_a_list_or_lines() {
     let list = read(r#"{"itos": ["<unk>", "<pad>", "The", "x"], "default_index": 0}"#);
     let lines = read_named("v.txt", b"<unk>\r\n<pad>\r\nThe\r\nx\r\n", None).unwrap();
     assert_eq!(list.target, lines.target);
-    assert_eq!(list.target.level(), Tokenization::SpacedWord { lowercase: false });
+    assert_eq!(
+        list.target.level(),
+        Tokenization::SpacedWord { lowercase: false }
+    );
     assert_eq!(specials(&list.target), [None, None, Some(1), Some(0)]);
     // Lines that begin as JSON does.
     let bert = read_named("v.txt", b"[PAD]\n[UNK]\n[\na\n \n", None).unwrap();
@@ -89,7 +91,10 @@ fn an_encoder_and_a_decoder_have_a_vocabulary_each() {
     let file = read(text);
     let source = file.source.as_ref().unwrap();
     assert_eq!((source.level(), source.len()), (Tokenization::Subword, 5));
-    assert_eq!((file.target.level(), file.target.len()), (Tokenization::SpacedWord { lowercase: false }, 6));
+    assert_eq!(
+        (file.target.level(), file.target.len()),
+        (Tokenization::SpacedWord { lowercase: false }, 6)
+    );
     assert_eq!(
         (file.append, file.start, file.stop),
         (Some(2), Some(2), Some(3))

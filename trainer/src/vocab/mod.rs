@@ -478,7 +478,9 @@ impl Vocabulary {
                     token.bytes().for_each(|byte| each(Ok(byte.into())));
                     continue;
                 }
-                Tokenization::SpacedWord { lowercase: true } => self.ids.get(&token.to_ascii_lowercase()),
+                Tokenization::SpacedWord { lowercase: true } => {
+                    self.ids.get(&token.to_ascii_lowercase())
+                }
                 _ => self.ids.get(token),
             };
             each(id.copied().ok_or(token));

@@ -60,7 +60,12 @@ fn what_a_vocabulary_lacks_is_told_skipped_or_unknown() {
     );
     let skipped = plain.encode("a?b!?", true).unwrap();
     assert_eq!((skipped.tokens, skipped.skipped), (vec![0, 1], 3));
-    let words = Vocabulary::with(Tokenization::SpacedWord { lowercase: false }, SpecialTokens::default(), texts(&["cat", "A"])).unwrap();
+    let words = Vocabulary::with(
+        Tokenization::SpacedWord { lowercase: false },
+        SpecialTokens::default(),
+        texts(&["cat", "A"]),
+    )
+    .unwrap();
     let error = words.encode("A dog cat", false).unwrap_err().to_string();
     assert!(
         error.contains("1 word(s)") && error.contains("\"dog\""),
@@ -68,7 +73,12 @@ fn what_a_vocabulary_lacks_is_told_skipped_or_unknown() {
     );
     assert_eq!(words.encode("A dog cat", true).unwrap().skipped, 3);
     let unk = texts(&["<unk>", "cat", "A"]);
-    let words = Vocabulary::with(Tokenization::SpacedWord { lowercase: false }, specials(None, Some(0)), unk).unwrap();
+    let words = Vocabulary::with(
+        Tokenization::SpacedWord { lowercase: false },
+        specials(None, Some(0)),
+        unk,
+    )
+    .unwrap();
     let found = words.encode("A dog cat", false).unwrap();
     assert_eq!((&found.tokens[..], found.skipped), (&[2, 0, 1][..], 0));
     let text = "dog".into();
@@ -83,10 +93,18 @@ fn words_are_cut_as_on_the_board() {
     let words = with(Tokenization::Word).encode(text, false).unwrap().tokens;
     assert_eq!(words, [0, 1, 4, 2, 3]);
     assert_eq!(with(Tokenization::Word).decode(&words), text);
-    let spaced = with(Tokenization::SpacedWord { lowercase: false }).encode(text, false).unwrap().tokens;
+    let spaced = with(Tokenization::SpacedWord { lowercase: false })
+        .encode(text, false)
+        .unwrap()
+        .tokens;
     assert_eq!(spaced, [0, 6, 4]);
-    assert_eq!(with(Tokenization::SpacedWord { lowercase: false }).decode(&spaced), "I don't .");
-    let lower = with(Tokenization::SpacedWord { lowercase: true }).encode("I DON'T", false).unwrap();
+    assert_eq!(
+        with(Tokenization::SpacedWord { lowercase: false }).decode(&spaced),
+        "I don't ."
+    );
+    let lower = with(Tokenization::SpacedWord { lowercase: true })
+        .encode("I DON'T", false)
+        .unwrap();
     assert_eq!(lower.tokens, [5, 6]);
 }
 
@@ -103,7 +121,8 @@ fn bytes_are_any_text() {
     assert_eq!(bytes.decode(&found.tokens), text);
     assert_eq!(bytes.measure(&found, 0..found.tokens.len()).characters, 5);
     assert_eq!(bytes.decode(&[0x61, 0xff]), "a\u{fffd}");
-    let error = Vocabulary::with(Tokenization::Byte, SpecialTokens::default(), texts(&["a"])).unwrap_err();
+    let error =
+        Vocabulary::with(Tokenization::Byte, SpecialTokens::default(), texts(&["a"])).unwrap_err();
     assert_eq!(error, VocabularyError::Bytes(1));
     let mut names = bytes.texts().to_vec();
     names.push("<eos>".into());
@@ -126,7 +145,12 @@ fn special_tokens_are_no_text() {
     assert_eq!(found.tokens, [4, 5, 6, 1]);
     assert_eq!(vocabulary.decode(&[2, 4, 0, 5, 1, 6, 3]), "<s>");
     assert_eq!(vocabulary.start(), 2);
-    let none = Vocabulary::with(Tokenization::Subword, SpecialTokens::default(), list.clone()).unwrap();
+    let none = Vocabulary::with(
+        Tokenization::Subword,
+        SpecialTokens::default(),
+        list.clone(),
+    )
+    .unwrap();
     assert_eq!(none.start(), 7);
     let missing = specials(Some(8), None);
     let error = Vocabulary::with(Tokenization::Subword, missing, list).unwrap_err();
@@ -136,7 +160,11 @@ fn special_tokens_are_no_text() {
             .contains("eos has the id 8: expected one below 8"),
         "{error}"
     );
-    let only = Vocabulary::with(Tokenization::Subword, specials(Some(0), None), texts(&["x"]));
+    let only = Vocabulary::with(
+        Tokenization::Subword,
+        specials(Some(0), None),
+        texts(&["x"]),
+    );
     assert_eq!(only.unwrap_err(), VocabularyError::OnlySpecial);
 }
 

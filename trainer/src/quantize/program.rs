@@ -1,4 +1,4 @@
-//! Quantized networks as a list of layers in execution order.
+//! Lowers quantized networks to the list of layers of a model file, in execution order.
 //!
 //! ```text
 //! features (begin)
@@ -130,65 +130,81 @@ impl Builder {
         list.into_iter().fold(x, add)
     }
 
-    /// Adds the layers of a network; returns its output.
-    fn network(&mut self, network: NetworkParts, phase: Phase) -> Result<VectorId, QuantizeError> {
-        let NetworkParts {
-            input,
-            count,
-            dense,
-            mut layers,
-            head,
-            reads,
-            ..
-        } = network;
-        // Begin layers.
-        let mut dense = Some(dense);
-        let repeated = match input {
+    /// Adds the layers of a network that runs in `phase`; returns its output.
+    fn network(
+        &mut self,
+        mut network: NetworkParts,
+        phase: Phase,
+    ) -> Result<VectorId, QuantizeError> {
+        let repeated = match network.input {
             InputParts::Features { .. } => {
-                Some(self.chain(Phase::Begin, FEATURES, dense.take().unwrap_or_default()))
+                let dense = std::mem::take(&mut network.dense);
+                Some(self.chain(Phase::Begin, FEATURES, dense))
             }
             _ => None,
         };
-        let inits: Vec<[StateInit; 2]> = layers.iter_mut().map(|layer| self.inits(layer)).collect();
-        // The input.
-        let columns = head.last().map_or(0, |last| last.matrix.format.columns[0]);
+        let layers = network.layers.iter_mut();
+        let inits: Vec<[StateInit; 2]> = layers.map(|layer| self.inits(layer)).collect();
+        let last = network.head.last();
+        let tied_dim = last.map_or(0, |last| last.matrix.format.columns[0]);
         let mut tied = None;
-        let token = |builder: &mut Self, rows| {
-            let vocab_size = count;
-            builder.push(phase, vec![], OpParams::Token { vocab_size, rows })
-        };
-        let mut x = match input {
-            InputParts::Table(values) => token(self, TokenRows::Gates(values)),
-            InputParts::Embedding {
-                columns: dim,
-                values,
-            } => token(self, TokenRows::Embedding { dim, values }),
-            InputParts::Tied { min_shift } => {
+        let mut x = match (repeated, network.input) {
+            (Some(x), _) => x,
+            (None, InputParts::Features { .. }) => FEATURES,
+            (None, InputParts::Vectors(exponents)) => {
+                let x = self.push(phase, vec![], OpParams::Frame { exponents });
+                self.chain(phase, x, network.dense)
+            }
+            (None, InputParts::Table(values)) => {
+                self.token(phase, network.count, TokenRows::Gates(values))
+            }
+            (None, InputParts::Embedding { columns, values }) => {
+                let dim = columns;
+                self.token(phase, network.count, TokenRows::Embedding { dim, values })
+            }
+            (None, InputParts::Tied { min_shift }) => {
                 let rows = TokenRows::Tied {
-                    dim: columns,
+                    dim: tied_dim,
+                    // The output layer, which is known at the end.
                     layer: 0,
                     min_shift,
                 };
-                let x = token(self, rows);
+                let x = self.token(phase, network.count, rows);
                 tied = Some(x.layer());
                 x
             }
-            InputParts::Vectors(exponents) => {
-                let x = self.push(phase, vec![], OpParams::Frame { exponents });
-                self.chain(phase, x, dense.take().unwrap_or_default())
-            }
-            InputParts::Features { .. } => repeated.unwrap_or(FEATURES),
         };
-        // The recurrent layers.
         self.recurrent.clear();
-        for (layer, init) in layers.into_iter().zip(inits) {
-            x = self.push(phase, vec![x], OpParams::Recurrent(recurrent(layer, init)));
+        for (layer, init) in network.layers.into_iter().zip(inits) {
+            let op = OpParams::Recurrent(recurrent(layer, init));
+            x = self.push(phase, vec![x], op);
             self.recurrent.push(x.layer());
         }
         if phase == Phase::Source {
             return Ok(x);
         }
-        // The head.
+        let output = self.head(x, network.reads, network.head)?;
+        if let Some(token) = tied
+            && let OpParams::Token { rows, .. } = &mut self.layers[token].op
+            && let TokenRows::Tied { layer, .. } = rows
+        {
+            *layer = output.layer();
+        }
+        Ok(output)
+    }
+
+    /// Adds a layer that reads tokens.
+    fn token(&mut self, phase: Phase, vocab_size: usize, rows: TokenRows) -> VectorId {
+        self.push(phase, vec![], OpParams::Token { vocab_size, rows })
+    }
+
+    /// Adds the mean over the steps, if the head reads it, and the dense layers of the head; returns the output.
+    fn head(
+        &mut self,
+        mut x: VectorId,
+        reads: Reads,
+        head: Vec<DenseParams>,
+    ) -> Result<VectorId, QuantizeError> {
         if reads == Reads::Mean {
             if matches!(self.layers[x.layer()].op, OpParams::Frame { .. }) {
                 return shape(
@@ -196,21 +212,16 @@ impl Builder {
                     "a recurrent or a dense layer before it",
                 );
             }
-            x = self.push(phase, vec![x], OpParams::Mean);
+            x = self.push(Phase::Step, vec![x], OpParams::Mean);
         }
-        // A step needs a layer: dense layers over nothing but the features run at each step.
-        let has_step = self.layers.iter().any(|layer| layer.phase == phase);
-        let head_phase = if has_step { Phase::Output } else { phase };
-        let x = self.chain(head_phase, x, head);
-        if let Some(token) = tied
-            && let OpParams::Token {
-                rows: TokenRows::Tied { layer, .. },
-                ..
-            } = &mut self.layers[token].op
-        {
-            *layer = x.layer();
-        }
-        Ok(x)
+        // A model needs a step layer: dense layers over the features alone run in each step.
+        let has_step = self.layers.iter().any(|layer| layer.phase == Phase::Step);
+        let phase = if has_step {
+            Phase::Output
+        } else {
+            Phase::Step
+        };
+        Ok(self.chain(phase, x, head))
     }
 
     /// Adds the begin layers of the initial states of `layer`; returns the vectors that they begin as.

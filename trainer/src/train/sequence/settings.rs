@@ -251,6 +251,7 @@ impl SequenceSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::formats::{INT4, INT8, INT8_INT4};
 
     #[test]
     fn an_encoders_layers_have_the_widths_of_its_decoders() {

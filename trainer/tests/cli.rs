@@ -226,7 +226,7 @@ fn files_that_are_not_models_are_refused_with_their_names() {
     );
     let bytes = fs::read(&path).unwrap();
     for (name, bytes, expected) in [
-        ("cut.pip", &bytes[..100], "the image is cut off: expected"),
+        ("cut.pip", &bytes[..100], "the model is truncated: expected"),
         (
             "long.pip",
             &[&bytes[..], b"1234"].concat()[..],

@@ -104,7 +104,7 @@ fn kind(params: &ModelParams) -> &'static str {
 }
 
 /// The last layer of a language model.
-fn head(params: &ModelParams) -> &DenseParams {
+fn head<'p>(params: &'p ModelParams) -> &'p DenseParams {
     match params.layers.last().map(|layer| &layer.op) {
         Some(OpParams::Dense(dense)) => dense,
         _ => panic!("a dense layer"),

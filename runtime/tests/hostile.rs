@@ -227,7 +227,7 @@ fn random_bytes_with_a_good_checksum() {
     let mut rng = Pcg32::new(2, 2);
     let (mut tried, mut accepted) = (0, 0);
     for model in models() {
-        for _ in 0..2000 {
+        for _ in 0..1000 {
             let mut mutant = model.clone();
             for _ in 0..=rng.next_u32() % 4 {
                 // Mostly in the header, metadata and vocabulary.
@@ -558,8 +558,8 @@ fn inconsistent_layers_are_refused_by_name() {
         ("joined", 5, "an initial state that is not known when its phase begins", |c| {
             recurrent(c, 5).init[0] = Some(VectorId::result(3))
         }),
-        ("lstm", 2, "its phase is before that of the layer before it", |c| {
-            c.layers[1].phase = Phase::Output
+        ("lstm", 1, "its phase is before that of the layer before it", |c| {
+            c.layers[0].phase = Phase::Output
         }),
         ("sensors", 1, "its phase is before that of the layer before it", |c| {
             c.layers[1].phase = Phase::Begin
@@ -599,9 +599,14 @@ fn inconsistent_layers_are_refused_by_name() {
             c.metadata.outputs[0].every_step = true;
         }),
     ];
+    let mut wrong = vec![];
     for (name, layer, what, change) in changes {
-        assert_eq!(refused(name, change), ModelError::Inconsistent { layer, what }, "{name}");
+        let (found, expected) = (refused(name, change), ModelError::Inconsistent { layer, what });
+        if found != expected {
+            wrong.push(format!("{name}: expected {expected}, found {found}"));
+        }
     }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 /// Random parameters of a configuration that is refused.
@@ -815,7 +820,7 @@ fn every_number_of_the_metadata() {
     let (mut tried, mut accepted) = (0, 0);
     let mut files: Vec<Vec<u8>> =
         sample_configs().iter().map(|(_, config)| model_file(9, config)).collect();
-    files.extend((0..20).map(|seed| model_file(seed, &random_config(seed))));
+    files.extend((0..10).map(|seed| model_file(seed, &random_config(seed))));
     for model in &files {
         let (numbers, training, sections) = metadata_numbers(model);
         assert_eq!(with_numbers(&numbers, training, sections)[20..], model[20..]);

@@ -20,6 +20,7 @@ use crate::{
 /// Makes the assembler refuse code from the label `start` to here that has another size than `bytes`: code that jumps into an
 /// unrolled loop counts on it.
 // A size that is too small is a negative `.space`, one that is too large an `.org` that goes back.
+#[cfg(not(kernels = "riscv32"))]
 macro_rules! assert_size {
     ($start:literal, $bytes:literal) => {
         concat!(
@@ -34,7 +35,7 @@ macro_rules! assert_size {
         )
     };
 }
-#[allow(unused_imports, reason = "RV32 has no such loop")]
+#[cfg(not(kernels = "riscv32"))]
 pub(super) use assert_size;
 
 /// The name of the kernels: the core and its instructions.

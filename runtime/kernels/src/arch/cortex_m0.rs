@@ -1,11 +1,17 @@
-//! The kernel of cores without the DSP extension, in the instructions that every Cortex-M has.
-use crate::packed::{GruParams, I16x4};
+//! The kernels of cores without the DSP extension, in ARMv6-M instructions, which every Cortex-M has.
+//!
+//! Every kernel follows the procedure call standard: arguments in r0 to r3 and on the stack, r4 to r11 are preserved. A comment
+//! before each one names its registers and its stack frame. Most instructions reach r0 to r7 only; sums are in high registers,
+//! to which ADD can add.
+use super::assembly::assert_size;
+use crate::packed::{GruParams, I16x4, TokenScale};
 use core::arch::naked_asm;
+use core::mem::offset_of;
 
 pub(super) const NAME: &str = "ARMv6-M";
 
-/// Keeps the registers that a caller expects back.
-macro_rules! save {
+/// Pushes the registers that a caller expects back: 36 bytes.
+macro_rules! push_callee_saved {
     () => {
         "push {{r4, r5, r6, r7, lr}}
         mov r4, r8
@@ -16,8 +22,8 @@ macro_rules! save {
     };
 }
 
-/// Gives them back, and returns.
-macro_rules! restore {
+/// Pops them and returns.
+macro_rules! pop_callee_saved_and_return {
     () => {
         "pop {{r4, r5, r6, r7}}
         mov r8, r4
@@ -28,7 +34,8 @@ macro_rules! restore {
     };
 }
 
-/// Writes the accumulators of `count` blocks to `out`; `count` is not 0. `end - x` is a multiple of 8 bytes and not 0.
+/// [`crate::generic::gemv_int8`]: writes the accumulators of `count` panels to `out`; `count` is not 0. The activations are those
+/// from `x` to `end`, which are not none.
 #[unsafe(naked)]
 pub(super) unsafe extern "C" fn gemv_int8(
     out: *mut [i32; 4],
@@ -38,11 +45,26 @@ pub(super) unsafe extern "C" fn gemv_int8(
     correction: i32,
     count: usize,
 ) {
-    // r0 and r1 are the weights and the activations to come, r12 the end of these, lr `out`.
-    // r8 and r9 hold S and B of rows 0 and 1, r10 and r11 those of rows 2 and 3. S begins with what even rows subtract.
+    // | register | content |
+    // |---|---|
+    // | r0, r1 | the next weights and activations |
+    // | r2, r3; r4, r5 | two words of weights; two pairs of activations |
+    // | r6, r7 | a product; the second activation of a pair |
+    // | r8, r9 | S and B of rows 0 and 1 (see `packed`); S starts with what even rows subtract |
+    // | r10, r11 | S and B of rows 2 and 3 |
+    // | r12 | `end` |
+    // | lr | `out` of the panel |
+    //
+    // | sp + | content |
+    // |---|---|
+    // | 0 | `x` |
+    // | 4 | minus the correction |
+    // | 8 | where a panel enters the unrolled round of 16 columns, if their number is no multiple of that |
+    // | 12 | the end of the weights |
+    // | 52, 56 | the arguments `correction`, `count` |
     naked_asm!(
-        // A pair of columns of two rows: its second column, and then the first.
-        ".macro SECOND w, s, b",
+        // Two rows times the second column of a pair, r7.
+        ".macro MAC_SECOND w, s, b",
         "asrs r6, \\w, #16",
         "muls r6, r7, r6",
         "add \\s, \\s, r6",
@@ -50,7 +72,8 @@ pub(super) unsafe extern "C" fn gemv_int8(
         "muls r6, r7, r6",
         "add \\b, \\b, r6",
         ".endm",
-        ".macro FIRST w, x, s, b",
+        // Two rows times the first column of a pair, x. Destroys w.
+        ".macro MAC_FIRST w, x, s, b",
         "sxth \\w, \\w",
         "asrs r6, \\w, #8",
         "muls r6, \\x, r6",
@@ -58,16 +81,17 @@ pub(super) unsafe extern "C" fn gemv_int8(
         "muls \\w, \\x, \\w",
         "add \\s, \\s, \\w",
         ".endm",
-        ".macro TWO_COLUMNS x",
+        // Four rows times a pair of columns.
+        ".macro MAC_TWO_COLUMNS x",
         "ldmia r0!, {{r2, r3}}",
         "asrs r7, \\x, #16",
-        "SECOND r2, r8, r9",
-        "SECOND r3, r10, r11",
+        "MAC_SECOND r2, r8, r9",
+        "MAC_SECOND r3, r10, r11",
         "sxth \\x, \\x",
-        "FIRST r2, \\x, r8, r9",
-        "FIRST r3, \\x, r10, r11",
+        "MAC_FIRST r2, \\x, r8, r9",
+        "MAC_FIRST r3, \\x, r10, r11",
         ".endm",
-        save!(),
+        push_callee_saved!(),
         "mov lr, r0",
         "mov r12, r3",
         "movs r0, r1",
@@ -78,7 +102,7 @@ pub(super) unsafe extern "C" fn gemv_int8(
         "muls r4, r3, r4",
         "lsls r4, r4, #1",
         "adds r4, r0, r4",
-        // Where a block begins in a round of 16 columns, if they are no multiple of that.
+        // Where a panel enters a round: 110 bytes of code per four columns.
         "rsbs r3, r3, #0",
         "lsls r3, r3, #27",
         "lsrs r3, r3, #30",
@@ -90,14 +114,14 @@ pub(super) unsafe extern "C" fn gemv_int8(
         "rsbs r2, r2, #0",
         "push {{r1, r2, r3, r4}}",
         "b 5f",
-        // Four columns are 110 bytes.
         ".balign 4",
         "2:",
         ".rept 4",
         "ldmia r1!, {{r4, r5}}",
-        "TWO_COLUMNS r4",
-        "TWO_COLUMNS r5",
+        "MAC_TWO_COLUMNS r4",
+        "MAC_TWO_COLUMNS r5",
         ".endr",
+        assert_size!("2b", "4 * 110"),
         "cmp r1, r12",
         "beq 4f",
         "b 2b",
@@ -113,7 +137,7 @@ pub(super) unsafe extern "C" fn gemv_int8(
         "mov r7, lr",
         "stmia r7!, {{r2, r3, r4, r5}}",
         "mov lr, r7",
-        // The next block.
+        // The next panel.
         "mov r6, sp",
         "ldmia r6!, {{r1, r2, r3, r4}}",
         "cmp r0, r4",
@@ -127,15 +151,15 @@ pub(super) unsafe extern "C" fn gemv_int8(
         "mov pc, r3",
         "6:",
         "add sp, #16",
-        restore!(),
-        ".purgem TWO_COLUMNS",
-        ".purgem FIRST",
-        ".purgem SECOND",
+        pop_callee_saved_and_return!(),
+        ".purgem MAC_TWO_COLUMNS",
+        ".purgem MAC_FIRST",
+        ".purgem MAC_SECOND",
     )
 }
 
-/// Adds to the accumulators from `out` to `out_end`, which are not none, the products with rows of 4 bits, `words` a block.
-/// `end - x` is a multiple of 8 bytes and not 0.
+/// [`crate::generic::gemv_int4`]: adds to the accumulators from `out` to `out_end`, which are not none, the products with panels
+/// of `words` words. The activations are those from `x` to `end`, which are not none.
 #[unsafe(naked)]
 pub(super) unsafe extern "C" fn gemv_int4(
     out: *mut [i32; 4],
@@ -145,15 +169,31 @@ pub(super) unsafe extern "C" fn gemv_int4(
     out_end: *const [i32; 4],
     words: usize,
 ) {
-    // Group by group through all blocks, so that the sum of a group's activations is found once.
-    // In a block r0 and r1 are the weights and the activations to come, r12 the group's end of these, lr its scales.
-    // r8 to r11 are P_0 to P_3 of the specification, which begin with what takes 8 off a, b and c in the end.
-    // On the stack: what r8, r9 and r10 begin with, where a block's group enters a round, `out` of the next block, bytes of
-    // the group's activations, bytes from the group's end to the next block's, the weights' group of the first block,
-    // `out`, `end`, bytes of a block.
+    // Group by group through all panels, so that the sum of a group's activations is computed once.
+    //
+    // | register | content, within a panel |
+    // |---|---|
+    // | r0, r1 | the next weights and activations |
+    // | r2, r3; r4, r5 | two words of weights; two pairs of activations |
+    // | r6, r7 | a product; the second activation of a pair |
+    // | r8 to r11 | P_0 to P_3 (see `packed`), which start with what removes the offset 8 of a, b and c in the end |
+    // | r12 | the end of the group's activations |
+    // | lr | the group's scales |
+    //
+    // | sp + | content |
+    // |---|---|
+    // | 0, 4, 8 | what r8, r9 and r10 start with |
+    // | 12 | where a panel's group enters the unrolled round of 16 columns |
+    // | 16 | `out` of the next panel |
+    // | 20 | bytes of the group's activations |
+    // | 24 | bytes from the end of the group's weights to the same group of the next panel |
+    // | 28 | the group's weights in the first panel |
+    // | 32, 36 | `out`, `end` |
+    // | 40 | bytes of a panel |
+    // | 80, 84 | the arguments `out_end`, `words` |
     naked_asm!(
-        // The word w, two columns, times the pair x: the second column, then the first.
-        ".macro TIMES w, x",
+        // Four rows times a pair of columns: the second column, then the first. Destroys w and x.
+        ".macro MAC_TWO_COLUMNS w, x",
         "asrs r7, \\x, #16",
         "asrs r6, \\w, #16",
         "muls r6, r7, r6",
@@ -181,8 +221,8 @@ pub(super) unsafe extern "C" fn gemv_int4(
         "muls \\w, \\x, \\w",
         "add r8, r8, \\w",
         ".endm",
-        // A row: its P less r2, 16 times the P above, times the highest byte of r7.
-        ".macro ROW row, p",
+        // Adds a row's sum times its scale, the highest byte of r7: P less r2, 16 times the P above. Rows from the last one on.
+        ".macro ADD_SCALED row, p",
         "mov r3, \\p",
         "subs r2, r3, r2",
         "lsrs r4, r7, #24",
@@ -193,7 +233,7 @@ pub(super) unsafe extern "C" fn gemv_int4(
         "str r4, [r6, #4 * \\row]",
         "lsls r2, r3, #4",
         ".endm",
-        save!(),
+        push_callee_saved!(),
         "sub sp, #44",
         "str r0, [sp, #32]",
         "str r3, [sp, #36]",
@@ -220,7 +260,7 @@ pub(super) unsafe extern "C" fn gemv_int4(
         "movs r1, r2",
         "adds r4, r2, r3",
         "mov r12, r4",
-        // A round is 16 columns.
+        // Where a group enters a round: 108 bytes of code per four columns.
         "rsbs r3, r3, #0",
         "lsls r3, r3, #27",
         "lsrs r3, r3, #30",
@@ -251,7 +291,7 @@ pub(super) unsafe extern "C" fn gemv_int4(
         "adds r3, r3, r5",
         "mov r2, sp",
         "stmia r2!, {{r3, r4, r5}}",
-        // A block.
+        // A panel.
         "4:",
         "mov r7, sp",
         "ldmia r7!, {{r2, r3, r4, r5}}",
@@ -263,15 +303,15 @@ pub(super) unsafe extern "C" fn gemv_int4(
         "mov r11, r7",
         "mov lr, r6",
         "mov pc, r5",
-        // Four columns are 108 bytes.
         ".balign 4",
         "5:",
         ".rept 4",
         "ldmia r1!, {{r4, r5}}",
         "ldmia r0!, {{r2, r3}}",
-        "TIMES r2, r4",
-        "TIMES r3, r5",
+        "MAC_TWO_COLUMNS r2, r4",
+        "MAC_TWO_COLUMNS r3, r5",
         ".endr",
+        assert_size!("5b", "4 * 108"),
         "cmp r1, r12",
         "beq 6f",
         "b 5b",
@@ -279,10 +319,10 @@ pub(super) unsafe extern "C" fn gemv_int4(
         "ldr r6, [sp, #16]",
         "mov r7, lr",
         "movs r2, #0",
-        "ROW 3, r11",
-        "ROW 2, r10",
-        "ROW 1, r9",
-        "ROW 0, r8",
+        "ADD_SCALED 3, r11",
+        "ADD_SCALED 2, r10",
+        "ADD_SCALED 1, r9",
+        "ADD_SCALED 0, r8",
         "adds r6, #16",
         "str r6, [sp, #16]",
         "ldr r2, [sp, #20]",
@@ -305,13 +345,13 @@ pub(super) unsafe extern "C" fn gemv_int4(
         "b 1b",
         "8:",
         "add sp, #44",
-        restore!(),
-        ".purgem ROW",
-        ".purgem TIMES",
+        pop_callee_saved_and_return!(),
+        ".purgem ADD_SCALED",
+        ".purgem MAC_TWO_COLUMNS",
     )
 }
 
-/// The new state of four units: [`crate::generic::gru_gates`]. `table` is that of the activations.
+/// [`crate::generic::gru_gates`]. `table` is that of tanh.
 #[unsafe(naked)]
 pub(super) unsafe extern "C" fn gru_gates(
     params: *const GruParams,
@@ -321,10 +361,20 @@ pub(super) unsafe extern "C" fn gru_gates(
     h_next: *mut I16x4,
     table: *const u16,
 ) {
-    // r8 is 2^14, which rounds a product of two Q15 numbers; r9 is 2^16 + 2, which rounds a sigmoid; r10 the table;
-    // r11 a gate, then the candidate; r12 is `new`; lr ends the products of gate z.
+    // | register | content |
+    // |---|---|
+    // | r0 to r3 | the arguments, moved on by one unit at a time |
+    // | r4 to r7 | temporary |
+    // | r8 | 2^14, which rounds a product of two Q15 numbers |
+    // | r9 | 2^16 + 2, which rounds a sigmoid |
+    // | r10 | the table |
+    // | r11 | the reset gate, then the candidate |
+    // | r12 | `h_next` |
+    // | lr | the end of the products of gate z |
+    //
+    // The arguments `h_next` and `table` are at sp + 36 and sp + 40.
     naked_asm!(
-        // r4 to what this many bits hold.
+        // Saturates r4 to this many bits.
         ".macro SATURATE bits",
         "asrs r6, r4, #(\\bits - 1)",
         "adds r6, #1",
@@ -337,7 +387,7 @@ pub(super) unsafe extern "C" fn gru_gates(
         "eors r4, r6",
         "8:",
         ".endm",
-        // The accumulator r4 and its scale r5 to the output r4.
+        // r4, an accumulator, to its output by the scale r5.
         ".macro REQUANTIZE",
         "lsrs r6, r5, #27",
         "asrs r4, r6",
@@ -348,7 +398,7 @@ pub(super) unsafe extern "C" fn gru_gates(
         "asrs r4, r4, #15",
         "SATURATE 16",
         ".endm",
-        // 65536 tanh(|r4|) in r4, the sign of r4 in r5.
+        // r4 = 65536 tanh(|r4|), r5 = the sign of r4.
         ".macro TANH_MAGNITUDE",
         "asrs r5, r4, #31",
         "eors r4, r5",
@@ -366,35 +416,35 @@ pub(super) unsafe extern "C" fn gru_gates(
         "lsrs r4, r4, #6",
         "adds r4, r4, r7",
         ".endm",
-        // r4 with the sign r5.
-        ".macro SIGNED",
+        // Gives r4 the sign r5.
+        ".macro APPLY_SIGN",
         "eors r4, r5",
         "subs r4, r4, r5",
         ".endm",
-        // 2^15 becomes 2^15 - 1.
-        ".macro BELOW_ONE",
+        // Clamps r4, 0 to 2^15, to 2^15 - 1.
+        ".macro CLAMP_BELOW_ONE",
         "lsrs r6, r4, #15",
         "subs r4, r4, r6",
         ".endm",
-        // A gate that a token adds to: its record and its token's value.
-        ".macro GATE record, token",
-        "ldr r4, [r2, #(\\token * 4)]",
-        "ldr r5, [r0, #\\record]",
+        // r4 = the gate with this index, whose parameters are at this offset.
+        ".macro GATE gate, params",
+        "ldr r4, [r2, #(\\gate * 16)]",
+        "ldr r5, [r0, #(\\params + {bias})]",
         "adds r4, r4, r5",
-        "ldr r5, [r0, #(\\record + 32)]",
-        "ldrb r6, [r1, #\\token]",
+        "ldr r5, [r0, #(\\params + {token_scale})]",
+        "ldrb r6, [r1, #(\\gate * 4)]",
         "sxtb r6, r6",
         "muls r5, r6, r5",
         "adds r4, r4, r5",
-        "ldr r5, [r0, #(\\record + 16)]",
+        "ldr r5, [r0, #(\\params + {scale})]",
         "REQUANTIZE",
         "TANH_MAGNITUDE",
-        "SIGNED",
+        "APPLY_SIGN",
         "add r4, r9",
         "asrs r4, r4, #2",
-        "BELOW_ONE",
+        "CLAMP_BELOW_ONE",
         ".endm",
-        save!(),
+        push_callee_saved!(),
         "ldr r4, [sp, #36]",
         "mov r12, r4",
         "ldr r4, [sp, #40]",
@@ -410,18 +460,19 @@ pub(super) unsafe extern "C" fn gru_gates(
         "mov lr, r4",
         // One unit. The reset gate.
         "1:",
-        "GATE 48, 4",
+        "GATE 1, {reset}",
         "mov r11, r4",
         // The candidate.
         "ldr r4, [r2, #32]",
-        "ldr r5, [r0, #96]",
+        "ldr r5, [r0, #{candidate_bias}]",
         "adds r4, r4, r5",
-        "ldr r5, [r0, #112]",
+        "ldr r5, [r0, #{candidate_scale}]",
         "REQUANTIZE",
-        "movs r7, #128",
+        // A load's offset is at most 124.
+        "movs r7, #{input_bias}",
         "adds r7, r0, r7",
         "ldr r5, [r7]",
-        "ldr r6, [r7, #16]",
+        "ldr r6, [r7, #({candidate_token_scale} - {input_bias})]",
         "ldrb r7, [r1, #8]",
         "sxtb r7, r7",
         "muls r6, r7, r6",
@@ -437,11 +488,11 @@ pub(super) unsafe extern "C" fn gru_gates(
         "TANH_MAGNITUDE",
         "adds r4, #1",
         "lsrs r4, r4, #1",
-        "BELOW_ONE",
-        "SIGNED",
+        "CLAMP_BELOW_ONE",
+        "APPLY_SIGN",
         "mov r11, r4",
         // The update gate.
-        "GATE 0, 0",
+        "GATE 0, {update}",
         // Between the candidate and the old state.
         "movs r5, #0",
         "ldrsh r5, [r3, r5]",
@@ -463,12 +514,21 @@ pub(super) unsafe extern "C" fn gru_gates(
         "beq 2f",
         "b 1b",
         "2:",
-        restore!(),
+        pop_callee_saved_and_return!(),
         ".purgem GATE",
-        ".purgem BELOW_ONE",
-        ".purgem SIGNED",
+        ".purgem CLAMP_BELOW_ONE",
+        ".purgem APPLY_SIGN",
         ".purgem TANH_MAGNITUDE",
         ".purgem REQUANTIZE",
         ".purgem SATURATE",
+        update = const offset_of!(GruParams, update),
+        reset = const offset_of!(GruParams, reset),
+        bias = const offset_of!(TokenScale, bias),
+        scale = const offset_of!(TokenScale, scale),
+        token_scale = const offset_of!(TokenScale, token_scale),
+        candidate_bias = const offset_of!(GruParams, candidate.bias),
+        candidate_scale = const offset_of!(GruParams, candidate.scale),
+        input_bias = const offset_of!(GruParams, candidate.input_bias),
+        candidate_token_scale = const offset_of!(GruParams, candidate.token_scale),
     )
 }

@@ -8,7 +8,7 @@
 //! | RV32 with M | `riscv32` |
 //! | x86-64 | `x86_64`: AVX2 or SSE2, chosen at run time |
 //! | 64-bit ARM | `aarch64`: NEON |
-//! | any other, or with the feature `generic` | [`generic`] |
+//! | any other, or with the feature `generic` | [`crate::generic`] |
 
 // An import by name takes precedence over one by glob.
 pub use crate::generic::*;

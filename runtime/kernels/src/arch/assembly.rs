@@ -4,7 +4,7 @@
 use super::cortex_m0 as kernels;
 #[cfg(kernels = "cortex_m4")]
 use super::cortex_m4 as kernels;
-use super::num_panels;
+use super::panels::num_panels;
 #[cfg(kernels = "riscv32")]
 use super::riscv32 as kernels;
 use crate::packed::PackedActivations;
@@ -16,26 +16,6 @@ use crate::{
     activation::TANH,
     packed::{GruParams, I16x4},
 };
-
-/// Makes the assembler refuse code from the label `start` to here that has another size than `bytes`: code that jumps into an
-/// unrolled loop counts on it.
-// A size that is too small is a negative `.space`, one that is too large an `.org` that goes back.
-macro_rules! assert_size {
-    ($start:literal, $bytes:literal) => {
-        concat!(
-            "99:\n.space 99b - ",
-            $start,
-            " - ",
-            $bytes,
-            "\n.org ",
-            $start,
-            " + ",
-            $bytes
-        )
-    };
-}
-#[allow(unused_imports, reason = "RV32 has no such loop")]
-pub(super) use assert_size;
 
 /// The name of the kernels: the core and its instructions.
 pub fn kernel_name() -> &'static str {

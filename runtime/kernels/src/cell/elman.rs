@@ -1,6 +1,6 @@
 //! The Elman network: `h' = tanh(W x + U h + b)`.
 
-use super::{ColumnSpan, RecurrentLayer};
+use super::layer::{ColumnSpan, RecurrentLayer};
 use crate::activation::outlined::tanh;
 use crate::fixed::rounding_shift_right;
 use crate::gemv::{Rhs, gate_group_outputs};

@@ -7,7 +7,7 @@
 //! h' = n + z (h - n)
 //! ```
 
-use super::{ColumnSpan, RecurrentLayer};
+use super::layer::{ColumnSpan, RecurrentLayer};
 use crate::activation::outlined::{sigmoid, tanh};
 use crate::dispatch;
 use crate::fixed::{CANDIDATE_FRAC_BITS, PRE_ACTIVATION_FRAC_BITS, rounding_shift_right};
@@ -134,10 +134,9 @@ pub(super) fn step_reset_before(
         let gate_row = rows.next().and_then(|row| row.get(2..)).unwrap_or(&[]);
         let mut sums = [[0; PANEL_ROWS]];
         gate_group_outputs(&mut words, &reset_rhs, gate_row, &mut sums);
-        let [sums] = sums;
-        for i in 0..PANEL_ROWS {
-            let n = rounding_shift_right(tanh(sums[i]), config.state_shift);
-            next.0[i] = lerp(next.0[i], h.0[i], n);
+        for ((next, h), sum) in next.0.iter_mut().zip(h.0).zip(sums.as_flattened()) {
+            let n = rounding_shift_right(tanh(*sum), config.state_shift);
+            *next = lerp(*next, h, n);
         }
     }
 }

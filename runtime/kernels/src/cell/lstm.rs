@@ -7,7 +7,7 @@
 //!
 //! The cell state is Q8.23 and its addition saturates: it can grow by almost 1 a step, and trained cells reach 20.
 
-use super::{ColumnSpan, RecurrentLayer};
+use super::layer::{ColumnSpan, RecurrentLayer};
 use crate::dispatch;
 use crate::gemv::{Rhs, gate_group_outputs};
 use crate::generic::lstm::lstm_unit;

@@ -1,6 +1,6 @@
 //! int4 weights.
 
-use crate::arch::num_panels;
+use crate::arch::panels::num_panels;
 use crate::packed::{GROUP_SIZE, PackedActivations, WeightFormat, int4_groups};
 use core::arch::aarch64::*;
 

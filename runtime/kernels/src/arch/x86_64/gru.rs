@@ -1,6 +1,6 @@
 //! The gates of a GRU, one unit per lane.
 
-use super::{has_avx2, load};
+use super::simd::{has_avx2, load};
 use crate::activation::TANH;
 use crate::fixed::QuantizedMultiplier;
 use crate::generic;
@@ -15,7 +15,7 @@ pub fn gru_gates(
     h: &I16x4,
     h_next: &mut I16x4,
 ) {
-    if has_avx2::get() {
+    if has_avx2() {
         // SAFETY: the processor has AVX2.
         unsafe { gru_gates_avx2(params, gate_row, products, h, h_next) }
     } else {

@@ -1,7 +1,7 @@
 //! int4 weights.
 
-use super::{add_halves, has_avx2, load};
-use crate::arch::{for_each_three_panels, num_panels};
+use super::simd::{add_halves, has_avx2, load};
+use crate::arch::panels::{for_each_three_panels, num_panels};
 use crate::packed::{GROUP_SIZE, PackedActivations, WeightFormat, int4_groups};
 use core::arch::x86_64::*;
 
@@ -12,7 +12,7 @@ pub fn gemv_int4(weights: &[u32], x: &PackedActivations, accumulators: &mut [[i3
     if x.pairs.is_empty() {
         return;
     }
-    if has_avx2::get() {
+    if has_avx2() {
         // SAFETY: the processor has AVX2.
         unsafe { gemv_int4_avx2(weights, x, accumulators) }
     } else {
@@ -182,7 +182,7 @@ mod tests {
         // SAFETY: SSE2 is a part of x86-64.
         let sse2: Gemv = |w, x, out| unsafe { gemv_int4_sse2(w, x, out) };
         compare_gemv(panel_len, sse2, generic::gemv_int4);
-        if has_avx2::get() {
+        if has_avx2() {
             // SAFETY: the processor has AVX2.
             let avx2: Gemv = |w, x, out| unsafe { gemv_int4_avx2(w, x, out) };
             compare_gemv(panel_len, avx2, generic::gemv_int4);

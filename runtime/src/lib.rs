@@ -44,6 +44,7 @@ compile_error!("models are little-endian and read in place: big-endian targets a
 mod decimal;
 #[cfg(any(test, feature = "encode"))]
 pub mod encode;
+mod feature;
 pub mod format;
 mod message;
 mod model;

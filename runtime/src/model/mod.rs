@@ -10,6 +10,7 @@ pub use layer::Layer;
 pub(crate) use layer::{Op, Place, Recurrent, Region};
 pub(crate) use plan::Plan;
 
+use crate::feature::{Graph, Source};
 use crate::format::{
     HEADER_LEN, LayerConfig, MAX_LAYERS, MAX_OUTPUTS, Metadata, ModelError, Normalization,
     OutputConfig, Phase, Role, TrainingInfo, VarintReader, metadata_bytes,
@@ -88,13 +89,16 @@ pub struct Model<'a, L: ?Sized = [Option<Layer<'a>>; MAX_LAYERS]> {
 /// A [`Model`] whose capacity is not known at compile time.
 pub type ModelView<'a> = Model<'a, [Option<Layer<'a>>]>;
 
+/// The outputs that a model has room for.
+const OUTPUT_CAPACITY: usize = if Graph::AVAILABLE.is_some() { MAX_OUTPUTS } else { 1 };
+
 /// All of a model but its layers.
 #[derive(Clone, Debug)]
 struct ModelInfo<'a> {
     bytes: &'a [u8],
     /// `[source, target]`
     vocabularies: [Vocabulary<'a>; 2],
-    outputs: heapless::Vec<Output, MAX_OUTPUTS>,
+    outputs: heapless::Vec<Output, OUTPUT_CAPACITY>,
     max_tokens: u16,
     fixed_steps: u16,
     segments: Segments,
@@ -114,7 +118,7 @@ pub(crate) struct Segments {
 }
 
 /// A segment of the list of layers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Segment {
     BeginSource,
     Source,
@@ -131,6 +135,15 @@ impl Segment {
         Self::Step,
         Self::Output,
     ];
+
+    pub fn phase(self) -> Phase {
+        match self {
+            Self::BeginSource | Self::BeginStep => Phase::Begin,
+            Self::Source => Phase::Source,
+            Self::Step => Phase::Step,
+            Self::Output => Phase::Output,
+        }
+    }
 }
 
 impl Segments {
@@ -138,18 +151,13 @@ impl Segments {
     pub fn range(&self, segment: Segment) -> Range<usize> {
         let [a, b, c, d, e] = self.ends.map(usize::from);
         match segment {
+            Segment::Output => d..e,
+            Segment::Step => c..d,
+            _ if Source::AVAILABLE.is_none() => 0..0,
             Segment::BeginSource => 0..a,
             Segment::Source => a..b,
             Segment::BeginStep => b..c,
-            Segment::Step => c..d,
-            Segment::Output => d..e,
         }
-    }
-
-    /// The segment of layer `index`.
-    pub fn of(&self, index: usize) -> Segment {
-        let contains = |segment: &Segment| self.range(*segment).contains(&index);
-        Segment::ALL.into_iter().find(contains).unwrap_or(Segment::Output)
     }
 
     /// The layers of the source or of the step before, from and after the recurrent ones, and how often the middle part runs per
@@ -163,6 +171,9 @@ impl Segments {
             }
         };
         let range = self.range(segment);
+        if Graph::AVAILABLE.is_none() {
+            return ([range, 0..0, 0..0], 1);
+        }
         let [first, end] = recurrent.map(usize::from);
         ([range.start..first, first..end, end..range.end], steps)
     }
@@ -272,10 +283,7 @@ impl<'a> ModelView<'a> {
 
     /// The layer that reads the caller's token or frame: an encoder's, or that of the step.
     pub fn input_of(&self, phase: Phase) -> Option<&Layer<'a>> {
-        let reads = |layer: &&Layer| {
-            layer.phase == phase && (layer.vocab_size().is_some() || layer.exponents().is_some())
-        };
-        self.layers().find(reads)
+        self.layers().find(|layer| layer.phase() == phase && layer.reads_caller())
     }
 
     /// What it does with a line of text.
@@ -315,17 +323,17 @@ impl<'a> ModelView<'a> {
 
     /// How the network was trained; `None` if that cannot be decoded.
     pub fn training_info(&self) -> Option<TrainingInfo<'a>> {
-        let mut reader = VarintReader(metadata_bytes(self.info.bytes)?);
+        let mut reader = VarintReader::new(metadata_bytes(self.info.bytes)?);
         let metadata = Metadata::read(&mut reader)?;
         for _ in 0..metadata.layers {
             LayerConfig::read(&mut reader)?;
         }
-        postcard::from_bytes(reader.0).ok()
+        postcard::from_bytes(reader.rest()).ok()
     }
 
     /// The bytes in which the host keeps the names of the original network's inputs and outputs.
     pub fn io_names(&self) -> Option<&'a [u8]> {
-        let metadata = Metadata::read(&mut VarintReader(metadata_bytes(self.info.bytes)?))?;
+        let metadata = Metadata::read(&mut VarintReader::new(metadata_bytes(self.info.bytes)?))?;
         let length = metadata.io_names_len as usize;
         let start = self.info.bytes.len().checked_sub(length.checked_next_multiple_of(4)?)?;
         self.info.bytes.get(start..)?.get(..length)

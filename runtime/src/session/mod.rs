@@ -8,7 +8,8 @@ mod memory;
 pub use error::SessionError;
 
 use crate::format::Phase;
-use crate::model::{Layer, ModelView, Op, Output, Recurrent, Segment};
+use crate::feature::Source;
+use crate::model::{Layer, ModelView, Op, Output, Place, Recurrent, Region, Segment};
 use memory::Memory;
 use pipsqueak_kernels::packed::{I16x4, elements, elements_mut};
 
@@ -47,6 +48,7 @@ pub struct Session<'m, 'w> {
 #[derive(Debug)]
 pub struct Outputs<'s> {
     outputs: &'s [Output],
+    /// The scratch region.
     scratch: &'s [I16x4],
 }
 
@@ -54,7 +56,7 @@ impl Outputs<'_> {
     /// The values of output `index`, with [`frac_bits`](crate::Output::frac_bits) fraction bits.
     pub fn get(&self, index: usize) -> Option<&[i16]> {
         let output = self.outputs.get(index)?;
-        let values = self.scratch.get(output.place.start.into()..)?;
+        let values = self.scratch.get(output.place.start()..)?;
         elements(values).get(..output.len())
     }
 }
@@ -243,6 +245,9 @@ impl<'m, 'w> Session<'m, 'w> {
 
     /// Does what comes before the first step of `phase`.
     fn begin(&mut self, phase: Phase) -> Option<()> {
+        if Source::AVAILABLE.is_none() {
+            return Some(());
+        }
         let has_source = self.model.has_source();
         if self.progress == Progress::Reset {
             self.progress = Progress::Source;
@@ -300,9 +305,10 @@ impl<'m, 'w> Session<'m, 'w> {
         let outputs = self.model.outputs();
         self.run_outputs().ok_or(SessionError::Internal)?;
         let memory = self.memory().ok_or(SessionError::Internal)?;
+        let start = Place::new(Region::Scratch, 0);
         Ok(Outputs {
             outputs,
-            scratch: memory.into_scratch(),
+            scratch: memory.into_vectors(start).ok_or(SessionError::Internal)?,
         })
     }
 

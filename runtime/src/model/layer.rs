@@ -78,6 +78,7 @@ pub(crate) enum Op<'a> {
         vocab_size: u16,
         table: u8,
         min_shift: u8,
+        _feature: Graph,
     },
     /// Exponents: an element of the frame is Q15 of 2^exponent.
     Frame { exponents: &'a [i8] },

@@ -92,12 +92,15 @@ pub type ModelView<'a> = Model<'a, [Option<Layer<'a>>]>;
 /// The outputs that a model has room for.
 const OUTPUT_CAPACITY: usize = if Graph::AVAILABLE.is_some() { MAX_OUTPUTS } else { 1 };
 
+/// The vocabularies that a model has room for.
+const VOCABULARY_CAPACITY: usize = if Source::AVAILABLE.is_some() { 2 } else { 1 };
+
 /// All of a model but its layers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct ModelInfo<'a> {
     bytes: &'a [u8],
-    /// `[source, target]`
-    vocabularies: [Vocabulary<'a>; 2],
+    /// That of the outputs, then that of the inputs.
+    vocabularies: [Vocabulary<'a>; VOCABULARY_CAPACITY],
     outputs: heapless::Vec<Output, OUTPUT_CAPACITY>,
     max_tokens: u16,
     fixed_steps: u16,
@@ -199,9 +202,12 @@ impl<'a, const N: usize> Model<'a, [Option<Layer<'a>>; N]> {
     /// # Errors
     /// As [`parse`](Model::parse), or if the model has more layers.
     pub fn parse_with_capacity(bytes: &'a [u8]) -> Result<Self, ModelError> {
-        let mut layers = [const { None }; N];
-        let info = parse::parse(bytes, &mut layers)?;
-        Ok(Self { info, layers })
+        let mut model = Self {
+            info: ModelInfo::default(),
+            layers: [const { None }; N],
+        };
+        parse::parse(bytes, &mut model.info, &mut model.layers)?;
+        Ok(model)
     }
 }
 
@@ -247,13 +253,18 @@ impl<'a> ModelView<'a> {
 
     /// The texts of the first output's values: tokens or classes. Empty if they are not known.
     pub fn vocabulary(&self) -> Vocabulary<'a> {
-        self.info.vocabularies[1]
+        *self.output_vocabulary()
+    }
+
+    pub(crate) fn output_vocabulary(&self) -> &Vocabulary<'a> {
+        let [vocabulary, ..] = &self.info.vocabularies;
+        vocabulary
     }
 
     /// The texts of the inputs, where they are something else than the outputs: tokens of an encoder or of a classifier, or names
     /// of conditioning features. Else empty.
     pub fn source_vocabulary(&self) -> Vocabulary<'a> {
-        self.info.vocabularies[0]
+        self.info.vocabularies.get(1).copied().unwrap_or(Vocabulary::EMPTY)
     }
 
     /// Maximum number of tokens of a generated text; 0: no limit.

@@ -17,11 +17,12 @@ use pipsqueak_kernels::packed::{WeightFormat, round_up};
 /// The layers read so far.
 type Slots<'a> = [Option<Layer<'a>>];
 
-/// Checks `bytes` and fills `layers`.
+/// Checks `bytes` and fills `info` and `layers`, which are empty.
 pub(super) fn parse<'a>(
     bytes: &'a [u8],
+    info: &mut ModelInfo<'a>,
     layers: &mut Slots<'a>,
-) -> Result<ModelInfo<'a>, ModelError> {
+) -> Result<(), ModelError> {
     let (bytes, metadata_bytes) = split_header(bytes)?;
     let mut numbers = VarintReader::new(metadata_bytes);
     let Some(metadata) = Metadata::read(&mut numbers) else {
@@ -32,10 +33,8 @@ pub(super) fn parse<'a>(
         return Err(sections.error());
     }
     let [source, target] = &metadata.vocabularies;
-    let vocabularies = [
-        read_vocabulary(&mut sections, source)?,
-        read_vocabulary(&mut sections, target)?,
-    ];
+    read_vocabulary(&mut sections, source, info.vocabularies.get_mut(1))?;
+    read_vocabulary(&mut sections, target, info.vocabularies.first_mut())?;
     let (count, capacity) = (metadata.layers, layers.len());
     let Some(layers) = layers.get_mut(..count.into()) else {
         return Err(ModelError::OutOfRange {
@@ -44,7 +43,10 @@ pub(super) fn parse<'a>(
             found: count.into(),
         });
     };
-    let (mut segments, mut uses) = (Segments::new(metadata.steps_per_token), Uses::default());
+    info.bytes = bytes;
+    (info.max_tokens, info.fixed_steps) = (metadata.max_tokens, metadata.fixed_steps);
+    info.segments.steps_per_token = metadata.steps_per_token;
+    let (segments, mut uses) = (&mut info.segments, Uses::default());
     for index in 0..count {
         let Some(config) = LayerConfig::read(&mut numbers) else {
             return Err(numbers.error());
@@ -70,39 +72,30 @@ pub(super) fn parse<'a>(
     if sections.section::<u8>(metadata.io_names_len as usize).is_none() || !sections.is_finished() {
         return Err(sections.error());
     }
-    let mut info = ModelInfo {
-        bytes,
-        vocabularies,
-        outputs: heapless::Vec::new(),
-        max_tokens: metadata.max_tokens,
-        fixed_steps: metadata.fixed_steps,
-        segments,
-        plan: plan::Plan::default(),
-    };
-    check_model(&metadata, layers, &mut info, &mut uses).map_err(|refusal| refusal.of(count))?;
-    let plan = plan::place(layers, &segments, &uses, &mut info.outputs);
+    check_model(&metadata, layers, info, &mut uses).map_err(|refusal| refusal.of(count))?;
+    let plan = plan::place(layers, &info.segments, &uses, &mut info.outputs);
     info.plan = plan.ok_or(ModelError::OutOfRange {
         what: Field::Workspace,
         expected: 8 * u32::from(Place::MAX_START),
         found: u32::MAX,
     })?;
-    check_bounds(layers)?;
-    Ok(info)
+    check_bounds(layers)
 }
 
+/// Reads a vocabulary into `slot`; there is none in a build without the feature `source` for that of the inputs.
 fn read_vocabulary<'a>(
     sections: &mut SectionReader<'a>,
     config: &VocabularyConfig,
-) -> Result<Vocabulary<'a>, ModelError> {
-    let Some(vocabulary) = Vocabulary::read(sections, config) else {
-        return Err(sections.error());
+    slot: Option<&mut Vocabulary<'a>>,
+) -> Result<(), ModelError> {
+    let Some(slot) = slot else {
+        let is_absent = config.tokens == 0;
+        return ensure(is_absent, Feature::Source).map_err(|refusal| refusal.of(0));
     };
-    match vocabulary.validate(config.text_len) {
-        Ok(()) => Ok(vocabulary),
-        Err(token) => Err(ModelError::Vocabulary {
-            token: token.into(),
-        }),
-    }
+    *slot = Vocabulary::read(sections, config).ok_or_else(|| sections.error())?;
+    slot.validate(config.text_len).map_err(|token| ModelError::Vocabulary {
+        token: token.into(),
+    })
 }
 
 /// Why a layer or the model as a whole is refused.
@@ -145,13 +138,6 @@ where
 }
 
 impl Segments {
-    fn new(steps_per_token: [u8; 2]) -> Self {
-        Self {
-            steps_per_token,
-            ..Self::default()
-        }
-    }
-
     /// The segment of the next layer, of which the phase is given.
     fn next(&self, phase: Phase) -> Segment {
         let [begin_source, .., last] = self.ends;
@@ -376,6 +362,7 @@ impl<'a> Reader<'_, 'a> {
                     vocab_size,
                     table: layer,
                     min_shift,
+                    _feature: Graph::AVAILABLE.ok_or(Feature::Graph)?,
                 };
                 (op, size)
             }
@@ -552,8 +539,9 @@ fn reader_size(
 
 /// Checks that vocabularies have the sizes of what they name.
 fn check_vocabularies(info: &ModelInfo, layers: &Slots) -> Result<(), Refusal> {
-    let [source, target] = &info.vocabularies;
-    if !source.is_empty() {
+    if let [_, source] = &info.vocabularies[..]
+        && !source.is_empty()
+    {
         let size = |layer: &Layer| match layer.op {
             Op::Frame { .. } => Some(layer.len()),
             _ => layer.vocab_size(),
@@ -563,6 +551,7 @@ fn check_vocabularies(info: &ModelInfo, layers: &Slots) -> Result<(), Refusal> {
             .find_map(|phase| reader_size(layers, phase, size));
         ensure(first == Some(source.len()), Inconsistency::SourceVocabularySize)?;
     }
+    let [target, ..] = &info.vocabularies;
     let outputs = info.outputs.first().map(Output::len);
     let fits = target.is_empty() || outputs == Some(target.len());
     ensure(fits, Inconsistency::VocabularySize)

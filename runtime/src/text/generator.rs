@@ -208,7 +208,8 @@ impl<'m, 'w, R: Rng> Generator<'m, 'w, R> {
     pub fn prompt(&mut self, text: &str) -> Result<(), TextError> {
         let vocabulary = self.vocabulary()?;
         vocabulary.check(text)?;
-        for token in vocabulary.tokenize(text) {
+        let mut position = 0;
+        while let Some(token) = vocabulary.next_token(text, &mut position) {
             self.read(token?)?;
         }
         Ok(())
@@ -234,10 +235,11 @@ impl<'m, 'w, R: Rng> Generator<'m, 'w, R> {
     }
 
     /// The vocabulary of the tokens that are read and generated.
-    fn vocabulary(&self) -> Result<Vocabulary<'m>, SessionError> {
+    fn vocabulary(&self) -> Result<&'m Vocabulary<'m>, SessionError> {
         let model = self.model();
-        match model.is_autoregressive() && !model.vocabulary().is_empty() {
-            true => Ok(model.vocabulary()),
+        let vocabulary = model.output_vocabulary();
+        match model.is_autoregressive() && !vocabulary.is_empty() {
+            true => Ok(vocabulary),
             false => Err(SessionError::InputKind {
                 expected: "no prompt",
             }),
@@ -249,7 +251,7 @@ impl<'m, 'w, R: Rng> Generator<'m, 'w, R> {
     }
 
     fn read(&mut self, token: u16) -> Result<(), SessionError> {
-        let vocabulary = self.model().vocabulary();
+        let vocabulary = self.model().output_vocabulary();
         let initial = vocabulary.initial_token();
         if !self.started && vocabulary.special_tokens().contains(initial) {
             // In training, every text began after it.
@@ -266,7 +268,7 @@ impl<'m, 'w, R: Rng> Generator<'m, 'w, R> {
     /// Lets the session read the last token, so that its logits are those of the next one.
     fn flush_pending(&mut self) -> Result<(), SessionError> {
         if !self.started {
-            self.pending = Some(self.model().vocabulary().initial_token());
+            self.pending = Some(self.model().output_vocabulary().initial_token());
             self.started = true;
         }
         match self.pending.take() {
@@ -287,10 +289,10 @@ impl<'m, 'w, R: Rng> Generator<'m, 'w, R> {
             });
         }
         self.flush_pending()?;
-        let special_tokens = model.vocabulary().special_tokens();
+        let special_tokens = model.output_vocabulary().special_tokens();
         let frac_bits = self.frac_bits();
         let logits = self.session.logits()?;
-        let token = match model.vocabulary().has_special_tokens() {
+        let token = match model.output_vocabulary().has_special_tokens() {
             true => self
                 .sampler
                 .sample_masked(logits, frac_bits, special_tokens, &mut self.rng),
@@ -309,7 +311,7 @@ impl<'m, R: Rng> Iterator for Generator<'m, '_, R> {
     /// single bytes. `None` after the end of the text, and for a model that does not generate text.
     fn next(&mut self) -> Option<&'m [u8]> {
         let model = self.model();
-        let vocabulary = model.vocabulary();
+        let vocabulary = model.output_vocabulary();
         if let Some(token) = self.pending_word.take() {
             return Some(vocabulary.text(token));
         }

@@ -42,7 +42,24 @@ static BYTES: [u8; 256] = {
     bytes
 };
 
+impl Default for Vocabulary<'_> {
+    fn default() -> Self {
+        Self::EMPTY
+    }
+}
+
 impl<'a> Vocabulary<'a> {
+    /// No tokens.
+    pub(crate) const EMPTY: Self = Self {
+        offsets: &[],
+        sorted: &[],
+        texts: &[],
+        tokens: 0,
+        initial_token: 0,
+        special_tokens: [NO_TOKEN; 4],
+        tokenization: Tokenization::Subword,
+    };
+
     /// Reads the section of a vocabulary, without a look at it. `None` if it ends early.
     ///
     /// `config` has passed the check of the metadata: its tokens are less than `config.tokens`.
@@ -51,13 +68,11 @@ impl<'a> Vocabulary<'a> {
         config: &VocabularyConfig,
     ) -> Option<Self> {
         let mut vocabulary = Self {
-            offsets: &[],
-            sorted: &[],
-            texts: &[],
             tokens: config.tokens,
             initial_token: config.initial_token,
             special_tokens: config.special_tokens.all().map(|id| id.unwrap_or(NO_TOKEN)),
             tokenization: config.tokenization,
+            ..Self::EMPTY
         };
         if config.tokens > 0 && config.tokenization != Tokenization::Byte {
             let regular = (0..config.tokens).filter(|id| !vocabulary.is_special(*id));
@@ -109,7 +124,7 @@ impl<'a> Vocabulary<'a> {
         let mut last: &[u8] = &[];
         self.sorted.iter().all(|id| {
             let text = self.text(*id);
-            let rises = *id < self.tokens && !self.is_special(*id) && last < text;
+            let rises = *id < self.tokens && !self.is_special(*id) && is_before(last, text);
             last = text;
             rises
         }) && !last.is_empty()
@@ -175,6 +190,11 @@ impl<'a> Vocabulary<'a> {
     pub fn texts(self) -> impl ExactSizeIterator<Item = &'a [u8]> {
         (0..self.tokens).map(move |id| self.text(id))
     }
+}
+
+/// Whether the text `a` sorts before `b`.
+fn is_before(a: &[u8], b: &[u8]) -> bool {
+    lookup::compare(a, b, false).is_lt()
 }
 
 fn some_token(id: u16) -> Option<u16> {

@@ -54,7 +54,7 @@ mod session;
 mod text;
 mod vocabulary;
 
-pub use format::{ModelError, RecurrentLayerConfig, SpecialTokens, TrainingInfo};
+pub use format::{Feature, Field, Inconsistency, ModelError, RecurrentLayerConfig, SpecialTokens, TrainingInfo};
 pub use message::{Fragment, Message};
 pub use model::{Layer, Model, ModelView, Output, Task};
 pub use pipsqueak_kernels::cell::{Cell, RecurrentConfig};
@@ -66,7 +66,7 @@ pub use pipsqueak_kernels::packed::{
 pub use pipsqueak_kernels::{activation, fixed};
 pub use rand_pcg::Pcg32;
 pub use sampler::{Sampler, SamplingParams, Temperature, TemperatureError, argmax};
-pub use session::{Outputs, Session, SessionError, StepInput};
+pub use session::{InputKind, Outputs, Session, SessionError, StepInput};
 pub use text::conditioning::FeatureError;
 pub use text::generator::{Generator, TextError};
 pub use text::surprisal::surprisal_bits;

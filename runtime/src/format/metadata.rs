@@ -287,6 +287,7 @@ const MAX_LAYER_FIELDS: usize = 7;
 
 impl LayerConfig {
     /// Reads a layer, each number within its range.
+    #[inline(never)]
     pub(crate) fn read(reader: &mut VarintReader) -> Option<Self> {
         let kind = reader.number(Field::LayerKind)?;
         let phase = reader.number(Field::Phase)?;
@@ -455,6 +456,7 @@ pub struct VocabularyConfig {
 }
 
 impl VocabularyConfig {
+    #[inline(never)]
     fn read(reader: &mut VarintReader) -> Option<Self> {
         use Field as F;
         const FIELDS: [Field; 8] = [
@@ -511,6 +513,7 @@ pub struct Metadata {
 
 impl Metadata {
     /// Reads it, each number within its range, and leaves `reader` before the first layer.
+    #[inline(never)]
     pub(crate) fn read(reader: &mut VarintReader) -> Option<Self> {
         use Field as F;
         const FIELDS: [Field; 6] = [

@@ -18,25 +18,24 @@ pub(super) fn check(group: &GateGroup) -> Result<(), u32> {
 }
 
 fn check_gate(gate: &Gate) -> Result<(), u32> {
+    let norms = gate.l1_norms();
     let none = &[0; PANEL_ROWS];
     // What a token adds to the accumulator, and the input side of a candidate with what a token adds to it.
-    let (bias, scale, token, input) = match gate.params {
-        GateParams::BiasScale(p) => (&p.bias, &p.scale, none, (none, none)),
-        GateParams::TokenScale(p) => (&p.bias, &p.scale, &p.token_scale, (none, none)),
+    let (bias, scale, token, input_bias, input_token) = match gate.params {
+        GateParams::BiasScale(p) => (&p.bias, &p.scale, none, none, none),
+        GateParams::TokenScale(p) => (&p.bias, &p.scale, &p.token_scale, none, none),
         GateParams::CandidateTokenScale(p) => {
-            (&p.bias, &p.scale, none, (&p.input_bias, &p.token_scale))
+            (&p.bias, &p.scale, none, &p.input_bias, &p.token_scale)
         }
     };
-    let rows = gate.l1_norms().into_iter().zip(bias).zip(token);
-    let input = input.0.iter().zip(input.1);
-    for ((((norm, bias), token), (scale, input)), row) in rows.zip(scale.iter().zip(input)).zip(0..) {
-        // |activation| <= 2^15, |token value| <= 2^7.
-        let sum = bounded_sum(norm, 15, *bias, *token);
-        let input = bounded_sum(0, 0, *input.0, *input.1);
-        // The reset gate times the hidden side is at most 2^30, and the input side must be, too.
-        let limit = 1 << (CANDIDATE_FRAC_BITS + 4);
-        if sum > i32::MAX as u32 || input > limit || !is_valid(*scale) {
-            return Err(row);
+    // The reset gate times the hidden side is at most 2^30, and the input side must be, too.
+    const INPUT_LIMIT: u32 = 1 << (CANDIDATE_FRAC_BITS + 4);
+    for row in 0..PANEL_ROWS {
+        // |activation| <= 2^15.
+        let sum = bounded_sum(shift_left(norms[row], 15), bias[row], token[row]);
+        let input = bounded_sum(0, input_bias[row], input_token[row]);
+        if sum > i32::MAX as u32 || input > INPUT_LIMIT || !is_valid(scale[row]) {
+            return Err(row as u32);
         }
     }
     Ok(())
@@ -46,14 +45,14 @@ fn is_valid(scale: QuantizedMultiplier) -> bool {
     scale.multiplier() < MULTIPLIER_LIMIT && scale.shift() <= MAX_SHIFT
 }
 
-/// `norm * 2^bits + |bias| + |token_scale| * 2^7`, saturated.
-fn bounded_sum(norm: u32, bits: u32, bias: i32, token_scale: i32) -> u32 {
+/// `products + |bias| + |token_scale| * 2^7`, saturated; |token value| <= 2^7.
+fn bounded_sum(products: u32, bias: i32, token_scale: i32) -> u32 {
     let token = shift_left(token_scale.unsigned_abs(), 7);
-    let sum = shift_left(norm, bits).saturating_add(bias.unsigned_abs());
-    sum.saturating_add(token)
+    products.saturating_add(bias.unsigned_abs()).saturating_add(token)
 }
 
 /// `magnitude * 2^bits`; `u32::MAX` for what does not fit 31 bits, which no bound allows.
+#[inline(never)]
 fn shift_left(magnitude: u32, bits: u32) -> u32 {
     match magnitude >> (31 - bits) {
         0 => magnitude << bits,

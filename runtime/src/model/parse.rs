@@ -18,6 +18,7 @@ use pipsqueak_kernels::packed::{WeightFormat, round_up};
 type Slots<'a> = [Option<Layer<'a>>];
 
 /// Checks `bytes` and fills `info` and `layers`, which are empty.
+#[inline(never)]
 pub(super) fn parse<'a>(
     bytes: &'a [u8],
     info: &mut ModelInfo<'a>,
@@ -210,6 +211,7 @@ struct Reader<'r, 'a> {
 }
 
 impl<'a> Reader<'_, 'a> {
+    #[inline(never)]
     fn read(&mut self) -> Result<Layer<'a>, Refusal> {
         self.check_phase()?;
         let input_size = self.check_inputs()?;
@@ -295,6 +297,7 @@ impl<'a> Reader<'_, 'a> {
     }
 
     /// Checks the vectors that the layer reads, and returns the number of elements of all, each padded.
+    #[inline(never)]
     fn check_inputs(&mut self) -> Result<usize, Refusal> {
         let inputs = &self.config.inputs;
         match self.config.op {
@@ -465,6 +468,7 @@ impl<'a> Reader<'_, 'a> {
 }
 
 /// Checks what concerns several layers, and reads the outputs.
+#[inline(never)]
 fn check_model(
     metadata: &Metadata,
     layers: &Slots,

@@ -160,6 +160,7 @@ impl Planner {
 }
 
 /// Places the vectors of all layers and outputs; `None` if they are too large.
+#[inline(never)]
 pub(super) fn place(
     layers: &mut [Option<Layer>],
     segments: &Segments,

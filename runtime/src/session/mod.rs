@@ -5,7 +5,7 @@ mod error;
 mod layers;
 mod memory;
 
-pub use error::SessionError;
+pub use error::{InputKind, SessionError};
 
 use crate::format::Phase;
 use crate::feature::Source;
@@ -119,7 +119,7 @@ impl<'m, 'w> Session<'m, 'w> {
             return Err(SessionError::AlreadyStarted);
         }
         let layer = self.model.conditioning().ok_or(SessionError::InputKind {
-            expected: "no features",
+            expected: InputKind::NoFeatures,
         })?;
         self.set_frame(layer, value, count)
     }
@@ -132,7 +132,7 @@ impl<'m, 'w> Session<'m, 'w> {
         count: Option<usize>,
     ) -> Result<(), SessionError> {
         let exponents = layer.exponents().ok_or(SessionError::InputKind {
-            expected: "tokens",
+            expected: InputKind::Tokens,
         })?;
         if let Some(count) = count.filter(|count| *count != layer.len()) {
             return Err(SessionError::FrameLength {
@@ -175,14 +175,14 @@ impl<'m, 'w> Session<'m, 'w> {
                 self.push_frame_by(phase, &mut by_index(frame), Some(frame.len()))
             }
             StepInput::Repeat => {
-                self.reader(phase, "nothing")?;
+                self.reader(phase, InputKind::Nothing)?;
                 self.run_steps(phase, 0)
             }
         }
     }
 
     fn push_token_to(&mut self, phase: Phase, token: u16) -> Result<(), SessionError> {
-        let vocab_size = self.reader(phase, "tokens")?.and_then(Layer::vocab_size);
+        let vocab_size = self.reader(phase, InputKind::Tokens)?.and_then(Layer::vocab_size);
         match vocab_size {
             Some(size) if usize::from(token) < size => self.run_steps(phase, token),
             size => Err(SessionError::Token {
@@ -199,7 +199,7 @@ impl<'m, 'w> Session<'m, 'w> {
         value: &mut dyn FnMut(usize, i8) -> i16,
         count: Option<usize>,
     ) -> Result<(), SessionError> {
-        let layer = self.reader(phase, "frames")?.ok_or(SessionError::Internal)?;
+        let layer = self.reader(phase, InputKind::Frames)?.ok_or(SessionError::Internal)?;
         // The begin layers use memory that the frame may be in.
         self.begin(phase).ok_or(SessionError::Internal)?;
         self.set_frame(layer, value, count)?;
@@ -210,15 +210,15 @@ impl<'m, 'w> Session<'m, 'w> {
     fn reader(
         &self,
         phase: Phase,
-        given: &'static str,
+        given: InputKind,
     ) -> Result<Option<&'m Layer<'m>>, SessionError> {
         let model = self.model;
         let reader = model.input_of(phase);
         let expected = match reader {
-            None if phase == Phase::Source && !model.has_source() => "no source",
-            None => "nothing",
-            Some(layer) if layer.exponents().is_some() => "frames",
-            Some(_) => "tokens",
+            None if phase == Phase::Source && !model.has_source() => InputKind::NoSource,
+            None => InputKind::Nothing,
+            Some(layer) if layer.exponents().is_some() => InputKind::Frames,
+            Some(_) => InputKind::Tokens,
         };
         match expected == given {
             true => Ok(reader),

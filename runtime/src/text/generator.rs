@@ -6,7 +6,7 @@ use crate::format::Phase;
 use crate::message::{Fragment, Message, display};
 use crate::model::ModelView;
 use crate::sampler::{Sampler, SamplingParams};
-use crate::session::{Session, SessionError, StepInput};
+use crate::session::{InputKind, Session, SessionError, StepInput};
 use crate::vocabulary::{OutOfVocabulary, Vocabulary};
 use rand_core::Rng;
 use rand_pcg::Pcg32;
@@ -241,7 +241,7 @@ impl<'m, 'w, R: Rng> Generator<'m, 'w, R> {
         match model.is_autoregressive() && !vocabulary.is_empty() {
             true => Ok(vocabulary),
             false => Err(SessionError::InputKind {
-                expected: "no prompt",
+                expected: InputKind::NoPrompt,
             }),
         }
     }
@@ -285,7 +285,7 @@ impl<'m, 'w, R: Rng> Generator<'m, 'w, R> {
         let model = self.model();
         if !model.is_autoregressive() || model.input_of(Phase::Step).is_none() {
             return Err(SessionError::InputKind {
-                expected: "no tokens of its own",
+                expected: InputKind::NotItsTokens,
             });
         }
         self.flush_pending()?;

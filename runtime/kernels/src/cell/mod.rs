@@ -211,12 +211,21 @@ impl<'a> RecurrentLayer<'a> {
     pub fn gate_groups(&self) -> impl Iterator<Item = GateGroup<'a>> + use<'a> {
         let (config, mut words) = (self.config, self.words);
         let blocks = config.hidden_size / PANEL_ROWS;
-        let passes = config.passes().iter();
-        passes
-            .flat_map(move |groups| (0..blocks).flat_map(move |_| groups.iter()))
-            .filter_map(move |group| {
-                GateGroup::split_from(&mut words, config.row_format(group.span), group.params)
-            })
+        let (mut pass, mut block, mut group) = (0, 0, 0);
+        core::iter::from_fn(move || {
+            loop {
+                let groups = config.passes().get(pass)?;
+                if let Some(next) = groups.get(group) {
+                    group += 1;
+                    let format = config.row_format(next.span);
+                    return GateGroup::split_from(&mut words, format, next.params);
+                }
+                (group, block) = (0, block + 1);
+                if block == blocks {
+                    (block, pass) = (0, pass + 1);
+                }
+            }
+        })
     }
 
     /// Runs one step: the next hidden state replaces the current one.

@@ -6,7 +6,7 @@ use crate::format::{
     RecurrentLayerConfig, Role, StateInit, TokenRowsConfig, VarintReader, VectorId,
     VocabularyConfig,
 };
-use crate::vocabulary::Tokenization;
+use crate::tokenization::Tokenization;
 use alloc::vec::Vec;
 use pipsqueak_kernels::cell::Cell;
 use pipsqueak_kernels::dense::Activation;

@@ -3,7 +3,6 @@
 use super::metadata::{
     MAX_DIM, MAX_INPUTS, MAX_LAYERS, MAX_OUTPUTS, MAX_STEPS_PER_TOKEN, MAX_VECTOR,
 };
-use pipsqueak_kernels::cell::MAX_STATE_SHIFT;
 use pipsqueak_kernels::fixed::MAX_SHIFT;
 
 /// A number of a model file.
@@ -90,14 +89,13 @@ impl Field {
             Self::Role | Self::WeightFormat => 2,
             Self::Normalization | Self::Phase | Self::Activation | Self::Cell => 3,
             Self::Tokenization => 4,
-            Self::LayerKind => 8,
             Self::FracBits => 15,
             Self::ConstantFormat => 16,
             Self::StepsPerToken => MAX_STEPS_PER_TOKEN as u32,
             Self::NumOutputs => MAX_OUTPUTS as u32,
             Self::NumInputs => MAX_INPUTS as u32,
             Self::NumLayers => MAX_LAYERS as u32,
-            Self::StateShift => MAX_STATE_SHIFT,
+            Self::LayerKind | Self::StateShift => 8,
             Self::MinShift => MAX_SHIFT,
             Self::Vector | Self::TiedLayer => u8::MAX as u32,
             Self::InitialState => 1 + u8::MAX as u32,

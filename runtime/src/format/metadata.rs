@@ -3,7 +3,7 @@
 //! To postcard, all of it is a sequence of unsigned numbers. A derived decoder would do the same in three times the code.
 
 use super::{Field, VarintReader};
-use crate::vocabulary::Tokenization;
+use crate::tokenization::Tokenization;
 use pipsqueak_kernels::cell::Cell;
 use pipsqueak_kernels::dense::Activation;
 use pipsqueak_kernels::packed::WeightFormat;
@@ -164,7 +164,7 @@ pub struct RecurrentLayerConfig {
     pub cell: Cell,
     /// Hidden size, 1 to [`MAX_DIM`].
     pub hidden_size: u16,
-    /// The hidden state is Q(shift).(15 - shift); 0 to [`pipsqueak_kernels::cell::MAX_STATE_SHIFT`].
+    /// The hidden state is Q(shift).(15 - shift); 0 to 8.
     pub state_shift: u8,
     /// Formats of the weights over the input and over the hidden state.
     pub formats: [WeightFormat; 2],
@@ -455,7 +455,33 @@ pub struct VocabularyConfig {
     pub special_tokens: SpecialTokens,
 }
 
+/// Elements of the three sections of a vocabulary.
+pub(crate) struct VocabularyLens {
+    /// u32
+    pub offsets: usize,
+    /// u16
+    pub sorted: usize,
+    /// Bytes.
+    pub texts: usize,
+}
+
 impl VocabularyConfig {
+    /// The lengths of its sections; `None` if it has none.
+    pub(crate) fn section_lens(&self) -> Option<VocabularyLens> {
+        if self.tokens == 0 || self.tokenization == Tokenization::Byte {
+            return None;
+        }
+        let mut sorted = 0;
+        for id in 0..self.tokens {
+            sorted += usize::from(!self.special_tokens.contains(id));
+        }
+        Some(VocabularyLens {
+            offsets: usize::from(self.tokens) + 1,
+            sorted,
+            texts: self.text_len as usize,
+        })
+    }
+
     #[inline(never)]
     fn read(reader: &mut VarintReader) -> Option<Self> {
         use Field as F;

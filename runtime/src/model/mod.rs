@@ -15,10 +15,12 @@ use crate::format::{
     HEADER_LEN, LayerConfig, MAX_LAYERS, MAX_OUTPUTS, Metadata, ModelError, Normalization,
     OutputConfig, Phase, Role, TrainingInfo, VarintReader, metadata_bytes,
 };
+#[cfg(feature = "text")]
 use crate::vocabulary::Vocabulary;
 use core::ops::{Deref, Range};
 
 /// What a model does with a line of text.
+#[cfg(feature = "text")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Task {
@@ -93,6 +95,7 @@ pub type ModelView<'a> = Model<'a, [Option<Layer<'a>>]>;
 const OUTPUT_CAPACITY: usize = if Graph::AVAILABLE.is_some() { MAX_OUTPUTS } else { 1 };
 
 /// The vocabularies that a model has room for.
+#[cfg(feature = "text")]
 const VOCABULARY_CAPACITY: usize = if Source::AVAILABLE.is_some() { 2 } else { 1 };
 
 /// All of a model but its layers.
@@ -100,6 +103,7 @@ const VOCABULARY_CAPACITY: usize = if Source::AVAILABLE.is_some() { 2 } else { 1
 struct ModelInfo<'a> {
     bytes: &'a [u8],
     /// That of the outputs, then that of the inputs.
+    #[cfg(feature = "text")]
     vocabularies: [Vocabulary<'a>; VOCABULARY_CAPACITY],
     outputs: heapless::Vec<Output, OUTPUT_CAPACITY>,
     max_tokens: u16,
@@ -252,10 +256,12 @@ impl<'a> ModelView<'a> {
     }
 
     /// The texts of the first output's values: tokens or classes. Empty if they are not known.
+    #[cfg(feature = "text")]
     pub fn vocabulary(&self) -> Vocabulary<'a> {
         *self.output_vocabulary()
     }
 
+    #[cfg(feature = "text")]
     pub(crate) fn output_vocabulary(&self) -> &Vocabulary<'a> {
         let [vocabulary, ..] = &self.info.vocabularies;
         vocabulary
@@ -263,6 +269,7 @@ impl<'a> ModelView<'a> {
 
     /// The texts of the inputs, where they are something else than the outputs: tokens of an encoder or of a classifier, or names
     /// of conditioning features. Else empty.
+    #[cfg(feature = "text")]
     pub fn source_vocabulary(&self) -> Vocabulary<'a> {
         self.info.vocabularies.get(1).copied().unwrap_or(Vocabulary::EMPTY)
     }
@@ -298,6 +305,7 @@ impl<'a> ModelView<'a> {
     }
 
     /// What it does with a line of text.
+    #[cfg(feature = "text")]
     pub fn task(&self) -> Task {
         let [source, target] = [self.source_vocabulary(), self.vocabulary()];
         let Some(output) = self.output() else {

@@ -9,8 +9,9 @@ use crate::format::{
     ModelError, OpConfig, OutputConfig, Phase, RecurrentLayerConfig, Role, SectionReader,
     TokenRowsConfig, VarintReader, VectorId, VocabularyConfig, split_header,
 };
+#[cfg(feature = "text")]
 use crate::vocabulary::Vocabulary;
-use pipsqueak_kernels::cell::{Cell, RecurrentConfig};
+use pipsqueak_kernels::cell::{Cell, MAX_STATE_SHIFT, RecurrentConfig};
 use pipsqueak_kernels::dense::{Activation, DenseConfig};
 use pipsqueak_kernels::packed::{WeightFormat, round_up};
 
@@ -34,8 +35,15 @@ pub(super) fn parse<'a>(
         return Err(sections.error());
     }
     let [source, target] = &metadata.vocabularies;
-    read_vocabulary(&mut sections, source, info.vocabularies.get_mut(1))?;
-    read_vocabulary(&mut sections, target, info.vocabularies.first_mut())?;
+    #[cfg(feature = "text")]
+    {
+        read_vocabulary(&mut sections, source, info.vocabularies.get_mut(1))?;
+        read_vocabulary(&mut sections, target, info.vocabularies.first_mut())?;
+    }
+    #[cfg(not(feature = "text"))]
+    for vocabulary in [source, target] {
+        skip_vocabulary(&mut sections, vocabulary).ok_or_else(|| sections.error())?;
+    }
     let (count, capacity) = (metadata.layers, layers.len());
     let Some(layers) = layers.get_mut(..count.into()) else {
         return Err(ModelError::OutOfRange {
@@ -83,7 +91,19 @@ pub(super) fn parse<'a>(
     check_bounds(layers)
 }
 
+/// Passes over the section of a vocabulary.
+#[cfg(not(feature = "text"))]
+fn skip_vocabulary(sections: &mut SectionReader, config: &VocabularyConfig) -> Option<()> {
+    if let Some(lens) = config.section_lens() {
+        sections.section::<u32>(lens.offsets)?;
+        sections.section::<u16>(lens.sorted)?;
+        sections.section::<u8>(lens.texts)?;
+    }
+    Some(())
+}
+
 /// Reads a vocabulary into `slot`; there is none in a build without the feature `source` for that of the inputs.
+#[cfg(feature = "text")]
 fn read_vocabulary<'a>(
     sections: &mut SectionReader<'a>,
     config: &VocabularyConfig,
@@ -401,6 +421,8 @@ impl<'a> Reader<'_, 'a> {
         ensure(config.cell.is_supported(), feature)?;
         let supported = config.formats.iter().all(|format| format.is_supported());
         ensure(supported, Feature::Int4)?;
+        let state_shift = u32::from(config.state_shift);
+        ensure(state_shift <= MAX_STATE_SHIFT, Feature::Source)?;
         let [hidden, cell] = config.init;
         ensure(cell.is_none() || config.cell == Cell::Lstm, Inconsistency::InitialCellState)?;
         for id in [hidden, cell].into_iter().flatten() {
@@ -410,7 +432,7 @@ impl<'a> Reader<'_, 'a> {
             cell: config.cell,
             input_size,
             hidden_size: round_up(config.hidden_size.into()),
-            state_shift: config.state_shift.into(),
+            state_shift,
             formats: config.formats,
         };
         let layer = recurrent.layer(self.section(recurrent.weights_len())?);
@@ -503,7 +525,9 @@ fn check_model(
         let output = read_output(config, layers, uses)?;
         ensure(info.outputs.push(output).is_ok(), Feature::Graph)?;
     }
-    check_vocabularies(info, layers)
+    #[cfg(feature = "text")]
+    check_vocabularies(info, layers)?;
+    Ok(())
 }
 
 /// Reads an output.
@@ -542,6 +566,7 @@ fn reader_size(
 }
 
 /// Checks that vocabularies have the sizes of what they name.
+#[cfg(feature = "text")]
 fn check_vocabularies(info: &ModelInfo, layers: &Slots) -> Result<(), Refusal> {
     if let [_, source] = &info.vocabularies[..]
         && !source.is_empty()

@@ -1,6 +1,7 @@
 //! Text to tokens.
 
-use super::{OutOfVocabulary, Tokenization, Vocabulary};
+use super::{OutOfVocabulary, Vocabulary};
+use crate::tokenization::Tokenization;
 use core::cmp::Ordering;
 
 /// A token and its text.

@@ -2,11 +2,10 @@
 
 mod error;
 mod lookup;
-pub(crate) mod tokenization;
 
 use crate::format::{SectionReader, SpecialTokens, VocabularyConfig};
 pub use error::OutOfVocabulary;
-pub use tokenization::Tokenization;
+use crate::tokenization::Tokenization;
 
 /// The texts of V tokens, in a model's bytes.
 ///
@@ -74,12 +73,10 @@ impl<'a> Vocabulary<'a> {
             tokenization: config.tokenization,
             ..Self::EMPTY
         };
-        if config.tokens > 0 && config.tokenization != Tokenization::Byte {
-            let regular = (0..config.tokens).filter(|id| !vocabulary.is_special(*id));
-            let num_regular = regular.count();
-            vocabulary.offsets = sections.section(vocabulary.len() + 1)?;
-            vocabulary.sorted = sections.section(num_regular)?;
-            vocabulary.texts = sections.section(config.text_len as usize)?;
+        if let Some(lens) = config.section_lens() {
+            vocabulary.offsets = sections.section(lens.offsets)?;
+            vocabulary.sorted = sections.section(lens.sorted)?;
+            vocabulary.texts = sections.section(lens.texts)?;
         }
         Some(vocabulary)
     }

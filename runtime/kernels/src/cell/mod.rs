@@ -102,8 +102,8 @@ pub struct RecurrentConfig {
     pub formats: [WeightFormat; 2],
 }
 
-/// The largest `state_shift`: hidden states are below 2^8.
-pub const MAX_STATE_SHIFT: u32 = 8;
+/// The largest `state_shift`: hidden states are below 2^8. Without the feature `state-shift` below 1.
+pub const MAX_STATE_SHIFT: u32 = if cfg!(feature = "state-shift") { 8 } else { 0 };
 
 impl RecurrentConfig {
     /// The gate groups of each four units, for each pass over the units. Gates are in the order of the cell's equations, except
@@ -187,8 +187,15 @@ impl RecurrentConfig {
             && self.hidden_size.is_multiple_of(PANEL_ROWS)
             && self.state_shift <= MAX_STATE_SHIFT
             && words.len() == self.weights_len();
-        is_valid.then_some(RecurrentLayer {
-            config: *self,
+        if !is_valid {
+            return None;
+        }
+        Some(RecurrentLayer {
+            cell: self.cell,
+            input_size: self.input_size.try_into().ok()?,
+            hidden_size: self.hidden_size.try_into().ok()?,
+            state_shift: self.state_shift as u8,
+            formats: self.formats,
             words,
         })
     }
@@ -197,19 +204,31 @@ impl RecurrentConfig {
 /// A recurrent layer whose words have been counted.
 #[derive(Clone, Copy, Debug)]
 pub struct RecurrentLayer<'a> {
-    config: RecurrentConfig,
+    // A `RecurrentConfig` in half the memory.
+    cell: Cell,
+    state_shift: u8,
+    formats: [WeightFormat; 2],
+    input_size: u16,
+    hidden_size: u16,
     words: &'a [u32],
 }
 
 impl<'a> RecurrentLayer<'a> {
     /// The shape.
+    #[inline]
     pub fn config(&self) -> RecurrentConfig {
-        self.config
+        RecurrentConfig {
+            cell: self.cell,
+            input_size: self.input_size.into(),
+            hidden_size: self.hidden_size.into(),
+            state_shift: u32::from(self.state_shift).min(MAX_STATE_SHIFT),
+            formats: self.formats,
+        }
     }
 
     /// Its gate groups in the order of the words.
     pub fn gate_groups(&self) -> impl Iterator<Item = GateGroup<'a>> + use<'a> {
-        let (config, mut words) = (self.config, self.words);
+        let (config, mut words) = (self.config(), self.words);
         let blocks = config.hidden_size / PANEL_ROWS;
         let (mut pass, mut block, mut group) = (0, 0, 0);
         core::iter::from_fn(move || {
@@ -243,12 +262,12 @@ impl<'a> RecurrentLayer<'a> {
         scratch: &mut [I16x4],
     ) {
         let (input_len, hidden_len) = (
-            self.config.input_size / PANEL_ROWS,
-            self.config.hidden_size / PANEL_ROWS,
+            usize::from(self.input_size) / PANEL_ROWS,
+            usize::from(self.hidden_size) / PANEL_ROWS,
         );
         let (h_next, scratch) = scratch.split_at_mut(hidden_len.min(scratch.len()));
         let gate_row = if input_len == 0 { gate_row } else { &[] };
-        let cell_type = self.config.cell;
+        let cell_type = self.cell;
         match cell_type {
             // There is no layer with a cell that is not supported: code for it is left out.
             _ if !cell_type.is_supported() => {}

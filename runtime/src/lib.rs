@@ -41,21 +41,29 @@ extern crate std;
 #[cfg(target_endian = "big")]
 compile_error!("models are little-endian and read in place: big-endian targets are not supported");
 
+#[cfg(feature = "text")]
 mod decimal;
 #[cfg(any(test, feature = "encode"))]
 pub mod encode;
+mod feature;
 pub mod format;
 mod message;
 mod model;
+#[cfg(feature = "text")]
 mod sampler;
 pub mod selftest;
 mod session;
+#[cfg(feature = "text")]
 mod text;
+mod tokenization;
+#[cfg(feature = "text")]
 mod vocabulary;
 
-pub use format::{ModelError, RecurrentLayerConfig, SpecialTokens, TrainingInfo};
+pub use format::{Feature, Field, Inconsistency, ModelError, RecurrentLayerConfig, SpecialTokens, TrainingInfo};
 pub use message::{Fragment, Message};
-pub use model::{Layer, Model, ModelView, Output, Task};
+#[cfg(feature = "text")]
+pub use model::Task;
+pub use model::{Layer, Model, ModelView, Output};
 pub use pipsqueak_kernels::cell::{Cell, RecurrentConfig};
 pub use pipsqueak_kernels::dense::{Activation, DenseConfig};
 pub use pipsqueak_kernels::dispatch::kernel_name;
@@ -63,13 +71,20 @@ pub use pipsqueak_kernels::packed::{
     GROUP_SIZE, INT4_RANGE, INT8_RANGE, RowFormat, WeightFormat, round_up,
 };
 pub use pipsqueak_kernels::{activation, fixed};
+#[cfg(feature = "text")]
 pub use rand_pcg::Pcg32;
+#[cfg(feature = "text")]
 pub use sampler::{Sampler, SamplingParams, Temperature, TemperatureError, argmax};
-pub use session::{Outputs, Session, SessionError, StepInput};
+pub use session::{InputKind, Outputs, Session, SessionError, StepInput};
+#[cfg(feature = "text")]
 pub use text::conditioning::FeatureError;
+#[cfg(feature = "text")]
 pub use text::generator::{Generator, TextError};
+#[cfg(feature = "text")]
 pub use text::surprisal::surprisal_bits;
-pub use vocabulary::{OutOfVocabulary, Tokenization, Vocabulary};
+pub use tokenization::Tokenization;
+#[cfg(feature = "text")]
+pub use vocabulary::{OutOfVocabulary, Vocabulary};
 
 /// Bytes of RAM of a [`Model`] without its layers on a 32-bit board.
 pub const MODEL_RAM: usize = 164;
@@ -82,5 +97,6 @@ pub const GENERATOR_RAM: usize = 56;
 const _: () = {
     assert!(size_of::<Model<'static, [Option<Layer<'static>>; 0]>>() <= MODEL_RAM);
     assert!(size_of::<Option<Layer<'static>>>() <= LAYER_RAM);
+    #[cfg(feature = "text")]
     assert!(size_of::<Generator>() <= GENERATOR_RAM);
 };

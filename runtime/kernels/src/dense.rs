@@ -68,8 +68,14 @@ impl DenseConfig {
             && self.input_size.is_multiple_of(PANEL_ROWS)
             && self.output_size.is_multiple_of(PANEL_ROWS)
             && words.len() == self.weights_len();
-        is_valid.then_some(DenseLayer {
-            config: *self,
+        if !is_valid {
+            return None;
+        }
+        Some(DenseLayer {
+            input_size: self.input_size.try_into().ok()?,
+            output_size: self.output_size.try_into().ok()?,
+            format: self.format,
+            activation: self.activation,
             words,
         })
     }
@@ -78,14 +84,24 @@ impl DenseConfig {
 /// A dense layer whose words have been counted.
 #[derive(Clone, Copy, Debug)]
 pub struct DenseLayer<'a> {
-    config: DenseConfig,
+    // A `DenseConfig` in half the memory.
+    format: WeightFormat,
+    activation: Activation,
+    input_size: u16,
+    output_size: u16,
     words: &'a [u32],
 }
 
 impl<'a> DenseLayer<'a> {
     /// The shape.
+    #[inline]
     pub fn config(&self) -> DenseConfig {
-        self.config
+        DenseConfig {
+            input_size: self.input_size.into(),
+            output_size: self.output_size.into(),
+            format: self.format,
+            activation: self.activation,
+        }
     }
 
     /// Computes the output of `x`. `x` has `input_size` elements, `out` has `output_size`.
@@ -100,7 +116,7 @@ impl<'a> DenseLayer<'a> {
                 out.0 = [a as i16, b as i16, c as i16, d as i16];
             }
         }
-        let activation: fn(i16) -> i16 = match self.config.activation {
+        let activation: fn(i16) -> i16 = match self.activation {
             Activation::Linear => return,
             Activation::Relu => |value| value.max(0),
             Activation::Tanh => |value| tanh(value.into()),
@@ -118,10 +134,10 @@ impl<'a> DenseLayer<'a> {
     }
 
     fn gate_group(&self, index: usize) -> Option<GateGroup<'a>> {
-        let format = self.config.row_format();
+        let format = self.config().row_format();
         let panels_before = index * DENSE_PANELS;
         let start = panels_before * (BiasScale::LEN + format.panel_len());
-        let panels = (self.config.output_size / PANEL_ROWS).checked_sub(panels_before)?;
+        let panels = (usize::from(self.output_size) / PANEL_ROWS).checked_sub(panels_before)?;
         let kinds = KINDS
             .get(..panels.min(DENSE_PANELS))
             .filter(|kinds| !kinds.is_empty())?;

@@ -6,7 +6,7 @@ use crate::format::{
     RecurrentLayerConfig, Role, StateInit, TokenRowsConfig, VarintReader, VectorId,
     VocabularyConfig,
 };
-use crate::vocabulary::Tokenization;
+use crate::tokenization::Tokenization;
 use alloc::vec::Vec;
 use pipsqueak_kernels::cell::Cell;
 use pipsqueak_kernels::dense::Activation;
@@ -39,11 +39,11 @@ fn init(init: StateInit) -> u32 {
 impl ModelConfig {
     /// Decodes metadata, and returns the bytes after it.
     pub(super) fn decode(bytes: &[u8]) -> Option<(Self, &[u8])> {
-        let mut reader = VarintReader(bytes);
+        let mut reader = VarintReader::new(bytes);
         let metadata = Metadata::read(&mut reader)?;
         let layers = (0..metadata.layers).map(|_| LayerConfig::read(&mut reader));
         let layers = layers.collect::<Option<Vec<LayerConfig>>>()?;
-        Some((Self { metadata, layers }, reader.0))
+        Some((Self { metadata, layers }, reader.rest()))
     }
 
     /// Encodes it as postcard does: each number is a varint.

@@ -5,7 +5,7 @@ use crate::format::{
     ConstantKind, Inputs, LayerConfig, Metadata, Normalization, OpConfig, OutputConfig, Phase,
     RecurrentLayerConfig, Role, SpecialTokens, TokenRowsConfig, VectorId, VocabularyConfig,
 };
-use crate::vocabulary::Tokenization;
+use crate::tokenization::Tokenization;
 use alloc::vec;
 use alloc::vec::Vec;
 use pipsqueak_kernels::cell::Cell;

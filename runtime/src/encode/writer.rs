@@ -9,7 +9,7 @@ use crate::format::{HEADER_LEN, MAGIC, ModelError, VERSION};
 use crate::model::Model;
 use crate::selftest;
 use crate::session::Session;
-use crate::vocabulary::Tokenization;
+use crate::tokenization::Tokenization;
 use alloc::vec;
 use alloc::vec::Vec;
 use pipsqueak_kernels::cell::{GateGroupConfig, RecurrentConfig};

@@ -2,8 +2,8 @@
 //!
 //! To postcard, all of it is a sequence of unsigned numbers. A derived decoder would do the same in three times the code.
 
-use super::ModelError;
-use crate::vocabulary::Tokenization;
+use super::{Field, VarintReader};
+use crate::tokenization::Tokenization;
 use pipsqueak_kernels::cell::Cell;
 use pipsqueak_kernels::dense::Activation;
 use pipsqueak_kernels::packed::WeightFormat;
@@ -19,6 +19,8 @@ pub const MAX_OUTPUTS: usize = 4;
 pub const MAX_STEPS_PER_TOKEN: u8 = 4;
 /// Maximum hidden size, embedding dimension and frame size: 32 bits hold every sum over them.
 pub const MAX_DIM: u16 = 16_384;
+/// Maximum number of elements, with padding, of the vector that a layer reads or gives.
+pub(crate) const MAX_VECTOR: u16 = 65_532;
 
 /// How a network was trained.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,8 +83,9 @@ impl VectorId {
         self.0 % 2 == 1
     }
 
-    fn read(reader: &mut VarintReader) -> Option<Self> {
-        reader.u8().map(Self)
+    /// From its number in a model file, at most 255.
+    const fn from_number(number: u32) -> Self {
+        Self(number as u8)
     }
 }
 
@@ -107,6 +110,11 @@ impl Inputs {
         *self.ids.get_mut(usize::from(self.len))? = id;
         self.len += 1;
         Some(())
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
     }
 
     /// The vectors in order.
@@ -141,10 +149,11 @@ pub enum TokenRowsConfig {
 /// The vector that a state begins as, converted to the state's format; `None`: zeros, or what the caller sets.
 pub type StateInit = Option<VectorId>;
 
-fn read_init(reader: &mut VarintReader) -> Option<StateInit> {
-    match reader.u32()? {
-        0 => Some(None),
-        n => u8::try_from(n - 1).ok().map(|id| Some(VectorId(id))),
+/// From its number in a model file: 0 for none, or that of the vector plus 1.
+const fn state_init(number: u32) -> StateInit {
+    match number.checked_sub(1) {
+        Some(vector) => Some(VectorId::from_number(vector)),
+        None => None,
     }
 }
 
@@ -155,7 +164,7 @@ pub struct RecurrentLayerConfig {
     pub cell: Cell,
     /// Hidden size, 1 to [`MAX_DIM`].
     pub hidden_size: u16,
-    /// The hidden state is Q(shift).(15 - shift); 0 to [`pipsqueak_kernels::cell::MAX_STATE_SHIFT`].
+    /// The hidden state is Q(shift).(15 - shift); 0 to 8.
     pub state_shift: u8,
     /// Formats of the weights over the input and over the hidden state.
     pub formats: [WeightFormat; 2],
@@ -250,61 +259,93 @@ pub struct LayerConfig {
     pub op: OpConfig,
 }
 
+/// The numbers of each kind of layer in a model file, after its phase and its inputs.
+const LAYER_FIELDS: [&[Field]; 9] = {
+    use Field as F;
+    [
+        &[F::VocabSize, F::GateRowLen],
+        &[F::VocabSize, F::EmbeddingDim],
+        &[F::VocabSize, F::EmbeddingDim, F::TiedLayer, F::MinShift],
+        &[F::FrameSize],
+        &[F::ConstantSize, F::ConstantFormat],
+        &[F::OutputSize, F::Activation, F::FracBits, F::WeightFormat],
+        &[
+            F::Cell,
+            F::HiddenSize,
+            F::StateShift,
+            F::WeightFormat,
+            F::WeightFormat,
+            F::InitialState,
+            F::InitialState,
+        ],
+        &[F::FracBits],
+        &[],
+    ]
+};
+/// The largest number of them.
+const MAX_LAYER_FIELDS: usize = 7;
+
 impl LayerConfig {
+    /// Reads a layer, each number within its range.
+    #[inline(never)]
     pub(crate) fn read(reader: &mut VarintReader) -> Option<Self> {
-        let kind = reader.u32()?;
-        let phase = reader.choice(&Phase::ALL)?;
+        let kind = reader.number(Field::LayerKind)?;
+        let phase = reader.number(Field::Phase)?;
         let mut inputs = Inputs::default();
-        for _ in 0..reader.u32()? {
-            inputs.push(VectorId::read(reader)?)?;
+        for _ in 0..reader.number(Field::NumInputs)? {
+            inputs.push(VectorId::from_number(reader.number(Field::Vector)?))?;
         }
+        let mut numbers = [0; MAX_LAYER_FIELDS];
+        reader.numbers(LAYER_FIELDS.get(kind as usize)?, &mut numbers)?;
+        let [a, b, c, d, e, f, g] = numbers;
+        // The ranges of sizes are those of u16, and the others' those of u8.
         let op = match kind {
             0..=2 => OpConfig::Token {
-                vocab_size: reader.u16()?,
-                dim: reader.u32()?,
+                vocab_size: a as u16,
+                dim: b,
                 rows: match kind {
                     0 => TokenRowsConfig::Gates,
                     1 => TokenRowsConfig::Embedding,
                     _ => TokenRowsConfig::Tied {
-                        layer: reader.u8()?,
-                        min_shift: reader.u8()?,
+                        layer: c as u8,
+                        min_shift: d as u8,
                     },
                 },
             },
-            3 => OpConfig::Frame {
-                size: reader.u16()?,
-            },
+            3 => OpConfig::Frame { size: a as u16 },
             4 => OpConfig::Constant {
-                size: reader.u16()?,
-                kind: match reader.u8()? {
+                size: a as u16,
+                kind: match b {
                     16 => ConstantKind::CellState,
-                    frac_bits => ConstantKind::Vector { frac_bits },
+                    frac_bits => ConstantKind::Vector {
+                        frac_bits: frac_bits as u8,
+                    },
                 },
             },
             5 => OpConfig::Dense {
-                output_size: reader.u16()?,
-                activation: reader.choice(&Activation::ALL)?,
-                frac_bits: reader.u8()?,
-                format: reader.choice(&WeightFormat::ALL)?,
+                output_size: a as u16,
+                activation: choice(&Activation::ALL, b)?,
+                frac_bits: c as u8,
+                format: choice(&WeightFormat::ALL, d)?,
             },
             6 => OpConfig::Recurrent(RecurrentLayerConfig {
-                cell: reader.choice(&Cell::ALL)?,
-                hidden_size: reader.u16()?,
-                state_shift: reader.u8()?,
-                formats: [
-                    reader.choice(&WeightFormat::ALL)?,
-                    reader.choice(&WeightFormat::ALL)?,
-                ],
-                init: [read_init(reader)?, read_init(reader)?],
+                cell: choice(&Cell::ALL, a)?,
+                hidden_size: b as u16,
+                state_shift: c as u8,
+                formats: [choice(&WeightFormat::ALL, d)?, choice(&WeightFormat::ALL, e)?],
+                init: [state_init(f), state_init(g)],
             }),
-            7 => OpConfig::Sum {
-                frac_bits: reader.u8()?,
-            },
-            8 => OpConfig::Mean,
-            _ => return None,
+            7 => OpConfig::Sum { frac_bits: a as u8 },
+            _ => OpConfig::Mean,
         };
+        let phase = choice(&Phase::ALL, phase)?;
         Some(Self { phase, inputs, op })
     }
+}
+
+/// Value `index` of the list of all values.
+fn choice<T: Copy>(all: &[T], index: u32) -> Option<T> {
+    all.get(index as usize).copied()
 }
 
 /// What an output means.
@@ -356,11 +397,15 @@ pub struct OutputConfig {
 
 impl OutputConfig {
     fn read(reader: &mut VarintReader) -> Option<Self> {
+        use Field as F;
+        let mut numbers = [0; 4];
+        reader.numbers(&[F::Vector, F::Role, F::EveryStep, F::Normalization], &mut numbers)?;
+        let [vector, role, every_step, normalization] = numbers;
         Some(Self {
-            vector: VectorId::read(reader)?,
-            role: reader.choice(&Role::ALL)?,
-            every_step: reader.choice(&[false, true])?,
-            normalization: reader.choice(&Normalization::ALL)?,
+            vector: VectorId::from_number(vector),
+            role: choice(&Role::ALL, role)?,
+            every_step: every_step == 1,
+            normalization: choice(&Normalization::ALL, normalization)?,
         })
     }
 }
@@ -405,31 +450,65 @@ pub struct VocabularyConfig {
     pub special_tokens: SpecialTokens,
 }
 
+/// Elements of the three sections of a vocabulary.
+pub(crate) struct VocabularyLens {
+    /// u32
+    pub offsets: usize,
+    /// u16
+    pub sorted: usize,
+    /// Bytes.
+    pub texts: usize,
+}
+
 impl VocabularyConfig {
-    fn read(reader: &mut VarintReader) -> Option<Self> {
-        Some(Self {
-            tokenization: reader.choice(&Tokenization::ALL)?,
-            tokens: reader.u16()?,
-            text_len: reader.u32()?,
-            initial_token: reader.u16()?,
-            special_tokens: SpecialTokens {
-                bos: reader.token_id()?,
-                eos: reader.token_id()?,
-                pad: reader.token_id()?,
-                unk: reader.token_id()?,
-            },
+    /// The lengths of its sections; `None` if it has none.
+    pub(crate) fn section_lens(&self) -> Option<VocabularyLens> {
+        if self.tokens == 0 || self.tokenization == Tokenization::Byte {
+            return None;
+        }
+        let mut sorted = 0;
+        for id in 0..self.tokens {
+            sorted += usize::from(!self.special_tokens.contains(id));
+        }
+        Some(VocabularyLens {
+            offsets: usize::from(self.tokens) + 1,
+            sorted,
+            texts: self.text_len as usize,
         })
     }
 
-    fn check(&self) -> Result<(), ModelError> {
-        let Some(last) = self.tokens.checked_sub(1) else {
-            return Ok(());
-        };
-        check_range("initial token (0 or more)", self.initial_token, 0, last)?;
-        for id in self.special_tokens.all().into_iter().flatten() {
-            check_range("special token (0 or more)", id, 0, last)?;
+    #[inline(never)]
+    fn read(reader: &mut VarintReader) -> Option<Self> {
+        use Field as F;
+        const FIELDS: [Field; 8] = [
+            F::Tokenization,
+            F::NumTokens,
+            F::TextLen,
+            F::InitialToken,
+            F::SpecialToken,
+            F::SpecialToken,
+            F::SpecialToken,
+            F::SpecialToken,
+        ];
+        let mut numbers = [0; FIELDS.len()];
+        reader.numbers(&FIELDS, &mut numbers)?;
+        let [tokenization, tokens, text_len, initial_token, specials @ ..] = numbers;
+        // A special token is its number plus 1, or 0 for none.
+        let specials = specials.map(|number| number.checked_sub(1));
+        if let Some(last) = tokens.checked_sub(1) {
+            reader.check(Field::InitialToken, initial_token, 0, last)?;
+            for id in specials.into_iter().flatten() {
+                reader.check(Field::SpecialToken, id, 0, last)?;
+            }
         }
-        Ok(())
+        let [bos, eos, pad, unk] = specials.map(|id| id.map(|id| id as u16));
+        Some(Self {
+            tokenization: choice(&Tokenization::ALL, tokenization)?,
+            tokens: tokens as u16,
+            text_len,
+            initial_token: initial_token as u16,
+            special_tokens: SpecialTokens { bos, eos, pad, unk },
+        })
     }
 }
 
@@ -454,24 +533,33 @@ pub struct Metadata {
 }
 
 impl Metadata {
-    /// Decodes it and leaves `reader` before the first layer.
+    /// Reads it, each number within its range, and leaves `reader` before the first layer.
+    #[inline(never)]
     pub(crate) fn read(reader: &mut VarintReader) -> Option<Self> {
-        let mut metadata = Self {
-            vocabularies: [
-                VocabularyConfig::read(reader)?,
-                VocabularyConfig::read(reader)?,
-            ],
-            max_tokens: reader.u16()?,
-            fixed_steps: reader.u16()?,
-            steps_per_token: [reader.u8()?, reader.u8()?],
-            io_names_len: reader.u32()?,
-            ..Self::default()
-        };
-        for _ in 0..reader.u32()? {
+        use Field as F;
+        const FIELDS: [Field; 6] = [
+            F::MaxTokens,
+            F::FixedSteps,
+            F::StepsPerToken,
+            F::StepsPerToken,
+            F::IoNamesLen,
+            F::NumOutputs,
+        ];
+        let mut metadata = Self::default();
+        for vocabulary in &mut metadata.vocabularies {
+            *vocabulary = VocabularyConfig::read(reader)?;
+        }
+        let mut numbers = [0; FIELDS.len()];
+        reader.numbers(&FIELDS, &mut numbers)?;
+        let [max_tokens, fixed_steps, source_steps, steps, io_names_len, num_outputs] = numbers;
+        (metadata.max_tokens, metadata.fixed_steps) = (max_tokens as u16, fixed_steps as u16);
+        metadata.steps_per_token = [source_steps as u8, steps as u8];
+        metadata.io_names_len = io_names_len;
+        for _ in 0..num_outputs {
             let output = OutputConfig::read(reader)?;
             metadata.outputs.push(output).ok()?;
         }
-        metadata.layers = reader.u8()?;
+        metadata.layers = reader.number(Field::NumLayers)? as u8;
         Some(metadata)
     }
 

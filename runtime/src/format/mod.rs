@@ -2,11 +2,14 @@
 
 mod crc;
 mod error;
+mod field;
 mod header;
 mod metadata;
 mod reader;
+mod varint;
 
-pub use error::ModelError;
+pub use error::{Feature, Inconsistency, ModelError};
+pub use field::Field;
 pub use header::{HEADER_LEN, MAGIC, VERSION};
 pub use metadata::{
     ConstantKind, Inputs, LayerConfig, MAX_DIM, MAX_INPUTS, MAX_LAYERS, MAX_OUTPUTS,
@@ -19,5 +22,6 @@ pub(crate) use crc::crc32;
 #[cfg(any(test, feature = "encode"))]
 pub(crate) use header::checksum;
 pub(crate) use header::{metadata_bytes, split_header};
-pub(crate) use metadata::{VarintReader, check_range};
+pub(crate) use metadata::MAX_VECTOR;
 pub(crate) use reader::SectionReader;
+pub(crate) use varint::VarintReader;

@@ -6,63 +6,46 @@ use super::ModelError;
 /// determines it.
 pub(crate) struct SectionReader<'a> {
     rest: &'a [u8],
-    /// Bytes before `rest`.
+    /// Bytes before `rest`; after a section that the model is too short for, the bytes that it would need.
     offset: usize,
+    /// Bytes of the model.
+    len: usize,
 }
 
 impl<'a> SectionReader<'a> {
-    /// Reads `model` from `offset` on.
-    ///
-    /// # Errors
-    /// If the model ends before.
-    pub(crate) fn new(model: &'a [u8], offset: usize) -> Result<Self, ModelError> {
-        let (_, rest) = model
-            .split_at_checked(offset)
-            .ok_or(ModelError::SizeMismatch {
-                expected: offset as u32,
-                found: model.len() as u32,
-            })?;
-        Ok(Self { rest, offset })
+    /// Reads `model` from its first byte on.
+    pub(crate) fn new(model: &'a [u8]) -> Self {
+        Self {
+            rest: model,
+            offset: 0,
+            len: model.len(),
+        }
     }
 
-    /// The next `count` values.
-    ///
-    /// # Errors
-    /// If the model is too short.
-    pub(crate) fn section<T: bytemuck::AnyBitPattern>(
-        &mut self,
-        count: usize,
-    ) -> Result<&'a [T], ModelError> {
+    /// The next `count` values; `None` if the model is too short.
+    pub(crate) fn section<T: bytemuck::AnyBitPattern>(&mut self, count: usize) -> Option<&'a [T]> {
         let bytes = self.bytes(count.saturating_mul(size_of::<T>()))?;
-        bytemuck::try_cast_slice(bytes).map_err(|_| ModelError::Misaligned)
+        bytemuck::try_cast_slice(bytes).ok()
     }
 
     #[inline(never)]
-    fn bytes(&mut self, length: usize) -> Result<&'a [u8], ModelError> {
+    fn bytes(&mut self, length: usize) -> Option<&'a [u8]> {
         // Saturated, it is longer than any model.
         let padded = length.saturating_add(3) & !3;
-        let section = self.rest.split_at_checked(padded);
-        let (Some((section, rest)), Some(end)) = (section, self.offset.checked_add(padded)) else {
-            return Err(ModelError::SizeMismatch {
-                expected: self.offset.saturating_add(padded) as u32,
-                found: self.offset.saturating_add(self.rest.len()) as u32,
-            });
-        };
-        (self.rest, self.offset) = (rest, end);
-        section.get(..length).ok_or(ModelError::Misaligned)
+        self.offset = self.offset.saturating_add(padded);
+        self.rest.split_off(..padded)?.get(..length)
     }
 
-    /// Checks that nothing is left.
-    ///
-    /// # Errors
-    /// If there is.
-    pub(crate) fn finish(self) -> Result<(), ModelError> {
-        match self.rest.len() {
-            0 => Ok(()),
-            left => Err(ModelError::SizeMismatch {
-                expected: self.offset as u32,
-                found: (self.offset + left) as u32,
-            }),
+    /// Why the last section was not read, or that bytes are left.
+    pub(crate) fn error(&self) -> ModelError {
+        ModelError::SizeMismatch {
+            expected: self.offset as u32,
+            found: self.len as u32,
         }
+    }
+
+    /// Whether nothing is left.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.rest.is_empty()
     }
 }

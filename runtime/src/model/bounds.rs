@@ -18,13 +18,14 @@ pub(super) fn check(group: &GateGroup) -> Result<(), u32> {
 }
 
 fn check_gate(gate: &Gate) -> Result<(), u32> {
+    let norms = gate.l1_norms();
     let none = &[0; PANEL_ROWS];
     // What a token adds to the accumulator, and the input side of a candidate with what a token adds to it.
-    let (bias, scale, token, input) = match gate.params {
-        GateParams::BiasScale(p) => (&p.bias, &p.scale, none, (none, none)),
-        GateParams::TokenScale(p) => (&p.bias, &p.scale, &p.token_scale, (none, none)),
+    let (bias, scale, token, input_bias, input_token) = match gate.params {
+        GateParams::BiasScale(p) => (&p.bias, &p.scale, none, none, none),
+        GateParams::TokenScale(p) => (&p.bias, &p.scale, &p.token_scale, none, none),
         GateParams::CandidateTokenScale(p) => {
-            (&p.bias, &p.scale, none, (&p.input_bias, &p.token_scale))
+            (&p.bias, &p.scale, none, &p.input_bias, &p.token_scale)
         }
     };
     let rows = gate.l1_norms().into_iter().zip(bias).zip(token);
@@ -47,14 +48,14 @@ fn is_valid(scale: QuantizedMultiplier) -> bool {
     scale.multiplier() < MULTIPLIER_LIMIT && scale.shift() <= MAX_SHIFT
 }
 
-/// `norm * 2^bits + |bias| + |token_scale| * 2^7`, saturated.
-fn bounded_sum(norm: u32, bits: u32, bias: i32, token_scale: i32) -> u32 {
+/// `products + |bias| + |token_scale| * 2^7`, saturated; |token value| <= 2^7.
+fn bounded_sum(products: u32, bias: i32, token_scale: i32) -> u32 {
     let token = shift_left(token_scale.unsigned_abs(), 7);
-    let sum = shift_left(norm, bits).saturating_add(bias.unsigned_abs());
-    sum.saturating_add(token)
+    products.saturating_add(bias.unsigned_abs()).saturating_add(token)
 }
 
 /// `magnitude * 2^bits`; `u32::MAX` for what does not fit 31 bits, which no bound allows.
+#[inline(never)]
 fn shift_left(magnitude: u32, bits: u32) -> u32 {
     match magnitude >> (31 - bits) {
         0 => magnitude << bits,

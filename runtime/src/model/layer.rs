@@ -1,5 +1,7 @@
 //! A layer of a parsed model: its checked slices of the model file and its places in the workspace.
 
+use super::Segment;
+use crate::feature::{Graph, Source};
 use crate::format::{Inputs, Phase, StateInit};
 use pipsqueak_kernels::cell::{Cell, RecurrentConfig, RecurrentLayer};
 use pipsqueak_kernels::dense::{DenseConfig, DenseLayer};
@@ -14,25 +16,44 @@ pub(crate) enum Region {
     Scratch,
 }
 
-/// Where a vector is in the workspace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub region: Region,
-    /// In units of four elements.
-    pub start: u16,
-}
+/// Where a vector is in the workspace: its start in units of four elements, and in the highest bit its region.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Place(u16);
 
 impl Place {
-    pub const NONE: Self = Self {
-        region: Region::State,
-        start: 0,
-    };
+    const SCRATCH: u16 = 1 << 15;
+    /// The largest start.
+    pub const MAX_START: u16 = Self::SCRATCH - 1;
+
+    /// The place at `start`, at most [`MAX_START`](Self::MAX_START).
+    pub fn new(region: Region, start: u16) -> Self {
+        match region {
+            Region::State => Self(start),
+            Region::Scratch => Self(start | Self::SCRATCH),
+        }
+    }
+
+    pub fn region(self) -> Region {
+        match self.0 & Self::SCRATCH {
+            0 => Region::State,
+            _ => Region::Scratch,
+        }
+    }
+
+    pub fn start(self) -> usize {
+        usize::from(self.0 & Self::MAX_START)
+    }
+
+    /// The place `quads` units after this one: at most [`MAX_START`](Self::MAX_START) in the region.
+    pub fn offset(self, quads: usize) -> Self {
+        Self(self.0.wrapping_add(quads as u16))
+    }
 }
 
 /// One layer of a model.
 #[derive(Clone, Copy, Debug)]
 pub struct Layer<'a> {
-    pub(crate) phase: Phase,
+    pub(crate) segment: Segment,
     pub(crate) inputs: Inputs,
     /// Elements of the result, without padding.
     pub(crate) size: u16,
@@ -62,6 +83,7 @@ pub(crate) enum Op<'a> {
         vocab_size: u16,
         table: u8,
         min_shift: u8,
+        _feature: Graph,
     },
     /// Exponents: an element of the frame is Q15 of 2^exponent.
     Frame {
@@ -106,7 +128,7 @@ pub(crate) struct Recurrent<'a> {
 impl<'a> Layer<'a> {
     /// When the layer runs.
     pub fn phase(&self) -> Phase {
-        self.phase
+        self.segment.phase()
     }
 
     /// The vectors that the layer reads.
@@ -151,6 +173,14 @@ impl<'a> Layer<'a> {
         }
     }
 
+    /// Whether the layer reads the caller's token or frame.
+    pub(crate) fn reads_caller(&self) -> bool {
+        matches!(
+            self.op,
+            Op::GateRows { .. } | Op::Embedding { .. } | Op::TiedEmbedding { .. } | Op::Frame { .. }
+        )
+    }
+
     /// The exponents of a frame, `[len]`: an element of the caller's vector is Q15 of 2^exponent.
     pub fn exponents(&self) -> Option<&'a [i8]> {
         match self.op {
@@ -167,7 +197,7 @@ impl<'a> Layer<'a> {
             Op::Embedding { .. } | Op::TiedEmbedding { .. } => Some(15),
             Op::Constant { frac_bits, .. }
             | Op::Dense { frac_bits, .. }
-            | Op::Sum { frac_bits }
+            | Op::Sum { frac_bits, .. }
             | Op::Mean { frac_bits, .. } => Some((*frac_bits).into()),
             Op::Recurrent(recurrent) => 15u32.checked_sub(recurrent.layer.config().state_shift),
         }

@@ -10,14 +10,17 @@ pub use layer::Layer;
 pub(crate) use layer::{Op, Place, Recurrent, Region};
 pub(crate) use plan::Plan;
 
+use crate::feature::{Graph, Source};
 use crate::format::{
     HEADER_LEN, LayerConfig, MAX_LAYERS, MAX_OUTPUTS, Metadata, ModelError, Normalization,
     OutputConfig, Phase, Role, TrainingInfo, VarintReader, metadata_bytes,
 };
+#[cfg(feature = "text")]
 use crate::vocabulary::Vocabulary;
 use core::ops::{Deref, Range};
 
 /// What a model does with a line of text.
+#[cfg(feature = "text")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Task {
@@ -91,13 +94,21 @@ pub struct Model<'a, L: ?Sized = [Option<Layer<'a>>; MAX_LAYERS]> {
 /// A [`Model`] whose capacity is not known at compile time.
 pub type ModelView<'a> = Model<'a, [Option<Layer<'a>>]>;
 
+/// The outputs that a model has room for.
+const OUTPUT_CAPACITY: usize = if Graph::AVAILABLE.is_some() { MAX_OUTPUTS } else { 1 };
+
+/// The vocabularies that a model has room for.
+#[cfg(feature = "text")]
+const VOCABULARY_CAPACITY: usize = if Source::AVAILABLE.is_some() { 2 } else { 1 };
+
 /// All of a model but its layers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct ModelInfo<'a> {
     bytes: &'a [u8],
-    /// `[source, target]`
-    vocabularies: [Vocabulary<'a>; 2],
-    outputs: heapless::Vec<Output, MAX_OUTPUTS>,
+    /// That of the outputs, then that of the inputs.
+    #[cfg(feature = "text")]
+    vocabularies: [Vocabulary<'a>; VOCABULARY_CAPACITY],
+    outputs: heapless::Vec<Output, OUTPUT_CAPACITY>,
     max_tokens: u16,
     fixed_steps: u16,
     segments: Segments,
@@ -117,7 +128,7 @@ pub(crate) struct Segments {
 }
 
 /// A segment of the list of layers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Segment {
     BeginSource,
     Source,
@@ -134,6 +145,15 @@ impl Segment {
         Self::Step,
         Self::Output,
     ];
+
+    pub fn phase(self) -> Phase {
+        match self {
+            Self::BeginSource | Self::BeginStep => Phase::Begin,
+            Self::Source => Phase::Source,
+            Self::Step => Phase::Step,
+            Self::Output => Phase::Output,
+        }
+    }
 }
 
 impl Segments {
@@ -141,11 +161,12 @@ impl Segments {
     pub fn range(&self, segment: Segment) -> Range<usize> {
         let [a, b, c, d, e] = self.ends.map(usize::from);
         match segment {
+            Segment::Output => d..e,
+            Segment::Step => c..d,
+            _ if Source::AVAILABLE.is_none() => 0..0,
             Segment::BeginSource => 0..a,
             Segment::Source => a..b,
             Segment::BeginStep => b..c,
-            Segment::Step => c..d,
-            Segment::Output => d..e,
         }
     }
 
@@ -169,6 +190,9 @@ impl Segments {
             }
         };
         let range = self.range(segment);
+        if Graph::AVAILABLE.is_none() {
+            return ([range, 0..0, 0..0], 1);
+        }
         let [first, end] = recurrent.map(usize::from);
         ([range.start..first, first..end, end..range.end], steps)
     }
@@ -194,9 +218,12 @@ impl<'a, const N: usize> Model<'a, [Option<Layer<'a>>; N]> {
     /// # Errors
     /// As [`parse`](Model::parse), or if the model has more layers.
     pub fn parse_with_capacity(bytes: &'a [u8]) -> Result<Self, ModelError> {
-        let mut layers = [const { None }; N];
-        let info = parse::parse(bytes, &mut layers)?;
-        Ok(Self { info, layers })
+        let mut model = Self {
+            info: ModelInfo::default(),
+            layers: [const { None }; N],
+        };
+        parse::parse(bytes, &mut model.info, &mut model.layers)?;
+        Ok(model)
     }
 }
 
@@ -241,14 +268,22 @@ impl<'a> ModelView<'a> {
     }
 
     /// The texts of the first output's values: tokens or classes. Empty if they are not known.
+    #[cfg(feature = "text")]
     pub fn vocabulary(&self) -> Vocabulary<'a> {
-        self.info.vocabularies[1]
+        *self.output_vocabulary()
+    }
+
+    #[cfg(feature = "text")]
+    pub(crate) fn output_vocabulary(&self) -> &Vocabulary<'a> {
+        let [vocabulary, ..] = &self.info.vocabularies;
+        vocabulary
     }
 
     /// The texts of the inputs, where they are something else than the outputs: tokens of an encoder or of a classifier, or names
     /// of conditioning features. Else empty.
+    #[cfg(feature = "text")]
     pub fn source_vocabulary(&self) -> Vocabulary<'a> {
-        self.info.vocabularies[0]
+        self.info.vocabularies.get(1).copied().unwrap_or(Vocabulary::EMPTY)
     }
 
     /// Maximum number of tokens of a generated text; 0: no limit.
@@ -278,13 +313,11 @@ impl<'a> ModelView<'a> {
 
     /// The layer that reads the caller's token or frame: an encoder's, or that of the step.
     pub fn input_of(&self, phase: Phase) -> Option<&Layer<'a>> {
-        let reads = |layer: &&Layer| {
-            layer.phase == phase && (layer.vocab_size().is_some() || layer.exponents().is_some())
-        };
-        self.layers().find(reads)
+        self.layers().find(|layer| layer.phase() == phase && layer.reads_caller())
     }
 
     /// What it does with a line of text.
+    #[cfg(feature = "text")]
     pub fn task(&self) -> Task {
         let [source, target] = [self.source_vocabulary(), self.vocabulary()];
         let Some(output) = self.output() else {
@@ -325,17 +358,17 @@ impl<'a> ModelView<'a> {
 
     /// How the network was trained; `None` if that cannot be decoded.
     pub fn training_info(&self) -> Option<TrainingInfo<'a>> {
-        let mut reader = VarintReader(metadata_bytes(self.info.bytes)?);
+        let mut reader = VarintReader::new(metadata_bytes(self.info.bytes)?);
         let metadata = Metadata::read(&mut reader)?;
         for _ in 0..metadata.layers {
             LayerConfig::read(&mut reader)?;
         }
-        postcard::from_bytes(reader.0).ok()
+        postcard::from_bytes(reader.rest()).ok()
     }
 
     /// The bytes in which the host keeps the names of the original network's inputs and outputs.
     pub fn io_names(&self) -> Option<&'a [u8]> {
-        let metadata = Metadata::read(&mut VarintReader(metadata_bytes(self.info.bytes)?))?;
+        let metadata = Metadata::read(&mut VarintReader::new(metadata_bytes(self.info.bytes)?))?;
         let length = metadata.io_names_len as usize;
         let start = self
             .info

@@ -2,6 +2,41 @@
 
 use crate::message::{Fragment, Message, counts, display};
 
+/// What a model reads in a phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InputKind {
+    /// Tokens.
+    Tokens,
+    /// Frames.
+    Frames,
+    /// Nothing: it repeats what it computed from the conditioning features.
+    Nothing,
+    /// Nothing: it has no encoder.
+    NoSource,
+    /// Nothing: it has no conditioning features.
+    NoFeatures,
+    /// Not the text that comes before: it does not generate text.
+    NoPrompt,
+    /// Not the tokens that it generates.
+    NotItsTokens,
+}
+
+impl InputKind {
+    /// What messages print.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Tokens => "tokens",
+            Self::Frames => "frames",
+            Self::Nothing => "nothing",
+            Self::NoSource => "no source",
+            Self::NoFeatures => "no features",
+            Self::NoPrompt => "no prompt",
+            Self::NotItsTokens => "no tokens of its own",
+        }
+    }
+}
+
 /// Why a workspace or an input was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -30,7 +65,7 @@ pub enum SessionError {
     /// The model reads something else in this phase.
     InputKind {
         /// What it reads.
-        expected: &'static str,
+        expected: InputKind,
     },
     /// Source tokens or conditioning features after the first step: reset the session first.
     AlreadyStarted,
@@ -70,7 +105,7 @@ impl Message for SessionError {
             ),
             Self::InputKind { expected } => {
                 out(Text("the model reads "));
-                out(Text(expected));
+                out(Text(expected.name()));
                 out(Text(" here"));
             }
             Self::AlreadyStarted => {

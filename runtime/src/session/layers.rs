@@ -2,6 +2,7 @@
 
 use super::convert::{CELL_VECTOR_FRAC_BITS, cell_to_vector, convert_frac_bits, vector_to_cell};
 use super::memory::Memory;
+use crate::feature::{Graph, Source};
 use crate::format::VectorId;
 use crate::model::{Layer, ModelView, Op, Place, Recurrent};
 use pipsqueak_kernels::dense::DenseLayer;
@@ -25,6 +26,7 @@ pub(super) fn run<'m>(
     let layer = layer(model, index)?;
     let result = (layer.result, layer.quads());
     if layer.gather {
+        Graph::AVAILABLE?;
         gather(model, memory, layer)?;
     }
     match &layer.op {
@@ -62,7 +64,7 @@ pub(super) fn run<'m>(
             )?;
             recurrent.layer.step(gate_row, xh, cell, scratch);
         }
-        Op::Sum { frac_bits } => sum(model, memory, layer, (*frac_bits).into())?,
+        Op::Sum { frac_bits, .. } => sum(model, memory, layer, (*frac_bits).into())?,
         Op::Mean { sums, .. } => accumulate(model, memory, layer, *sums)?,
     }
     Some(())
@@ -93,32 +95,36 @@ fn gather(model: &ModelView, memory: &mut Memory, layer: &Layer) -> Option<()> {
     for id in layer.inputs.iter() {
         copy(model, memory, id, to)?;
         let quads = self::layer(model, id.layer())?.quads();
-        to.start = to.start.checked_add(quads as u16)?;
+        to = to.offset(quads);
     }
     Some(())
 }
 
 /// A vector where it is.
-enum Source<'m> {
+enum Location<'m> {
     Place(Place),
-    Constant(&'m [I16x4]),
-    Cell(u16),
-    ConstantCell(&'m [[i32; 4]]),
+    Constant(&'m [I16x4], Source),
+    Cell(u16, Graph),
+    ConstantCell(&'m [[i32; 4]], Source),
 }
 
 /// Where the vector `id` is, and the units of four elements that it has.
-fn source<'m>(
+fn locate<'m>(
     model: &'m ModelView<'m>,
     id: VectorId,
-) -> Option<(Source<'m>, usize, &'m Layer<'m>)> {
+) -> Option<(Location<'m>, usize, &'m Layer<'m>)> {
     let layer = layer(model, id.layer())?;
-    let source = match &layer.op {
-        Op::Constant { values, .. } => Source::Constant(values),
-        Op::ConstantCell { values } => Source::ConstantCell(values),
-        Op::Recurrent(recurrent) if id.is_cell_state() => Source::Cell(recurrent.cell),
-        _ => Source::Place(layer.result),
+    let location = match &layer.op {
+        Op::Constant {
+            values, _feature, ..
+        } => Location::Constant(values, *_feature),
+        Op::ConstantCell { values, _feature } => Location::ConstantCell(values, *_feature),
+        Op::Recurrent(recurrent) if id.is_cell_state() => {
+            Location::Cell(recurrent.cell, Graph::AVAILABLE?)
+        }
+        _ => Location::Place(layer.result),
     };
-    Some((source, layer.quads(), layer))
+    Some((location, layer.quads(), layer))
 }
 
 /// Copies the vector `id` to `to`; a cell state becomes Q5.10.
@@ -129,21 +135,21 @@ pub(super) fn copy(model: &ModelView, memory: &mut Memory, id: VectorId, to: Pla
             *out = cell_to_vector(*cell);
         }
     };
-    match source {
-        Source::Place(from) => {
+    match location {
+        Location::Place(from) => {
             let (from, out) = memory.two((from, quads), (to, quads))?;
             out.iter_mut()
                 .zip(from)
                 .for_each(|(out, from)| *out = *from);
         }
-        Source::Constant(values) => {
+        Location::Constant(values, _) => {
             let out = memory.vector(to, quads)?;
             out.iter_mut()
                 .zip(values)
                 .for_each(|(out, from)| *out = *from);
         }
-        Source::ConstantCell(cells) => narrow(cells, memory.vector(to, quads)?),
-        Source::Cell(from) => {
+        Location::ConstantCell(cells, _) => narrow(cells, memory.vector(to, quads)?),
+        Location::Cell(from, _) => {
             let (cells, out) = memory.wide_and_vector((from, quads), (to, quads))?;
             narrow(cells, out);
         }
@@ -195,17 +201,17 @@ fn initialize_cell(
         }
     };
     let to = recurrent.cell;
-    match source {
-        Source::Cell(from) => memory.copy_wide(from, to, quads)?,
-        Source::ConstantCell(cells) => {
+    match location {
+        Location::Cell(from, _) => memory.copy_wide(from, to, quads)?,
+        Location::ConstantCell(cells, _) => {
             let out = memory.wide(to, quads)?;
             out.iter_mut()
                 .zip(cells)
                 .for_each(|(out, from)| *out = *from);
         }
-        Source::Constant(values) => widen(values, memory.wide(to, quads)?),
-        Source::Place(from) => {
-            let (values, cells) = memory.vector_and_wide((from, quads), (to, quads))?;
+        Location::Constant(values, _) => widen(values, memory.wide(to, quads)?),
+        Location::Place(from) => {
+            let (cells, values) = memory.wide_and_vector((to, quads), (from, quads))?;
             widen(values, cells);
         }
     }
@@ -217,11 +223,11 @@ fn sum(model: &ModelView, memory: &mut Memory, layer: &Layer, to: u32) -> Option
     for quad in 0..layer.quads() {
         let mut sums = [0; 4];
         for id in layer.inputs.iter() {
-            let (source, quads, input) = source(model, id)?;
+            let (location, quads, input) = locate(model, id)?;
             let from = input.frac_bits()?;
-            let values = match source {
-                Source::Place(place) => &*memory.vector(place, quads)?,
-                Source::Constant(values) => values,
+            let values = match location {
+                Location::Place(place) => &*memory.vector(place, quads)?,
+                Location::Constant(values, _) => values,
                 _ => return None,
             };
             let I16x4(values) = *values.get(quad)?;
@@ -239,9 +245,12 @@ fn sum(model: &ModelView, memory: &mut Memory, layer: &Layer, to: u32) -> Option
 fn accumulate(model: &ModelView, memory: &mut Memory, layer: &Layer, sums: u16) -> Option<()> {
     let id = layer.inputs.single()?;
     let quads = layer.quads();
-    let (from, sums) = match source(model, id)? {
-        (Source::Place(place), ..) => memory.vector_and_wide((place, quads), (sums, quads + 1))?,
-        (Source::Constant(values), ..) => (values, memory.wide(sums, quads + 1)?),
+    let (sums, from) = match locate(model, id)? {
+        (Location::Place(place), ..) => {
+            let (sums, from) = memory.wide_and_vector((sums, quads + 1), (place, quads))?;
+            (sums, &*from)
+        }
+        (Location::Constant(values, _), ..) => (memory.wide(sums, quads + 1)?, values),
         _ => return None,
     };
     let (steps, sums) = sums.split_last_mut()?;

@@ -4,13 +4,16 @@
 //! that misses is `None`, which the session reports as [`SessionError::Internal`](super::SessionError::Internal), never a value.
 
 use crate::model::{Place, Plan, Region};
+use core::ops::Range;
 use pipsqueak_kernels::packed::{I16x4, elements_mut};
 
 /// The regions of a workspace.
 pub(super) struct Memory<'w> {
-    state: &'w mut [I16x4],
     wide: &'w mut [[i32; 4]],
-    scratch: &'w mut [I16x4],
+    /// The state region, then the scratch region.
+    vectors: &'w mut [I16x4],
+    /// Where the scratch region begins.
+    scratch_start: usize,
 }
 
 impl<'w> Memory<'w> {
@@ -19,15 +22,16 @@ impl<'w> Memory<'w> {
         let (state, rest) = words.split_at_mut_checked(2 * usize::from(plan.state))?;
         let (wide, scratch) = rest.split_at_mut_checked(4 * usize::from(plan.wide))?;
         Some(Self {
-            state: bytemuck::must_cast_slice_mut(state.as_chunks_mut::<2>().0),
             wide: bytemuck::must_cast_slice_mut(wide.as_chunks_mut::<4>().0),
-            scratch: bytemuck::must_cast_slice_mut(scratch.as_chunks_mut::<2>().0),
+            vectors: bytemuck::must_cast_slice_mut(vectors.as_chunks_mut::<2>().0),
+            scratch_start: plan.state.into(),
         })
     }
 
-    /// All vectors of the scratch region.
-    pub fn into_scratch(self) -> &'w mut [I16x4] {
-        self.scratch
+    /// All vectors from `place` on, for as long as the workspace is borrowed.
+    pub fn into_vectors(self, place: Place) -> Option<&'w mut [I16x4]> {
+        let Range { start, .. } = self.range(place, 0);
+        self.vectors.get_mut(start..)
     }
 
     /// `size` elements from `place` on, for as long as the workspace is borrowed.
@@ -62,7 +66,7 @@ impl<'w> Memory<'w> {
         self.wide.get_mut(start..start + quads)
     }
 
-    /// Two vectors that do not overlap.
+    /// Two vectors that do not overlap, the first one to read.
     pub fn two(
         &mut self,
         (from, from_quads): (Place, usize),
@@ -110,22 +114,16 @@ impl<'w> Memory<'w> {
         Some((vector, wide))
     }
 
+    /// 32-bit values and a vector.
     #[allow(clippy::type_complexity, reason = "two slices")]
-    fn both(
+    pub fn wide_and_vector(
         &mut self,
         (wide, wide_quads): (u16, usize),
         (place, quads): (Place, usize),
     ) -> Option<(&mut [[i32; 4]], &mut [I16x4])> {
-        let (wide, start) = (usize::from(wide), usize::from(place.start));
-        let region = match place.region {
-            Region::State => &mut *self.state,
-            Region::Scratch => &mut *self.scratch,
-        };
-        let wide = self.wide.get_mut(wide..wide + wide_quads);
-        match (wide, region.get_mut(start..start + quads)) {
-            (Some(wide), Some(vector)) => Some((wide, vector)),
-            _ => None,
-        }
+        let (start, range) = (usize::from(wide), self.range(place, quads));
+        let wide = self.wide.get_mut(start..start + wide_quads)?;
+        Some((wide, self.vectors.get_mut(range)?))
     }
 
     /// Copies 32-bit values.
@@ -145,13 +143,10 @@ impl<'w> Memory<'w> {
         (cell, cell_quads): (u16, usize),
         (scratch, scratch_quads): (u16, usize),
     ) -> Option<(&mut [I16x4], &mut [[i32; 4]], &mut [I16x4])> {
-        let [start, cell, scratch] = [operand.start, cell, scratch].map(usize::from);
-        let xh = self.state.get_mut(start..start + quads);
-        let cell = self.wide.get_mut(cell..cell + cell_quads);
-        let scratch = self.scratch.get_mut(scratch..scratch + scratch_quads);
-        match (xh, cell, scratch) {
-            (Some(xh), Some(cell), Some(scratch)) => Some((xh, cell, scratch)),
-            _ => None,
-        }
+        let [start, cell, scratch] = [operand.start(), cell.into(), scratch.into()];
+        let cell = self.wide.get_mut(cell..cell + cell_quads)?;
+        let (state, scratches) = self.vectors.split_at_mut_checked(self.scratch_start)?;
+        let xh = state.get_mut(start..start + quads)?;
+        Some((xh, cell, scratches.get_mut(scratch..scratch + scratch_quads)?))
     }
 }

@@ -5,10 +5,11 @@ mod error;
 mod layers;
 mod memory;
 
-pub use error::SessionError;
+pub use error::{InputKind, SessionError};
 
 use crate::format::Phase;
-use crate::model::{Layer, ModelView, Op, Output, Recurrent, Segment};
+use crate::feature::Source;
+use crate::model::{Layer, ModelView, Op, Output, Place, Recurrent, Region, Segment};
 use memory::Memory;
 use pipsqueak_kernels::packed::{I16x4, elements, elements_mut};
 
@@ -47,6 +48,7 @@ pub struct Session<'m, 'w> {
 #[derive(Debug)]
 pub struct Outputs<'s> {
     outputs: &'s [Output],
+    /// The scratch region.
     scratch: &'s [I16x4],
 }
 
@@ -54,7 +56,7 @@ impl Outputs<'_> {
     /// The values of output `index`, with [`frac_bits`](crate::Output::frac_bits) fraction bits.
     pub fn get(&self, index: usize) -> Option<&[i16]> {
         let output = self.outputs.get(index)?;
-        let values = self.scratch.get(output.place.start.into()..)?;
+        let values = self.scratch.get(output.place.start()..)?;
         elements(values).get(..output.len())
     }
 }
@@ -117,7 +119,7 @@ impl<'m, 'w> Session<'m, 'w> {
             return Err(SessionError::AlreadyStarted);
         }
         let layer = self.model.conditioning().ok_or(SessionError::InputKind {
-            expected: "no features",
+            expected: InputKind::NoFeatures,
         })?;
         check_length(layer, count)?;
         self.set_frame(layer, value)
@@ -168,7 +170,7 @@ impl<'m, 'w> Session<'m, 'w> {
                 self.push_frame_by(phase, &mut by_index(frame), Some(frame.len()))
             }
             StepInput::Repeat => {
-                self.reader(phase, "nothing")?;
+                self.reader(phase, InputKind::Nothing)?;
                 self.run_steps(phase, 0)
             }
         }
@@ -206,15 +208,15 @@ impl<'m, 'w> Session<'m, 'w> {
     fn reader(
         &self,
         phase: Phase,
-        given: &'static str,
+        given: InputKind,
     ) -> Result<Option<&'m Layer<'m>>, SessionError> {
         let model = self.model;
         let reader = model.input_of(phase);
         let expected = match reader {
-            None if phase == Phase::Source && !model.has_source() => "no source",
-            None => "nothing",
-            Some(layer) if layer.exponents().is_some() => "frames",
-            Some(_) => "tokens",
+            None if phase == Phase::Source && !model.has_source() => InputKind::NoSource,
+            None => InputKind::Nothing,
+            Some(layer) if layer.exponents().is_some() => InputKind::Frames,
+            Some(_) => InputKind::Tokens,
         };
         match expected == given {
             true => Ok(reader),
@@ -241,6 +243,9 @@ impl<'m, 'w> Session<'m, 'w> {
 
     /// Does what comes before the first step of `phase`.
     fn begin(&mut self, phase: Phase) -> Option<()> {
+        if Source::AVAILABLE.is_none() {
+            return Some(());
+        }
         let has_source = self.model.has_source();
         if self.progress == Progress::Reset {
             self.progress = Progress::Source;
@@ -302,9 +307,10 @@ impl<'m, 'w> Session<'m, 'w> {
         let outputs = self.model.outputs();
         self.run_outputs().ok_or(SessionError::Internal)?;
         let memory = self.memory().ok_or(SessionError::Internal)?;
+        let start = Place::new(Region::Scratch, 0);
         Ok(Outputs {
             outputs,
-            scratch: memory.into_scratch(),
+            scratch: memory.into_vectors(start).ok_or(SessionError::Internal)?,
         })
     }
 

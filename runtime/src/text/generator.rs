@@ -6,7 +6,7 @@ use crate::format::Phase;
 use crate::message::{Fragment, Message, display};
 use crate::model::ModelView;
 use crate::sampler::{Sampler, SamplingParams};
-use crate::session::{Session, SessionError, StepInput};
+use crate::session::{InputKind, Session, SessionError, StepInput};
 use crate::vocabulary::{OutOfVocabulary, Vocabulary};
 use rand_core::Rng;
 use rand_pcg::Pcg32;
@@ -215,7 +215,8 @@ impl<'m, 'w, R: Rng> Generator<'m, 'w, R> {
     pub fn prompt(&mut self, text: &str) -> Result<(), TextError> {
         let vocabulary = self.vocabulary()?;
         vocabulary.check(text)?;
-        for token in vocabulary.tokenize(text) {
+        let mut position = 0;
+        while let Some(token) = vocabulary.next_token(text, &mut position) {
             self.read(token?)?;
         }
         Ok(())
@@ -241,12 +242,13 @@ impl<'m, 'w, R: Rng> Generator<'m, 'w, R> {
     }
 
     /// The vocabulary of the tokens that are read and generated.
-    fn vocabulary(&self) -> Result<Vocabulary<'m>, SessionError> {
+    fn vocabulary(&self) -> Result<&'m Vocabulary<'m>, SessionError> {
         let model = self.model();
-        match model.is_autoregressive() && !model.vocabulary().is_empty() {
-            true => Ok(model.vocabulary()),
+        let vocabulary = model.output_vocabulary();
+        match model.is_autoregressive() && !vocabulary.is_empty() {
+            true => Ok(vocabulary),
             false => Err(SessionError::InputKind {
-                expected: "no prompt",
+                expected: InputKind::NoPrompt,
             }),
         }
     }
@@ -256,7 +258,7 @@ impl<'m, 'w, R: Rng> Generator<'m, 'w, R> {
     }
 
     fn read(&mut self, token: u16) -> Result<(), SessionError> {
-        let vocabulary = self.model().vocabulary();
+        let vocabulary = self.model().output_vocabulary();
         let initial = vocabulary.initial_token();
         if !self.started && vocabulary.special_tokens().contains(initial) {
             // In training, every text began after it.
@@ -273,7 +275,7 @@ impl<'m, 'w, R: Rng> Generator<'m, 'w, R> {
     /// Lets the session read the last token, so that its logits are those of the next one.
     fn flush_pending(&mut self) -> Result<(), SessionError> {
         if !self.started {
-            self.pending = Some(self.model().vocabulary().initial_token());
+            self.pending = Some(self.model().output_vocabulary().initial_token());
             self.started = true;
         }
         match self.pending.take() {
@@ -290,14 +292,14 @@ impl<'m, 'w, R: Rng> Generator<'m, 'w, R> {
         let model = self.model();
         if !model.is_autoregressive() || model.input_of(Phase::Step).is_none() {
             return Err(SessionError::InputKind {
-                expected: "no tokens of its own",
+                expected: InputKind::NotItsTokens,
             });
         }
         self.flush_pending()?;
-        let special_tokens = model.vocabulary().special_tokens();
+        let special_tokens = model.output_vocabulary().special_tokens();
         let frac_bits = self.frac_bits();
         let logits = self.session.logits()?;
-        let token = match model.vocabulary().has_special_tokens() {
+        let token = match model.output_vocabulary().has_special_tokens() {
             true => self
                 .sampler
                 .sample_masked(logits, frac_bits, special_tokens, &mut self.rng),
@@ -316,7 +318,7 @@ impl<'m, R: Rng> Iterator for Generator<'m, '_, R> {
     /// single bytes. `None` after the end of the text, and for a model that does not generate text.
     fn next(&mut self) -> Option<&'m [u8]> {
         let model = self.model();
-        let vocabulary = model.vocabulary();
+        let vocabulary = model.output_vocabulary();
         if let Some(token) = self.pending_word.take() {
             return Some(vocabulary.text(token));
         }

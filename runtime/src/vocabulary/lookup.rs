@@ -1,16 +1,17 @@
 //! Text to tokens.
 
-use super::{OutOfVocabulary, Tokenization, Vocabulary};
+use super::{OutOfVocabulary, Vocabulary};
+use crate::tokenization::Tokenization;
 use core::cmp::Ordering;
 
-/// A text, split after its first token.
-struct Split<'t> {
+/// A token and its text.
+struct Match<'t> {
     /// The token, if the vocabulary has one.
     token: Option<u16>,
-    /// The text of the token.
-    piece: &'t str,
+    /// The part of the text that it stands for.
+    piece: &'t [u8],
     /// The text after the piece.
-    rest: &'t str,
+    rest: &'t [u8],
 }
 
 impl<'a> Vocabulary<'a> {
@@ -22,25 +23,28 @@ impl<'a> Vocabulary<'a> {
         self,
         text: &'t str,
     ) -> impl Iterator<Item = Result<u16, OutOfVocabulary>> + use<'a, 't> {
-        let (bytes, mut rest) = match self.tokenization {
-            Tokenization::Byte => (text, ""),
-            _ => ("", text),
-        };
-        let tokens = core::iter::from_fn(move || {
-            let split = self.split_first(rest)?;
-            rest = split.rest;
-            if let Some(token) = split.token.or(self.unk()) {
-                return Some(Ok(token));
-            }
-            let position = text.len() - split.rest.len() - split.piece.len();
-            rest = "";
-            let character = split.piece.chars().next()?;
-            Some(Err(OutOfVocabulary {
-                character,
-                position,
-            }))
-        });
-        bytes.bytes().map(|byte| Ok(byte.into())).chain(tokens)
+        let mut position = 0;
+        core::iter::from_fn(move || self.next_token(text, &mut position))
+    }
+
+    /// The first token of `text` from byte `position` on, which becomes that after the token; `None` at the end.
+    pub(crate) fn next_token(
+        &self,
+        text: &str,
+        position: &mut usize,
+    ) -> Option<Result<u16, OutOfVocabulary>> {
+        let rest = text.as_bytes().get(*position..)?;
+        let found = self.match_first(rest)?;
+        *position = text.len() - found.rest.len();
+        if let Some(token) = found.token.or(self.unk()) {
+            return Some(Ok(token));
+        }
+        let start = *position - found.piece.len();
+        *position = text.len();
+        Some(Err(OutOfVocabulary {
+            character: text.get(start..)?.chars().next()?,
+            position: start,
+        }))
     }
 
     /// Checks that [`tokenize`](Self::tokenize) gives no error for `text`.
@@ -51,57 +55,67 @@ impl<'a> Vocabulary<'a> {
     ///
     /// # Errors
     /// The first character or word of `text` that is not in the vocabulary, if it has no UNK token.
-    pub fn check(self, text: &str) -> Result<(), OutOfVocabulary> {
+    pub fn check(&self, text: &str) -> Result<(), OutOfVocabulary> {
         if self.tokenization == Tokenization::Byte || self.unk().is_some() {
             return Ok(());
         }
-        self.tokenize(text).try_for_each(|token| token.map(|_| ()))
+        let mut position = 0;
+        while let Some(token) = self.next_token(text, &mut position) {
+            token?;
+        }
+        Ok(())
     }
 
-    /// Splits the first token off `text`, or returns `None` if only white space that is skipped is left.
+    /// The first token of `text`, or `None` if only white space that is skipped is left.
     #[inline(never)]
-    fn split_first<'t>(&self, text: &'t str) -> Option<Split<'t>> {
-        let lowercase = match self.tokenization {
-            Tokenization::Subword | Tokenization::Byte => {
-                let first = text.chars().next()?.len_utf8();
-                let found = self.longest_match(text);
-                let length = found.map_or(first, |(_, length)| length);
-                let (piece, rest) = text.split_at_checked(length)?;
-                let token = found.map(|(token, _)| token);
-                return Some(Split { token, piece, rest });
+    fn match_first<'t>(&self, text: &'t [u8]) -> Option<Match<'t>> {
+        let (token, (piece, rest)) = match self.tokenization {
+            Tokenization::Byte => {
+                let (piece, rest) = text.split_at_checked(1)?;
+                (piece.first().map(|byte| u16::from(*byte)), (piece, rest))
             }
-            Tokenization::Word => false,
-            Tokenization::SpacedWord { lowercase } => lowercase,
+            Tokenization::Subword => {
+                let (token, len) = match self.longest_match_of(text) {
+                    Some((token, len)) => (Some(token), len),
+                    // The first byte of a character says how long it is.
+                    None => (None, text.first()?.leading_ones().max(1) as usize),
+                };
+                (token, text.split_at_checked(len)?)
+            }
+            Tokenization::Word | Tokenization::SpacedWord { .. } => {
+                let (piece, rest) = self.tokenization.split_word(text)?;
+                let lowercase = self.tokenization == Tokenization::SpacedWord { lowercase: true };
+                let found = self.last_not_after(piece, lowercase);
+                let found = found.filter(|(_, text)| text.len() == piece.len());
+                let equal =
+                    found.filter(|(_, text)| compare(text, piece, lowercase) == Ordering::Equal);
+                (equal.map(|(token, _)| token), (piece, rest))
+            }
         };
-        let (piece, rest) = self.tokenization.next_word(text)?;
-        let token = self.find_word(piece, lowercase);
-        Some(Split { token, piece, rest })
+        Some(Match { token, piece, rest })
     }
 
-    /// Returns the token with the text `word`, of which ASCII letters are first converted to lower case if `lowercase`.
-    fn find_word(&self, word: &str, lowercase: bool) -> Option<u16> {
-        let to_lower = |byte: u8| match lowercase {
-            true => byte.to_ascii_lowercase(),
-            false => byte,
-        };
-        let order = |id: u16| {
-            let text = self.text(id).iter().copied();
-            text.cmp(word.bytes().map(to_lower))
-        };
-        let before = |id: &u16| order(*id) == Ordering::Less;
-        let found = *self.sorted.get(self.sorted.partition_point(before))?;
-        (order(found) == Ordering::Equal).then_some(found)
+    /// Of the tokens with a text, in the order of their texts, the last one that is not after `text`, and its text. If `lowercase`,
+    /// the ASCII letters of `text` are first converted to lower case.
+    #[inline(never)]
+    fn last_not_after(&self, text: &[u8], lowercase: bool) -> Option<(u16, &'a [u8])> {
+        let after = self.sorted.partition_point(|id| {
+            compare(self.text(*id), text, lowercase) != Ordering::Greater
+        });
+        let id = *self.sorted.get(after.checked_sub(1)?)?;
+        Some((id, self.text(id)))
     }
 
     /// Returns the longest token, of those with a text, that `text` begins with, and its length in bytes; `None` if there
     /// is no such token or the tokens are [bytes](Tokenization::Byte).
     pub fn longest_match(&self, text: &str) -> Option<(u16, usize)> {
-        let mut text = text.as_bytes();
+        self.longest_match_of(text.as_bytes())
+    }
+
+    fn longest_match_of(&self, mut text: &[u8]) -> Option<(u16, usize)> {
         loop {
             // In sorted order a prefix of `text` is not after `text`, and a longer prefix is after a shorter one.
-            let after = self.sorted.partition_point(|&id| self.text(id) <= text);
-            let id = *self.sorted.get(after.checked_sub(1)?)?;
-            let token = self.text(id);
+            let (id, token) = self.last_not_after(text, false)?;
             let common = token.iter().zip(text).take_while(|(a, b)| a == b).count();
             if common == token.len() {
                 return Some((id, common));
@@ -113,4 +127,20 @@ impl<'a> Vocabulary<'a> {
             }
         }
     }
+}
+
+/// The order of the text of a token and of `text`, of which ASCII letters are first converted to lower case if `lowercase`.
+#[inline(never)]
+pub(super) fn compare(token: &[u8], text: &[u8], lowercase: bool) -> Ordering {
+    for (token, byte) in token.iter().zip(text) {
+        let byte = match lowercase {
+            true => byte.to_ascii_lowercase(),
+            false => *byte,
+        };
+        match token.cmp(&byte) {
+            Ordering::Equal => {}
+            order => return order,
+        }
+    }
+    token.len().cmp(&text.len())
 }

@@ -2,11 +2,10 @@
 
 mod error;
 mod lookup;
-pub(crate) mod tokenization;
 
-use crate::format::{ModelError, SectionReader, SpecialTokens, VocabularyConfig};
+use crate::format::{SectionReader, SpecialTokens, VocabularyConfig};
 pub use error::OutOfVocabulary;
-pub use tokenization::Tokenization;
+use crate::tokenization::Tokenization;
 
 /// The texts of V tokens, in a model's bytes.
 ///
@@ -42,76 +41,94 @@ static BYTES: [u8; 256] = {
     bytes
 };
 
+impl Default for Vocabulary<'_> {
+    fn default() -> Self {
+        Self::EMPTY
+    }
+}
+
 impl<'a> Vocabulary<'a> {
-    /// Reads the section of a vocabulary and checks it: offsets that rise at character boundaries of UTF-8, and ids that
-    /// sort the texts.
+    /// No tokens.
+    pub(crate) const EMPTY: Self = Self {
+        offsets: &[],
+        sorted: &[],
+        texts: &[],
+        tokens: 0,
+        initial_token: 0,
+        special_tokens: [NO_TOKEN; 4],
+        tokenization: Tokenization::Subword,
+    };
+
+    /// Reads the section of a vocabulary, without a look at it. `None` if it ends early.
     ///
     /// `config` has passed the check of the metadata: its tokens are less than `config.tokens`.
-    ///
-    /// # Errors
-    /// [`ModelError::SizeMismatch`] if the section ends early, and [`ModelError::Vocabulary`] with the first token that has no
-    /// text or, if the table as a whole is invalid, with `config.tokens`.
     pub(crate) fn read(
         sections: &mut SectionReader<'a>,
         config: &VocabularyConfig,
-    ) -> Result<Self, ModelError> {
+    ) -> Option<Self> {
         let mut vocabulary = Self {
-            offsets: &[],
-            sorted: &[],
-            texts: &[],
             tokens: config.tokens,
             initial_token: config.initial_token,
             special_tokens: config.special_tokens.all().map(|id| id.unwrap_or(NO_TOKEN)),
             tokenization: config.tokenization,
+            ..Self::EMPTY
         };
-        if config.tokens == 0 {
-            return Ok(vocabulary);
+        if let Some(lens) = config.section_lens() {
+            vocabulary.offsets = sections.section(lens.offsets)?;
+            vocabulary.sorted = sections.section(lens.sorted)?;
+            vocabulary.texts = sections.section(lens.texts)?;
         }
-        let valid = if config.tokenization == Tokenization::Byte {
-            vocabulary.len() >= BYTES.len() && config.text_len == 0
-        } else {
-            vocabulary.offsets = sections.section(vocabulary.len() + 1)?;
-            vocabulary.sorted = sections.section(vocabulary.regular_tokens().count())?;
-            vocabulary.texts = sections.section(config.text_len as usize)?;
-            vocabulary.check_texts()?;
-            vocabulary.is_sorted()
-        };
-        match valid {
-            true => Ok(vocabulary),
-            false => Err(refused(vocabulary.len())),
-        }
+        Some(vocabulary)
     }
 
-    /// The tokens with a text, in order.
-    fn regular_tokens(&self) -> impl Iterator<Item = u16> {
-        let special_tokens = self.special_tokens;
-        (0..self.tokens).filter(move |id| !special_tokens.contains(id))
+    /// Checks a vocabulary with texts of `text_len` bytes: offsets that rise at character boundaries of UTF-8, and ids that sort
+    /// the texts.
+    ///
+    /// # Errors
+    /// The first token that has no text or, if the table as a whole is invalid, the number of tokens.
+    pub(crate) fn validate(&self, text_len: u32) -> Result<(), u16> {
+        let is_valid = match self.tokenization {
+            _ if self.is_empty() => true,
+            Tokenization::Byte => self.len() >= BYTES.len() && text_len == 0,
+            _ => {
+                self.validate_texts()?;
+                self.is_sorted()
+            }
+        };
+        if is_valid { Ok(()) } else { Err(self.tokens) }
     }
 
     /// Checks that the offsets split the texts, which are UTF-8, into V texts that are not empty.
-    fn check_texts(&self) -> Result<(), ModelError> {
-        let texts = core::str::from_utf8(self.texts).map_err(|_| refused(0))?;
-        for (token, [start, end]) in self.offsets.array_windows().enumerate() {
-            let text = texts.get(*start as usize..*end as usize);
-            if text.is_none_or(str::is_empty) {
-                return Err(refused(token));
+    fn validate_texts(&self) -> Result<(), u16> {
+        let texts = core::str::from_utf8(self.texts).map_err(|_| 0u16)?;
+        let Some((0, ends)) = self.offsets.split_first() else {
+            return Err(self.tokens);
+        };
+        let mut start = 0;
+        for (end, token) in ends.iter().zip(0..) {
+            let end = *end as usize;
+            if end <= start || !texts.is_char_boundary(end) {
+                return Err(token);
             }
+            start = end;
         }
-        let ends = (self.offsets.first(), self.offsets.last());
-        match ends {
-            (Some(0), Some(end)) if *end as usize == self.texts.len() => Ok(()),
-            _ => Err(refused(self.len())),
-        }
+        if start == texts.len() { Ok(()) } else { Err(self.tokens) }
     }
 
     /// Returns whether `sorted` contains all tokens with a text, at least one, in the order of their texts.
     fn is_sorted(&self) -> bool {
         // As many different ids as there are: texts that rise strictly are all different, and so are their ids.
-        let regular = |id: &u16| *id < self.tokens && !self.special_tokens.contains(id);
-        let rising = |[a, b]: &[u16; 2]| self.text(*a) < self.text(*b);
-        !self.sorted.is_empty()
-            && self.sorted.iter().all(regular)
-            && self.sorted.array_windows().all(rising)
+        let mut last: &[u8] = &[];
+        self.sorted.iter().all(|id| {
+            let text = self.text(*id);
+            let rises = *id < self.tokens && !self.is_special(*id) && is_before(last, text);
+            last = text;
+            rises
+        }) && !last.is_empty()
+    }
+
+    fn is_special(&self, id: u16) -> bool {
+        self.special_tokens.contains(&id)
     }
 
     /// Returns the number of tokens, V; 0 if there is no vocabulary.
@@ -172,15 +189,13 @@ impl<'a> Vocabulary<'a> {
     }
 }
 
-fn some_token(id: u16) -> Option<u16> {
-    Some(id).filter(|id| *id != NO_TOKEN)
+/// Whether the text `a` sorts before `b`.
+fn is_before(a: &[u8], b: &[u8]) -> bool {
+    lookup::compare(a, b, false).is_lt()
 }
 
-/// Returns the error at `token`, or for the table as a whole if it is V.
-fn refused(token: usize) -> ModelError {
-    ModelError::Vocabulary {
-        token: token as u32,
-    }
+fn some_token(id: u16) -> Option<u16> {
+    Some(id).filter(|id| *id != NO_TOKEN)
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ pub(super) fn step_reset_after_gate_row(
     h: &[I16x4],
     h_next: &mut [I16x4],
 ) {
-    let x = Rhs::new(h, layer.config.row_format(ColumnSpan::Hidden));
+    let x = Rhs::new(h, layer.config().row_format(ColumnSpan::Hidden));
     let panel_len = x.panel_len();
     match &x {
         // A copy of the loop for each: the one for int8 is as short as it can be.
@@ -53,7 +53,7 @@ fn step_gate_row(
     panel_len: usize,
     gemv: impl Fn(&[u32], &mut [[i32; PANEL_ROWS]]),
 ) {
-    let state_shift = layer.config.state_shift;
+    let state_shift = layer.config().state_shift;
     let mut products = [[0; PANEL_ROWS]; GATES];
     let blocks = param_blocks::<GruParams, { GruParams::LEN }>(layer.words, GATES * panel_len);
     let gate_rows = gate_row.as_chunks().0.as_chunks().0.iter();
@@ -69,7 +69,7 @@ fn step_gate_row(
 
 #[inline(never)]
 pub(super) fn step_reset_after_vector(layer: &RecurrentLayer, xh: &[I16x4], h_next: &mut [I16x4]) {
-    let config = &layer.config;
+    let config = &layer.config();
     let (input, hidden) = xh.split_at((config.input_size / PANEL_ROWS).min(xh.len()));
     let concat_rhs = Rhs::new(xh, config.row_format(ColumnSpan::Concat));
     let hidden_rhs = Rhs::new(hidden, config.row_format(ColumnSpan::Hidden));
@@ -102,7 +102,7 @@ pub(super) fn step_reset_before(
     scratch: &mut [I16x4],
 ) {
     let (reset_xh, _) = scratch.split_at_mut(xh.len().min(scratch.len()));
-    let config = &layer.config;
+    let config = &layer.config();
     let input_len = config.input_size / PANEL_ROWS;
     let format = config.row_format(ColumnSpan::Concat);
     let gate_rows = || gate_row.as_chunks().0.chunks(GATES);

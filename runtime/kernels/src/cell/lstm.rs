@@ -23,8 +23,8 @@ pub(super) fn step(
     cell: &mut [[i32; PANEL_ROWS]],
     h_next: &mut [I16x4],
 ) {
-    let x = Rhs::new(xh, layer.config.row_format(ColumnSpan::Concat));
-    if dispatch::HAS_LSTM_GATES && layer.config.state_shift == 0 && !gate_row.is_empty() {
+    let x = Rhs::new(xh, layer.config().row_format(ColumnSpan::Concat));
+    if dispatch::HAS_LSTM_GATES && layer.config().state_shift == 0 && !gate_row.is_empty() {
         step_gate_row(layer, gate_row, &x, cell, h_next);
     } else {
         step_any(layer, gate_row, &x, cell, h_next);
@@ -65,7 +65,7 @@ fn step_any(
         gate_group_outputs(&mut words, x, gate_row, &mut outputs);
         for (lane, (cell, next)) in cell.iter_mut().zip(&mut next.0).enumerate() {
             let gates = outputs.each_ref().map(|gate| gate[lane]);
-            *next = lstm_unit(gates, layer.config.state_shift, cell);
+            *next = lstm_unit(gates, layer.config().state_shift, cell);
         }
     }
 }

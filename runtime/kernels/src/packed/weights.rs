@@ -181,6 +181,8 @@ pub(crate) fn panels(mut words: &[u32], len: usize) -> impl Iterator<Item = &[u3
 /// At most 65,536 columns of 255 x 127, below 2^31.
 pub fn l1_norms(format: WeightFormat, panel: &[u32]) -> [u32; PANEL_ROWS] {
     match format {
+        // There is no panel of a format that is not supported: code for it is left out.
+        _ if !format.is_supported() => [0; PANEL_ROWS],
         WeightFormat::Int8 => l1_norms_int8(panel),
         WeightFormat::Int8Scaled => panel
             .split_first()

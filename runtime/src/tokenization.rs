@@ -62,11 +62,19 @@ impl Tokenization {
     ///
     /// [`SpacedWord`](Self::SpacedWord) skips white space before the word. The word is not converted to lower case.
     pub fn next_word(self, text: &str) -> Option<(&str, &str)> {
+        let (word, rest) = self.split_word(text.as_bytes())?;
+        // Bytes beyond ASCII are all letters, so a word ends at a character boundary.
+        let (before, rest) = text.split_at_checked(text.len() - rest.len())?;
+        Some((before.get(before.len() - word.len()..)?, rest))
+    }
+
+    /// [`next_word`](Self::next_word) of the bytes of a text.
+    pub(crate) fn split_word(self, text: &[u8]) -> Option<(&[u8], &[u8])> {
         let text = match self {
             Self::SpacedWord { .. } => text.trim_ascii_start(),
             _ => text,
         };
-        let mut rest = text.as_bytes();
+        let mut rest = text;
         // A space belongs to the word after it, unless white space follows.
         if let [b' ', next, ..] = rest
             && !next.is_ascii_whitespace()
@@ -78,7 +86,6 @@ impl Tokenization {
             [_, after @ ..] => after,
             [] => return None,
         };
-        // Bytes beyond ASCII are all letters, so a word ends at a character boundary.
         text.split_at_checked(text.len() - rest.len())
     }
 }

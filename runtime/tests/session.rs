@@ -5,7 +5,7 @@ mod common;
 use common::{Network, linear, model_file, sample};
 use pipsqueak::encode::{ModelConfig, ModelParams, OpParams, as_bytes, encode, to_words};
 use pipsqueak::format::{OpConfig, Phase};
-use pipsqueak::{Cell, Model, RecurrentLayerConfig, Session, SessionError, StepInput};
+use pipsqueak::{InputKind, Cell, Model, RecurrentLayerConfig, Session, SessionError, StepInput};
 
 /// Calls `test` with a session of random parameters for `config`.
 fn with_session<T>(config: &ModelConfig, test: impl FnOnce(&mut Session) -> T) -> T {
@@ -15,7 +15,7 @@ fn with_session<T>(config: &ModelConfig, test: impl FnOnce(&mut Session) -> T) -
     test(&mut Session::new(&model, &mut workspace).unwrap())
 }
 
-fn reads(expected: &'static str) -> Result<(), SessionError> {
+fn reads(expected: InputKind) -> Result<(), SessionError> {
     Err(SessionError::InputKind { expected })
 }
 
@@ -61,36 +61,36 @@ fn tokens_out_of_the_vocabulary_are_refused() {
 #[test]
 fn the_wrong_kind_of_input_is_refused() {
     with_session(&sample("lstm"), |session| {
-        assert_eq!(session.push(StepInput::Repeat), reads("tokens"));
-        assert_eq!(session.push(StepInput::Frame(&[])), reads("tokens"));
-        assert_eq!(session.push_source(StepInput::Token(0)), reads("no source"));
+        assert_eq!(session.push(StepInput::Repeat), reads(InputKind::Tokens));
+        assert_eq!(session.push(StepInput::Frame(&[])), reads(InputKind::Tokens));
+        assert_eq!(session.push_source(StepInput::Token(0)), reads(InputKind::NoSource));
         assert_eq!(
             session.push_source(StepInput::Frame(&[])),
-            reads("no source")
+            reads(InputKind::NoSource)
         );
-        assert_eq!(session.push_source(StepInput::Repeat), reads("no source"));
-        assert_eq!(session.set_conditioning(&[]), reads("no features"));
+        assert_eq!(session.push_source(StepInput::Repeat), reads(InputKind::NoSource));
+        assert_eq!(session.set_conditioning(&[]), reads(InputKind::NoFeatures));
         assert_eq!(
-            reads("tokens").unwrap_err().to_string(),
+            reads(InputKind::Tokens).unwrap_err().to_string(),
             "the model reads tokens here"
         );
     });
     with_session(&sample("sensors"), |session| {
-        assert_eq!(session.push(StepInput::Token(0)), reads("frames"));
-        assert_eq!(session.push_token(0), reads("frames"));
-        assert_eq!(session.push(StepInput::Repeat), reads("frames"));
+        assert_eq!(session.push(StepInput::Token(0)), reads(InputKind::Frames));
+        assert_eq!(session.push_token(0), reads(InputKind::Frames));
+        assert_eq!(session.push(StepInput::Repeat), reads(InputKind::Frames));
     });
     with_session(&sample("features"), |session| {
-        assert_eq!(session.push(StepInput::Token(0)), reads("nothing"));
-        assert_eq!(session.push(StepInput::Frame(&[0; 5])), reads("nothing"));
+        assert_eq!(session.push(StepInput::Token(0)), reads(InputKind::Nothing));
+        assert_eq!(session.push(StepInput::Frame(&[0; 5])), reads(InputKind::Nothing));
         assert_eq!(session.push(StepInput::Repeat), Ok(()));
     });
     with_session(&sample("translator"), |session| {
         assert_eq!(
             session.push_source(StepInput::Frame(&[0; 5])),
-            reads("tokens")
+            reads(InputKind::Tokens)
         );
-        assert_eq!(session.push_source(StepInput::Repeat), reads("tokens"));
+        assert_eq!(session.push_source(StepInput::Repeat), reads(InputKind::Tokens));
     });
 }
 

@@ -106,7 +106,7 @@ impl<'a> DenseLayer<'a> {
 
     /// Computes the output of `x`. `x` has `input_size` elements, `out` has `output_size`.
     pub fn forward(&self, x: &[I16x4], out: &mut [I16x4]) {
-        let x = Rhs::new(x, self.config.row_format());
+        let x = Rhs::new(x, self.config().row_format());
         let mut words = self.words;
         let mut values = [[0; PANEL_ROWS]; DENSE_PANELS];
         for out in out.chunks_mut(DENSE_PANELS) {

@@ -2,7 +2,7 @@
 
 use super::QuantizedMatrix;
 use crate::format::{OutputConfig, Phase, SpecialTokens, StateInit, TrainingInfo, VectorId};
-use crate::vocabulary::Tokenization;
+use crate::tokenization::Tokenization;
 use alloc::string::String;
 use alloc::vec::Vec;
 use pipsqueak_kernels::cell::Cell;

@@ -117,6 +117,8 @@ pub enum Inconsistency {
     InitialCellState,
     /// Its initial state has another size, or no format.
     InitialStateSize,
+    /// Its initial state is not known when its phase begins.
+    InitialStatePhase,
     /// Its phase is before that of the layer before it.
     PhaseOrder,
     /// No layer runs in a step.
@@ -156,6 +158,7 @@ impl Inconsistency {
             Self::MeanReader => "a mean can be read by output layers only",
             Self::InitialCellState => "an initial cell state without a cell state",
             Self::InitialStateSize => "an initial state of another size or without a format",
+            Self::InitialStatePhase => "an initial state that is not known when its phase begins",
             Self::PhaseOrder => "its phase is before that of the layer before it",
             Self::NoStep => "no layer runs in a step",
             Self::SecondReader => "a second token or frame of the same phase",
@@ -216,9 +219,7 @@ impl Message for ModelError {
                 "",
             ),
             Self::NotAModel { found } => {
-                out(Text(
-                    "not a model: expected the bytes 50 49 50 53 (PIPS), found",
-                ));
+                out(Text("not a model: expected the bytes 50 49 50 53 (PIPS), found"));
                 for byte in found {
                     out(Text(" "));
                     out(Hex(byte.into(), 2));

@@ -379,7 +379,12 @@ pub enum Normalization {
 
 impl Normalization {
     /// All normalizations, in the order of their numbers in a model file.
-    pub const ALL: [Self; 4] = [Self::None, Self::Softmax, Self::LogSoftmax, Self::Sigmoid];
+    pub const ALL: [Self; 4] = [
+        Self::None,
+        Self::Softmax,
+        Self::LogSoftmax,
+        Self::Sigmoid,
+    ];
 }
 
 /// An output of a model.
@@ -561,81 +566,5 @@ impl Metadata {
         }
         metadata.layers = reader.number(Field::NumLayers)? as u8;
         Some(metadata)
-    }
-
-    /// Checks each number by itself.
-    pub(crate) fn check(&self) -> Result<(), ModelError> {
-        for vocabulary in &self.vocabularies {
-            vocabulary.check()?;
-        }
-        for steps in self.steps_per_token {
-            check_range(
-                "steps per token",
-                steps.into(),
-                1,
-                MAX_STEPS_PER_TOKEN.into(),
-            )?;
-        }
-        check_range(
-            "number of outputs",
-            self.outputs.len() as u16,
-            1,
-            MAX_OUTPUTS as u16,
-        )?;
-        check_range("number of layers", self.layers.into(), 1, MAX_LAYERS as u16)
-    }
-}
-
-/// Checks that `found` is within `min..=max`.
-pub(crate) fn check_range(
-    what: &'static str,
-    found: u16,
-    min: u16,
-    max: u16,
-) -> Result<(), ModelError> {
-    if (min..=max).contains(&found) {
-        return Ok(());
-    }
-    Err(ModelError::OutOfRange {
-        what,
-        expected: max.into(),
-        found: found.into(),
-    })
-}
-
-/// Reads the numbers that postcard encodes as varints.
-pub(crate) struct VarintReader<'a>(pub &'a [u8]);
-
-impl VarintReader<'_> {
-    #[inline(never)]
-    pub(crate) fn u32(&mut self) -> Option<u32> {
-        let (number, rest) = postcard::take_from_bytes::<u32>(self.0).ok()?;
-        self.0 = rest;
-        Some(number)
-    }
-
-    fn u16(&mut self) -> Option<u16> {
-        u16::try_from(self.u32()?).ok()
-    }
-
-    fn u8(&mut self) -> Option<u8> {
-        u8::try_from(self.u32()?).ok()
-    }
-
-    /// A value by its index in the list of all values.
-    fn choice<T: Copy>(&mut self, all: &[T]) -> Option<T> {
-        all.get(self.u32()? as usize).copied()
-    }
-
-    /// A token plus 1, or 0 for none.
-    #[allow(
-        clippy::option_option,
-        reason = "the number may be missing, or mean none"
-    )]
-    fn token_id(&mut self) -> Option<Option<u16>> {
-        match self.u32()? {
-            0 => Some(None),
-            n => u16::try_from(n - 1).ok().map(Some),
-        }
     }
 }

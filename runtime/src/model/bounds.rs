@@ -28,17 +28,14 @@ fn check_gate(gate: &Gate) -> Result<(), u32> {
             (&p.bias, &p.scale, none, &p.input_bias, &p.token_scale)
         }
     };
-    let rows = gate.l1_norms().into_iter().zip(bias).zip(token);
-    let input = input.0.iter().zip(input.1);
-    for ((((norm, bias), token), (scale, input)), row) in rows.zip(scale.iter().zip(input)).zip(0..)
-    {
-        // |activation| <= 2^15, |token value| <= 2^7.
-        let sum = bounded_sum(norm, 15, *bias, *token);
-        let input = bounded_sum(0, 0, *input.0, *input.1);
-        // The reset gate times the hidden side is at most 2^30, and the input side must be, too.
-        let limit = 1 << (CANDIDATE_FRAC_BITS + 4);
-        if sum > i32::MAX as u32 || input > limit || !is_valid(*scale) {
-            return Err(row);
+    // The reset gate times the hidden side is at most 2^30, and the input side must be, too.
+    const INPUT_LIMIT: u32 = 1 << (CANDIDATE_FRAC_BITS + 4);
+    for row in 0..PANEL_ROWS {
+        // |activation| <= 2^15.
+        let sum = bounded_sum(shift_left(norms[row], 15), bias[row], token[row]);
+        let input = bounded_sum(0, input_bias[row], input_token[row]);
+        if sum > i32::MAX as u32 || input > INPUT_LIMIT || !is_valid(scale[row]) {
+            return Err(row as u32);
         }
     }
     Ok(())

@@ -52,10 +52,7 @@ pub struct Output {
 
 impl Output {
     /// Number of values: classes or tokens.
-    #[allow(
-        clippy::len_without_is_empty,
-        reason = "an output has at least one value"
-    )]
+    #[allow(clippy::len_without_is_empty, reason = "an output has at least one value")]
     pub fn len(&self) -> usize {
         self.size.into()
     }
@@ -168,15 +165,6 @@ impl Segments {
             Segment::Source => a..b,
             Segment::BeginStep => b..c,
         }
-    }
-
-    /// The segment of layer `index`.
-    pub fn of(&self, index: usize) -> Segment {
-        let contains = |segment: &Segment| self.range(*segment).contains(&index);
-        Segment::ALL
-            .into_iter()
-            .find(contains)
-            .unwrap_or(Segment::Output)
     }
 
     /// The layers of the source or of the step before, from and after the recurrent ones, and how often the middle part runs per
@@ -326,10 +314,7 @@ impl<'a> ModelView<'a> {
         let reads_tokens = self
             .input_of(Phase::Step)
             .is_some_and(|layer| layer.vocab_size().is_some());
-        match (
-            self.is_autoregressive() && !target.is_empty(),
-            !source.is_empty(),
-        ) {
+        match (self.is_autoregressive() && !target.is_empty(), !source.is_empty()) {
             (true, true) if self.conditioning().is_some() => Task::ConditionalGenerator,
             (true, true) => Task::SequenceToSequence,
             (true, false) if self.conditioning().is_none() && !self.has_source() => {
@@ -346,8 +331,7 @@ impl<'a> ModelView<'a> {
 
     /// Whether the first output is the logits of the next token.
     pub fn is_autoregressive(&self) -> bool {
-        self.output()
-            .is_some_and(|output| output.role() == Role::Logits)
+        self.output().is_some_and(|output| output.role() == Role::Logits)
     }
 
     /// What [`selftest::output_digest`](crate::selftest::output_digest) returned when the model was exported.
@@ -370,11 +354,7 @@ impl<'a> ModelView<'a> {
     pub fn io_names(&self) -> Option<&'a [u8]> {
         let metadata = Metadata::read(&mut VarintReader::new(metadata_bytes(self.info.bytes)?))?;
         let length = metadata.io_names_len as usize;
-        let start = self
-            .info
-            .bytes
-            .len()
-            .checked_sub(length.checked_next_multiple_of(4)?)?;
+        let start = self.info.bytes.len().checked_sub(length.checked_next_multiple_of(4)?)?;
         self.info.bytes.get(start..)?.get(..length)
     }
 

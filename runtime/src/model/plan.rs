@@ -218,56 +218,5 @@ fn contiguous(layer: &Layer, layers: &[Option<Layer>]) -> Option<Place> {
     joined.map(|(place, _)| place)
 }
 
-/// The region of the result of layer `index`.
-fn region(
-    index: usize,
-    layers: &[Option<Layer>],
-    segments: &Segments,
-    outputs: &[Output],
-) -> Region {
-    let own = segments.of(index);
-    let id = VectorId::result(index);
-    let readers = || {
-        let reads =
-            move |(_, layer): &(usize, &Layer)| layer.inputs.iter().any(|input| input == id);
-        layers.iter().flatten().enumerate().filter(reads)
-    };
-    let other_segment = readers().any(|(reader, _)| segments.of(reader) != own);
-    // Initial states are set right after a begin segment has run.
-    let begins = |layer: &Layer, reader: usize| {
-        let Op::Recurrent(recurrent) = &layer.op else {
-            return false;
-        };
-        let before = match segments.of(reader) {
-            Segment::Source => Segment::BeginSource,
-            _ if segments.range(Segment::Source).is_empty() => Segment::BeginSource,
-            _ => Segment::BeginStep,
-        };
-        recurrent.init.contains(&Some(id)) && own != before
-    };
-    let initial = layers.iter().flatten().enumerate();
-    let initial = initial
-        .into_iter()
-        .any(|(reader, layer)| begins(layer, reader));
-    let output = own != Segment::Output && outputs.iter().any(|out| out.config.vector == id);
-    let set_by_caller = matches!(own, Segment::BeginSource | Segment::BeginStep)
-        && layers
-            .get(index)
-            .and_then(Option::as_ref)
-            .is_some_and(|layer| layer.exponents().is_some());
-    // The input of one recurrent layer goes right before its hidden state.
-    let alone = {
-        let mut readers = readers();
-        let first = readers
-            .next()
-            .filter(|(_, layer)| layer.cell().is_some() && layer.inputs.single().is_some());
-        first.is_some() && readers.next().is_none()
-    };
-    match other_segment || initial || output || set_by_caller || alone {
-        true => Region::State,
-        false => Region::Scratch,
-    }
-}
-
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,8 @@ pub enum InputKind {
     Nothing,
     /// Nothing: it has no encoder.
     NoSource,
+    /// Not a source text: it has no encoder of text.
+    NoSourceText,
     /// Nothing: it has no conditioning features.
     NoFeatures,
     /// Not the text that comes before: it does not generate text.
@@ -30,6 +32,7 @@ impl InputKind {
             Self::Frames => "frames",
             Self::Nothing => "nothing",
             Self::NoSource => "no source",
+            Self::NoSourceText => "no source text",
             Self::NoFeatures => "no features",
             Self::NoPrompt => "no prompt",
             Self::NotItsTokens => "no tokens of its own",

@@ -19,8 +19,7 @@ pub(super) struct Memory<'w> {
 impl<'w> Memory<'w> {
     /// Divides `words`.
     pub fn new(words: &'w mut [u32], plan: &Plan) -> Option<Self> {
-        let (state, rest) = words.split_at_mut_checked(2 * usize::from(plan.state))?;
-        let (wide, scratch) = rest.split_at_mut_checked(4 * usize::from(plan.wide))?;
+        let (wide, vectors) = words.split_at_mut_checked(4 * usize::from(plan.wide))?;
         Some(Self {
             wide: bytemuck::must_cast_slice_mut(wide.as_chunks_mut::<4>().0),
             vectors: bytemuck::must_cast_slice_mut(vectors.as_chunks_mut::<2>().0),
@@ -36,28 +35,28 @@ impl<'w> Memory<'w> {
 
     /// `size` elements from `place` on, for as long as the workspace is borrowed.
     pub fn into_elements(self, place: Place, size: usize) -> Option<&'w mut [i16]> {
-        let region = match place.region {
-            Region::State => self.state,
-            Region::Scratch => self.scratch,
-        };
-        let vector = region.get_mut(place.start.into()..);
-        elements_mut(vector?).get_mut(..size)
+        elements_mut(self.into_vectors(place)?).get_mut(..size)
     }
 
     /// `size` 32-bit values from `start` on, for as long as the workspace is borrowed.
     pub fn into_wide(self, start: u16, size: usize) -> Option<&'w mut [i32]> {
-        let values = self.wide.get_mut(start.into()..);
-        values?.as_flattened_mut().get_mut(..size)
+        let values = self.wide.get_mut(start.into()..)?;
+        values.as_flattened_mut().get_mut(..size)
+    }
+
+    /// Where `quads` units at `place` are among the vectors.
+    fn range(&self, place: Place, quads: usize) -> Range<usize> {
+        let start = match place.region() {
+            Region::State => place.start(),
+            Region::Scratch => self.scratch_start + place.start(),
+        };
+        start..start + quads
     }
 
     /// The vector at `place`.
     pub fn vector(&mut self, place: Place, quads: usize) -> Option<&mut [I16x4]> {
-        let start = usize::from(place.start);
-        let region = match place.region {
-            Region::State => &mut *self.state,
-            Region::Scratch => &mut *self.scratch,
-        };
-        region.get_mut(start..start + quads)
+        let range = self.range(place, quads);
+        self.vectors.get_mut(range)
     }
 
     /// The 32-bit values from `start` on.
@@ -72,46 +71,15 @@ impl<'w> Memory<'w> {
         (from, from_quads): (Place, usize),
         (to, to_quads): (Place, usize),
     ) -> Option<(&[I16x4], &mut [I16x4])> {
-        let [from_start, to_start] = [from, to].map(|place| usize::from(place.start));
-        let from_range = from_start..from_start + from_quads;
-        let to_range = to_start..to_start + to_quads;
-        let (from, to) = match (from.region, to.region) {
-            (Region::State, Region::Scratch) => {
-                (self.state.get(from_range), self.scratch.get_mut(to_range))
-            }
-            (Region::Scratch, Region::State) => {
-                (self.scratch.get(from_range), self.state.get_mut(to_range))
-            }
-            (same, _) => {
-                let region = match same {
-                    Region::State => &mut *self.state,
-                    Region::Scratch => &mut *self.scratch,
-                };
-                let [from, to] = region.get_disjoint_mut([from_range, to_range]).ok()?;
-                (Some(&*from), Some(to))
-            }
+        let (from, to) = (self.range(from, from_quads), self.range(to, to_quads));
+        let (from, to) = if from.end <= to.start {
+            let (before, after) = self.vectors.split_at_mut_checked(to.start)?;
+            (before.get_mut(from)?, after.get_mut(..to_quads)?)
+        } else {
+            let (before, after) = self.vectors.split_at_mut_checked(from.start)?;
+            (after.get_mut(..from_quads)?, before.get_mut(to)?)
         };
-        Some((from?, to?))
-    }
-
-    /// 32-bit values to read and a vector to write.
-    pub fn wide_and_vector(
-        &mut self,
-        (from, from_quads): (u16, usize),
-        (to, quads): (Place, usize),
-    ) -> Option<(&[[i32; 4]], &mut [I16x4])> {
-        let (wide, vector) = self.both((from, from_quads), (to, quads))?;
-        Some((wide, vector))
-    }
-
-    /// A vector to read and 32-bit values to write.
-    pub fn vector_and_wide(
-        &mut self,
-        from: (Place, usize),
-        to: (u16, usize),
-    ) -> Option<(&[I16x4], &mut [[i32; 4]])> {
-        let (wide, vector) = self.both(to, from)?;
-        Some((vector, wide))
+        Some((from, to))
     }
 
     /// 32-bit values and a vector.

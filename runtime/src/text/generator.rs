@@ -152,7 +152,7 @@ impl<'m, 'w, R: Rng> Generator<'m, 'w, R> {
         let reader = model.input_of(Phase::Source);
         if reader.is_none_or(|layer| layer.vocab_size().is_none()) {
             return Err(TextError::Session(SessionError::InputKind {
-                expected: "no source text",
+                expected: InputKind::NoSourceText,
             }));
         }
         let vocabulary = model.source_vocabulary();

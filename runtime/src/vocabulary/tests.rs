@@ -1,6 +1,6 @@
 use super::*;
 use crate::encode::{EncodeError, ModelParams, as_bytes, encode};
-use crate::{Cell, Model, RecurrentLayerConfig};
+use crate::{Cell, Model, ModelError, RecurrentLayerConfig};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 

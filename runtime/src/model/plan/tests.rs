@@ -33,8 +33,8 @@ struct Shadow {
 
 impl Shadow {
     fn region(&mut self, place: Place, quads: usize) -> &mut [Content] {
-        let start = usize::from(place.start);
-        let region = match place.region {
+        let start = place.start();
+        let region = match place.region() {
             Region::State => &mut self.state,
             Region::Scratch => &mut self.scratch,
         };
@@ -77,7 +77,7 @@ impl<'m> Simulation<'m> {
         };
         // A reset writes zeros to all that is kept.
         for (index, layer) in model.layers().enumerate() {
-            if layer.result.region == Region::State && has_place(&layer.op) {
+            if layer.result.region() == Region::State && has_place(&layer.op) {
                 simulation.write(index);
             }
             match &layer.op {
@@ -143,19 +143,16 @@ impl<'m> Simulation<'m> {
                     !id.is_cell_state() && input.result == place,
                     "layer {index}"
                 );
-                place.start += input.quads() as u16;
+                place = place.offset(input.quads());
             }
         }
         match &layer.op {
             Op::Recurrent(recurrent) => {
                 let config = recurrent.layer.config();
-                let end = usize::from(layer.operand.start) + input_quads;
-                assert_eq!(layer.result.region, layer.operand.region);
-                assert_eq!(usize::from(layer.result.start), end, "[x; h] is one slice");
-                let place = Place {
-                    region: Region::Scratch,
-                    start: recurrent.scratch,
-                };
+                let end = layer.operand.start() + input_quads;
+                assert_eq!(layer.result.region(), layer.operand.region());
+                assert_eq!(layer.result.start(), end, "[x; h] is one slice");
+                let place = Place::new(Region::Scratch, recurrent.scratch);
                 let quads = config.scratch_len() / 4;
                 self.shadow
                     .region(place, quads)
@@ -216,7 +213,7 @@ impl<'m> Simulation<'m> {
     }
 
     fn steps(&mut self, segment: Segment) {
-        let ([before, recurrent, after], steps) = self.model.segments().parts(segment);
+        let ([before, recurrent, after], steps) = self.model.segments().parts(segment.phase());
         self.run_all(before);
         for _ in 0..steps {
             self.run_all(recurrent.clone());
@@ -255,7 +252,7 @@ impl<'m> Simulation<'m> {
                 true => Content::Output(index),
                 false => Content::Vector(output.config.vector),
             };
-            assert_eq!(output.place.region, Region::Scratch);
+            assert_eq!(output.place.region(), Region::Scratch);
             expect(
                 self.shadow.region(output.place, output.len().div_ceil(4)),
                 content,

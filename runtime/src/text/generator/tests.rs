@@ -287,17 +287,17 @@ fn other_tasks_are_refused() {
         assert_eq!(result, Err(error));
     };
     let mut lstm = generator(model(&sample("lstm")), SamplingParams::default());
-    refused(lstm.encode_source(""), "no source text");
-    refused(lstm.set_conditioning_text(""), "no features");
+    refused(lstm.encode_source(""), InputKind::NoSourceText);
+    refused(lstm.set_conditioning_text(""), InputKind::NoFeatures);
     let error = SessionError::InputKind {
-        expected: "no features",
+        expected: InputKind::NoFeatures,
     };
     assert_eq!(lstm.set_conditioning(&[1]), Err(error));
     for name in ["features", "sensors", "mixed"] {
         let mut generator = generator(model(&sample(name)), SamplingParams::default());
-        refused(generator.prompt("a"), "no prompt");
-        refused(generator.bits_per_char("a").map(|_| ()), "no prompt");
-        let expected = "no tokens of its own";
+        refused(generator.prompt("a"), InputKind::NoPrompt);
+        refused(generator.bits_per_char("a").map(|_| ()), InputKind::NoPrompt);
+        let expected = InputKind::NotItsTokens;
         assert_eq!(
             generator.next_token(),
             Err(SessionError::InputKind { expected }),
@@ -306,5 +306,5 @@ fn other_tasks_are_refused() {
         assert_eq!(generator.next(), None, "{name}");
     }
     let mut sensors = generator(model(&sample("sensors")), SamplingParams::default());
-    refused(sensors.classify("a").map(|_| ()), "frames");
+    refused(sensors.classify("a").map(|_| ()), InputKind::Frames);
 }

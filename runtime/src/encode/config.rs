@@ -332,7 +332,7 @@ mod tests {
         config.metadata.vocabularies = [VocabularyConfig::default(), vocabulary];
         config.metadata.max_tokens = 65_535;
         config.metadata.fixed_steps = 300;
-        config.metadata.steps_per_token = [255, 3];
+        config.metadata.steps_per_token = [4, 3];
         config.metadata.io_names_len = u32::MAX;
         for (role, index) in Role::ALL.into_iter().zip(0..) {
             let output = OutputConfig {
@@ -353,7 +353,10 @@ mod tests {
         ];
         let token = |rows| OpConfig::Token {
             vocab_size: 65_535,
-            dim: u32::MAX,
+            dim: match rows {
+                TokenRowsConfig::Gates => 65_536,
+                _ => 16_384,
+            },
             rows,
         };
         let constant = |kind| OpConfig::Constant { size: 300, kind };

@@ -277,7 +277,8 @@ impl Random {
         }
         for _ in 0..rows {
             let parts = format.columns.into_iter().zip(format.formats);
-            for (columns, format) in parts.filter(|(columns, _)| *columns > 0) {
+            let is_concat = format.is_concat();
+            for (columns, format) in parts.filter(|(columns, _)| *columns > 0 && !is_concat) {
                 let groups = match format {
                     WeightFormat::Int4 => columns.div_ceil(GROUP_SIZE),
                     WeightFormat::Int8 | WeightFormat::Int8Scaled => 1,

@@ -524,7 +524,7 @@ fn inconsistent_layers_are_refused_by_name() {
             };
             *frac_bits = 14;
         }),
-        ("lstm", 2, "a dense layer cannot read gate inputs", |c| {
+        ("lstm", 2, "only a recurrent layer can read gate inputs", |c| {
             set_inputs(c, 2, &[VectorId::result(0)])
         }),
         ("joined", 6, "it adds vectors of different sizes or formats", |c| {
@@ -536,11 +536,11 @@ fn inconsistent_layers_are_refused_by_name() {
         ("joined", 6, "it adds vectors of different sizes or formats", |c| {
             set_inputs(c, 6, &[VectorId::result(3), VectorId::cell_state(5)])
         }),
-        ("sensors", 2, "a mean reads one vector", |c| {
+        ("sensors", 2, "a mean reads one vector with a format of its own", |c| {
             set_inputs(c, 2, &[VectorId::result(1); 2])
         }),
-        ("sensors", 2, "a mean reads one vector", |c| set_inputs(c, 2, &[])),
-        ("sensors", 2, "it averages a vector without a format of its own", |c| {
+        ("sensors", 2, "it reads nothing", |c| set_inputs(c, 2, &[])),
+        ("sensors", 2, "a mean reads one vector with a format of its own", |c| {
             set_inputs(c, 2, &[VectorId::result(0)])
         }),
         ("lstm-rnn", 0, "the embedding has too many dimensions", |c| {
@@ -561,7 +561,7 @@ fn inconsistent_layers_are_refused_by_name() {
         ("joined", 5, "an initial state that is not known when its phase begins", |c| {
             recurrent(c, 5).init[0] = Some(VectorId::result(3))
         }),
-        ("lstm", 1, "its phase is before that of the layer before it", |c| {
+        ("lstm", 0, "it cannot run in its phase", |c| {
             c.layers[0].phase = Phase::Output
         }),
         ("sensors", 1, "its phase is before that of the layer before it", |c| {
@@ -579,10 +579,10 @@ fn inconsistent_layers_are_refused_by_name() {
         ("sensors", 3, "a mean can be read by output layers only", |c| {
             c.layers[3].phase = Phase::Step
         }),
-        ("words", 0, "a tied embedding needs an int8 dense layer of its size", |c| {
+        ("words", 3, "a tied embedding needs an int8 dense layer of its size", |c| {
             set_token(c, 0, Some(29), None)
         }),
-        ("words", 0, "a tied embedding needs an int8 dense layer of its size", |c| {
+        ("words", 3, "a tied embedding needs an int8 dense layer of its size", |c| {
             let OpConfig::Token { rows, .. } = &mut c.layers[0].op else {
                 panic!("layer 0 reads tokens");
             };
@@ -605,7 +605,12 @@ fn inconsistent_layers_are_refused_by_name() {
     let mut wrong = vec![];
     for (name, layer, what, change) in changes {
         let found = refused(name, change).to_string();
-        let expected = format!("layer {layer}: {what}");
+        let expected = match what {
+            "the embedding has too many dimensions" => {
+                "embedding dimension: expected at most 16384, found 65536".to_owned()
+            }
+            _ => format!("layer {layer}: {what}"),
+        };
         if found != expected {
             wrong.push(format!("{name}: expected {expected}, found {found}"));
         }
@@ -646,7 +651,7 @@ fn inconsistent_layers_with_their_sections_are_refused_by_name() {
     for (dim, what) in [
         (12, "gate inputs of another size or phase"),
         (32, "gate inputs of another size or phase"),
-        (0, "gate inputs of no size"),
+        (0, "length of gate inputs: expected at most"),
     ] {
         let mut network = Network::new();
         network.add(Phase::Step, &[], gate_rows(16));
@@ -679,7 +684,7 @@ fn inconsistent_layers_with_their_sections_are_refused_by_name() {
     let mut config = sample("words");
     config.layers[2].op = dense_of(30, Activation::Linear, WeightFormat::Int4);
     let error = encoding_refused(&config);
-    assert!(error.contains("layer 0: a tied embedding needs an int8 dense layer"), "{error}");
+    assert!(error.contains("layer 3: a tied embedding needs an int8 dense layer"), "{error}");
 
     // A mean cannot be an initial state.
     let mut network = Network::new();

@@ -61,19 +61,6 @@ impl QuantizedMatrix {
         }
     }
 
-    /// Whether the weights of some columns over the input are 0.
-    pub(super) fn is_clear(&self, columns: &[usize]) -> bool {
-        let width = self.format.num_columns();
-        let mut rows = self.weights.chunks_exact(width.max(1));
-        let inside = |column: &&usize| **column < self.format.columns[0];
-        rows.all(|row| {
-            columns
-                .iter()
-                .filter(inside)
-                .all(|&column| row[column] == 0)
-        })
-    }
-
     /// Four rows at a time, padded.
     ///
     /// # Panics

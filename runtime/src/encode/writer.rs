@@ -23,7 +23,7 @@ use pipsqueak_kernels::packed::{PANEL_ROWS, RowParams, round_up};
 ///
 /// # Panics
 /// If a layer has too few gates or gates of another format than it says, a table or matrix does not have the length of its shape,
-/// weights are out of their range, or columns between joined vectors are not 0.
+/// or weights are out of their range.
 pub fn encode(params: &ModelParams) -> Result<Vec<u32>, EncodeError> {
     let config = params.config()?;
     let mut buffer = [0; 1024];
@@ -34,7 +34,7 @@ pub fn encode(params: &ModelParams) -> Result<Vec<u32>, EncodeError> {
         out.vocabulary(vocabulary);
     }
     for index in 0..params.layers.len() {
-        out.layer(params, &config, index);
+        out.layer(params, index);
     }
     out.section(&params.io_names);
     let mut words = to_words(&out.finish());
@@ -144,16 +144,7 @@ impl Writer {
     }
 
     /// The section of layer `index`.
-    fn layer(&mut self, params: &ModelParams, config: &ModelConfig, index: usize) {
-        let padding = config.padding_columns(index);
-        let is_clear = match &params.layers[index].op {
-            OpParams::Dense(dense) => dense.matrix.is_clear(&padding),
-            OpParams::Recurrent(recurrent) => {
-                recurrent.gates.iter().all(|gate| gate.is_clear(&padding))
-            }
-            _ => true,
-        };
-        assert!(is_clear, "weights over the padding between joined inputs");
+    fn layer(&mut self, params: &ModelParams, index: usize) {
         match &params.layers[index].op {
             OpParams::Token { rows, .. } => self.token_rows(params, index, rows),
             OpParams::Frame { exponents } => self.section(bytemuck::cast_slice(exponents)),

@@ -208,7 +208,7 @@ impl Form {
         Ok(Fit {
             bytes: image.len(),
             workspace: 4 * image.workspace_len(),
-            speed: board.map(|board| Prediction::new(board, bytes.bytes()).characters_per_second),
+            speed: board.map(|board| Prediction::new(board, &bytes.image()).characters_per_second),
             ..fit
         })
     }

@@ -164,7 +164,7 @@ impl ImageReport {
                     workspace: board.workspace_words * 4,
                     fits: model.len() <= board.slot_bytes as usize
                         && model.workspace_len() <= board.workspace_words,
-                    prediction: Prediction::new(board, image.bytes()),
+                    prediction: Prediction::new(board, &model),
                 })
                 .collect(),
             provenance: ProvenanceReport {

@@ -78,8 +78,8 @@ pub struct RecurrentConfig {
     pub formats: [WeightFormat; 2],
 }
 
-/// The largest `state_shift`: hidden states are below 2^8.
-pub const MAX_STATE_SHIFT: u32 = 8;
+/// The largest `state_shift`: hidden states are below 2^8. Without the feature `state-shift` below 1.
+pub const MAX_STATE_SHIFT: u32 = if cfg!(feature = "state-shift") { 8 } else { 0 };
 
 impl RecurrentConfig {
     /// The gate groups of each four units, for each pass over the units. Gates are in the order of the cell's equations, except
@@ -164,8 +164,15 @@ impl RecurrentConfig {
             && self.hidden_size.is_multiple_of(PANEL_ROWS)
             && self.state_shift <= MAX_STATE_SHIFT
             && words.len() == self.weights_len();
-        is_valid.then_some(RecurrentLayer {
-            config: *self,
+        if !is_valid {
+            return None;
+        }
+        Some(RecurrentLayer {
+            cell: self.cell,
+            state_shift: self.state_shift as u8,
+            formats: self.formats,
+            input_size: self.input_size.try_into().ok()?,
+            hidden_size: self.hidden_size.try_into().ok()?,
             words,
         })
     }
@@ -174,26 +181,47 @@ impl RecurrentConfig {
 /// A recurrent layer whose words have been counted.
 #[derive(Clone, Copy, Debug)]
 pub struct RecurrentLayer<'a> {
-    pub(super) config: RecurrentConfig,
+    // A `RecurrentConfig` in half the memory.
+    cell: Cell,
+    state_shift: u8,
+    formats: [WeightFormat; 2],
+    input_size: u16,
+    hidden_size: u16,
     pub(super) words: &'a [u32],
 }
 
 impl<'a> RecurrentLayer<'a> {
     /// The shape.
+    #[inline]
     pub fn config(&self) -> RecurrentConfig {
-        self.config
+        RecurrentConfig {
+            cell: self.cell,
+            input_size: self.input_size.into(),
+            hidden_size: self.hidden_size.into(),
+            state_shift: u32::from(self.state_shift).min(MAX_STATE_SHIFT),
+            formats: self.formats,
+        }
     }
 
     /// Its gate groups in the order of the words.
     pub fn gate_groups(&self) -> impl Iterator<Item = GateGroup<'a>> + use<'a> {
-        let (config, mut words) = (self.config, self.words);
+        let (config, mut words) = (self.config(), self.words);
         let blocks = config.hidden_size / PANEL_ROWS;
-        let passes = config.passes().iter();
-        passes
-            .flat_map(move |groups| (0..blocks).flat_map(move |_| groups.iter()))
-            .filter_map(move |group| {
-                GateGroup::split_from(&mut words, config.row_format(group.span), group.params)
-            })
+        let (mut pass, mut block, mut group) = (0, 0, 0);
+        core::iter::from_fn(move || {
+            loop {
+                let groups = config.passes().get(pass)?;
+                if let Some(next) = groups.get(group) {
+                    group += 1;
+                    let format = config.row_format(next.span);
+                    return GateGroup::split_from(&mut words, format, next.params);
+                }
+                (group, block) = (0, block + 1);
+                if block == blocks {
+                    (block, pass) = (0, pass + 1);
+                }
+            }
+        })
     }
 }
 

@@ -21,20 +21,21 @@ impl RecurrentLayer<'_> {
         cell: &mut [[i32; PANEL_ROWS]],
         scratch: &mut [I16x4],
     ) {
+        let config = self.config();
         let (input_len, hidden_len) = (
-            self.config.input_size / PANEL_ROWS,
-            self.config.hidden_size / PANEL_ROWS,
+            config.input_size / PANEL_ROWS,
+            config.hidden_size / PANEL_ROWS,
         );
         debug_assert_eq!(xh.len(), input_len + hidden_len);
         debug_assert!(
             input_len > 0
-                || gate_row.len() == self.config.cell.num_gates() * self.config.hidden_size
+                || gate_row.len() == config.cell.num_gates() * config.hidden_size
         );
-        debug_assert_eq!(PANEL_ROWS * cell.len(), self.config.cell_state_len());
-        debug_assert!(PANEL_ROWS * scratch.len() >= self.config.scratch_len());
+        debug_assert_eq!(PANEL_ROWS * cell.len(), config.cell_state_len());
+        debug_assert!(PANEL_ROWS * scratch.len() >= config.scratch_len());
         let (h_next, scratch) = scratch.split_at_mut(hidden_len.min(scratch.len()));
         let gate_row = if input_len == 0 { gate_row } else { &[] };
-        let cell_type = self.config.cell;
+        let cell_type = config.cell;
         match cell_type {
             // There is no layer with a cell that is not supported: code for it is left out.
             _ if !cell_type.is_supported() => {}

@@ -236,7 +236,7 @@ fn an_image_that_does_not_fit_is_refused_with_the_numbers() {
     let microbit = board("microbit");
     check_image(microbit, &image(9)).unwrap();
     let large = image(300);
-    assert!(large.len() > 208 * 1024);
+    assert!(large.len() > 200 * 1024);
     let said = check_image(microbit, &large).unwrap_err().to_string();
     assert!(
         said.contains(&format!("{} bytes", large.len())) && said.contains("microbit holds 212992"),
@@ -297,7 +297,7 @@ fn a_firmware_of_another_kind_is_refused() {
     refused(&good[..51], "not a 32-bit ELF");
     refused(
         &firmware(pico).0,
-        "0x10000000..0x100000c0, the firmware of microbit belongs into 0x0..0xc000",
+        "0x10000000..0x100000c0, the firmware of microbit belongs into 0x0..0xe000",
     );
     let mut other = good.clone();
     other[18] = 243; // RISC-V

@@ -197,20 +197,38 @@ fn least_squares(rows: impl Iterator<Item = (Quantities, f64)>) -> Quantities {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pipsqueak::{Cell, RecurrentLayerConfig, WeightFormat};
+    use pipsqueak::{Activation, Cell, DenseConfig, RecurrentConfig, WeightFormat};
 
     #[test]
     fn a_name_says_the_shape() {
         let (fitted, shape) = parse("unseen_v65four_e16_s2_after164mixed_lstm64").unwrap();
-        let after = RecurrentLayerConfig::new(Cell::GruResetAfter, 164)
-            .with_formats([WeightFormat::Int8Scaled, WeightFormat::Int4]);
+        let after = RecurrentConfig {
+            cell: Cell::GruResetAfter,
+            input_size: 16,
+            hidden_size: 164,
+            state_shift: 0,
+            formats: [WeightFormat::Int8Scaled, WeightFormat::Int4],
+        };
+        let lstm = RecurrentConfig {
+            cell: Cell::Lstm,
+            input_size: 164,
+            hidden_size: 64,
+            state_shift: 0,
+            formats: [WeightFormat::Int8; 2],
+        };
+        let output = DenseConfig {
+            input_size: 64,
+            output_size: 68,
+            format: WeightFormat::Int4,
+            activation: Activation::Linear,
+        };
         assert!(!fitted);
         assert_eq!(
             shape,
             Shape {
-                embedding: 16,
-                layers: vec![after, RecurrentLayerConfig::new(Cell::Lstm, 64)],
-                head: vec![(65, WeightFormat::Int4)],
+                layers: vec![after, lstm],
+                dense: vec![output],
+                logits: 65,
                 steps_per_token: 2,
             }
         );

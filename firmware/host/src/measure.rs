@@ -456,7 +456,6 @@ struct Symbol {
     name: String,
     /// Without the bit that says Thumb.
     address: u64,
-    bytes: u64,
 }
 
 fn symbols(elf: &[u8], path: &Path) -> Result<Vec<Symbol>, MeasureError> {
@@ -469,7 +468,6 @@ fn symbols(elf: &[u8], path: &Path) -> Result<Vec<Symbol>, MeasureError> {
         Some(Symbol {
             name: symbol.name().ok()?.to_owned(),
             address: symbol.address() & !1,
-            bytes: symbol.size(),
         })
     });
     Ok(symbols.collect())

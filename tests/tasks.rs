@@ -80,7 +80,7 @@ impl Model {
 /// The console's answer as the host gives it: of a classifier's, the first class, without the probability behind two spaces.
 fn answer<'a>(model: &Model, found: &'a str) -> &'a str {
     match model.image().task() {
-        Task::Classify => found.split("  ").next().unwrap(),
+        Task::Classifier => found.split("  ").next().unwrap(),
         _ => found,
     }
 }

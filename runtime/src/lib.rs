@@ -59,7 +59,9 @@ mod tokenization;
 #[cfg(feature = "text")]
 mod vocabulary;
 
-pub use format::{Feature, Field, Inconsistency, ModelError, RecurrentLayerConfig, SpecialTokens, TrainingInfo};
+pub use format::{
+    Feature, Field, Inconsistency, ModelError, RecurrentLayerConfig, SpecialTokens, TrainingInfo,
+};
 pub use message::{Fragment, Message};
 #[cfg(feature = "text")]
 pub use model::Task;

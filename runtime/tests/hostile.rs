@@ -26,7 +26,10 @@ fn models() -> Vec<Vec<u8>> {
         (
             3,
             0,
-            &[layer(Cell::GruResetBefore, 5), layer(Cell::GruResetAfter, 3)],
+            &[
+                layer(Cell::GruResetBefore, 5),
+                layer(Cell::GruResetAfter, 3),
+            ],
         ),
         (30, 4, &[layer(Cell::GruResetAfter, 7)]),
         (1, 1, &[layer(Cell::GruResetBefore, 1)]),
@@ -35,7 +38,11 @@ fn models() -> Vec<Vec<u8>> {
         .iter()
         .map(|(tokens, dim, layers)| ModelParams::random_language_model(9, *tokens, *dim, layers))
         .collect();
-    params.extend(sample_configs().iter().map(|(_, config)| ModelParams::random(9, config)));
+    params.extend(
+        sample_configs()
+            .iter()
+            .map(|(_, config)| ModelParams::random(9, config)),
+    );
     params.extend(TOKENIZATIONS.map(with_tokenization));
     let bytes = |params| as_bytes(&encode(&params).unwrap()).to_vec();
     params.into_iter().map(bytes).collect()
@@ -119,7 +126,10 @@ fn generate(generator: &mut Generator) {
         text_not_internal(generator.encode_source(text));
         generator.by_ref().take(3).for_each(drop);
         let known = text_not_internal(generator.prompt(text)).is_some();
-        assert_eq!(text_not_internal(generator.bits_per_char(text)).is_some(), known);
+        assert_eq!(
+            text_not_internal(generator.bits_per_char(text)).is_some(),
+            known
+        );
         generator.by_ref().take(3).for_each(drop);
         text_not_internal(generator.set_conditioning_text(text));
         text_not_internal(generator.classify(text));
@@ -137,7 +147,9 @@ fn run(session: &mut Session) {
         session.reset();
         if let Some(layer) = model.conditioning().filter(|_| conditioned) {
             let features: Vec<i16> = extremes(layer.len()).collect();
-            session.set_conditioning(&features).expect("features of the right size");
+            session
+                .set_conditioning(&features)
+                .expect("features of the right size");
         }
         for phase in [Phase::Source, Phase::Step] {
             let reader = model.input_of(phase);
@@ -152,7 +164,11 @@ fn run(session: &mut Session) {
                 _ => not_internal(session.push(input)),
             };
             for i in 0..3 {
-                for wrong in [StepInput::Token(u16::MAX), StepInput::Frame(&[]), StepInput::Repeat] {
+                for wrong in [
+                    StepInput::Token(u16::MAX),
+                    StepInput::Frame(&[]),
+                    StepInput::Repeat,
+                ] {
                     let _ = push(session, wrong);
                 }
                 if phase == Phase::Step || model.has_source() {
@@ -188,7 +204,10 @@ fn every_truncation_is_refused() {
             if length >= HEADER_LEN {
                 short[12..16].copy_from_slice(&(length as u32).to_le_bytes());
                 update_checksum(&mut short);
-                assert!(survives(&short).is_err(), "{length} bytes, with their checksum");
+                assert!(
+                    survives(&short).is_err(),
+                    "{length} bytes, with their checksum"
+                );
             }
         }
         let mut longer = model.clone();
@@ -219,7 +238,10 @@ fn every_flipped_bit_is_refused_or_harmless() {
         );
         total = [total[0] + tried, total[1] + accepted];
     }
-    println!("flipped bits: {} models tried, {} accepted", total[0], total[1]);
+    println!(
+        "flipped bits: {} models tried, {} accepted",
+        total[0], total[1]
+    );
 }
 
 #[test]
@@ -285,10 +307,13 @@ fn refusals_name_what_was_expected_and_found() {
 
 /// The first recurrent layer of a model.
 fn first_recurrent<'p>(params: &'p mut ModelParams) -> &'p mut pipsqueak::encode::RecurrentParams {
-    let recurrent = params.layers.iter_mut().find_map(|layer| match &mut layer.op {
-        OpParams::Recurrent(recurrent) => Some(recurrent),
-        _ => None,
-    });
+    let recurrent = params
+        .layers
+        .iter_mut()
+        .find_map(|layer| match &mut layer.op {
+            OpParams::Recurrent(recurrent) => Some(recurrent),
+            _ => None,
+        });
     recurrent.expect("a recurrent layer")
 }
 
@@ -421,18 +446,32 @@ fn numbers_out_of_range_are_refused_by_name() {
         ("words", "special token (0 or more)", |c| {
             c.metadata.vocabularies[1].special_tokens.pad = Some(30)
         }),
-        ("four", "steps per token", |c| c.metadata.steps_per_token[1] = 0),
-        ("lstm", "steps per token", |c| c.metadata.steps_per_token[1] = 5),
-        ("lstm", "steps per token", |c| c.metadata.steps_per_token[0] = 0),
+        ("four", "steps per token", |c| {
+            c.metadata.steps_per_token[1] = 0
+        }),
+        ("lstm", "steps per token", |c| {
+            c.metadata.steps_per_token[1] = 5
+        }),
+        ("lstm", "steps per token", |c| {
+            c.metadata.steps_per_token[0] = 0
+        }),
         ("lstm", "number of outputs", |c| c.metadata.outputs.clear()),
         ("lstm", "number of layers", |c| c.layers.clear()),
         ("lstm", "number of layers", |c| {
             c.layers.extend([c.layers[2]; MAX_LAYERS - 2])
         }),
-        ("lstm", "vocabulary size", |c| set_token(c, 0, Some(0), None)),
-        ("lstm-rnn", "embedding dimension", |c| set_token(c, 0, None, Some(0))),
-        ("lstm-rnn", "embedding dimension", |c| set_token(c, 0, None, Some(16_385))),
-        ("words", "embedding dimension", |c| set_token(c, 0, None, Some(0))),
+        ("lstm", "vocabulary size", |c| {
+            set_token(c, 0, Some(0), None)
+        }),
+        ("lstm-rnn", "embedding dimension", |c| {
+            set_token(c, 0, None, Some(0))
+        }),
+        ("lstm-rnn", "embedding dimension", |c| {
+            set_token(c, 0, None, Some(16_385))
+        }),
+        ("words", "embedding dimension", |c| {
+            set_token(c, 0, None, Some(0))
+        }),
         ("words", "shift (0 or more)", |c| {
             let OpConfig::Token { rows, .. } = &mut c.layers[0].op else {
                 panic!("layer 0 reads tokens");
@@ -442,24 +481,52 @@ fn numbers_out_of_range_are_refused_by_name() {
                 min_shift: 25,
             }
         }),
-        ("sensors", "frame size", |c| c.layers[0].op = OpConfig::Frame { size: 0 }),
-        ("sensors", "frame size", |c| c.layers[0].op = OpConfig::Frame { size: 16_385 }),
-        ("features", "frame size", |c| c.layers[0].op = OpConfig::Frame { size: u16::MAX }),
-        ("rnn", "size of a constant", |c| c.layers[0].op = constant(0, 15)),
-        ("rnn", "size of a constant", |c| c.layers[0].op = constant(16_385, 15)),
-        ("lstm", "size of a dense layer", |c| c.layers[2].op = dense_with(0, 9)),
-        ("lstm", "size of a dense layer", |c| c.layers[2].op = dense_with(65_533, 9)),
-        ("lstm", "fraction bits (0 or more)", |c| c.layers[2].op = dense_with(31, 16)),
-        ("lstm", "fraction bits (0 or more)", |c| c.layers[2].op = dense_with(31, 255)),
+        ("sensors", "frame size", |c| {
+            c.layers[0].op = OpConfig::Frame { size: 0 }
+        }),
+        ("sensors", "frame size", |c| {
+            c.layers[0].op = OpConfig::Frame { size: 16_385 }
+        }),
+        ("features", "frame size", |c| {
+            c.layers[0].op = OpConfig::Frame { size: u16::MAX }
+        }),
+        ("rnn", "size of a constant", |c| {
+            c.layers[0].op = constant(0, 15)
+        }),
+        ("rnn", "size of a constant", |c| {
+            c.layers[0].op = constant(16_385, 15)
+        }),
+        ("lstm", "size of a dense layer", |c| {
+            c.layers[2].op = dense_with(0, 9)
+        }),
+        ("lstm", "size of a dense layer", |c| {
+            c.layers[2].op = dense_with(65_533, 9)
+        }),
+        ("lstm", "fraction bits (0 or more)", |c| {
+            c.layers[2].op = dense_with(31, 16)
+        }),
+        ("lstm", "fraction bits (0 or more)", |c| {
+            c.layers[2].op = dense_with(31, 255)
+        }),
         ("joined", "fraction bits (0 or more)", |c| {
             c.layers[6].op = OpConfig::Sum { frac_bits: 16 }
         }),
         ("lstm", "hidden size", |c| recurrent(c, 1).hidden_size = 0),
-        ("lstm", "hidden size", |c| recurrent(c, 1).hidden_size = 16_385),
-        ("lstm", "shift of a state (0 or more)", |c| recurrent(c, 1).state_shift = 9),
-        ("lstm", "shift of a state (0 or more)", |c| recurrent(c, 1).state_shift = 255),
-        ("translator", "hidden size", |c| recurrent(c, 1).hidden_size = u16::MAX),
-        ("translator", "steps per token", |c| c.metadata.steps_per_token[0] = 255),
+        ("lstm", "hidden size", |c| {
+            recurrent(c, 1).hidden_size = 16_385
+        }),
+        ("lstm", "shift of a state (0 or more)", |c| {
+            recurrent(c, 1).state_shift = 9
+        }),
+        ("lstm", "shift of a state (0 or more)", |c| {
+            recurrent(c, 1).state_shift = 255
+        }),
+        ("translator", "hidden size", |c| {
+            recurrent(c, 1).hidden_size = u16::MAX
+        }),
+        ("translator", "steps per token", |c| {
+            c.metadata.steps_per_token[0] = 255
+        }),
     ];
     for (name, expected, change) in bounds {
         match refused(name, change) {
@@ -475,40 +542,72 @@ fn numbers_out_of_range_are_refused_by_name() {
 #[test]
 fn inconsistent_layers_are_refused_by_name() {
     let changes: [(&str, u8, &str, Change); 42] = [
-        ("lstm", 1, "it reads a layer that does not come before it", |c| {
-            set_inputs(c, 1, &[VectorId::result(2)])
-        }),
-        ("lstm", 1, "it reads a layer that does not come before it", |c| {
-            set_inputs(c, 1, &[VectorId::result(1)])
-        }),
-        ("lstm", 2, "it reads a layer that does not come before it", |c| {
-            set_inputs(c, 2, &[VectorId::result(100)])
-        }),
-        ("lstm", 3, "it reads a layer that does not come before it", |c| {
-            c.metadata.outputs[0].vector = VectorId::result(3)
-        }),
-        ("lstm", 1, "it reads a layer that does not come before it", |c| {
-            recurrent(c, 1).init[0] = Some(VectorId::result(1))
-        }),
-        ("four", 2, "it reads a cell state of a layer that has none", |c| {
-            set_inputs(c, 2, &[VectorId::cell_state(1)])
-        }),
-        ("four", 3, "it reads a cell state of a layer that has none", |c| {
-            c.metadata.outputs[0].vector = VectorId::cell_state(1)
-        }),
-        ("rnn", 2, "it reads a cell state of a layer that has none", |c| {
-            c.layers[0].op = OpConfig::Constant {
-                size: 11,
-                kind: ConstantKind::CellState,
-            };
-            c.metadata.io_names_len = 0;
-        }),
-        ("translator", 3, "it reads a cell state of a layer that has none", |c| {
-            recurrent(c, 1).cell = Cell::GruResetBefore
-        }),
-        ("lstm", 1, "gate inputs cannot be joined with other vectors", |c| {
-            set_inputs(c, 1, &[VectorId::result(0); 2])
-        }),
+        (
+            "lstm",
+            1,
+            "it reads a layer that does not come before it",
+            |c| set_inputs(c, 1, &[VectorId::result(2)]),
+        ),
+        (
+            "lstm",
+            1,
+            "it reads a layer that does not come before it",
+            |c| set_inputs(c, 1, &[VectorId::result(1)]),
+        ),
+        (
+            "lstm",
+            2,
+            "it reads a layer that does not come before it",
+            |c| set_inputs(c, 2, &[VectorId::result(100)]),
+        ),
+        (
+            "lstm",
+            3,
+            "it reads a layer that does not come before it",
+            |c| c.metadata.outputs[0].vector = VectorId::result(3),
+        ),
+        (
+            "lstm",
+            1,
+            "it reads a layer that does not come before it",
+            |c| recurrent(c, 1).init[0] = Some(VectorId::result(1)),
+        ),
+        (
+            "four",
+            2,
+            "it reads a cell state of a layer that has none",
+            |c| set_inputs(c, 2, &[VectorId::cell_state(1)]),
+        ),
+        (
+            "four",
+            3,
+            "it reads a cell state of a layer that has none",
+            |c| c.metadata.outputs[0].vector = VectorId::cell_state(1),
+        ),
+        (
+            "rnn",
+            2,
+            "it reads a cell state of a layer that has none",
+            |c| {
+                c.layers[0].op = OpConfig::Constant {
+                    size: 11,
+                    kind: ConstantKind::CellState,
+                };
+                c.metadata.io_names_len = 0;
+            },
+        ),
+        (
+            "translator",
+            3,
+            "it reads a cell state of a layer that has none",
+            |c| recurrent(c, 1).cell = Cell::GruResetBefore,
+        ),
+        (
+            "lstm",
+            1,
+            "gate inputs cannot be joined with other vectors",
+            |c| set_inputs(c, 1, &[VectorId::result(0); 2]),
+        ),
         ("lstm", 1, "it reads nothing", |c| set_inputs(c, 1, &[])),
         ("lstm", 2, "it reads nothing", |c| set_inputs(c, 2, &[])),
         ("joined", 6, "it reads nothing", |c| set_inputs(c, 6, &[])),
@@ -518,89 +617,163 @@ fn inconsistent_layers_are_refused_by_name() {
         ("joined", 1, "it reads vectors that it does not use", |c| {
             set_inputs(c, 1, &[VectorId::result(0)])
         }),
-        ("sensors", 4, "tanh and sigmoid give 15 fraction bits", |c| {
-            let OpConfig::Dense { frac_bits, .. } = &mut c.layers[4].op else {
-                panic!("layer 4 is dense");
-            };
-            *frac_bits = 14;
-        }),
-        ("lstm", 2, "only a recurrent layer can read gate inputs", |c| {
-            set_inputs(c, 2, &[VectorId::result(0)])
-        }),
-        ("joined", 6, "it adds vectors of different sizes or formats", |c| {
-            set_inputs(c, 6, &[3, 4].map(VectorId::result))
-        }),
-        ("joined", 6, "it adds vectors of different sizes or formats", |c| {
-            set_inputs(c, 6, &[VectorId::result(1)])
-        }),
-        ("joined", 6, "it adds vectors of different sizes or formats", |c| {
-            set_inputs(c, 6, &[VectorId::result(3), VectorId::cell_state(5)])
-        }),
-        ("sensors", 2, "a mean reads one vector with a format of its own", |c| {
-            set_inputs(c, 2, &[VectorId::result(1); 2])
-        }),
+        (
+            "sensors",
+            4,
+            "tanh and sigmoid give 15 fraction bits",
+            |c| {
+                let OpConfig::Dense { frac_bits, .. } = &mut c.layers[4].op else {
+                    panic!("layer 4 is dense");
+                };
+                *frac_bits = 14;
+            },
+        ),
+        (
+            "lstm",
+            2,
+            "only a recurrent layer can read gate inputs",
+            |c| set_inputs(c, 2, &[VectorId::result(0)]),
+        ),
+        (
+            "joined",
+            6,
+            "it adds vectors of different sizes or formats",
+            |c| set_inputs(c, 6, &[3, 4].map(VectorId::result)),
+        ),
+        (
+            "joined",
+            6,
+            "it adds vectors of different sizes or formats",
+            |c| set_inputs(c, 6, &[VectorId::result(1)]),
+        ),
+        (
+            "joined",
+            6,
+            "it adds vectors of different sizes or formats",
+            |c| set_inputs(c, 6, &[VectorId::result(3), VectorId::cell_state(5)]),
+        ),
+        (
+            "sensors",
+            2,
+            "a mean reads one vector with a format of its own",
+            |c| set_inputs(c, 2, &[VectorId::result(1); 2]),
+        ),
         ("sensors", 2, "it reads nothing", |c| set_inputs(c, 2, &[])),
-        ("sensors", 2, "a mean reads one vector with a format of its own", |c| {
-            set_inputs(c, 2, &[VectorId::result(0)])
-        }),
-        ("lstm-rnn", 0, "the embedding has too many dimensions", |c| {
-            set_token(c, 0, None, Some(65_536))
-        }),
-        ("rnn", 2, "an initial cell state without a cell state", |c| {
-            recurrent(c, 2).init[1] = Some(VectorId::result(0))
-        }),
-        ("translator", 5, "an initial state of another size or without a format", |c| {
-            recurrent(c, 5).init[0] = Some(VectorId::result(1))
-        }),
-        ("translator", 5, "an initial state of another size or without a format", |c| {
-            recurrent(c, 5).init[1] = Some(VectorId::cell_state(1))
-        }),
-        ("features", 4, "an initial state of another size or without a format", |c| {
-            recurrent(c, 4).init[0] = Some(VectorId::result(0))
-        }),
-        ("joined", 5, "an initial state that is not known when its phase begins", |c| {
-            recurrent(c, 5).init[0] = Some(VectorId::result(3))
-        }),
+        (
+            "sensors",
+            2,
+            "a mean reads one vector with a format of its own",
+            |c| set_inputs(c, 2, &[VectorId::result(0)]),
+        ),
+        (
+            "lstm-rnn",
+            0,
+            "the embedding has too many dimensions",
+            |c| set_token(c, 0, None, Some(65_536)),
+        ),
+        (
+            "rnn",
+            2,
+            "an initial cell state without a cell state",
+            |c| recurrent(c, 2).init[1] = Some(VectorId::result(0)),
+        ),
+        (
+            "translator",
+            5,
+            "an initial state of another size or without a format",
+            |c| recurrent(c, 5).init[0] = Some(VectorId::result(1)),
+        ),
+        (
+            "translator",
+            5,
+            "an initial state of another size or without a format",
+            |c| recurrent(c, 5).init[1] = Some(VectorId::cell_state(1)),
+        ),
+        (
+            "features",
+            4,
+            "an initial state of another size or without a format",
+            |c| recurrent(c, 4).init[0] = Some(VectorId::result(0)),
+        ),
+        (
+            "joined",
+            5,
+            "an initial state that is not known when its phase begins",
+            |c| recurrent(c, 5).init[0] = Some(VectorId::result(3)),
+        ),
         ("lstm", 0, "it cannot run in its phase", |c| {
             c.layers[0].phase = Phase::Output
         }),
-        ("sensors", 1, "its phase is before that of the layer before it", |c| {
-            c.layers[1].phase = Phase::Begin
-        }),
+        (
+            "sensors",
+            1,
+            "its phase is before that of the layer before it",
+            |c| c.layers[1].phase = Phase::Begin,
+        ),
         ("lstm", 3, "no layer runs in a step", |c| {
-            c.layers.iter_mut().for_each(|layer| layer.phase = Phase::Source)
+            c.layers
+                .iter_mut()
+                .for_each(|layer| layer.phase = Phase::Source)
         }),
-        ("joined", 1, "a second token or frame of the same phase", |c| {
-            c.layers[0].phase = Phase::Step
+        (
+            "joined",
+            1,
+            "a second token or frame of the same phase",
+            |c| c.layers[0].phase = Phase::Step,
+        ),
+        ("lstm", 0, "it cannot run in its phase", |c| {
+            c.layers[0].phase = Phase::Begin
         }),
-        ("lstm", 0, "it cannot run in its phase", |c| c.layers[0].phase = Phase::Begin),
-        ("sensors", 2, "it cannot run in its phase", |c| c.layers[2].phase = Phase::Output),
-        ("rnn", 0, "it cannot run in its phase", |c| c.layers[0].phase = Phase::Source),
-        ("sensors", 3, "a mean can be read by output layers only", |c| {
-            c.layers[3].phase = Phase::Step
+        ("sensors", 2, "it cannot run in its phase", |c| {
+            c.layers[2].phase = Phase::Output
         }),
-        ("words", 3, "a tied embedding needs an int8 dense layer of its size", |c| {
-            set_token(c, 0, Some(29), None)
+        ("rnn", 0, "it cannot run in its phase", |c| {
+            c.layers[0].phase = Phase::Source
         }),
-        ("words", 3, "a tied embedding needs an int8 dense layer of its size", |c| {
-            let OpConfig::Token { rows, .. } = &mut c.layers[0].op else {
-                panic!("layer 0 reads tokens");
-            };
-            *rows = TokenRowsConfig::Tied {
-                layer: 1,
-                min_shift: 0,
-            };
-        }),
+        (
+            "sensors",
+            3,
+            "a mean can be read by output layers only",
+            |c| c.layers[3].phase = Phase::Step,
+        ),
+        (
+            "words",
+            3,
+            "a tied embedding needs an int8 dense layer of its size",
+            |c| set_token(c, 0, Some(29), None),
+        ),
+        (
+            "words",
+            3,
+            "a tied embedding needs an int8 dense layer of its size",
+            |c| {
+                let OpConfig::Token { rows, .. } = &mut c.layers[0].op else {
+                    panic!("layer 0 reads tokens");
+                };
+                *rows = TokenRowsConfig::Tied {
+                    layer: 1,
+                    min_shift: 0,
+                };
+            },
+        ),
         ("joined", 9, "an output without a format of its own", |c| {
             c.metadata.outputs[0].vector = VectorId::result(1)
         }),
-        ("lstm", 3, "logits of other tokens than the step reads", |c| {
-            c.metadata.outputs[0].every_step = false
-        }),
-        ("sensors", 6, "logits of other tokens than the step reads", |c| {
-            c.metadata.outputs[0].role = Role::Logits;
-            c.metadata.outputs[0].every_step = true;
-        }),
+        (
+            "lstm",
+            3,
+            "logits of other tokens than the step reads",
+            |c| c.metadata.outputs[0].every_step = false,
+        ),
+        (
+            "sensors",
+            6,
+            "logits of other tokens than the step reads",
+            |c| {
+                c.metadata.outputs[0].role = Role::Logits;
+                c.metadata.outputs[0].every_step = true;
+            },
+        ),
     ];
     let mut wrong = vec![];
     for (name, layer, what, change) in changes {
@@ -632,7 +805,10 @@ fn inconsistent_layers_with_their_sections_are_refused_by_name() {
     let frame = network.add(Phase::Step, &[], OpConfig::Frame { size: 16_384 });
     network.add(Phase::Step, &[frame; 4], linear(1));
     let error = encoding_refused(&network.values());
-    assert_eq!(error, "the model would be refused: layer 1: its inputs are too long");
+    assert_eq!(
+        error,
+        "the model would be refused: layer 1: its inputs are too long"
+    );
 
     let mut network = Network::new();
     network.add(Phase::Step, &[], OpConfig::Frame { size: 1 });
@@ -641,7 +817,10 @@ fn inconsistent_layers_with_their_sections_are_refused_by_name() {
         network.then(Phase::Step, OpConfig::Sum { frac_bits: 9 });
     });
     let error = encoding_refused(&network.values());
-    assert!(error.contains("bytes of workspace: expected at most"), "{error}");
+    assert!(
+        error.contains("bytes of workspace: expected at most"),
+        "{error}"
+    );
 
     let gate_rows = |dim| OpConfig::Token {
         vocab_size: 5,
@@ -670,21 +849,35 @@ fn inconsistent_layers_with_their_sections_are_refused_by_name() {
     let rows = network.add(Phase::Source, &[], gate_rows(16));
     network.add(Phase::Step, &[rows], OpConfig::Recurrent(lstm));
     let error = encoding_refused(&network.values());
-    assert!(error.contains("layer 1: gate inputs of another size or phase"), "{error}");
+    assert!(
+        error.contains("layer 1: gate inputs of another size or phase"),
+        "{error}"
+    );
 
     // Gate inputs that nothing reads have no size that fits them, but they run.
     let mut network = Network::new();
     network.add(Phase::Step, &[], gate_rows(16));
     network.then(Phase::Step, OpConfig::Recurrent(lstm));
-    network.add(Phase::Step, &[VectorId::result(0)], OpConfig::Recurrent(lstm));
+    network.add(
+        Phase::Step,
+        &[VectorId::result(0)],
+        OpConfig::Recurrent(lstm),
+    );
     let model = model_file(9, &network.values());
-    assert_eq!(survives(&model), Ok(()), "two recurrent layers read the same gate inputs");
+    assert_eq!(
+        survives(&model),
+        Ok(()),
+        "two recurrent layers read the same gate inputs"
+    );
 
     // A tied embedding of an int4 layer.
     let mut config = sample("words");
     config.layers[2].op = dense_of(30, Activation::Linear, WeightFormat::Int4);
     let error = encoding_refused(&config);
-    assert!(error.contains("layer 3: a tied embedding needs an int8 dense layer"), "{error}");
+    assert!(
+        error.contains("layer 3: a tied embedding needs an int8 dense layer"),
+        "{error}"
+    );
 
     // A mean cannot be an initial state.
     let mut network = Network::new();
@@ -695,7 +888,11 @@ fn inconsistent_layers_with_their_sections_are_refused_by_name() {
         init: [Some(mean), None],
         ..RecurrentLayerConfig::new(Cell::GruResetAfter, 4)
     };
-    network.add(Phase::Step, &[VectorId::result(0)], OpConfig::Recurrent(gru));
+    network.add(
+        Phase::Step,
+        &[VectorId::result(0)],
+        OpConfig::Recurrent(gru),
+    );
     let error = encoding_refused(&network.values());
     assert!(error.contains("not known when its phase begins"), "{error}");
 }
@@ -708,7 +905,10 @@ fn vocabularies_of_other_sizes_are_refused() {
         ("features", "a vocabulary of another size than the inputs"),
     ] {
         let mut params = ModelParams::random(9, &sample(name));
-        let vocabulary = params.vocabularies.iter_mut().find(|v| !v.tokens.is_empty());
+        let vocabulary = params
+            .vocabularies
+            .iter_mut()
+            .find(|v| !v.tokens.is_empty());
         vocabulary.unwrap().tokens.pop();
         let error = encode(&params).unwrap_err().to_string();
         assert!(error.ends_with(what), "{name}: {error}");
@@ -719,19 +919,35 @@ fn vocabularies_of_other_sizes_are_refused() {
 #[test]
 fn shapes_that_the_sections_do_not_have_are_refused() {
     let changes: [(&str, Change); 18] = [
-        ("mixed", |c| recurrent(c, 1).formats = [WeightFormat::Int8Scaled, WeightFormat::Int4]),
-        ("wide-input", |c| recurrent(c, 1).formats = [WeightFormat::Int4; 2]),
-        ("wide-input", |c| recurrent(c, 2).formats = [WeightFormat::Int8; 2]),
-        ("lstm", |c| recurrent(c, 1).formats = [WeightFormat::Int4; 2]),
-        ("four", |c| recurrent(c, 1).formats = [WeightFormat::Int8; 2]),
-        ("lstm", |c| c.layers[2].op = dense_of(31, Activation::Linear, WeightFormat::Int4)),
+        ("mixed", |c| {
+            recurrent(c, 1).formats = [WeightFormat::Int8Scaled, WeightFormat::Int4]
+        }),
+        ("wide-input", |c| {
+            recurrent(c, 1).formats = [WeightFormat::Int4; 2]
+        }),
+        ("wide-input", |c| {
+            recurrent(c, 2).formats = [WeightFormat::Int8; 2]
+        }),
+        ("lstm", |c| {
+            recurrent(c, 1).formats = [WeightFormat::Int4; 2]
+        }),
+        ("four", |c| {
+            recurrent(c, 1).formats = [WeightFormat::Int8; 2]
+        }),
+        ("lstm", |c| {
+            c.layers[2].op = dense_of(31, Activation::Linear, WeightFormat::Int4)
+        }),
         ("four", |c| c.layers[2].op = linear(28)),
         ("lstm", |c| c.metadata.vocabularies[1].tokens += 1),
         ("lstm", |c| c.metadata.vocabularies[1].tokens = u16::MAX),
         ("lstm", |c| c.metadata.vocabularies[1].text_len = u32::MAX),
         ("lstm", |c| c.metadata.vocabularies[1].text_len += 1),
-        ("lstm", |c| c.metadata.vocabularies[1].tokenization = Tokenization::Byte),
-        ("lstm", |c| c.metadata.vocabularies[1].special_tokens.eos = Some(3)),
+        ("lstm", |c| {
+            c.metadata.vocabularies[1].tokenization = Tokenization::Byte
+        }),
+        ("lstm", |c| {
+            c.metadata.vocabularies[1].special_tokens.eos = Some(3)
+        }),
         ("lstm", |c| set_token(c, 0, Some(u16::MAX), Some(u32::MAX))),
         ("lstm", |c| c.metadata.io_names_len = u32::MAX),
         ("lstm-rnn", |c| set_token(c, 0, None, Some(16_384))),
@@ -823,17 +1039,38 @@ fn grown(bytes: &[u8]) -> Result<(), ModelError> {
 #[test]
 fn every_number_of_the_metadata() {
     let (mut tried, mut accepted) = (0, 0);
-    let mut files: Vec<Vec<u8>> =
-        sample_configs().iter().map(|(_, config)| model_file(9, config)).collect();
+    let mut files: Vec<Vec<u8>> = sample_configs()
+        .iter()
+        .map(|(_, config)| model_file(9, config))
+        .collect();
     files.extend((0..10).map(|seed| model_file(seed, &random_config(seed))));
     for model in &files {
         let (numbers, training, sections) = metadata_numbers(model);
-        assert_eq!(with_numbers(&numbers, training, sections)[20..], model[20..]);
+        assert_eq!(
+            with_numbers(&numbers, training, sections)[20..],
+            model[20..]
+        );
         for index in 0..numbers.len() {
             let old = numbers[index];
-            let near = [old.wrapping_add(1), old.wrapping_sub(1), old ^ 0x80, 2 * old];
-            let bounds = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 17, 24, 25, 127, 255, 256];
-            let large = [16_384, 16_385, 65_531, 65_532, 65_535, 65_536, 1 << 31, u32::MAX];
+            let near = [
+                old.wrapping_add(1),
+                old.wrapping_sub(1),
+                old ^ 0x80,
+                2 * old,
+            ];
+            let bounds = [
+                0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 17, 24, 25, 127, 255, 256,
+            ];
+            let large = [
+                16_384,
+                16_385,
+                65_531,
+                65_532,
+                65_535,
+                65_536,
+                1 << 31,
+                u32::MAX,
+            ];
             for value in near.into_iter().chain(bounds).chain(large) {
                 let mut changed = numbers.clone();
                 changed[index] = value;
@@ -844,7 +1081,10 @@ fn every_number_of_the_metadata() {
         }
     }
     println!("numbers of the metadata: {tried} models tried, {accepted} accepted");
-    assert!(accepted > 1000 && accepted < tried / 2, "{accepted} of {tried}");
+    assert!(
+        accepted > 1000 && accepted < tried / 2,
+        "{accepted} of {tried}"
+    );
 }
 
 /// Random references, phases and kinds of layers over sections that fit.
@@ -880,7 +1120,9 @@ fn mutate(config: &mut ModelConfig, rng: &mut Pcg32) {
     match below(10) {
         0 => config.layers[index].phase = Phase::ALL[below(4)],
         1 | 2 => {
-            let ids: Vec<VectorId> = (0..below(5)).map(|_| vector(below(2 * count + 1))).collect();
+            let ids: Vec<VectorId> = (0..below(5))
+                .map(|_| vector(below(2 * count + 1)))
+                .collect();
             config.layers[index].inputs = Inputs::new(ids).unwrap();
         }
         3 => {
@@ -948,6 +1190,9 @@ fn a_model_with_other_outputs_than_inputs_is_not_autoregressive() {
         assert!(!autoregressive(&config), "{name}");
         config.metadata.outputs[0].role = Role::Logits;
         let error = encoding_refused(&config);
-        assert!(error.contains("logits of other tokens than the step reads"), "{error}");
+        assert!(
+            error.contains("logits of other tokens than the step reads"),
+            "{error}"
+        );
     }
 }

@@ -5,7 +5,7 @@ mod common;
 use common::{Network, linear, model_file, sample};
 use pipsqueak::encode::{ModelConfig, ModelParams, OpParams, as_bytes, encode, to_words};
 use pipsqueak::format::{OpConfig, Phase};
-use pipsqueak::{InputKind, Cell, Model, RecurrentLayerConfig, Session, SessionError, StepInput};
+use pipsqueak::{Cell, InputKind, Model, RecurrentLayerConfig, Session, SessionError, StepInput};
 
 /// Calls `test` with a session of random parameters for `config`.
 fn with_session<T>(config: &ModelConfig, test: impl FnOnce(&mut Session) -> T) -> T {
@@ -62,13 +62,22 @@ fn tokens_out_of_the_vocabulary_are_refused() {
 fn the_wrong_kind_of_input_is_refused() {
     with_session(&sample("lstm"), |session| {
         assert_eq!(session.push(StepInput::Repeat), reads(InputKind::Tokens));
-        assert_eq!(session.push(StepInput::Frame(&[])), reads(InputKind::Tokens));
-        assert_eq!(session.push_source(StepInput::Token(0)), reads(InputKind::NoSource));
+        assert_eq!(
+            session.push(StepInput::Frame(&[])),
+            reads(InputKind::Tokens)
+        );
+        assert_eq!(
+            session.push_source(StepInput::Token(0)),
+            reads(InputKind::NoSource)
+        );
         assert_eq!(
             session.push_source(StepInput::Frame(&[])),
             reads(InputKind::NoSource)
         );
-        assert_eq!(session.push_source(StepInput::Repeat), reads(InputKind::NoSource));
+        assert_eq!(
+            session.push_source(StepInput::Repeat),
+            reads(InputKind::NoSource)
+        );
         assert_eq!(session.set_conditioning(&[]), reads(InputKind::NoFeatures));
         assert_eq!(
             reads(InputKind::Tokens).unwrap_err().to_string(),
@@ -82,7 +91,10 @@ fn the_wrong_kind_of_input_is_refused() {
     });
     with_session(&sample("features"), |session| {
         assert_eq!(session.push(StepInput::Token(0)), reads(InputKind::Nothing));
-        assert_eq!(session.push(StepInput::Frame(&[0; 5])), reads(InputKind::Nothing));
+        assert_eq!(
+            session.push(StepInput::Frame(&[0; 5])),
+            reads(InputKind::Nothing)
+        );
         assert_eq!(session.push(StepInput::Repeat), Ok(()));
     });
     with_session(&sample("translator"), |session| {
@@ -90,7 +102,10 @@ fn the_wrong_kind_of_input_is_refused() {
             session.push_source(StepInput::Frame(&[0; 5])),
             reads(InputKind::Tokens)
         );
-        assert_eq!(session.push_source(StepInput::Repeat), reads(InputKind::Tokens));
+        assert_eq!(
+            session.push_source(StepInput::Repeat),
+            reads(InputKind::Tokens)
+        );
     });
 }
 

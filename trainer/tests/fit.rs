@@ -49,7 +49,7 @@ fn the_largest_network_that_fits_is_chosen() {
         };
         let fits = |hidden: usize| {
             let image = image(hidden, 0.0);
-            let speed = board.map(|b| pipsqueak_boards::Prediction::new(b, image.bytes()));
+            let speed = board.map(|b| pipsqueak_boards::Prediction::new(b, &image.image()));
             let image = image.image();
             let fast = speed.is_none_or(|p| p.characters_per_second >= 10.0);
             let memory = board.is_none_or(|b| image.workspace_len() <= b.workspace_words);

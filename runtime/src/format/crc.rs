@@ -24,9 +24,9 @@ const TABLE: [u32; 16] = {
 /// The CRC-32 of `bytes`, as zlib, Ethernet and PNG compute it.
 pub(crate) fn crc32(bytes: &[u8]) -> u32 {
     let step = |crc: u32| crc >> 4 ^ TABLE[crc as usize % 16];
-    !bytes.iter().fold(u32::MAX, |crc, byte| {
-        step(step(crc ^ u32::from(*byte)))
-    })
+    !bytes
+        .iter()
+        .fold(u32::MAX, |crc, byte| step(step(crc ^ u32::from(*byte))))
 }
 
 #[cfg(test)]
@@ -40,7 +40,10 @@ mod tests {
         let reference = Crc::<u32>::new(&CRC_32_ISO_HDLC);
         let bytes: Vec<u8> = (0..1000u32).map(|i| (i * i >> 3) as u8).collect();
         for length in [0, 1, 2, 255, 1000] {
-            assert_eq!(crc32(&bytes[..length]), reference.checksum(&bytes[..length]));
+            assert_eq!(
+                crc32(&bytes[..length]),
+                reference.checksum(&bytes[..length])
+            );
         }
         assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
     }

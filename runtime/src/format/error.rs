@@ -219,7 +219,9 @@ impl Message for ModelError {
                 "",
             ),
             Self::NotAModel { found } => {
-                out(Text("not a model: expected the bytes 50 49 50 53 (PIPS), found"));
+                out(Text(
+                    "not a model: expected the bytes 50 49 50 53 (PIPS), found",
+                ));
                 for byte in found {
                     out(Text(" "));
                     out(Hex(byte.into(), 2));

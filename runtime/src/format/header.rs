@@ -25,7 +25,25 @@ pub(crate) fn split_header(bytes: &[u8]) -> Result<(&[u8], &[u8]), ModelError> {
     if header.iter().all(|&b| b == 0xff) || header.iter().all(|&b| b == 0) {
         return Err(ModelError::Empty);
     }
-    let [m0, m1, m2, m3, c0, c1, c2, c3, v0, v1, _, _, l0, l1, l2, l3, ..] = *header;
+    let [
+        m0,
+        m1,
+        m2,
+        m3,
+        c0,
+        c1,
+        c2,
+        c3,
+        v0,
+        v1,
+        _,
+        _,
+        l0,
+        l1,
+        l2,
+        l3,
+        ..,
+    ] = *header;
     let magic = [m0, m1, m2, m3];
     if magic != MAGIC {
         return Err(ModelError::NotAModel { found: magic });

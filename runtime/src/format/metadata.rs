@@ -332,7 +332,10 @@ impl LayerConfig {
                 cell: choice(&Cell::ALL, a)?,
                 hidden_size: b as u16,
                 state_shift: c as u8,
-                formats: [choice(&WeightFormat::ALL, d)?, choice(&WeightFormat::ALL, e)?],
+                formats: [
+                    choice(&WeightFormat::ALL, d)?,
+                    choice(&WeightFormat::ALL, e)?,
+                ],
                 init: [state_init(f), state_init(g)],
             }),
             7 => OpConfig::Sum { frac_bits: a as u8 },
@@ -379,12 +382,7 @@ pub enum Normalization {
 
 impl Normalization {
     /// All normalizations, in the order of their numbers in a model file.
-    pub const ALL: [Self; 4] = [
-        Self::None,
-        Self::Softmax,
-        Self::LogSoftmax,
-        Self::Sigmoid,
-    ];
+    pub const ALL: [Self; 4] = [Self::None, Self::Softmax, Self::LogSoftmax, Self::Sigmoid];
 }
 
 /// An output of a model.
@@ -404,7 +402,10 @@ impl OutputConfig {
     fn read(reader: &mut VarintReader) -> Option<Self> {
         use Field as F;
         let mut numbers = [0; 4];
-        reader.numbers(&[F::Vector, F::Role, F::EveryStep, F::Normalization], &mut numbers)?;
+        reader.numbers(
+            &[F::Vector, F::Role, F::EveryStep, F::Normalization],
+            &mut numbers,
+        )?;
         let [vector, role, every_step, normalization] = numbers;
         Some(Self {
             vector: VectorId::from_number(vector),
@@ -556,7 +557,14 @@ impl Metadata {
         }
         let mut numbers = [0; FIELDS.len()];
         reader.numbers(&FIELDS, &mut numbers)?;
-        let [max_tokens, fixed_steps, source_steps, steps, io_names_len, num_outputs] = numbers;
+        let [
+            max_tokens,
+            fixed_steps,
+            source_steps,
+            steps,
+            io_names_len,
+            num_outputs,
+        ] = numbers;
         (metadata.max_tokens, metadata.fixed_steps) = (max_tokens as u16, fixed_steps as u16);
         metadata.steps_per_token = [source_steps as u8, steps as u8];
         metadata.io_names_len = io_names_len;

@@ -12,9 +12,10 @@ pub use error::{Feature, Inconsistency, ModelError};
 pub use field::Field;
 pub use header::{HEADER_LEN, MAGIC, VERSION};
 pub use metadata::{
-    ConstantKind, Inputs, LayerConfig, MAX_DIM, MAX_INPUTS, MAX_LAYERS, MAX_OUTPUTS, MAX_STEPS_PER_TOKEN,
-    Metadata, Normalization, OpConfig, OutputConfig, Phase, RecurrentLayerConfig, Role,
-    SpecialTokens, StateInit, TokenRowsConfig, TrainingInfo, VectorId, VocabularyConfig,
+    ConstantKind, Inputs, LayerConfig, MAX_DIM, MAX_INPUTS, MAX_LAYERS, MAX_OUTPUTS,
+    MAX_STEPS_PER_TOKEN, Metadata, Normalization, OpConfig, OutputConfig, Phase,
+    RecurrentLayerConfig, Role, SpecialTokens, StateInit, TokenRowsConfig, TrainingInfo, VectorId,
+    VocabularyConfig,
 };
 
 pub(crate) use crc::crc32;

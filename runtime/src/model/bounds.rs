@@ -48,7 +48,9 @@ fn is_valid(scale: QuantizedMultiplier) -> bool {
 /// `products + |bias| + |token_scale| * 2^7`, saturated; |token value| <= 2^7.
 fn bounded_sum(products: u32, bias: i32, token_scale: i32) -> u32 {
     let token = shift_left(token_scale.unsigned_abs(), 7);
-    products.saturating_add(bias.unsigned_abs()).saturating_add(token)
+    products
+        .saturating_add(bias.unsigned_abs())
+        .saturating_add(token)
 }
 
 /// `magnitude * 2^bits`; `u32::MAX` for what does not fit 31 bits, which no bound allows.

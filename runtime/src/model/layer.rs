@@ -70,9 +70,14 @@ pub struct Layer<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Op<'a> {
     /// Rows of gate inputs, one per token: `[vocab_size][dim]`.
-    GateRows { rows: &'a [i8], dim: u32 },
+    GateRows {
+        rows: &'a [i8],
+        dim: u32,
+    },
     /// `[vocab_size][padded size]`
-    Embedding { rows: &'a [i8] },
+    Embedding {
+        rows: &'a [i8],
+    },
     /// A token's row of the int8 dense layer `table`.
     TiedEmbedding {
         vocab_size: u16,
@@ -81,7 +86,9 @@ pub(crate) enum Op<'a> {
         _feature: Graph,
     },
     /// Exponents: an element of the frame is Q15 of 2^exponent.
-    Frame { exponents: &'a [i8] },
+    Frame {
+        exponents: &'a [i8],
+    },
     /// A vector of the model file.
     Constant {
         values: &'a [I16x4],
@@ -93,9 +100,15 @@ pub(crate) enum Op<'a> {
         values: &'a [[i32; 4]],
         _feature: Source,
     },
-    Dense { layer: DenseLayer<'a>, frac_bits: u8 },
+    Dense {
+        layer: DenseLayer<'a>,
+        frac_bits: u8,
+    },
     Recurrent(Recurrent<'a>),
-    Sum { frac_bits: u8, _feature: Graph },
+    Sum {
+        frac_bits: u8,
+        _feature: Graph,
+    },
     /// The sums and the number of steps are in the wide region from `sums` on, in units of four elements.
     Mean {
         frac_bits: u8,
@@ -168,7 +181,10 @@ impl<'a> Layer<'a> {
     pub(crate) fn reads_caller(&self) -> bool {
         matches!(
             self.op,
-            Op::GateRows { .. } | Op::Embedding { .. } | Op::TiedEmbedding { .. } | Op::Frame { .. }
+            Op::GateRows { .. }
+                | Op::Embedding { .. }
+                | Op::TiedEmbedding { .. }
+                | Op::Frame { .. }
         )
     }
 
@@ -190,9 +206,7 @@ impl<'a> Layer<'a> {
             | Op::Dense { frac_bits, .. }
             | Op::Sum { frac_bits, .. }
             | Op::Mean { frac_bits, .. } => Some((*frac_bits).into()),
-            Op::Recurrent(recurrent) => {
-                15u32.checked_sub(recurrent.layer.config().state_shift)
-            }
+            Op::Recurrent(recurrent) => 15u32.checked_sub(recurrent.layer.config().state_shift),
         }
     }
 

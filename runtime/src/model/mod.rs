@@ -52,7 +52,10 @@ pub struct Output {
 
 impl Output {
     /// Number of values: classes or tokens.
-    #[allow(clippy::len_without_is_empty, reason = "an output has at least one value")]
+    #[allow(
+        clippy::len_without_is_empty,
+        reason = "an output has at least one value"
+    )]
     pub fn len(&self) -> usize {
         self.size.into()
     }
@@ -92,7 +95,11 @@ pub struct Model<'a, L: ?Sized = [Option<Layer<'a>>; MAX_LAYERS]> {
 pub type ModelView<'a> = Model<'a, [Option<Layer<'a>>]>;
 
 /// The outputs that a model has room for.
-const OUTPUT_CAPACITY: usize = if Graph::AVAILABLE.is_some() { MAX_OUTPUTS } else { 1 };
+const OUTPUT_CAPACITY: usize = if Graph::AVAILABLE.is_some() {
+    MAX_OUTPUTS
+} else {
+    1
+};
 
 /// The vocabularies that a model has room for.
 #[cfg(feature = "text")]
@@ -271,7 +278,11 @@ impl<'a> ModelView<'a> {
     /// of conditioning features. Else empty.
     #[cfg(feature = "text")]
     pub fn source_vocabulary(&self) -> Vocabulary<'a> {
-        self.info.vocabularies.get(1).copied().unwrap_or(Vocabulary::EMPTY)
+        self.info
+            .vocabularies
+            .get(1)
+            .copied()
+            .unwrap_or(Vocabulary::EMPTY)
     }
 
     /// Maximum number of tokens of a generated text; 0: no limit.
@@ -301,7 +312,8 @@ impl<'a> ModelView<'a> {
 
     /// The layer that reads the caller's token or frame: an encoder's, or that of the step.
     pub fn input_of(&self, phase: Phase) -> Option<&Layer<'a>> {
-        self.layers().find(|layer| layer.phase() == phase && layer.reads_caller())
+        self.layers()
+            .find(|layer| layer.phase() == phase && layer.reads_caller())
     }
 
     /// What it does with a line of text.
@@ -314,7 +326,10 @@ impl<'a> ModelView<'a> {
         let reads_tokens = self
             .input_of(Phase::Step)
             .is_some_and(|layer| layer.vocab_size().is_some());
-        match (self.is_autoregressive() && !target.is_empty(), !source.is_empty()) {
+        match (
+            self.is_autoregressive() && !target.is_empty(),
+            !source.is_empty(),
+        ) {
             (true, true) if self.conditioning().is_some() => Task::ConditionalGenerator,
             (true, true) => Task::SequenceToSequence,
             (true, false) if self.conditioning().is_none() && !self.has_source() => {
@@ -331,7 +346,8 @@ impl<'a> ModelView<'a> {
 
     /// Whether the first output is the logits of the next token.
     pub fn is_autoregressive(&self) -> bool {
-        self.output().is_some_and(|output| output.role() == Role::Logits)
+        self.output()
+            .is_some_and(|output| output.role() == Role::Logits)
     }
 
     /// What [`selftest::output_digest`](crate::selftest::output_digest) returned when the model was exported.
@@ -354,7 +370,11 @@ impl<'a> ModelView<'a> {
     pub fn io_names(&self) -> Option<&'a [u8]> {
         let metadata = Metadata::read(&mut VarintReader::new(metadata_bytes(self.info.bytes)?))?;
         let length = metadata.io_names_len as usize;
-        let start = self.info.bytes.len().checked_sub(length.checked_next_multiple_of(4)?)?;
+        let start = self
+            .info
+            .bytes
+            .len()
+            .checked_sub(length.checked_next_multiple_of(4)?)?;
         self.info.bytes.get(start..)?.get(..length)
     }
 

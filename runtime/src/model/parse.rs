@@ -31,7 +31,10 @@ pub(super) fn parse<'a>(
         return Err(numbers.error());
     };
     let mut sections = SectionReader::new(bytes);
-    if sections.section::<u8>(HEADER_LEN + metadata_bytes.len()).is_none() {
+    if sections
+        .section::<u8>(HEADER_LEN + metadata_bytes.len())
+        .is_none()
+    {
         return Err(sections.error());
     }
     let [source, target] = &metadata.vocabularies;
@@ -78,7 +81,11 @@ pub(super) fn parse<'a>(
             Err(refusal) => return Err(refusal.of(index)),
         }
     }
-    if sections.section::<u8>(metadata.io_names_len as usize).is_none() || !sections.is_finished() {
+    if sections
+        .section::<u8>(metadata.io_names_len as usize)
+        .is_none()
+        || !sections.is_finished()
+    {
         return Err(sections.error());
     }
     check_model(&metadata, layers, info, &mut uses).map_err(|refusal| refusal.of(count))?;
@@ -114,9 +121,10 @@ fn read_vocabulary<'a>(
         return ensure(is_absent, Feature::Source).map_err(|refusal| refusal.of(0));
     };
     *slot = Vocabulary::read(sections, config).ok_or_else(|| sections.error())?;
-    slot.validate(config.text_len).map_err(|token| ModelError::Vocabulary {
-        token: token.into(),
-    })
+    slot.validate(config.text_len)
+        .map_err(|token| ModelError::Vocabulary {
+            token: token.into(),
+        })
 }
 
 /// Why a layer or the model as a whole is refused.
@@ -198,10 +206,7 @@ impl Segments {
 }
 
 /// The layer that gives the vector `id`.
-fn layer_of<'l, 'a>(
-    layers: &'l Slots<'a>,
-    id: VectorId,
-) -> Result<&'l Layer<'a>, Inconsistency> {
+fn layer_of<'l, 'a>(layers: &'l Slots<'a>, id: VectorId) -> Result<&'l Layer<'a>, Inconsistency> {
     let layer = layers.get(id.layer()).and_then(Option::as_ref);
     let layer = layer.ok_or(Inconsistency::InputOrder)?;
     let matches = match &layer.op {
@@ -209,7 +214,11 @@ fn layer_of<'l, 'a>(
         Op::Recurrent(recurrent) if recurrent.layer.config().cell == Cell::Lstm => true,
         _ => !id.is_cell_state(),
     };
-    if matches { Ok(layer) } else { Err(Inconsistency::NoCellState) }
+    if matches {
+        Ok(layer)
+    } else {
+        Err(Inconsistency::NoCellState)
+    }
 }
 
 /// Fraction bits of the vector `id`, which `layer` gives; `None` without a format of its own.
@@ -257,7 +266,10 @@ impl<'a> Reader<'_, 'a> {
                 format,
             } => {
                 let is_bounded = matches!(activation, Activation::Tanh | Activation::Sigmoid);
-                ensure(!is_bounded || frac_bits == 15, Inconsistency::ActivationFormat)?;
+                ensure(
+                    !is_bounded || frac_bits == 15,
+                    Inconsistency::ActivationFormat,
+                )?;
                 ensure(format.is_supported(), Feature::Int4)?;
                 let dense = DenseConfig {
                     input_size,
@@ -269,7 +281,9 @@ impl<'a> Reader<'_, 'a> {
                 let layer = layer.ok_or(Inconsistency::WeightsLen)?;
                 (Op::Dense { layer, frac_bits }, output_size)
             }
-            OpConfig::Recurrent(config) => (self.recurrent(&config, input_size)?, config.hidden_size),
+            OpConfig::Recurrent(config) => {
+                (self.recurrent(&config, input_size)?, config.hidden_size)
+            }
             OpConfig::Sum { frac_bits } => self.sum(frac_bits)?,
             OpConfig::Mean => self.mean()?,
         };
@@ -308,9 +322,11 @@ impl<'a> Reader<'_, 'a> {
         };
         ensure(is_allowed, Inconsistency::WrongPhase)?;
         if let OpConfig::Token { .. } | OpConfig::Frame { .. } = self.config.op {
-            let mut same_phase = self.before.iter().flatten().filter(|other| {
-                other.reads_caller() && other.phase() == segment.phase()
-            });
+            let mut same_phase = self
+                .before
+                .iter()
+                .flatten()
+                .filter(|other| other.reads_caller() && other.phase() == segment.phase());
             ensure(same_phase.next().is_none(), Inconsistency::SecondReader)?;
         }
         Ok(())
@@ -424,7 +440,10 @@ impl<'a> Reader<'_, 'a> {
         let state_shift = u32::from(config.state_shift);
         ensure(state_shift <= MAX_STATE_SHIFT, Feature::Source)?;
         let [hidden, cell] = config.init;
-        ensure(cell.is_none() || config.cell == Cell::Lstm, Inconsistency::InitialCellState)?;
+        ensure(
+            cell.is_none() || config.cell == Cell::Lstm,
+            Inconsistency::InitialCellState,
+        )?;
         for id in [hidden, cell].into_iter().flatten() {
             self.check_init(id, config.hidden_size)?;
         }
@@ -451,9 +470,16 @@ impl<'a> Reader<'_, 'a> {
         let has_format = id.is_cell_state() || layer.frac_bits().is_some();
         let fits = layer.size == hidden_size && has_format;
         ensure(fits, Inconsistency::InitialStateSize)?;
-        ensure(layer.segment != self.segment, Inconsistency::InitialStatePhase)?;
+        ensure(
+            layer.segment != self.segment,
+            Inconsistency::InitialStatePhase,
+        )?;
         // States are set right after the begin layers before them have run.
-        let has_source = self.before.iter().flatten().any(|layer| layer.segment == Segment::Source);
+        let has_source = self
+            .before
+            .iter()
+            .flatten()
+            .any(|layer| layer.segment == Segment::Source);
         let begin = match self.segment {
             Segment::Step if has_source => Segment::BeginStep,
             _ => Segment::BeginSource,
@@ -474,12 +500,22 @@ impl<'a> Reader<'_, 'a> {
             ensure(fits && has_format, Inconsistency::SumInputs)?;
         }
         let size = size.ok_or(Inconsistency::NoInputs)?;
-        Ok((Op::Sum { frac_bits, _feature }, size))
+        Ok((
+            Op::Sum {
+                frac_bits,
+                _feature,
+            },
+            size,
+        ))
     }
 
     fn mean(&mut self) -> Result<(Op<'a>, u16), Refusal> {
         let _feature = Graph::AVAILABLE.ok_or(Feature::Graph)?;
-        let id = self.config.inputs.single().ok_or(Inconsistency::MeanInputs)?;
+        let id = self
+            .config
+            .inputs
+            .single()
+            .ok_or(Inconsistency::MeanInputs)?;
         let input = layer_of(self.before, id)?;
         let op = Op::Mean {
             frac_bits: frac_bits(input, id).ok_or(Inconsistency::MeanInputs)?,
@@ -532,11 +568,7 @@ fn check_model(
 }
 
 /// Reads an output.
-fn read_output(
-    config: &OutputConfig,
-    layers: &Slots,
-    uses: &mut Uses,
-) -> Result<Output, Refusal> {
+fn read_output(config: &OutputConfig, layers: &Slots, uses: &mut Uses) -> Result<Output, Refusal> {
     let layer = layer_of(layers, config.vector)?;
     let frac_bits = frac_bits(layer, config.vector).ok_or(Inconsistency::OutputFormat)?;
     if layer.segment != Segment::Output {
@@ -557,11 +589,7 @@ fn read_output(
 }
 
 /// The size of what a layer of `phase` reads from the caller.
-fn reader_size(
-    layers: &Slots,
-    phase: Phase,
-    size: fn(&Layer) -> Option<usize>,
-) -> Option<usize> {
+fn reader_size(layers: &Slots, phase: Phase, size: fn(&Layer) -> Option<usize>) -> Option<usize> {
     let mut layers = layers.iter().flatten();
     size(layers.find(|layer| layer.phase() == phase && layer.reads_caller())?)
 }
@@ -579,7 +607,10 @@ fn check_vocabularies(info: &ModelInfo, layers: &Slots) -> Result<(), Refusal> {
         let first = [Phase::Begin, Phase::Source, Phase::Step]
             .into_iter()
             .find_map(|phase| reader_size(layers, phase, size));
-        ensure(first == Some(source.len()), Inconsistency::SourceVocabularySize)?;
+        ensure(
+            first == Some(source.len()),
+            Inconsistency::SourceVocabularySize,
+        )?;
     }
     let [target, ..] = &info.vocabularies;
     let outputs = info.outputs.first().map(Output::len);

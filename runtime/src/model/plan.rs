@@ -117,9 +117,7 @@ impl Planner {
             | Op::Constant { .. }
             | Op::ConstantCell { .. }
             | Op::Mean { .. } => return Some(()),
-            Op::Recurrent(recurrent) => {
-                (Region::State, recurrent.layer.config().input_size / 4)
-            }
+            Op::Recurrent(recurrent) => (Region::State, recurrent.layer.config().input_size / 4),
             Op::Dense { layer: dense, .. } => (region, dense.config().input_size / 4),
             _ => (region, 0),
         };

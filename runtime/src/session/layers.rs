@@ -41,7 +41,8 @@ pub(super) fn run<'m>(
         Op::TiedEmbedding {
             table, min_shift, ..
         } => {
-            let Op::Dense { layer: table, .. } = &self::layer(model, usize::from(*table))?.op else {
+            let Op::Dense { layer: table, .. } = &self::layer(model, usize::from(*table))?.op
+            else {
                 return None;
             };
             let out = elements_mut(memory.vector(result.0, result.1)?);
@@ -78,12 +79,7 @@ fn row(rows: &[i8], token: u16, dim: usize) -> Option<&[i8]> {
 
 /// Row `token` of the output layer as an embedding in Q15: a multiplier has 14 bits and a weight 7, so 6 bits less than their
 /// product leave 15.
-fn tied_embedding(
-    table: &DenseLayer,
-    token: u16,
-    min_shift: u32,
-    out: &mut [i16],
-) -> Option<()> {
+fn tied_embedding(table: &DenseLayer, token: u16, min_shift: u32, out: &mut [i16]) -> Option<()> {
     let (scale, weights) = table.row(token.into())?;
     let shift = (6 + scale.shift().saturating_sub(min_shift)).min(31);
     for (out, weight) in out.iter_mut().zip(weights) {
@@ -132,12 +128,7 @@ fn locate<'m>(
 }
 
 /// Copies the vector `id` to `to`; a cell state becomes Q5.10.
-pub(super) fn copy(
-    model: &ModelView,
-    memory: &mut Memory,
-    id: VectorId,
-    to: Place,
-) -> Option<()> {
+pub(super) fn copy(model: &ModelView, memory: &mut Memory, id: VectorId, to: Place) -> Option<()> {
     let (location, quads, _) = locate(model, id)?;
     let narrow = |cells: &[[i32; 4]], out: &mut [I16x4]| {
         for (out, cell) in elements_mut(out).iter_mut().zip(cells.as_flattened()) {
@@ -147,11 +138,15 @@ pub(super) fn copy(
     match location {
         Location::Place(from) => {
             let (from, out) = memory.two((from, quads), (to, quads))?;
-            out.iter_mut().zip(from).for_each(|(out, from)| *out = *from);
+            out.iter_mut()
+                .zip(from)
+                .for_each(|(out, from)| *out = *from);
         }
         Location::Constant(values, _) => {
             let out = memory.vector(to, quads)?;
-            out.iter_mut().zip(values).for_each(|(out, from)| *out = *from);
+            out.iter_mut()
+                .zip(values)
+                .for_each(|(out, from)| *out = *from);
         }
         Location::ConstantCell(cells, _) => narrow(cells, memory.vector(to, quads)?),
         Location::Cell(from, _) => {
@@ -163,11 +158,7 @@ pub(super) fn copy(
 }
 
 /// Sets the initial states of layer `index`, if it is recurrent and they are vectors.
-pub(super) fn initialize(
-    model: &ModelView,
-    memory: &mut Memory,
-    index: usize,
-) -> Option<()> {
+pub(super) fn initialize(model: &ModelView, memory: &mut Memory, index: usize) -> Option<()> {
     let layer = layer(model, index)?;
     let Op::Recurrent(recurrent) = &layer.op else {
         return Some(());
@@ -214,7 +205,9 @@ fn initialize_cell(
         Location::Cell(from, _) => memory.copy_wide(from, to, quads)?,
         Location::ConstantCell(cells, _) => {
             let out = memory.wide(to, quads)?;
-            out.iter_mut().zip(cells).for_each(|(out, from)| *out = *from);
+            out.iter_mut()
+                .zip(cells)
+                .for_each(|(out, from)| *out = *from);
         }
         Location::Constant(values, _) => widen(values, memory.wide(to, quads)?),
         Location::Place(from) => {
@@ -226,12 +219,7 @@ fn initialize_cell(
 }
 
 /// The sum of the inputs of `layer`.
-fn sum(
-    model: &ModelView,
-    memory: &mut Memory,
-    layer: &Layer,
-    to: u32,
-) -> Option<()> {
+fn sum(model: &ModelView, memory: &mut Memory, layer: &Layer, to: u32) -> Option<()> {
     for quad in 0..layer.quads() {
         let mut sums = [0; 4];
         for id in layer.inputs.iter() {
@@ -254,12 +242,7 @@ fn sum(
 }
 
 /// Adds the input of a mean to its sums, and counts the step.
-fn accumulate(
-    model: &ModelView,
-    memory: &mut Memory,
-    layer: &Layer,
-    sums: u16,
-) -> Option<()> {
+fn accumulate(model: &ModelView, memory: &mut Memory, layer: &Layer, sums: u16) -> Option<()> {
     let id = layer.inputs.single()?;
     let quads = layer.quads();
     let (sums, from) = match locate(model, id)? {
@@ -280,11 +263,7 @@ fn accumulate(
 }
 
 /// Computes the result of a mean: the sums divided by the number of steps, rounded to nearest, ties away from zero.
-pub(super) fn finish(
-    model: &ModelView,
-    memory: &mut Memory,
-    index: usize,
-) -> Option<()> {
+pub(super) fn finish(model: &ModelView, memory: &mut Memory, index: usize) -> Option<()> {
     let layer = layer(model, index)?;
     let Op::Mean { sums, .. } = layer.op else {
         return Some(());

@@ -115,6 +115,10 @@ impl<'w> Memory<'w> {
         let cell = self.wide.get_mut(cell..cell + cell_quads)?;
         let (state, scratches) = self.vectors.split_at_mut_checked(self.scratch_start)?;
         let xh = state.get_mut(start..start + quads)?;
-        Some((xh, cell, scratches.get_mut(scratch..scratch + scratch_quads)?))
+        Some((
+            xh,
+            cell,
+            scratches.get_mut(scratch..scratch + scratch_quads)?,
+        ))
     }
 }

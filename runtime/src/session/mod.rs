@@ -7,8 +7,8 @@ mod memory;
 
 pub use error::{InputKind, SessionError};
 
-use crate::format::Phase;
 use crate::feature::Source;
+use crate::format::Phase;
 use crate::model::{Layer, ModelView, Op, Output, Place, Recurrent, Region, Segment};
 use memory::Memory;
 use pipsqueak_kernels::packed::{I16x4, elements, elements_mut};
@@ -137,7 +137,9 @@ impl<'m, 'w> Session<'m, 'w> {
         let elements = elements_mut(elements.ok_or(SessionError::Internal)?);
         for (element, index) in elements.iter_mut().zip(0..) {
             // The padding is zero, whatever was in the workspace before.
-            *element = exponents.get(index).map_or(0, |exponent| value(index, *exponent));
+            *element = exponents
+                .get(index)
+                .map_or(0, |exponent| value(index, *exponent));
         }
         Ok(())
     }
@@ -175,7 +177,9 @@ impl<'m, 'w> Session<'m, 'w> {
     }
 
     fn push_token_to(&mut self, phase: Phase, token: u16) -> Result<(), SessionError> {
-        let vocab_size = self.reader(phase, InputKind::Tokens)?.and_then(Layer::vocab_size);
+        let vocab_size = self
+            .reader(phase, InputKind::Tokens)?
+            .and_then(Layer::vocab_size);
         match vocab_size.ok_or(SessionError::Internal)? {
             size if usize::from(token) < size => self.run_steps(phase, token),
             expected => Err(SessionError::Token {
@@ -192,7 +196,9 @@ impl<'m, 'w> Session<'m, 'w> {
         value: &mut dyn FnMut(usize, i8) -> i16,
         count: Option<usize>,
     ) -> Result<(), SessionError> {
-        let layer = self.reader(phase, InputKind::Frames)?.ok_or(SessionError::Internal)?;
+        let layer = self
+            .reader(phase, InputKind::Frames)?
+            .ok_or(SessionError::Internal)?;
         check_length(layer, count)?;
         // The begin layers use memory that the frame may be in.
         self.begin(phase).ok_or(SessionError::Internal)?;
@@ -246,7 +252,11 @@ impl<'m, 'w> Session<'m, 'w> {
         if self.progress == Progress::Reset {
             self.progress = Progress::Source;
             // Without a source, all begin layers are one segment, which runs before the step.
-            let next = if has_source { Segment::Source } else { Segment::Step };
+            let next = if has_source {
+                Segment::Source
+            } else {
+                Segment::Step
+            };
             self.run_begin(Segment::BeginSource, next)?;
         }
         if phase == Phase::Step && self.progress == Progress::Source {

@@ -99,9 +99,9 @@ impl<'a> Vocabulary<'a> {
     /// the ASCII letters of `text` are first converted to lower case.
     #[inline(never)]
     fn last_not_after(&self, text: &[u8], lowercase: bool) -> Option<(u16, &'a [u8])> {
-        let after = self.sorted.partition_point(|id| {
-            compare(self.text(*id), text, lowercase) != Ordering::Greater
-        });
+        let after = self
+            .sorted
+            .partition_point(|id| compare(self.text(*id), text, lowercase) != Ordering::Greater);
         let id = *self.sorted.get(after.checked_sub(1)?)?;
         Some((id, self.text(id)))
     }

@@ -4,8 +4,8 @@ mod error;
 mod lookup;
 
 use crate::format::{SectionReader, SpecialTokens, VocabularyConfig};
-pub use error::OutOfVocabulary;
 use crate::tokenization::Tokenization;
+pub use error::OutOfVocabulary;
 
 /// The texts of V tokens, in a model's bytes.
 ///
@@ -112,7 +112,11 @@ impl<'a> Vocabulary<'a> {
             }
             start = end;
         }
-        if start == texts.len() { Ok(()) } else { Err(self.tokens) }
+        if start == texts.len() {
+            Ok(())
+        } else {
+            Err(self.tokens)
+        }
     }
 
     /// Returns whether `sorted` contains all tokens with a text, at least one, in the order of their texts.

@@ -85,7 +85,10 @@ fn step(model: &ModelView, workspace: &mut [u32]) {
         }
         for (layer, index) in model.layers().zip(0..) {
             if layer.cell().is_some() {
-                session.hidden(index).expect("a hidden state").fill(i16::MIN);
+                session
+                    .hidden(index)
+                    .expect("a hidden state")
+                    .fill(i16::MIN);
             }
             if let Ok(cell) = session.cell_state(index) {
                 cell.fill(i32::MIN);

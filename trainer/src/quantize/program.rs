@@ -216,11 +216,7 @@ impl Builder {
         }
         // A model needs a step layer: dense layers over the features alone run in each step.
         let has_step = self.layers.iter().any(|layer| layer.phase == Phase::Step);
-        let phase = if has_step {
-            Phase::Output
-        } else {
-            Phase::Step
-        };
+        let phase = if has_step { Phase::Output } else { Phase::Step };
         Ok(self.chain(phase, x, head))
     }
 

@@ -28,8 +28,7 @@ impl RecurrentLayer<'_> {
         );
         debug_assert_eq!(xh.len(), input_len + hidden_len);
         debug_assert!(
-            input_len > 0
-                || gate_row.len() == config.cell.num_gates() * config.hidden_size
+            input_len > 0 || gate_row.len() == config.cell.num_gates() * config.hidden_size
         );
         debug_assert_eq!(PANEL_ROWS * cell.len(), config.cell_state_len());
         debug_assert!(PANEL_ROWS * scratch.len() >= config.scratch_len());

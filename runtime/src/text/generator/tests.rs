@@ -296,7 +296,10 @@ fn other_tasks_are_refused() {
     for name in ["features", "sensors", "mixed"] {
         let mut generator = generator(model(&sample(name)), SamplingParams::default());
         refused(generator.prompt("a"), InputKind::NoPrompt);
-        refused(generator.bits_per_char("a").map(|_| ()), InputKind::NoPrompt);
+        refused(
+            generator.bits_per_char("a").map(|_| ()),
+            InputKind::NoPrompt,
+        );
         let expected = InputKind::NotItsTokens;
         assert_eq!(
             generator.next_token(),

@@ -35,13 +35,31 @@ extern "C" fn _start() {
 #[inline(never)]
 fn describe(model: &ModelView) {
     black_box((model.task(), model.is_autoregressive(), model.len()));
-    black_box((model.workspace_len(), model.max_tokens(), model.fixed_steps()));
+    black_box((
+        model.workspace_len(),
+        model.max_tokens(),
+        model.fixed_steps(),
+    ));
     black_box((model.steps_per_token(), model.has_source(), model.digest()));
-    black_box((model.training_info(), model.io_names(), model.conditioning()));
+    black_box((
+        model.training_info(),
+        model.io_names(),
+        model.conditioning(),
+    ));
     black_box((model.layer(black_box(0)), model.output()));
     for layer in model.layers() {
-        black_box((layer.phase(), layer.inputs(), layer.len(), layer.frac_bits()));
-        black_box((layer.recurrent(), layer.dense(), layer.vocab_size(), layer.exponents()));
+        black_box((
+            layer.phase(),
+            layer.inputs(),
+            layer.len(),
+            layer.frac_bits(),
+        ));
+        black_box((
+            layer.recurrent(),
+            layer.dense(),
+            layer.vocab_size(),
+            layer.exponents(),
+        ));
         black_box(model.input_of(layer.phase()));
     }
     for output in model.outputs() {
@@ -49,7 +67,11 @@ fn describe(model: &ModelView) {
         black_box((output.every_step(), output.normalization()));
     }
     for vocabulary in [model.vocabulary(), model.source_vocabulary()] {
-        black_box((vocabulary.len(), vocabulary.is_empty(), vocabulary.tokenization()));
+        black_box((
+            vocabulary.len(),
+            vocabulary.is_empty(),
+            vocabulary.tokenization(),
+        ));
         black_box((vocabulary.special_tokens(), vocabulary.initial_token()));
         black_box(vocabulary.text(black_box(0)));
         if let Err(error) = vocabulary.check(text()) {
@@ -59,9 +81,12 @@ fn describe(model: &ModelView) {
             let _ = black_box(token);
         });
         black_box(vocabulary.longest_match(text()));
-        vocabulary.tokenization().split_words(text()).for_each(|word| {
-            black_box(word);
-        });
+        vocabulary
+            .tokenization()
+            .split_words(text())
+            .for_each(|word| {
+                black_box(word);
+            });
     }
 }
 

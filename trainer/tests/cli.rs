@@ -210,7 +210,7 @@ fn inspect_predicts_what_each_board_will_do() {
         assert!(text.contains(expected), "{expected} is not in\n{text}");
     }
     let text = inspect(64, 512, false);
-    assert!(text.contains("no: its slot has 212992 bytes"), "{text}");
+    assert!(text.contains("no: its slot has 204800 bytes"), "{text}");
     let text = inspect(5000, 1, false);
     assert!(text.contains("no: its workspace has 8192 bytes"), "{text}");
 }

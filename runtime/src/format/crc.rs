@@ -38,7 +38,7 @@ mod tests {
     #[test]
     fn it_is_the_crc_of_the_crate_crc() {
         let reference = Crc::<u32>::new(&CRC_32_ISO_HDLC);
-        let bytes: Vec<u8> = (0..1000u32).map(|i| (i * i >> 3) as u8).collect();
+        let bytes: Vec<u8> = (0..1000u32).map(|i| ((i * i) >> 3) as u8).collect();
         for length in [0, 1, 2, 255, 1000] {
             assert_eq!(
                 crc32(&bytes[..length]),

@@ -73,8 +73,7 @@ pub(super) fn run<'m>(
 /// Row `token` of rows of `dim` values.
 fn row(rows: &[i8], token: u16, dim: usize) -> Option<&[i8]> {
     let start = usize::from(token).checked_mul(dim);
-    let row = start.and_then(|start| rows.get(start..start.checked_add(dim)?));
-    row
+    start.and_then(|start| rows.get(start..start.checked_add(dim)?))
 }
 
 /// Row `token` of the output layer as an embedding in Q15: a multiplier has 14 bits and a weight 7, so 6 bits less than their

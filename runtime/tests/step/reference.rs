@@ -310,6 +310,7 @@ impl<'p> Reference<'p> {
         let layers = &self.params.layers;
         let source = layers.iter().position(|layer| layer.phase == Phase::Source);
         let before_source = |index: usize| source.is_none_or(|source| index < source);
+        #[allow(clippy::needless_range_loop, reason = "`self` is borrowed in the loop")]
         for index in 0..layers.len() {
             let now = match source {
                 Some(_) => before_source(index) == (phase == Phase::Source),
@@ -319,6 +320,7 @@ impl<'p> Reference<'p> {
                 self.run_layer(index, &Given::Frame(features.to_vec()), None);
             }
         }
+        #[allow(clippy::needless_range_loop, reason = "`self` is borrowed in the loop")]
         for index in 0..layers.len() {
             if layers[index].phase == phase {
                 self.initialize(index);

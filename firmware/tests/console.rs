@@ -670,7 +670,7 @@ fn a_model_runs_from_its_copy_or_from_the_slot() {
         .slot(&[0xff; 4096])
         .model_copy(1024)
         .run();
-    assert!(output.contains("Model: no image here"), "{output}");
+    assert!(output.contains("Model: no model here"), "{output}");
 }
 
 #[test]
@@ -697,17 +697,17 @@ fn without_a_model_the_console_still_works() {
     let mut damaged = good.to_vec();
     damaged[100] ^= 4;
     for (slot, why) in [
-        (vec![0xff; 4096], "no image here"),
-        (vec![0; 4096], "no image here"),
+        (vec![0xff; 4096], "no model here"),
+        (vec![0; 4096], "no model here"),
         (
             vec![0x55; 4096],
-            "not an image: expected the bytes 50 49 50 53 (PIPS), found 55 55 55 55",
+            "not a model: expected the bytes 50 49 50 53 (PIPS), found 55 55 55 55",
         ),
         (
             good[..good.len() - 4].to_vec(),
-            "the image is cut off: expected",
+            "the model is truncated: expected",
         ),
-        (damaged, "the image is damaged: expected CRC"),
+        (damaged, "the model is damaged: expected CRC"),
     ] {
         let typed = ScriptedSerial::new()
             .slot(&slot)
@@ -743,7 +743,7 @@ fn a_model_too_large_for_the_workspace_is_refused_with_numbers() {
     let answers = ScriptedSerial::new().workspace(3).line("abc").run();
     assert!(
         answers.contains(&format!(
-            "the model needs a workspace of {needed} bytes, but 12 are there"
+            "the model needs a workspace of {needed} bytes, found 12"
         )),
         "{answers}"
     );

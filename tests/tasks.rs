@@ -254,7 +254,7 @@ fn features_that_are_not_there_are_refused() {
         let Err(SessionError::Refused(refusal)) = session.command(line) else {
             panic!("{line} is no feature");
         };
-        let expected = format!("features, byte {position}: expected the name of a feature");
+        let expected = format!("byte {position}: expected the name of a feature");
         assert_eq!(refusal, expected);
     }
 }

@@ -44,6 +44,7 @@ use console::{Console, TextOutput};
 use embedded_hal::{delay::DelayNs, digital::OutputPin};
 use embedded_io::Write;
 use model::LoadedModel;
+use pipsqueak::Model;
 use settings::ConsoleSettings;
 use terminal::Terminal;
 
@@ -118,7 +119,7 @@ where
     L: OutputPin,
 {
     let available = peripherals.workspace.len();
-    let parsed = model::parse(peripherals.slot, peripherals.model_copy);
+    let parsed = Model::parse(model::bytes(peripherals.slot, peripherals.model_copy));
     let model = LoadedModel::load(&parsed, peripherals.workspace, &ConsoleSettings::default());
     let settings = model.default_settings();
     let mut console = Console {

@@ -20,20 +20,16 @@ pub(crate) enum LoadedModel<'m, 'w> {
     Ready(Generator<'m, 'w>),
 }
 
-/// Parses the model in `slot`: in its copy in `ram`, if it fits there.
-///
-/// # Errors
-/// The slot holds no valid model.
-pub(crate) fn parse<'m>(slot: &'m [u8], ram: &'m mut [u8]) -> Result<Model<'m>, ModelError> {
-    let length = ram.len().min(slot.len());
-    let (Some(source), Some(copy @ [_, ..])) = (slot.get(..length), ram.get_mut(..length)) else {
-        return Model::parse(slot);
-    };
-    copy.copy_from_slice(source);
-    match Model::parse(copy) {
-        // Found by the length in the header: the model has not been parsed yet.
-        Err(ModelError::Truncated { .. }) => Model::parse(slot),
-        parsed => parsed,
+/// The bytes of the model in `slot`: its copy in `ram`, if the length in its header says that it fits there.
+pub(crate) fn bytes<'m>(slot: &'m [u8], ram: &'m mut [u8]) -> &'m [u8] {
+    let [.., a, b, c, d] = *slot.first_chunk::<16>().unwrap_or(&[0xff; 16]);
+    let length = u32::from_le_bytes([a, b, c, d]) as usize;
+    match (slot.get(..length), ram.get_mut(..length)) {
+        (Some(source @ [_, ..]), Some(copy)) => {
+            copy.copy_from_slice(source);
+            copy
+        }
+        _ => slot,
     }
 }
 

@@ -168,6 +168,9 @@ pub fn verify_kernels(session: &mut Session, coverage: Coverage) -> Result<usize
             row += (PANEL_ROWS * group.num_gates()) as u32;
             result.is_ok()
         });
+        if result.is_err() {
+            break;
+        }
     }
     #[cfg(feature = "selftest-full")]
     if result.is_ok() && coverage == Coverage::Full {

@@ -102,7 +102,7 @@ pub static BOARDS: [BoardSpec; 3] = [
         boot_bytes: 0,
         ram_address: 0x2000_0000,
         ram_bytes: 16 * 1024,
-        stack_bytes: 6 * 1024,
+        stack_bytes: 6 * 1024 + 512,
         slot_address: 0x0000_e000,
         slot_bytes: 200 * 1024,
         workspace_words: 8 * 1024 / 4,

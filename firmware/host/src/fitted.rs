@@ -14,7 +14,7 @@ pub(crate) static CYCLES: &[(&str, Quantities)] = &[
 /// What each board's firmware takes.
 #[rustfmt::skip]
 pub(crate) static FOOTPRINTS: &[Footprint] = &[
-    Footprint { board: "microbit", flash: 53336, stack: 5956 },
-    Footprint { board: "pico", flash: 63708, stack: 5972 },
-    Footprint { board: "stm32f405", flash: 60672, stack: 4708 },
+    Footprint { board: "microbit", flash: 53348, stack: 4804 },
+    Footprint { board: "pico", flash: 63720, stack: 4819 },
+    Footprint { board: "stm32f405", flash: 60660, stack: 4708 },
 ];

@@ -158,11 +158,10 @@ bench-cores: bench-programs
 	@$(SETUP) qemu qemu-riscv
 	cargo run --quiet --release --package pipsqueak-boards --bin measure
 
-# The same with rows for this machine, core `host`. With PyTorch, say with PYTHON=path/to/python, also training against it.
+# The same and the speed on this machine. With PyTorch, say with PYTHON=path/to/python, also training against it.
 bench: bench-programs
 	@$(SETUP) qemu qemu-riscv
-	cargo bench --package pipsqueak --features encode --bench host -- --noplot
-	cargo run --quiet --release --package pipsqueak-boards --bin measure -- --host
+	cargo run --quiet --release --package pipsqueak-boards --bin measure
 	cargo build --release
 	for model in models/shakespeare*/model.pip; do target/release/trainer generate $$model --length 20000 > /dev/null || exit 1; done
 	@if $(PYTHON) -c "import torch" 2> /dev/null; then \

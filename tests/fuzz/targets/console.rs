@@ -3,16 +3,17 @@
 
 use embedded_hal::delay::DelayNs;
 use embedded_hal::digital::{ErrorType as PinErrorType, OutputPin};
-use embedded_io::{ErrorType, Read, ReadReady, Write};
+use embedded_io::{ErrorType, Write};
 use libfuzzer_sys::fuzz_target;
-use pipsqueak::Image;
-use pipsqueak::encode::{aligned, bytes};
-use pipsqueak_firmware::{Board, serve};
+use pipsqueak::Model;
+use pipsqueak::encode::{as_bytes, to_words};
+use pipsqueak_firmware::receive::{Input, Received};
+use pipsqueak_firmware::{Peripherals, StackUsage, run_until_eof};
+use std::cell::Cell;
 use std::convert::Infallible;
 
 /// Ctrl-C interrupts a text after this many bytes, because `length` accepts any number.
 const MAX_TEXT: usize = 100;
-const CTRL_C: u8 = 3;
 
 /// One of each task, and a slot without a model.
 static MODELS: [&[u8]; 6] = [
@@ -28,53 +29,65 @@ fuzz_target!(|data: &[u8]| {
     let Some((&choice, typed)) = data.split_first() else {
         return;
     };
-    let words = aligned(MODELS[usize::from(choice) % MODELS.len()]);
-    let slot = bytes(&words);
-    let mut workspace = vec![0; Image::parse(slot).map_or(0, |image| image.workspace_len())];
-    serve(Board {
+    let words = to_words(MODELS[usize::from(choice) % MODELS.len()]);
+    let slot = as_bytes(&words);
+    let mut workspace = vec![0; Model::parse(slot).map_or(0, |model| model.workspace_len())];
+    let printed = Cell::new(0);
+    run_until_eof(Peripherals {
         name: "fuzzed",
         clock_hz: 16_000_000,
-        serial: Typist { typed, printed: 0 },
+        input: Typist {
+            typed,
+            printed: &printed,
+        },
+        output: Counter(&printed),
         delay: NoDelay,
         led: NoLed,
         slot,
+        model_copy: &mut [],
         workspace: &mut workspace,
+        stack: || StackUsage { peak: 0, size: 0 },
     });
 });
 
 /// Types the bytes, and Ctrl-C during a long text.
 struct Typist<'a> {
     typed: &'a [u8],
-    /// Bytes since the last one was read.
-    printed: usize,
+    /// Bytes printed since the last one was typed.
+    printed: &'a Cell<usize>,
 }
 
-impl ErrorType for Typist<'_> {
+impl Input for Typist<'_> {
+    fn read(&mut self) -> Option<Received> {
+        self.printed.set(0);
+        let (&byte, rest) = self.typed.split_first()?;
+        self.typed = rest;
+        Some(Received::Byte(byte))
+    }
+
+    fn take_interrupt(&mut self) -> bool {
+        let is_interrupted = self.is_interrupted();
+        if is_interrupted {
+            self.printed.set(0);
+        }
+        is_interrupted
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.printed.get() > MAX_TEXT
+    }
+}
+
+/// Counts what is printed.
+struct Counter<'a>(&'a Cell<usize>);
+
+impl ErrorType for Counter<'_> {
     type Error = Infallible;
 }
 
-impl Read for Typist<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Infallible> {
-        if self.printed > MAX_TEXT {
-            self.printed = 0;
-            buffer[0] = CTRL_C;
-            return Ok(1);
-        }
-        self.printed = 0;
-        self.typed.read(&mut buffer[..1]).or(Ok(0))
-    }
-}
-
-impl ReadReady for Typist<'_> {
-    /// Types nothing during a text: the console drops it.
-    fn read_ready(&mut self) -> Result<bool, Infallible> {
-        Ok(self.printed > MAX_TEXT)
-    }
-}
-
-impl Write for Typist<'_> {
+impl Write for Counter<'_> {
     fn write(&mut self, bytes: &[u8]) -> Result<usize, Infallible> {
-        self.printed += bytes.len();
+        self.0.set(self.0.get() + bytes.len());
         Ok(bytes.len())
     }
 

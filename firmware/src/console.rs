@@ -10,7 +10,6 @@ use pipsqueak::{
 use crate::{
     StackUsage, classes,
     command::{Command, CommandError, unescape},
-    info::{input_name, print_kernel},
     line::{Edit, LineEditor},
     model::LoadedModel,
     receive::{Input, Received},
@@ -347,4 +346,20 @@ fn score_line<'g>(generator: &'g mut Generator, line: &str) -> Outcome<'g> {
         },
         _ => Outcome::Unsupported,
     }
+}
+
+/// What the user can type as input of a model for this task.
+fn input_name(task: Option<Task>) -> &'static str {
+    match task {
+        Some(Task::ConditionalGenerator) => "features",
+        Some(_) => "a command",
+        _ => "a text",
+    }
+}
+
+/// The kernel that the runtime uses on this core.
+pub(crate) fn print_kernel<W: Write>(terminal: &mut Terminal<W>) {
+    terminal
+        .print("kernel     ")
+        .print(pipsqueak::kernel_name());
 }

@@ -5,7 +5,10 @@ use embedded_io::Write;
 use pipsqueak::Task;
 
 use crate::{
-    Input, console::Console, model::LoadedModel, settings::ConsoleSettings, terminal::Terminal,
+    Input,
+    console::{Console, print_kernel},
+    model::LoadedModel,
+    settings::ConsoleSettings,
 };
 
 const HELP_FOR_GENERATORS: &str = "
@@ -25,15 +28,6 @@ const HELP: &str = "
 
 #[cfg(feature = "score")]
 const SCORE_HELP: &str = "\n  score TEXT     cross-entropy of a text in bits per character";
-
-/// What the user can type as input of a model for this task.
-pub(crate) fn input_name(task: Option<Task>) -> &'static str {
-    match task {
-        Some(Task::ConditionalGenerator) => "features",
-        Some(_) => "a command",
-        _ => "a text",
-    }
-}
 
 impl<I, W, D, L> Console<'_, '_, I, W, D, L>
 where
@@ -161,11 +155,4 @@ where
             .print_decimal(available as u64)
             .print(" bytes");
     }
-}
-
-/// The kernel that the runtime uses on this core.
-pub(crate) fn print_kernel<W: Write>(terminal: &mut Terminal<W>) {
-    terminal
-        .print("kernel     ")
-        .print(pipsqueak::kernel_name());
 }

@@ -1,4 +1,4 @@
-//! Makes the images and the text that they must give, and hands the memory map to the linker.
+//! Makes the model files and the text that each must give, and passes the memory map to the linker.
 
 mod shape;
 

@@ -1,4 +1,4 @@
-//! Tells the linker where the program starts: it has no memory map, since it never runs.
+//! Passes the program's entry point to the linker. The program is measured and never run, so it needs no memory map.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");

@@ -20,7 +20,7 @@ pub(crate) enum LoadedModel<'m, 'w> {
     Ready(Generator<'m, 'w>),
 }
 
-/// The bytes of the model in `slot`: its copy in `ram`, if the length in its header says that it fits there.
+/// Copies the model from `slot` to `ram` and returns the copy, or returns `slot` if the header's length exceeds either.
 pub(crate) fn bytes<'m>(slot: &'m [u8], ram: &'m mut [u8]) -> &'m [u8] {
     let [.., a, b, c, d] = *slot.first_chunk::<16>().unwrap_or(&[0xff; 16]);
     let length = u32::from_le_bytes([a, b, c, d]) as usize;

@@ -45,7 +45,7 @@ static WEIGHTS: [u32; 1536 * 512 / 4] = {
 /// What matrices are multiplied with.
 static VECTOR: [I16x4; 128] = [I16x4([321; 4]); 128];
 
-/// Words of a panel with weights of 4 bits.
+/// Words of one panel of 4-bit weights.
 const fn int4_len(columns: usize) -> usize {
     WeightFormat::Int4.panel_len(columns)
 }

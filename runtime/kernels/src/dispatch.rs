@@ -1,5 +1,5 @@
-//! The kernels of this core. `build.rs` decides on an architecture; here each kernel is the architecture's, or the generic one
-//! where it has none of its own.
+//! The kernels of this core. `build.rs` decides on an architecture; this module re-exports its
+//! kernels, and the generic ones for those that it does not have.
 //!
 //! | cores | kernels |
 //! |---|---|

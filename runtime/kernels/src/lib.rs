@@ -12,7 +12,7 @@
 //! Every module uses only those below it. A kernel in `arch` gives the same bits as the function of the same name in
 //! [`generic`]. `unsafe` and assembly are only there.
 //!
-//! It is a crate of its own so that a firmware can compile it with other options than what runs once.
+//! It is a separate crate so that a firmware can compile the kernels for speed and the rest for size.
 //! `pipsqueak` and its benchmarks are its only users, and the interface may change with it.
 //!
 //! # Features

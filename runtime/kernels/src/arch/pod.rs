@@ -6,7 +6,7 @@ use bytemuck::{Pod, Zeroable};
 
 macro_rules! pod {
     ($($type:ty: $words:literal words)*) => {$(
-        // Fields of 32 bits without padding between them.
+        // As long as its fields, each of 4 bytes: there is no padding.
         const _: () = assert!(size_of::<$type>() == 4 * $words && align_of::<$type>() == 4);
         // SAFETY: the type is `repr(C)` or `repr(transparent)` and made of integers, for which every bit pattern is valid; by
         // the assertion it has no padding.

@@ -32,7 +32,7 @@ pub(super) unsafe extern "C" fn gemv_int8(
     // The stack frame of 48 bytes has s0 to s11. Halfwords are loaded, not shifted out of words: 12 instructions for four
     // weights instead of 14.
     naked_asm!(
-        // A naked function of RISC-V does not have its target's extensions, so the assembler must be told.
+        // In a naked function the assembler does not know the target's extensions.
         ".option push",
         ".option arch, +m",
         #[cfg(target_feature = "c")]

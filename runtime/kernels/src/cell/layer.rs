@@ -82,8 +82,8 @@ pub struct RecurrentConfig {
 pub const MAX_STATE_SHIFT: u32 = if cfg!(feature = "state-shift") { 8 } else { 0 };
 
 impl RecurrentConfig {
-    /// The gate groups of each four units, for each pass over the units. Gates are in the order of the cell's equations, except
-    /// that the input side of a GRU candidate that has rows of its own is the last group.
+    /// The gate groups of each four units, for each pass over the units. Gates are in the order of the cell's equations. If
+    /// the input and hidden rows of a GRU candidate are separate, the input rows are the last group.
     pub fn passes(&self) -> &'static [&'static [GateGroupConfig]] {
         use ColumnSpan::{Concat, Hidden, Input};
         use RowParams::{BiasScale as B, CandidateTokenScale as C, TokenScale as T};

@@ -17,7 +17,7 @@ pub struct SoftmaxTerm {
 }
 
 /// Inverse-CDF search: subtracts the logits' softmax weights from `remaining` in order until one is larger than it.
-/// Returns the index of that logit, or the number of logits if there is none, and what remains.
+/// Returns the index of that logit and the rest of `remaining`. If no weight is larger, the index is `logits.len()`.
 ///
 /// Logits `cutoff` or more below the largest one weigh 0. No exponent below the cutoff may reach 2^21, 32 in Q16.
 // Out of line, which keeps the loop in registers.
@@ -43,7 +43,7 @@ pub fn cumulative_search(
     (logits.len(), remaining)
 }
 
-/// Returns the largest of all logits, or `i16::MIN` if there is none.
+/// Returns the largest logit, or `i16::MIN` if `logits` is empty.
 #[inline(always)]
 pub fn max_i16(logits: &[[i16; 4]]) -> i32 {
     let logits = logits.as_flattened().iter();

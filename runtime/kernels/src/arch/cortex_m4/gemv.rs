@@ -32,7 +32,7 @@ pub(crate) unsafe extern "C" fn gemv_int8(
     // | 8 | r1 at the end of the last panel |
     // | 12 | minus the correction |
     naked_asm!(
-        // The target does not have the DSP extension, so the assembler must be told.
+        // The Armv8-M target does not include the DSP extension; this core has it.
         #[cfg(armv8m)]
         ".cpu cortex-m33",
         // Columns 4 n to 4 n + 3 after r1 and r2. `move` is `!` for a load that moves the pointers on.

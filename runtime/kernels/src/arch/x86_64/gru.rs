@@ -116,7 +116,7 @@ fn tanh(x: __m128i) -> __m128i {
     _mm_sign_epi32(magnitude, y)
 }
 
-/// `65536 * tanh(|y|)` for y in Q3.12 of 16 bits.
+/// `65536 * tanh(|y|)` of four values `y` in Q3.12, each in the range of `i16`.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn tanh_magnitude(y: __m128i) -> __m128i {

@@ -1,6 +1,6 @@
 //! Measurements of the best other library for the same work.
 
-use crate::measure::Measurement;
+use crate::measurement::Measurement;
 
 /// A measurement of another library.
 struct Baseline {

@@ -34,9 +34,9 @@ pub struct BoardSpec {
     pub slot_address: u32,
     /// The model's slot, to the end of the flash.
     pub slot_bytes: u32,
-    /// The memory that a model works in, in words of 4 bytes: [`Image::workspace_len`] may not be larger.
+    /// The memory that a model works in, in words of 4 bytes: [`ModelView::workspace_len`] may not be larger.
     ///
-    /// [`Image::workspace_len`]: https://docs.rs/pipsqueak/latest/pipsqueak/struct.Image.html#method.workspace_len
+    /// [`ModelView::workspace_len`]: https://docs.rs/pipsqueak/latest/pipsqueak/struct.ModelView.html#method.workspace_len
     pub workspace_words: usize,
     /// RAM for a copy of the model, in words of 4 bytes. 0: the flash is as fast as RAM.
     pub model_copy_words: usize,

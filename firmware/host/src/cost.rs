@@ -1,8 +1,8 @@
-//! What an image costs on a board, predicted: cycles of a character, bytes of flash, RAM and stack.
+//! What a model costs on a board, predicted: cycles of a character, bytes of flash, RAM and stack.
 //!
 //! A character is one step of the network, of an encoder and a decoder the decoder's, the logits, and a draw at temperature
 //! 0.8; of a network that draws nothing, it is what a step and its outputs take. Its cycles are taken to be a sum: of
-//! each [quantity](QUANTITIES) as many as the shape has, times what one of them costs on the core. The costs are fitted to
+//! each [quantity](crate::QUANTITIES) as many as the shape has, times what one of them costs on the core. The costs are fitted to
 //! counts on emulated cores, without wait states of the flash; `measure --fit` fits them anew. A fitted cost by itself says
 //! little, and may be negative: what always comes together shares its cycles by chance.
 
@@ -14,39 +14,15 @@ use pipsqueak::{
 use serde::Serialize;
 
 use crate::{
-    BoardSpec, Footprint,
+    BoardSpec,
     fitted::{CYCLES, FOOTPRINTS},
+    quantities::{Footprint, Quantities},
 };
-
-/// What a character's cycles are a sum over. Rows, units and columns count with their padding to multiples of 4.
-///
-/// A panel is what one call multiplies: four rows of some gates, or 16 rows of the head. One of 4 bits, or of 4 beside 8,
-/// calls kernels for each part of its columns, and these begin anew with every group of columns.
-pub const QUANTITIES: [&str; 15] = [
-    "multiply-accumulate",
-    "multiply-accumulate of 4 bits",
-    "panel of 4 bits",
-    "group of a panel of 4 bits",
-    "row of 8 bits beside 4",
-    "row of a layer",
-    "value of a token's row in a token table",
-    "unit",
-    "unit whose reset gate is before the product",
-    "unit of an LSTM",
-    "unit of an LSTM over a token table",
-    "unit of a plain layer",
-    "layer",
-    "logit",
-    "character",
-];
 
 /// Rows of a gate in a panel.
 const ROWS: usize = 4;
 /// Maximum number of rows of a gate group of a dense layer.
 const DENSE_ROWS: usize = 16;
-
-/// A number for each of [`QUANTITIES`].
-pub(crate) type Quantities = [f64; QUANTITIES.len()];
 
 /// The bits per second of every board's console.
 pub const BAUD: u32 = 115_200;
@@ -87,7 +63,7 @@ impl Shape {
         }
     }
 
-    /// How many of each of [`QUANTITIES`] a character takes.
+    /// How many of each of [`QUANTITIES`](crate::QUANTITIES) a character takes.
     pub(crate) fn quantities(&self) -> Quantities {
         let mut products = Products::default();
         let (mut rows, mut table) = (0.0, 0.0);
@@ -161,7 +137,7 @@ impl Shape {
     }
 }
 
-/// The first of [`QUANTITIES`], up to rows of 8 bits beside 4.
+/// The first of [`QUANTITIES`](crate::QUANTITIES), up to rows of 8 bits beside 4.
 #[derive(Default)]
 struct Products([f64; 5]);
 
@@ -200,7 +176,7 @@ impl Footprint {
     }
 }
 
-/// What an image will cost on a board.
+/// What a model will cost on a board.
 #[derive(Clone, Debug, Serialize)]
 pub struct Prediction {
     /// Characters per second at temperature 0.8: the smaller one of the two below.
@@ -211,13 +187,13 @@ pub struct Prediction {
     pub serial_per_second: u32,
     /// Cycles of a character.
     pub cycles_per_character: u64,
-    /// Flash: firmware and image, in bytes.
+    /// Flash: firmware and model file, in bytes.
     pub flash: usize,
     /// Of that the firmware.
     pub firmware: usize,
-    /// RAM that the image takes while it runs: workspace, generator and parsed image, in bytes.
+    /// RAM that the model takes while it runs: workspace, generator and parsed model, in bytes.
     pub ram: usize,
-    /// Bytes of stack that the firmware takes at most, as measured in the emulator: generator and parsed image stand there.
+    /// Bytes of stack that the firmware takes at most, as measured in the emulator: generator and parsed model are on it.
     pub stack: usize,
 }
 

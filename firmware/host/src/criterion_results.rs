@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::{
     baselines,
-    measure::{MeasureError, Measurement, read},
+    measurement::{MeasureError, Measurement, read},
 };
 
 /// How the times were measured.

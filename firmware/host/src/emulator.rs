@@ -96,7 +96,7 @@ impl EmulatorProcess {
             let found = program.slot.start;
             return Err(EmulatorError::OtherBoard { board, found });
         }
-        let image = model.map_or(Ok(Vec::new()), |path| read_model(path, board))?;
+        let bytes = model.map_or(Ok(Vec::new()), |path| read_model(path, board))?;
         let memory = NamedTempFile::new().map_err(EmulatorError::Temporary)?;
         let stack = program.stack.clone();
         match board.emulator {
@@ -128,7 +128,7 @@ impl EmulatorProcess {
                 }
                 let mut flash = NamedTempFile::new().map_err(EmulatorError::Temporary)?;
                 flash
-                    .write_all(&program.flash(RP2040_FLASH, &image))
+                    .write_all(&program.flash(RP2040_FLASH, &bytes))
                     .map_err(EmulatorError::Temporary)?;
                 let mut command = Command::new(NODE);
                 command.arg(script.join("rp2040.mjs")).arg(flash.path());
@@ -185,18 +185,18 @@ fn missing(program: &'static str, error: io::Error) -> EmulatorError {
 }
 
 fn read_model(path: &Path, board: &'static BoardSpec) -> Result<Vec<u8>, EmulatorError> {
-    let image = fs::read(path).map_err(|error| EmulatorError::Model {
+    let bytes = fs::read(path).map_err(|error| EmulatorError::Model {
         path: path.to_path_buf(),
         error,
     })?;
-    if image.len() > board.slot_bytes as usize {
+    if bytes.len() > board.slot_bytes as usize {
         return Err(EmulatorError::TooLarge {
             path: path.to_path_buf(),
             board,
-            found: image.len(),
+            found: bytes.len(),
         });
     }
-    Ok(image)
+    Ok(bytes)
 }
 
 /// QEMU's option that loads a file to an address. Commas in the name are doubled.

@@ -6,9 +6,11 @@ use pipsqueak::Model;
 use pipsqueak::encode::{ModelParams, as_bytes, encode};
 
 use crate::{
-    BOARDS, BoardSpec, Firmware, MeasureError, Measurement, Session, SessionError,
-    cost::{QUANTITIES, Quantities, Shape},
+    BOARDS, BoardSpec, Firmware, Session, SessionError,
+    cost::Shape,
     measure::Runs,
+    measurement::{MeasureError, Measurement},
+    quantities::{Footprint, QUANTITIES, Quantities},
 };
 
 #[path = "../../bench/shape.rs"]
@@ -34,17 +36,6 @@ pub struct Character {
     pub fitted: bool,
     /// Cycles, a mean over some characters.
     pub cycles: u64,
-}
-
-/// What a board's firmware takes, as measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Footprint {
-    /// The board's name.
-    pub board: &'static str,
-    /// Bytes of flash.
-    pub flash: usize,
-    /// Bytes of stack from the start to a text, `info` and `selftest` with a shipped model.
-    pub stack: usize,
 }
 
 /// What the program of `firmware/bench` and the boards' firmware take.
@@ -134,7 +125,7 @@ const FITTED_HEAD: &str = "\
 //! What the predictions were fitted to. Written by
 //! `cargo run --release --package pipsqueak-boards --bin measure -- --fit`.
 
-use crate::{cost::Quantities, fit::Footprint};
+use crate::quantities::{Footprint, Quantities};
 
 /// Cycles that each of the quantities costs, by core.
 #[rustfmt::skip]

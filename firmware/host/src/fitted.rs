@@ -1,7 +1,7 @@
 //! What the predictions were fitted to. Written by
 //! `cargo run --release --package pipsqueak-boards --bin measure -- --fit`.
 
-use crate::{cost::Quantities, fit::Footprint};
+use crate::quantities::{Footprint, Quantities};
 
 /// Cycles that each of the quantities costs, by core.
 #[rustfmt::skip]

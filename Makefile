@@ -158,10 +158,11 @@ bench-cores: bench-programs
 	@$(SETUP) qemu qemu-riscv
 	cargo run --quiet --release --package pipsqueak-boards --bin measure
 
-# The same and the speed on this machine. With PyTorch, say with PYTHON=path/to/python, also training against it.
+# The same with rows for this machine, core `host`. With PyTorch, say with PYTHON=path/to/python, also training against it.
 bench: bench-programs
 	@$(SETUP) qemu qemu-riscv
-	cargo run --quiet --release --package pipsqueak-boards --bin measure
+	cargo bench --package pipsqueak --features encode --bench host -- --noplot
+	cargo run --quiet --release --package pipsqueak-boards --bin measure -- --host
 	cargo build --release
 	for model in models/shakespeare*/model.pip; do target/release/trainer generate $$model --length 20000 > /dev/null || exit 1; done
 	@if $(PYTHON) -c "import torch" 2> /dev/null; then \
@@ -171,7 +172,7 @@ bench: bench-programs
 		echo "$(PYTHON) has no PyTorch: training is not compared with it. Name one that has: make bench PYTHON=..."; \
 	fi
 
-# Trains the shipped models anew by their train.toml and compares the images: the same machine makes the same bytes.
+# Trains the shipped models again by their train.toml and compares the model files: the same machine makes the same bytes.
 retrain:
 	cargo build --release
 	for model in shakespeare shakespeare-256; do \

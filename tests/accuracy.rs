@@ -4,15 +4,15 @@ mod common;
 
 use common::{MODELS, shipped, unseen};
 use pipsqueak::{Sampler, Session, Temperature};
-use trainer::evaluate;
+use trainer::eval::perplexity;
 
 #[test]
 fn integers_lose_less_than_two_thousandths_of_a_nat() {
     for name in MODELS {
         let (network, image) = shipped(name);
         let tokens = unseen(&network);
-        let float = evaluate::float(&network, &tokens, || ()).nats_per_char;
-        let integer = evaluate::integer(&image.image(), &tokens, || ())
+        let float = perplexity::float(&network, &tokens, || ()).nats_per_char;
+        let integer = perplexity::integer(&image.image(), &tokens, || ())
             .unwrap()
             .nats_per_char;
         println!(

@@ -4,7 +4,7 @@ mod common;
 
 use common::{root, shipped};
 use pipsqueak_boards::{BoardSpec, Firmware};
-use trainer::report::ImageReport;
+use trainer::report::text::ImageReport;
 
 #[test]
 fn the_small_model_fits_its_budget() {

@@ -8,8 +8,8 @@ use rand_core::Rng;
 use std::fs;
 use std::path::Path;
 use trainer::cli::Cli;
-use trainer::corpus::Corpus;
-use trainer::model::Model;
+use trainer::data::corpus::Corpus;
+use trainer::inference::model::Model;
 
 /// Runs a command line in this process.
 fn run(arguments: &[&str]) -> Result<(), String> {
@@ -63,8 +63,8 @@ fn pipeline(folder: &Path, text: &str, prompt: &str) -> String {
         panic!("a .pip is an image")
     };
     let image = bytes.image();
-    let float = trainer::evaluate::float(&network, &tokens, || ()).nats_per_char;
-    let integer = trainer::evaluate::integer(&image, &tokens, || ())
+    let float = trainer::eval::perplexity::float(&network, &tokens, || ()).nats_per_char;
+    let integer = trainer::eval::perplexity::integer(&image, &tokens, || ())
         .unwrap()
         .nats_per_char;
     assert!(

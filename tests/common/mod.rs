@@ -2,9 +2,9 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 use std::path::{Path, PathBuf};
-use trainer::corpus::Corpus;
-use trainer::generate::FloatGenerator;
-use trainer::model::{ImageBytes, Model};
+use trainer::data::corpus::Corpus;
+use trainer::inference::generate::FloatGenerator;
+use trainer::inference::model::{ImageBytes, Model};
 use trainer::network::Network;
 
 /// The repository.

@@ -5,9 +5,9 @@
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use trainer::corpus::Corpus;
-use trainer::train::sequence::data::Example;
-use trainer::train::sequence::{Record, examples};
+use trainer::data::corpus::Corpus;
+use trainer::training::sequence::data::Example;
+use trainer::training::sequence::{Record, examples};
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

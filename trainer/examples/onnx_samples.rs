@@ -2,9 +2,9 @@
 //! `cargo run --release -p pipsqueak-trainer --example onnx_samples -- FOLDER`.
 
 use std::path::PathBuf;
+use trainer::fs::write_atomically;
+use trainer::network::sample::{self, Shape};
 use trainer::onnx;
-use trainer::output::write_atomically;
-use trainer::sample::{self, Shape};
 
 fn main() -> anyhow::Result<()> {
     let folder = std::env::args_os().nth(1).map(PathBuf::from);

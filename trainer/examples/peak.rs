@@ -7,9 +7,9 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use trainer::math::products;
-use trainer::products::tile;
-use trainer::series::{LANES, TILE};
+use trainer::nn::gemm::tile;
+use trainer::nn::simd::products;
+use trainer::nn::tensor::{LANES, TILE};
 
 /// Columns of the product that is measured: few enough for the first cache.
 const COLUMNS: usize = 64;

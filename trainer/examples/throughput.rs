@@ -4,8 +4,8 @@
 
 use std::time::Instant;
 
-use trainer::train::{settings::TrainSettings, trainer::Trainer};
-use trainer::vocab::Tokens;
+use trainer::data::vocab::Tokens;
+use trainer::training::{settings::TrainSettings, trainer::Trainer};
 
 fn main() {
     let mut args = std::env::args().skip(1);

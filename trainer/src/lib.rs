@@ -1,30 +1,14 @@
-//! Trains small recurrent networks on a text, quantizes them and makes images for microcontrollers.
+//! Trains small recurrent networks on a text, quantizes them and makes models for microcontrollers.
 
-pub mod cell;
 pub mod cli;
-pub mod command;
-pub mod corpus;
-pub mod evaluate;
-pub mod fit;
-pub mod flash;
-pub mod formats;
-pub mod generate;
-pub mod integer;
-pub mod markov;
-pub mod math;
-pub mod model;
+pub mod data;
+pub mod deploy;
+pub mod eval;
+pub mod fs;
+pub mod inference;
 pub mod network;
+pub mod nn;
 pub mod onnx;
-pub mod optimizer;
-pub mod output;
-pub mod page;
-pub mod products;
-pub mod progress;
 pub mod quantize;
 pub mod report;
-pub mod sample;
-pub mod samples;
-pub mod sequence;
-pub mod series;
-pub mod train;
-pub mod vocab;
+pub mod training;

@@ -14,7 +14,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     eprintln!("error: {error:#}");
-    if error.is::<trainer::command::run::Refused>() {
+    if error.is::<trainer::cli::run::Refused>() {
         // So that a script can tell a model that is refused from a mistake of its own.
         return ExitCode::from(2);
     }

@@ -8,9 +8,9 @@ use pipsqueak::encode;
 use std::collections::BTreeMap;
 use std::ops::RangeBounds;
 use std::path::{Path, PathBuf};
-use trainer::command::run;
-use trainer::integer::IntegerNetwork;
-use trainer::model::{Model, ModelFileError};
+use trainer::cli::run;
+use trainer::inference::integer::IntegerNetwork;
+use trainer::inference::model::{Model, ModelFileError};
 use trainer::network::{Array, Gru, Layer, Lstm, Matrix, Network, Rnn, Role, Values, run_arrays};
 use trainer::quantize::quantize;
 

@@ -286,14 +286,14 @@ fn arrays_of(case: &str) -> (PathBuf, tempfile::TempDir) {
         .join("tests/cases")
         .join(case);
     let folder = tempfile::tempdir().unwrap();
-    let io = trainer::command::run::read(&case.join("io.npz")).unwrap();
+    let io = trainer::cli::run::read(&case.join("io.npz")).unwrap();
     let inputs: Vec<_> = io
         .into_iter()
         .filter_map(|(name, array)| Some((name.strip_prefix("in::")?.to_owned(), array)))
         .collect();
     std::fs::write(
         folder.path().join("in.npz"),
-        trainer::command::run::encode(&inputs).unwrap(),
+        trainer::cli::run::encode(&inputs).unwrap(),
     )
     .unwrap();
     (case.join("model.onnx"), folder)
@@ -314,11 +314,11 @@ fn run_takes_and_gives_arrays_by_name() {
     let [inputs, outputs] = ["in.npz", "out.npz"].map(|name| folder.path().join(name));
     let run = |model: &Path| run_arrays(model, &inputs, &outputs);
     assert_eq!(run(&model), (Some(0), String::new()));
-    let found = trainer::command::run::read(&outputs).unwrap();
+    let found = trainer::cli::run::read(&outputs).unwrap();
     assert_eq!(found.keys().collect::<Vec<_>>(), ["cn", "hn", "logits"]);
     assert_eq!(found["hn"].shape, [2, 1, 5]);
     // Missing states are zeros.
-    let mut given = trainer::command::run::read(&inputs).unwrap();
+    let mut given = trainer::cli::run::read(&inputs).unwrap();
     for name in ["h0", "c0"] {
         let shape = given[name].shape.clone();
         let values = Values::Float(vec![0.0; shape.iter().product()]);
@@ -326,15 +326,15 @@ fn run_takes_and_gives_arrays_by_name() {
     }
     let write = |arrays: &std::collections::BTreeMap<String, Array>| {
         let arrays: Vec<_> = arrays.clone().into_iter().collect();
-        std::fs::write(&inputs, trainer::command::run::encode(&arrays).unwrap()).unwrap();
+        std::fs::write(&inputs, trainer::cli::run::encode(&arrays).unwrap()).unwrap();
     };
     write(&given);
     assert_eq!(run(&model).0, Some(0));
-    let zeros = trainer::command::run::read(&outputs).unwrap();
+    let zeros = trainer::cli::run::read(&outputs).unwrap();
     given.retain(|name, _| name == "x");
     write(&given);
     assert_eq!(run(&model).0, Some(0));
-    assert_eq!(trainer::command::run::read(&outputs).unwrap(), zeros);
+    assert_eq!(trainer::cli::run::read(&outputs).unwrap(), zeros);
     assert_ne!(zeros, found);
     // Names, types and sizes are checked.
     let other = Array {

@@ -3,10 +3,10 @@
 mod common;
 
 use common::{refused_in, said_in, trainer_in};
-use trainer::fit::{Budget, FitError, fit};
-use trainer::model::ImageBytes;
-use trainer::train::settings::TrainSettings;
-use trainer::vocab::Vocabulary;
+use trainer::data::vocab::Vocabulary;
+use trainer::deploy::fit::{Budget, FitError, fit};
+use trainer::inference::model::ImageBytes;
+use trainer::training::settings::TrainSettings;
 
 /// A text with an order to learn, of so many lines.
 fn text(lines: usize) -> String {

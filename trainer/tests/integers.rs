@@ -3,8 +3,8 @@
 use pipsqueak::{Model, Pcg32, encode};
 use rand_core::Rng;
 use std::path::PathBuf;
-use trainer::evaluate;
-use trainer::integer::IntegerNetwork;
+use trainer::eval::perplexity;
+use trainer::inference::integer::IntegerNetwork;
 use trainer::network::{
     Activation, Activations, Dense, ElementType, Feeds, Gru, Head, Input, Interface, Layer, Lstm,
     Matrix, Network, Normalization, Port, Provenance, Reads, Results, Rnn, Role, Sequences, Start,
@@ -332,7 +332,7 @@ fn networks_of_every_shape_are_near_float() {
 
 /// A text of about 60 KB that is always there: this crate's own.
 const TEXT: &str = concat!(
-    include_str!("../src/vocab/file.rs"),
+    include_str!("../src/data/vocab/file.rs"),
     include_str!("../src/onnx/graph.rs"),
     include_str!("../src/quantize/mod.rs"),
 );
@@ -368,7 +368,8 @@ fn language_models_of_every_cell_lose_less_than_two_thousandths_of_a_nat() {
         let cli = <trainer::cli::Cli as clap::Parser>::try_parse_from(arguments).unwrap();
         cli.run().unwrap();
         let model = PathBuf::from(out).join("model.onnx");
-        let trainer::model::Model::Float(network) = trainer::model::Model::open(&model).unwrap()
+        let trainer::inference::model::Model::Float(network) =
+            trainer::inference::model::Model::open(&model).unwrap()
         else {
             panic!("a network");
         };
@@ -380,8 +381,8 @@ fn language_models_of_every_cell_lose_less_than_two_thousandths_of_a_nat() {
             .encode(&TEXT[start..], true)
             .unwrap()
             .tokens;
-        let float = evaluate::float(&network, &tokens, || ()).nats_per_token;
-        let integer = evaluate::integer(&model, &tokens, || ())
+        let float = perplexity::float(&network, &tokens, || ()).nats_per_token;
+        let integer = perplexity::integer(&model, &tokens, || ())
             .unwrap()
             .nats_per_token;
         println!(
@@ -436,7 +437,9 @@ fn spelling_to_phonemes() {
     ];
     let cli = <trainer::cli::Cli as clap::Parser>::try_parse_from(arguments).unwrap();
     cli.run().unwrap();
-    let trainer::model::Model::Integer(bytes) = trainer::model::Model::open(&out).unwrap() else {
+    let trainer::inference::model::Model::Integer(bytes) =
+        trainer::inference::model::Model::open(&out).unwrap()
+    else {
         panic!("an image");
     };
     let image = bytes.image();

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use common::trainer;
 use pipsqueak::{SamplingParams, Temperature};
-use trainer::corpus::Corpus;
-use trainer::generate::FloatGenerator;
+use trainer::data::corpus::Corpus;
+use trainer::data::vocab::{Kind, SpecialTokens, Tokenization, Vocabulary};
+use trainer::inference::generate::FloatGenerator;
 use trainer::network::{Dense, Matrix, Network, Provenance};
-use trainer::train::checkpoint::Checkpoint;
-use trainer::train::settings::TrainSettings;
-use trainer::train::{self, Outcome, Record, Request, Row, TrainError, Watch};
-use trainer::vocab::{Kind, SpecialTokens, Tokenization, Vocabulary};
+use trainer::training::checkpoint::Checkpoint;
+use trainer::training::settings::TrainSettings;
+use trainer::training::{self, Outcome, Record, Request, Row, TrainError, Watch};
 
 /// Titles of three words, some of them rare.
 fn titles() -> String {
@@ -61,7 +61,7 @@ fn settings(level: Kind, lines: bool) -> TrainSettings {
 struct StopAt<'a>(u64, &'a AtomicBool);
 
 impl Watch for StopAt<'_> {
-    fn begins(&mut self, _: &train::Plan) {}
+    fn begins(&mut self, _: &training::Plan) {}
     fn steps(&mut self, step: u64, _: f64) {
         self.1
             .store(step >= self.0, std::sync::atomic::Ordering::Relaxed);
@@ -87,7 +87,7 @@ fn run(
         report_every: 0,
         checkpoint_every: Duration::from_secs(60),
     };
-    train::run(request, &stop, &mut StopAt(stop_at, &stop))
+    training::run(request, &stop, &mut StopAt(stop_at, &stop))
 }
 
 #[test]
@@ -210,14 +210,14 @@ fn constant(logits: &[f32], specials: SpecialTokens) -> Network {
     let (v, units) = (logits.len(), 2);
     let texts = (0..v).map(|i| format!("{i};")).collect();
     let vocabulary = Vocabulary::with(Tokenization::Subword, specials, texts).unwrap();
-    let shape = trainer::sample::Shape {
+    let shape = trainer::network::sample::Shape {
         tokens: v,
         units,
         layers: 1,
         embedding: false,
         linear_before_reset: true,
     };
-    let layers = trainer::sample::network(1, shape).layers;
+    let layers = trainer::network::sample::network(1, shape).layers;
     let head = Dense::linear(Matrix::new(v, units, vec![0.0; v * units]), logits.to_vec());
     Network::language_model(vocabulary, None, layers, vec![head], Provenance::default())
 }

@@ -6,17 +6,17 @@ use pipsqueak::encode::{
 };
 use pipsqueak::{Model, Pcg32, Session, WeightFormat};
 use rand_core::Rng;
-use trainer::cell::Cells;
-use trainer::formats::{INT4, INT8, INT8_INT4, WeightFormats};
+use trainer::data::vocab::Vocabulary;
 use trainer::network::{
     Activation, Activations, Dense, Gru, Input, Layer, Matrix, Network, Provenance, TensorGrid,
 };
+use trainer::nn::rnn::Cells;
+use trainer::quantize::formats::{INT4, INT8, INT8_INT4, WeightFormats};
 use trainer::quantize::{Options, QuantizeError, quantize, quantize_with, rounded};
-use trainer::train::sequence::data::Dataset;
-use trainer::train::sequence::model::Shape;
-use trainer::train::sequence::settings::Task;
-use trainer::train::stack::StackShape;
-use trainer::vocab::Vocabulary;
+use trainer::training::sequence::data::Dataset;
+use trainer::training::sequence::model::Shape;
+use trainer::training::sequence::settings::Task;
+use trainer::training::stack::StackShape;
 
 /// Uniform numbers in -largest to largest.
 fn values(rng: &mut Pcg32, count: usize, largest: f32) -> Vec<f32> {
@@ -372,8 +372,12 @@ fn task_network(task: Task, cells: &str, large: f32) -> Network {
         left_out: 0,
     };
     let parameters = values(&mut Pcg32::new(17, 1), shape.parameters(), 0.4);
-    let mut network =
-        trainer::train::sequence::trainer::network(&shape, &parameters, &data, Default::default());
+    let mut network = trainer::training::sequence::trainer::network(
+        &shape,
+        &parameters,
+        &data,
+        Default::default(),
+    );
     let w = match &mut network.layers[1] {
         Layer::Gru(gru) => &mut gru.w,
         Layer::Lstm(lstm) => &mut lstm.w,

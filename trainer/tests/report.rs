@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use common::{refused, said};
 use serde_json::Value;
-use trainer::corpus::Corpus;
+use trainer::data::corpus::Corpus;
 use trainer::network::Network;
-use trainer::train::{self, Plan, Record, Request, Row, Watch};
+use trainer::training::{self, Plan, Record, Request, Row, Watch};
 
 /// A text that does harm where it is not escaped.
 const HOSTILE: &str = "<script>alert(\"1\" & '2')</script>\n";
@@ -539,7 +539,7 @@ fn a_resumed_training_ends_with_the_samples_of_one_without_a_stop() {
         report_every: 0,
         checkpoint_every: Duration::from_secs(60),
     };
-    train::run(request, &stop, &mut StopAt(30, &stop)).unwrap();
+    training::run(request, &stop, &mut StopAt(30, &stop)).unwrap();
     // As after a crash: samples of steps that the checkpoint does not know.
     let samples = Path::new(&out).join("samples.jsonl");
     fs::write(&samples, &whole).unwrap();

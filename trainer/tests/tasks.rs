@@ -6,8 +6,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use trainer::command::run;
-use trainer::model::Model;
+use trainer::cli::run;
+use trainer::inference::model::Model;
 use trainer::network::{Array, Network, Values};
 
 fn trainer(arguments: &[&str], input: &str) -> Output {

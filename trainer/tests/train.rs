@@ -9,12 +9,12 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use common::trainer;
-use trainer::cell::Cells;
-use trainer::corpus::Corpus;
+use trainer::data::corpus::Corpus;
 use trainer::network::Network;
-use trainer::train::checkpoint::Checkpoint;
-use trainer::train::settings::TrainSettings;
-use trainer::train::{self, Outcome, Request, Row, TrainError, Watch};
+use trainer::nn::rnn::Cells;
+use trainer::training::checkpoint::Checkpoint;
+use trainer::training::settings::TrainSettings;
+use trainer::training::{self, Outcome, Request, Row, TrainError, Watch};
 
 /// Sentences that a small network learns in no time.
 fn text(sentences: usize) -> String {
@@ -64,7 +64,7 @@ fn request<'a>(corpus: &'a Corpus, settings: &'a TrainSettings, out: &'a Path) -
 }
 
 fn train(corpus: &Corpus, settings: &TrainSettings, out: &Path) -> Result<Outcome, TrainError> {
-    train::run(
+    training::run(
         request(corpus, settings, out),
         &AtomicBool::new(false),
         &mut (),
@@ -75,7 +75,7 @@ fn train(corpus: &Corpus, settings: &TrainSettings, out: &Path) -> Result<Outcom
 struct StopAt<'a>(u64, &'a AtomicBool);
 
 impl Watch for StopAt<'_> {
-    fn begins(&mut self, _: &train::Plan) {}
+    fn begins(&mut self, _: &training::Plan) {}
     fn steps(&mut self, step: u64, _: f64) {
         if step == self.0 {
             self.1.store(true, std::sync::atomic::Ordering::Relaxed);
@@ -167,8 +167,8 @@ fn a_training_learns() {
         .encode(&corpus.text, false)
         .unwrap()
         .tokens;
-    let first = trainer::corpus::training_part(tokens.len(), settings.validation);
-    let again = trainer::evaluate::float(&network, &tokens[first..], || ()).nats_per_char;
+    let first = trainer::data::corpus::training_part(tokens.len(), settings.validation);
+    let again = trainer::eval::perplexity::float(&network, &tokens[first..], || ()).nats_per_char;
     assert_eq!(again, loss);
     let log = String::from_utf8(read(folder.path(), "loss.csv")).unwrap();
     assert_eq!(
@@ -202,7 +202,7 @@ fn a_stopped_training_leaves_a_model_and_resumes_to_the_same_bytes() {
                 resume: resume.take(),
                 ..request(&corpus, &settings, &parts)
             };
-            let outcome = train::run(request, &stop, &mut StopAt(stop_at, &stop)).unwrap();
+            let outcome = training::run(request, &stop, &mut StopAt(stop_at, &stop)).unwrap();
             assert_eq!(
                 (outcome.finished, outcome.result.steps),
                 (finished, stop_at.min(60))
@@ -242,7 +242,7 @@ fn a_checkpoint_of_another_training_is_refused_with_what_differs() {
             resume: Some(checkpoint.clone()),
             ..request(corpus, settings, folder.path())
         };
-        train::run(request, &AtomicBool::new(false), &mut ())
+        training::run(request, &AtomicBool::new(false), &mut ())
             .unwrap_err()
             .to_string()
     };
@@ -446,7 +446,7 @@ fn settings_out_of_range_are_refused_by_name() {
 fn a_training_that_diverges_says_so() {
     let (corpus, settings, folder) = (corpus(&text(200)), settings(), tempfile::tempdir().unwrap());
     let stop = AtomicBool::new(false);
-    train::run(
+    training::run(
         request(&corpus, &settings, folder.path()),
         &stop,
         &mut StopAt(5, &stop),
@@ -458,7 +458,7 @@ fn a_training_that_diverges_says_so() {
         resume: Some(checkpoint),
         ..request(&corpus, &settings, folder.path())
     };
-    let error = train::run(request, &AtomicBool::new(false), &mut ())
+    let error = training::run(request, &AtomicBool::new(false), &mut ())
         .map(|outcome| outcome.result)
         .unwrap_err()
         .to_string();

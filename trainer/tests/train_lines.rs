@@ -5,9 +5,9 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use trainer::inference::tasks::{best, classify, translate};
 use trainer::onnx;
-use trainer::sequence::{best, classify, translate};
-use trainer::train::sequence::Record;
+use trainer::training::sequence::Record;
 
 struct Folder(tempfile::TempDir);
 
@@ -174,9 +174,9 @@ fn a_describer_hears_its_features() {
 /// A source with several targets is held back once, with all of them; no source is on both sides.
 #[test]
 fn any_target_of_a_source_counts_and_none_is_trained_on_that_is_held_back() {
-    use trainer::corpus::Corpus;
-    use trainer::train::sequence::examples;
-    use trainer::train::sequence::settings::{Cut, SequenceSettings, Task};
+    use trainer::data::corpus::Corpus;
+    use trainer::training::sequence::examples;
+    use trainer::training::sequence::settings::{Cut, SequenceSettings, Task};
 
     let text = lines(400, |word| format!("{word}\t{word}x\n{word}\t{word}y"));
     let folder = Folder::with_lines(&text);

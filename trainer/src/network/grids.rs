@@ -1,6 +1,6 @@
 //! The grids that weights of 4 bits stand on, and those of 8 bits beside them.
 
-use crate::formats::{INT4, INT8_INT4, WeightFormats};
+use crate::quantize::formats::{INT4, INT8_INT4, WeightFormats};
 use pipsqueak::RowFormat;
 use std::collections::BTreeMap;
 

@@ -7,7 +7,7 @@
 //! Every matrix is row-major, `[outputs][inputs]`. Gates stand in ONNX order: `z, r, h` for a GRU, `i, o, f, c` for an LSTM.
 //! `cells` has the plain reading of the equations, `forward` runs whole networks: the float reference of everything else.
 
-use crate::vocab::Vocabulary;
+use crate::data::vocab::Vocabulary;
 
 mod arrays;
 mod cells;
@@ -16,6 +16,7 @@ mod grids;
 mod interface;
 mod join;
 mod matrix;
+pub mod sample;
 
 pub use arrays::{Array, RunError, Sequences, Side, Values, run_arrays, sequences};
 pub(crate) use cells::Signal;

@@ -13,8 +13,8 @@ use super::{
     CHANNELS_KEY, ENCODER_GRIDS_KEY, ENCODER_LEVEL_KEY, ENCODER_VOCABULARY_KEY, GRIDS_KEY,
     LABELS_KEY, LEVEL_KEY, PROVENANCE_KEY, VOCABULARY_KEY,
 };
+use crate::data::vocab::{LEVELS, TokenKind, Vocabulary};
 use crate::network::{Dim, ElementType, Grids, Network, Provenance, Values};
-use crate::vocab::{LEVELS, TokenKind, Vocabulary};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::rc::Rc;

@@ -1,8 +1,8 @@
 //! Written, read back, run by tract; changed in one place, refused by name; damaged anywhere, never a panic.
 
 use super::*;
+use crate::network::sample::{self, Shape};
 use crate::network::{Array, Dim, Layer, Network, Port, Provenance};
-use crate::sample::{self, Shape};
 use prost::Message;
 use std::collections::BTreeMap;
 use std::panic::catch_unwind;

@@ -7,8 +7,8 @@ use super::graph::{MASK, Value, Walk, advice, cast_to};
 use super::node::Node;
 use super::symbol::{Element, Elements, Node as Formula};
 use super::tensor::Tensor;
+use crate::data::vocab::MAX_TOKENS;
 use crate::network::Matrix;
-use crate::vocab::MAX_TOKENS;
 use std::rc::Rc;
 use tract_onnx::pb::tensor_proto::DataType;
 

@@ -4,11 +4,11 @@ use super::{
     CHANNELS_KEY, ENCODER_GRIDS_KEY, ENCODER_LEVEL_KEY, ENCODER_VOCABULARY_KEY, GRIDS_KEY,
     LABELS_KEY, LEVEL_KEY, OPSET, PROVENANCE_KEY, VOCABULARY_KEY,
 };
+use crate::data::vocab::{TokenKind, Vocabulary};
 use crate::network::{
     Activation, Activations, Dense, Dim, ElementType, Input, Layer, Network, Normalization, Port,
     Reads, Role, Start, StateId,
 };
-use crate::vocab::{TokenKind, Vocabulary};
 use std::collections::{HashMap, HashSet};
 use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::tensor_proto::DataType;

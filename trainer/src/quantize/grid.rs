@@ -31,7 +31,7 @@ impl GridRow {
     ///
     /// ```
     /// use pipsqueak::RowFormat;
-    /// use trainer::formats::{INT4, INT8_INT4};
+    /// use trainer::quantize::formats::{INT4, INT8_INT4};
     /// use trainer::quantize::{GridRow, exact_unit};
     /// let exact = |least| Some(exact_unit(least, 11)?.1);
     /// let weights = [0.7, -0.8, 0.1, 0.07];

@@ -18,16 +18,17 @@
 //!
 //! A vector's element is Q15 of a scale of its own ([`Vector`]); the rows that read it hold that scale in their weights.
 
-use crate::formats::{INT8, WeightFormats};
 use crate::network::{
     Feeds, Grids, Head, Input, Interface, Layer, Matrix, Network, Reads, Role, Start, TensorGrid,
 };
+use crate::quantize::formats::{INT8, WeightFormats};
 use pipsqueak::encode::{DenseParams, ModelParams};
 use pipsqueak::format::{MAX_DIM, MAX_STEPS_PER_TOKEN};
 use pipsqueak::{TrainingInfo, WeightFormat};
 
 mod calibrate;
 mod dense;
+pub mod formats;
 mod grid;
 mod input;
 mod layer;
@@ -78,7 +79,7 @@ pub struct Options<'s> {
     pub samples: Option<&'s [Feeds]>,
     /// The formats of the weights of each recurrent layer, an encoder's first; the last one is that of all after it. By default
     /// a layer has the formats that the network has [grids](Network::grids) of, and else 8 bits. Over a table of tokens
-    /// [`INT8_INT4`](crate::formats::INT8_INT4) is [`INT4`](crate::formats::INT4).
+    /// [`INT8_INT4`](crate::quantize::formats::INT8_INT4) is [`INT4`](crate::quantize::formats::INT4).
     pub layers: Vec<WeightFormats>,
     /// The same of the dense layers of heads, 8 or 4 bits. Those of inputs and of starts always have 8.
     pub head: Option<WeightFormat>,

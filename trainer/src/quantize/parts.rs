@@ -1,8 +1,8 @@
 //! A quantized network part by part, before it becomes a list of layers.
 
 use super::QuantizeError;
-use crate::formats::WeightFormats;
 use crate::network::{Normalization, Reads, StateId};
+use crate::quantize::formats::WeightFormats;
 use pipsqueak::Cell;
 use pipsqueak::encode::{DenseParams, QuantizedMatrix};
 

@@ -6,8 +6,8 @@
 use super::grid::{GridRow, exact_unit};
 use super::rounding::Rounding;
 use super::{QuantizeError, TensorReport, padded};
-use crate::formats::{INT8, WeightFormats};
 use crate::network::{Grids, TensorGrid};
+use crate::quantize::formats::{INT8, WeightFormats};
 use pipsqueak::RowFormat;
 use pipsqueak::encode::QuantizedMatrix;
 

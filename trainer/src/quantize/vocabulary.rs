@@ -1,7 +1,7 @@
 //! Texts of what goes in and what comes out.
 
+use crate::data::vocab::{Tokenization, Vocabulary, VocabularyError};
 use crate::network::{Network, Reads};
-use crate::vocab::{Tokenization, Vocabulary, VocabularyError};
 use pipsqueak::encode::VocabularyParams;
 
 /// Of what goes in, where it is something else than what comes out; and of what comes out.

@@ -1,0 +1,4 @@
+//! Texts and vocabularies.
+
+pub mod corpus;
+pub mod vocab;

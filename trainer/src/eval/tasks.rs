@@ -1,0 +1,241 @@
+//! How well a network does what it was trained for, on examples that it was not trained on.
+
+use crate::eval::ngram::Markov;
+use crate::inference::generate::{GREEDY, tokens};
+use crate::inference::integer::IntegerNetwork;
+use crate::inference::tasks::{best, translate};
+use crate::network::{Feeds, Network, Sequences, nats};
+use crate::training::sequence::batches::predictions;
+use crate::training::sequence::data::{Dataset, Example};
+use crate::training::sequence::settings::Task;
+use crate::training::sequence::trainer::{END, START};
+use pipsqueak::{Generator, StepInput};
+
+/// The highest order of a Markov chain beside the network.
+const ORDER: usize = 8;
+
+/// What was measured on examples that were held back.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Measures {
+    /// How many examples.
+    pub examples: usize,
+    /// Nats per prediction: a class, or a token of the target or its end, where the ones before are given.
+    pub loss: f64,
+    /// The same in bits: per character, ends counted, where tokens are characters.
+    pub bits: f64,
+    /// Part of the examples whose class is the likeliest one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub accuracy: Option<f64>,
+    /// Tokens to insert, leave out or replace, as a part of the references' tokens, with the nearest reference.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub token_error: Option<f64>,
+    /// Part of the examples that came out as one of the references.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub whole_right: Option<f64>,
+    /// Bits of the best Markov chain over the same targets, and its order.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub markov: Option<Chain>,
+}
+
+/// A Markov chain.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Chain {
+    /// How many tokens it sees.
+    pub order: usize,
+    /// Bits per prediction.
+    pub bits: f64,
+}
+
+/// Sums over examples.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    nats: f64,
+    predictions: usize,
+    right: usize,
+    errors: usize,
+    tokens: usize,
+}
+
+impl Sums {
+    fn add(mut self, other: Self) -> Self {
+        self.nats += other.nats;
+        self.predictions += other.predictions;
+        self.right += other.right;
+        self.errors += other.errors;
+        self.tokens += other.tokens;
+        self
+    }
+}
+
+/// What gives answers to examples: a float network, or an image.
+pub trait Predictor: Sequences + Sync {
+    /// What `source` becomes, always the likeliest token, of at most `limit` tokens; the end is left out.
+    fn translation(&self, source: &[u16], limit: usize) -> Vec<u16>;
+}
+
+impl Predictor for Network {
+    fn translation(&self, source: &[u16], limit: usize) -> Vec<u16> {
+        translate(self, source, limit)
+    }
+}
+
+impl Predictor for IntegerNetwork<'_> {
+    fn translation(&self, source: &[u16], limit: usize) -> Vec<u16> {
+        let mut workspace = vec![0; self.model().workspace_len()];
+        let mut generator = Generator::new(self.model(), &mut workspace, GREEDY)
+            .expect("the workspace has the length asked for");
+        for &token in source {
+            let pushed = generator.session().push_source(StepInput::Token(token));
+            pushed.expect("an encoder of these tokens");
+        }
+        tokens(&mut generator).take(limit).collect()
+    }
+}
+
+/// The loss alone, nats per prediction; none without examples.
+pub fn loss(network: &Network, task: Task, examples: &[Example], threads: usize) -> Option<f64> {
+    let sums = over(examples, threads, |example| Sums {
+        nats: nats_of(&logits(network, task, example), task, example),
+        predictions: predictions(task, example),
+        ..Sums::default()
+    });
+    (sums.predictions > 0).then(|| sums.nats / sums.predictions as f64)
+}
+
+/// Everything; none without examples that were held back.
+pub fn measure(
+    network: &impl Predictor,
+    task: Task,
+    data: &Dataset,
+    threads: usize,
+) -> Option<Measures> {
+    let examples = &data.validation;
+    let limit = 2 * data.longest().target;
+    let sums = over(examples, threads, |example| {
+        let logits = logits(network, task, example);
+        let mut sums = Sums {
+            nats: nats_of(&logits, task, example),
+            predictions: predictions(task, example),
+            ..Sums::default()
+        };
+        match task {
+            Task::Classify => {
+                sums.right = usize::from(best(&logits) == example.target[0]);
+            }
+            Task::Translate => {
+                let said = network.translation(&example.source, limit);
+                let references = std::iter::once(&example.target).chain(&example.others);
+                let nearest =
+                    references.map(|reference| (distance(&said, reference), reference.len()));
+                let (errors, tokens) = nearest.min().expect("a target");
+                (sums.errors, sums.tokens) = (errors, tokens);
+                sums.right = usize::from(errors == 0);
+            }
+            Task::Describe => {}
+        }
+        sums
+    });
+    if sums.predictions == 0 {
+        return None;
+    }
+    let part = |count: usize, of: usize| count as f64 / of as f64;
+    let right = part(sums.right, examples.len());
+    let loss = sums.nats / sums.predictions as f64;
+    Some(Measures {
+        examples: examples.len(),
+        loss,
+        bits: loss / std::f64::consts::LN_2,
+        accuracy: (task == Task::Classify).then_some(right),
+        token_error: (task == Task::Translate).then(|| part(sums.errors, sums.tokens)),
+        whole_right: (task == Task::Translate).then_some(right),
+        markov: (task == Task::Describe).then(|| best_chain(data)),
+    })
+}
+
+/// The sums over all examples, each thread with its part of them, added in their order.
+fn over(examples: &[Example], threads: usize, of: impl Fn(&Example) -> Sums + Sync) -> Sums {
+    let share = examples.len().div_ceil(threads.max(1)).max(1);
+    let of = &of;
+    std::thread::scope(|scope| {
+        let parts: Vec<_> = examples
+            .chunks(share)
+            .map(|part| scope.spawn(move || part.iter().map(of).fold(Sums::default(), Sums::add)))
+            .collect();
+        parts
+            .into_iter()
+            .map(|part| part.join().expect("a part does not panic"))
+            .fold(Sums::default(), Sums::add)
+    })
+}
+
+/// The logits of an example's predictions, one after the other, each with the right tokens before it.
+fn logits(network: &impl Sequences, task: Task, example: &Example) -> Vec<f32> {
+    let read = |tokens: &[u16]| Feeds {
+        tokens: tokens.iter().map(|token| usize::from(*token)).collect(),
+        ..Feeds::default()
+    };
+    let feeds = match task {
+        Task::Classify => read(&example.source),
+        Task::Translate | Task::Describe => Feeds {
+            features: example.features.clone(),
+            encoder: (task == Task::Translate).then(|| Box::new(read(&example.source))),
+            ..read(&[&[START], &example.target[..]].concat())
+        },
+    };
+    network.run_sequence(&feeds).head
+}
+
+/// What `logits` of an example's predictions lose: of its class, or of its target's tokens and its end.
+fn nats_of(logits: &[f32], task: Task, example: &Example) -> f64 {
+    let end = (task != Task::Classify).then_some(&END);
+    let outputs = logits.len() / predictions(task, example);
+    logits
+        .chunks_exact(outputs)
+        .zip(example.target.iter().chain(end))
+        .map(|(logits, target)| nats(logits, *target))
+        .sum()
+}
+
+/// The chain with the fewest bits over the targets that are held back, as one text of targets and ends; counted on the others.
+fn best_chain(data: &Dataset) -> Chain {
+    let text = |examples: &[Example]| {
+        let mut text = vec![u32::from(END)];
+        for example in examples {
+            let tokens = example.target.iter().chain([&END]);
+            text.extend(tokens.map(|token| u32::from(*token)));
+        }
+        text
+    };
+    let markov = Markov::new(&text(&data.train), data.target.len(), ORDER);
+    let held = text(&data.validation);
+    let bits = markov.bits(&held);
+    let (order, bits) = bits
+        .into_iter()
+        .enumerate()
+        .min_by(|a, b| a.1.total_cmp(&b.1))
+        .expect("a chain of order 0");
+    Chain {
+        order,
+        bits: bits / (held.len() - 1) as f64,
+    }
+}
+
+/// Levenshtein's distance: the fewest tokens to insert, leave out or replace.
+///
+/// ```
+/// use trainer::eval::tasks::distance;
+/// assert_eq!(distance(&[1, 2, 3], &[1, 4, 3, 5]), 2);
+/// assert_eq!(distance(&[], &[7, 7]), 2);
+/// ```
+pub fn distance(a: &[u16], b: &[u16]) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(row[j + 1] + 1);
+        }
+    }
+    row[b.len()]
+}

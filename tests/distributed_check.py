@@ -64,8 +64,8 @@ def distributed(processes, text, settings, out, *options):
 
 
 def exported(trainer, folder, text, *options):
-    """Writes the image; gives its losses in float and in integers."""
-    command = [trainer, "export", folder / "model.onnx", *options, "--text", text, "--last", "0.1", "--json"]
+    """Exports the model; returns its losses in float and in integers."""
+    command = [trainer, "export", folder / "model.onnx", *options, "--data", text, "--last", "0.1", "--json"]
     losses = json.loads(run(*command))["losses"]
     return losses["float"]["nats_per_char"], losses["integer"]["nats_per_char"]
 

@@ -26,7 +26,7 @@ fn the_model_file_is_the_exported_network() {
 fn the_model_generates_its_sample() {
     for name in ALL {
         let (_, bytes) = shipped(name);
-        let image = bytes.image();
+        let image = bytes.model();
         let mut workspace = vec![0; image.workspace_len()];
         let mut generator =
             Generator::new(&image, &mut workspace, SamplingParams::default()).unwrap();

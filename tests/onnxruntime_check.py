@@ -53,7 +53,7 @@ def check(path, text, trainer):
     with tempfile.TemporaryDirectory() as folder:
         file = pathlib.Path(folder) / "text.txt"
         file.write_text(text, encoding="utf-8", newline="")
-        command = [trainer, "eval", path, "--text", str(file), "--skip-unknown", "--json"]
+        command = [trainer, "eval", path, "--data", str(file), "--skip-unknown", "--json"]
         result = subprocess.run(command, capture_output=True, text=True)
         require(result.returncode == 0, f"{' '.join(command)}: {result.stderr}")
     evaluation = json.loads(result.stdout)

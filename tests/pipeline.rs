@@ -51,7 +51,7 @@ fn pipeline(folder: &Path, text: &str, prompt: &str) -> String {
     ];
     run(&[&["train", corpus, "--out", out], &settings[..]].concat()).unwrap();
     let (onnx, pip) = (format!("{out}/model.onnx"), format!("{out}/model.pip"));
-    run(&["export", &onnx, "--text", corpus, "--last", "0.1"]).unwrap();
+    run(&["export", &onnx, "--data", corpus, "--last", "0.1"]).unwrap();
 
     let vocabulary = Model::open(Path::new(&onnx)).unwrap().vocabulary().unwrap();
     let text = Corpus::read(Path::new(corpus)).unwrap();
@@ -62,7 +62,7 @@ fn pipeline(folder: &Path, text: &str, prompt: &str) -> String {
     let Model::Integer(bytes) = Model::open(Path::new(&pip)).unwrap() else {
         panic!("a .pip is an image")
     };
-    let image = bytes.image();
+    let image = bytes.model();
     let float = trainer::eval::perplexity::float(&network, &tokens, || ()).nats_per_char;
     let integer = trainer::eval::perplexity::integer(&image, &tokens, || ())
         .unwrap()

@@ -34,7 +34,7 @@ impl Model {
 
     /// What the console answers to `line`, by the runtime on this machine.
     fn answer(&self, line: &str) -> String {
-        let image = self.image();
+        let image = self.model();
         let mut workspace = vec![0; image.workspace_len()];
         let mut settings = SamplingParams::default();
         if image.task() == Task::SequenceToSequence {
@@ -79,7 +79,7 @@ impl Model {
 
 /// The console's answer as the host gives it: of a classifier's, the first class, without the probability behind two spaces.
 fn answer<'a>(model: &Model, found: &'a str) -> &'a str {
-    match model.image().task() {
+    match model.model().task() {
         Task::Classifier => found.split("  ").next().unwrap(),
         _ => found,
     }
@@ -117,7 +117,7 @@ fn every_shape_computes_what_was_exported(board: &str) {
     for model in models {
         let mut session = start(board, &model);
         let said = session.command("selftest").unwrap();
-        let digest = model.image().digest();
+        let digest = model.model().digest();
         let expected = format!("\ndigest     {digest:08X} as exported");
         assert!(
             said.ends_with(&expected),
@@ -131,7 +131,7 @@ fn every_shape_computes_what_was_exported(board: &str) {
 fn lines_are_answered_as_on_the_host(board: &str) {
     let mut tasks = Vec::new();
     for model in golden() {
-        let image = model.image();
+        let image = model.model();
         if image.task() == Task::Tensors {
             continue;
         }
@@ -235,7 +235,7 @@ fn an_imported_encoder_and_decoder_spell_on_the_board() {
     ];
     trainer::cli::Cli::parse_from(arguments).run().unwrap();
     let model = Model::read(&out);
-    assert!(model.image().len() <= 520 * 1024);
+    assert!(model.model().len() <= 520 * 1024);
     let words = std::fs::read_to_string(case.join("words.tsv")).unwrap();
     let mut session = start("stm32f405", &model);
     for line in words.lines().take(10) {

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use trainer::data::corpus::Corpus;
 use trainer::inference::generate::FloatGenerator;
-use trainer::inference::model::{ImageBytes, Model};
+use trainer::inference::model::{Model, ModelBytes};
 use trainer::network::Network;
 
 /// The repository.
@@ -16,7 +16,7 @@ pub fn root() -> &'static Path {
 pub const MODELS: [&str; 2] = ["shakespeare", "shakespeare-256"];
 
 /// A shipped model in float and in integers.
-pub fn shipped(name: &str) -> (Box<Network>, ImageBytes) {
+pub fn shipped(name: &str) -> (Box<Network>, ModelBytes) {
     let open = |file: &str| {
         Model::open(&root().join("models").join(name).join(file)).expect("a shipped model")
     };

@@ -68,7 +68,7 @@ const TEMPORARY: &str = ".writing-";
 /// Removes what [`write_atomically`] has left in `folder` where its process was killed on the way.
 ///
 /// A file that is being written is locked, and stays; so does what cannot be removed.
-pub fn sweep(folder: &Path) {
+pub fn remove_stale_temp(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let ours = entry.file_name().to_string_lossy().starts_with(TEMPORARY);
         let left = |file: File| file.try_lock().is_ok();
@@ -165,12 +165,12 @@ mod tests {
         }
         let alive = File::open(path(".writing-alive")).unwrap();
         alive.lock().unwrap();
-        sweep(folder.path());
+        remove_stale_temp(folder.path());
         assert_eq!(names(folder.path()), [".writing-alive", "kept"]);
         drop(alive);
-        sweep(folder.path());
+        remove_stale_temp(folder.path());
         assert_eq!(names(folder.path()), ["kept"]);
-        sweep(&path("none"));
+        remove_stale_temp(&path("none"));
     }
 
     #[cfg(unix)]

@@ -31,11 +31,12 @@ fn help_names_every_command() {
         "classify",
         "translate",
         "eval",
-        "baseline",
+        "ngram",
         "run",
         "inspect",
         "report",
         "flash",
+        "completions",
     ] {
         assert!(
             help.contains(&format!("\n  {command} ")),
@@ -56,7 +57,7 @@ fn help_names_every_command() {
     ] {
         let output = trainer(lacking);
         assert_eq!(output.status.code(), Some(2));
-        assert!(String::from_utf8_lossy(&output.stderr).contains("--text <FILE>"));
+        assert!(String::from_utf8_lossy(&output.stderr).contains("--data <FILE>"));
     }
     assert_eq!(
         trainer(&["generate", "x.pip", "--temperature", "hot"])
@@ -126,7 +127,7 @@ fn inspect_and_eval_speak_json() {
     assert_eq!(report["bytes"], fs::metadata(path).unwrap().len());
     assert_eq!(report["boards"][0]["fits"], true);
     let text = text.to_str().unwrap();
-    let losses = json(&["eval", &model, "--text", text, "--skip-unknown", "--json"]);
+    let losses = json(&["eval", &model, "--data", text, "--skip-unknown", "--json"]);
     assert_eq!(
         (losses["characters"].as_u64(), losses["skipped"].as_u64()),
         (Some(8), Some(1))
@@ -137,9 +138,9 @@ fn inspect_and_eval_speak_json() {
     let short = folder.path().join("short.txt");
     fs::write(&short, "a \u{2603}").unwrap();
     let short = short.to_str().unwrap();
-    let error = refused(&["eval", &model, "--text", short, "--skip-unknown"]);
+    let error = refused(&["eval", &model, "--data", short, "--skip-unknown"]);
     assert!(error.contains("found 1 (2 skipped)"), "{error}");
-    let error = refused(&["eval", &model, "--text", text]);
+    let error = refused(&["eval", &model, "--data", text]);
     assert!(
         error.contains("' ' (U+0020)") && error.contains("--skip-unknown"),
         "{error}"
@@ -147,7 +148,7 @@ fn inspect_and_eval_speak_json() {
 }
 
 #[test]
-fn inspect_tells_steps_and_grids_of_a_network() {
+fn inspect_shows_steps_and_scales_of_a_network() {
     let model = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/../models/shakespeare-64k/model.onnx"
@@ -155,15 +156,15 @@ fn inspect_tells_steps_and_grids_of_a_network() {
     let report: serde_json::Value =
         serde_json::from_slice(&trainer(&["inspect", model, "--json"]).stdout).unwrap();
     assert_eq!(
-        (&report["steps_per_token"], &report["embedding"]),
+        (&report["steps_per_token"], &report["embedding_dim"]),
         (&2.into(), &16.into())
     );
     let text = String::from_utf8(trainer(&["inspect", model]).stdout).unwrap();
     assert!(text.contains("GRU 164, 2 steps per token"), "{text}");
-    let tensors = report["on_grids"].as_array().unwrap().iter();
+    let tensors = report["tensors_with_scales"].as_array().unwrap().iter();
     let tensors: Vec<&str> = tensors.map(|tensor| tensor.as_str().unwrap()).collect();
     assert!(tensors.contains(&"head") && tensors.contains(&"layer 0 gate z"));
-    let line = format!("\non grids     {}\n", tensors.join(", "));
+    let line = format!("\nscales       {}\n", tensors.join(", "));
     assert!(text.contains(&line), "{text}");
 }
 
@@ -251,7 +252,7 @@ fn files_that_are_not_models_are_refused_with_their_names() {
         }
     }
     let error = refused(&["export", &model]);
-    assert!(error.contains("is an image already"), "{error}");
+    assert!(error.contains("is a model file already"), "{error}");
     assert_eq!(
         fs::read(&path).unwrap(),
         bytes,

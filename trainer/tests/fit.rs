@@ -5,7 +5,7 @@ mod common;
 use common::{refused_in, said_in, trainer_in};
 use trainer::data::vocab::Vocabulary;
 use trainer::deploy::fit::{Budget, FitError, fit};
-use trainer::inference::model::ImageBytes;
+use trainer::inference::model::ModelBytes;
 use trainer::training::settings::TrainSettings;
 
 /// A text with an order to learn, of so many lines.
@@ -45,12 +45,12 @@ fn the_largest_network_that_fits_is_chosen() {
             let shape = settings.shape(vocabulary.len());
             let weights: Vec<f32> = shape.initial(9).iter().map(|w| w * part).collect();
             let network = shape.network(&weights, &vocabulary, Default::default());
-            ImageBytes::of(&network, &settings.widths()).unwrap()
+            ModelBytes::of(&network, &settings.widths()).unwrap()
         };
         let fits = |hidden: usize| {
             let image = image(hidden, 0.0);
-            let speed = board.map(|b| pipsqueak_boards::Prediction::new(b, &image.image()));
-            let image = image.image();
+            let speed = board.map(|b| pipsqueak_boards::Prediction::new(b, &image.model()));
+            let image = image.model();
             let fast = speed.is_none_or(|p| p.characters_per_second >= 10.0);
             let memory = board.is_none_or(|b| image.workspace_len() <= b.workspace_words);
             image.len() <= flash && fast && memory
@@ -165,9 +165,9 @@ fn a_model_is_trained_on_with_4_bits_and_a_teacher() {
     let rounded = [
         "export",
         "large/model.onnx",
-        "--bits",
+        "--weight-bits",
         "4",
-        "--head-bits",
+        "--output-weight-bits",
         "4",
         "--out",
         "rounded.pip",
@@ -177,7 +177,7 @@ fn a_model_is_trained_on_with_4_bits_and_a_teacher() {
         let said = said_in(
             folder,
             &[
-                "eval", model, "--text", "book.txt", "--last", "0.1", "--json",
+                "eval", model, "--data", "book.txt", "--last", "0.1", "--json",
             ],
         );
         let said: serde_json::Value = serde_json::from_str(&said).unwrap();

@@ -442,7 +442,7 @@ fn spelling_to_phonemes() {
     else {
         panic!("an image");
     };
-    let image = bytes.image();
+    let image = bytes.model();
     let mut workspace = vec![0; image.workspace_len()];
     let settings = pipsqueak::SamplingParams {
         temperature: pipsqueak::Temperature::GREEDY,

@@ -243,7 +243,7 @@ fn the_page_tells_what_the_files_say() {
             "{tensor}: {row}"
         );
     }
-    let boards = exported["image"]["boards"].as_array().unwrap();
+    let boards = exported["model"]["boards"].as_array().unwrap();
     for board in boards {
         let name = board["name"].as_str().unwrap();
         let row = between(
@@ -260,7 +260,7 @@ fn the_page_tells_what_the_files_say() {
     let sizes = section(&page, "sizes");
     assert!(sizes.contains(&format!(
         "<td>out</td><td class=\"number\">{}</td><td class=\"number\">{loss:.4}</td>",
-        exported["image"]["bytes"]
+        exported["model"]["bytes"]
     )));
 
     // An image of another training is not this one's.
@@ -282,8 +282,8 @@ fn the_page_tells_what_the_files_say() {
     ]);
     let error = refused(&["report", &out]);
     assert!(
-        error.contains("model.pip: it is not of the model.onnx beside it")
-            && error.contains("export it anew"),
+        error.contains("model.pip was not exported from the model.onnx in its folder")
+            && error.contains("export it again"),
         "{error}"
     );
 }
@@ -300,7 +300,7 @@ fn nothing_in_the_files_is_more_than_text() {
         ),
     )
     .unwrap();
-    let page = training.report(&["--candidates", &candidates]);
+    let page = training.report(&["--compare", &candidates]);
     assert!(!page.to_lowercase().contains("<script"));
     let samples = training.read("samples.jsonl");
     assert!(
@@ -402,7 +402,7 @@ fn what_is_missing_or_broken_is_named() {
         ("name,bytes,nats\na,1,inf\n", "found nats inf"),
     ] {
         fs::write(&candidates, text).unwrap();
-        let error = refused(&["report", &out, "--candidates", &candidates]);
+        let error = refused(&["report", &out, "--compare", &candidates]);
         assert!(
             error.contains("runs.csv: line") && error.contains(expected),
             "{error}"

@@ -73,7 +73,7 @@ fn translate_takes_arguments_or_lines() {
     for model in [&float, &integer] {
         let json = said(&["translate", model, "--json", "hello"]);
         let value: serde_json::Value = serde_json::from_str(&json).unwrap();
-        assert_eq!(value["source"], "hello");
+        assert_eq!(value["text"], "hello");
         assert_eq!(value["target"], expected.lines().next().unwrap());
         assert_eq!(value["tokens"].as_array().unwrap()[0], "HH");
     }
@@ -83,11 +83,16 @@ fn translate_takes_arguments_or_lines() {
 fn translate_names_what_it_does_not_know() {
     for model in [shipped("g2p", "model.onnx"), shipped("g2p", "model.pip")] {
         let (printed, error) = refused(&["translate", &model], "tan\nna\u{ef}ve\ntan\n");
-        assert_eq!(printed.lines().count(), 1, "the line before is whole");
+        let lines: Vec<&str> = printed.lines().collect();
         assert!(
-            error.contains("line 2") && error.contains('\u{ef}'),
+            lines.len() == 3 && lines[1].is_empty() && lines[0] == lines[2],
+            "the lines before and after are translated: {lines:?}"
+        );
+        assert!(
+            error.contains("line 2 of standard input") && error.contains('\u{ef}'),
             "{error}"
         );
+        assert!(error.contains("1 of 3 texts failed"), "{error}");
         let (_, error) = refused(&["translate", &model, ""], "");
         assert!(error.contains("empty"), "{error}");
     }
@@ -97,7 +102,7 @@ fn translate_names_what_it_does_not_know() {
         "{error}"
     );
     let (_, error) = refused(&["classify", &shipped("g2p", "model.pip"), "tan"], "");
-    assert!(error.contains("expected one for a text"), "{error}");
+    assert!(error.contains("is not a classifier"), "{error}");
 }
 
 #[test]
@@ -209,7 +214,7 @@ fn run_takes_images_and_calibration_helps() {
     said(&[
         "export",
         onnx,
-        "--calibrate",
+        "--calibration",
         &at("in.npz"),
         "--out",
         &at("near.pip"),
@@ -252,5 +257,5 @@ fn two_graphs_that_do_not_fit_are_refused() {
     }
     assert!(!Path::new(out).exists());
     let relu = refused(&["export", &shipped("g2p", "model.pip")], "").1;
-    assert!(relu.contains("image"), "{relu}");
+    assert!(relu.contains("is a model file already"), "{relu}");
 }

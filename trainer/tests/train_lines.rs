@@ -5,7 +5,7 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use trainer::inference::tasks::{best, classify, translate};
+use trainer::inference::tasks::{argmax, classify, translate};
 use trainer::onnx;
 use trainer::training::sequence::Record;
 
@@ -104,7 +104,7 @@ fn a_classifier_learns_what_is_long_past() {
         let labels = network.labels.as_ref().unwrap();
         assert_eq!(labels.texts(), ["is a", "is b", "is c", "is d"]);
         let scores = classify(&network, &[2, 0, 0, 1, 3, 3]);
-        assert_eq!(labels.text(best(&scores)), "is c");
+        assert_eq!(labels.text(argmax(&scores)), "is c");
     }
 }
 
@@ -153,7 +153,7 @@ fn a_describer_hears_its_features() {
     let network = onnx::read(&folder.read("out/model.onnx")).unwrap();
     assert_eq!(network.channels, ["length", "a", "b", "c", "d"]);
     let measures = folder.record("out").result.validation.unwrap();
-    let chain = measures.markov.unwrap();
+    let chain = measures.ngram.unwrap();
     // Of letters drawn alike, 2 to 5 of them, the first letter and the end are told, and they are about 2 of 4.5 predictions.
     assert!(measures.bits < 0.75 * chain.bits, "{measures:?}");
 
@@ -337,7 +337,7 @@ fn every_task_is_trained_with_weights_of_4_bits() {
         let path = |name: &str| folder.path(name).to_str().unwrap().to_owned();
         let loss = |model: &str, out: &str| {
             let (lines, record) = (path("lines.tsv"), path(&format!("{out}/train.toml")));
-            let more = ["--lines", &lines, "--settings", &record];
+            let more = ["--data", &lines, "--config", &record];
             let said = json(&[&["eval", &path(model)][..], &more].concat());
             said["loss"].as_f64().unwrap()
         };
@@ -351,10 +351,14 @@ fn every_task_is_trained_with_weights_of_4_bits() {
         };
         let eight = export("8/model.onnx", "8.pip", &[]);
         let report = export("4/model.onnx", "4.pip", &[]);
-        export("8/model.onnx", "rounded.pip", &four);
+        export(
+            "8/model.onnx",
+            "rounded.pip",
+            &["--weight-bits", "4", "--output-weight-bits", "4"],
+        );
 
         let inspected = json(&["inspect", &path("4/model.onnx")]);
-        let on_grids = inspected["on_grids"].as_array().unwrap();
+        let on_grids = inspected["tensors_with_scales"].as_array().unwrap();
         let mut expected = vec!["head".to_owned()];
         for network in [""].iter().chain(encoder) {
             for gate in ["i", "o", "f", "c"] {
@@ -375,7 +379,7 @@ fn every_task_is_trained_with_weights_of_4_bits() {
             let error = tensor["relative_error"].as_f64().unwrap();
             assert_eq!(on_grids.contains(&tensor["name"]), error < 1e-6, "{tensor}");
         }
-        let bytes = |report: &serde_json::Value| report["image"]["bytes"].as_u64().unwrap();
+        let bytes = |report: &serde_json::Value| report["model"]["bytes"].as_u64().unwrap();
         assert!(4 * bytes(&report) < 3 * bytes(&eight), "{task}");
 
         let (float, image) = (loss("4/model.onnx", "4"), loss("4.pip", "4"));

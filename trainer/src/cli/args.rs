@@ -1,48 +1,187 @@
-//! Arguments that several commands have.
+//! Options that several commands share, and the values that they take.
 
+use super::progress;
 use crate::data::corpus::Corpus;
 use crate::data::vocab::{Encoded, Vocabulary};
+use crate::quantize::formats::{INT4, INT8, INT8_INT4, WeightFormats};
 use anyhow::bail;
 use clap::Args;
+use indicatif::ProgressBar;
+use pipsqueak::{Temperature, WeightFormat};
+use pipsqueak_boards::BoardSpec;
 use std::path::PathBuf;
 
-/// A text file, and what to do with characters that a model does not know.
+/// A text to measure on.
 #[derive(Debug, Args)]
-pub struct TextArgs {
-    /// Text to measure on, UTF-8
-    // Not required of itself: where these arguments are optional as a whole, none of them may be.
-    #[arg(long, value_name = "FILE", required = false)]
-    pub text: PathBuf,
-    /// Use only this last part of the text, such as 0.1 for the validation part of a training with --validation 0.1
-    #[arg(long, value_name = "FRACTION", requires = "text", value_parser = fraction)]
+pub struct DataArgs {
+    /// Text to measure the loss on, UTF-8
+    // Commands that need it require it by `mut_arg`; the others have these options as a whole or not at all.
+    #[arg(long, value_name = "FILE", required = false, help_heading = "Data")]
+    pub data: PathBuf,
+    /// Measure only on the last part of the text: above 0, at most 1; 0.1 is the validation part of a training by default
+    /// [default: 1, the whole text]
+    #[arg(long, value_name = "FRACTION", requires = "data", value_parser = fraction, allow_negative_numbers = true, help_heading = "Data")]
     pub last: Option<f64>,
-    /// Leave out characters that the model does not know, and count them, instead of refusing the text
-    #[arg(long, requires = "text")]
+    /// Skip characters that are not in the model's vocabulary, and count them, instead of refusing the text
+    #[arg(long, requires = "data", help_heading = "Data")]
     pub skip_unknown: bool,
 }
 
-impl TextArgs {
-    /// The tokens of the text, or of its last part, cut as training cuts it.
+impl DataArgs {
+    /// Reads the selected part of the text and encodes it as training does.
+    ///
+    /// # Errors
+    /// Returns an error if the file cannot be read, has characters outside of the vocabulary, or has fewer than 2 tokens.
     pub(super) fn encode(&self, vocabulary: &Vocabulary) -> anyhow::Result<Encoded> {
-        let corpus = Corpus::read(&self.text)?;
-        let last = |last| corpus.parts(last, vocabulary.is_by_line()).1;
-        let text = self.last.map_or(&*corpus.text, last);
+        let corpus = Corpus::read(&self.data)?;
+        let text = select_part(&corpus, self.last, vocabulary.is_by_line());
         let encoded = vocabulary.encode_stream(text, self.skip_unknown)?;
         let (found, skipped) = (encoded.tokens.len(), encoded.skipped);
-        // The first token is not predicted: without a second one there is no loss to tell.
+        // The first token is not predicted: one token has no loss.
         if found < 2 {
             bail!(
-                "{}: expected at least 2 tokens that the model knows, found {found} ({skipped} skipped)",
-                self.text.display()
+                "{}: expected at least 2 tokens of the model's vocabulary, found {found} ({skipped} skipped)",
+                self.data.display()
             );
         }
         Ok(encoded)
     }
 }
 
+/// The part of `corpus` to measure on: the last `last` of its characters, in whole lines if each line is a text, or all of it.
+pub(super) fn select_part(corpus: &Corpus, last: Option<f64>, by_line: bool) -> &str {
+    last.map_or(&*corpus.text, |last| corpus.parts(last, by_line).1)
+}
+
+/// How a command prints its result.
+#[derive(Debug, Args)]
+pub struct OutputArgs {
+    /// Print the result as one JSON object per line (trainer/JSON.md)
+    #[arg(long, help_heading = "Output", conflicts_with = "quiet")]
+    pub json: bool,
+    /// Print only results and errors: no progress, no messages
+    #[arg(long, short, help_heading = "Output")]
+    pub quiet: bool,
+}
+
+impl OutputArgs {
+    /// Prints a message for people on standard error, unless `--quiet` or `--json` is given.
+    pub(super) fn message(&self, text: &str) {
+        if !self.quiet && !self.json {
+            eprintln!("{text}");
+        }
+    }
+
+    /// A progress bar over `length` steps, labelled `what`; hidden with `--quiet`.
+    pub(super) fn progress(&self, length: usize, what: &'static str) -> ProgressBar {
+        match self.quiet {
+            true => ProgressBar::hidden(),
+            false => progress::bar(length as u64, what),
+        }
+    }
+}
+
+/// A sampling temperature, and its text on the command line.
+#[derive(Clone, Debug)]
+pub struct TemperatureArg {
+    /// As given.
+    pub text: String,
+    /// What it means.
+    pub value: Temperature,
+}
+
+/// Parses a sampling temperature.
+pub(super) fn temperature(text: &str) -> Result<TemperatureArg, String> {
+    let value = Temperature::parse(text).map_err(|error| error.to_string())?;
+    let text = text.into();
+    Ok(TemperatureArg { text, value })
+}
+
+/// Parses a fraction above 0, at most 1.
 pub(super) fn fraction(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(value) if value > 0.0 && value <= 1.0 => Ok(value),
         _ => Err("expected a number above 0 and at most 1".into()),
+    }
+}
+
+/// Parses the seed of a random number generator.
+pub(super) fn seed(text: &str) -> Result<u64, String> {
+    text.parse()
+        .map_err(|_| format!("expected a whole number from 0 to {}", u64::MAX))
+}
+
+/// Parses a number of things.
+pub(super) fn count(text: &str) -> Result<usize, String> {
+    text.parse()
+        .map_err(|_| "expected a whole number, 0 or more".into())
+}
+
+/// Parses the name of a board.
+pub(super) fn board(name: &str) -> Result<&'static BoardSpec, String> {
+    BoardSpec::find(name).ok_or_else(|| format!("expected one of {}", BoardSpec::names()))
+}
+
+/// Parses the bits of a weight.
+pub(super) fn weight_bits(text: &str) -> Result<WeightFormat, String> {
+    match text {
+        "8" => Ok(WeightFormat::Int8),
+        "4" => Ok(WeightFormat::Int4),
+        _ => Err("expected 8 or 4".into()),
+    }
+}
+
+/// The weight formats of each recurrent layer, where `bits` holds a value for each layer, the last one for all further layers, and
+/// `input` those of the input weights of the first layers, where they differ.
+///
+/// # Errors
+/// Returns an error if a layer would have 4-bit input weights and 8-bit recurrent weights.
+pub(super) fn layer_formats(
+    bits: &[WeightFormat],
+    input: &[WeightFormat],
+) -> anyhow::Result<Vec<WeightFormats>> {
+    let Some(&last) = bits.last() else {
+        return Ok(Vec::new());
+    };
+    // One more than those with input weights of their own, so that the last value is for all further layers.
+    let layers = match input.len() {
+        0 => bits.len(),
+        inputs => bits.len().max(inputs + 1),
+    };
+    let formats = (0..layers).map(|layer| {
+        let recurrent = bits.get(layer).copied().unwrap_or(last);
+        match (input.get(layer).copied().unwrap_or(recurrent), recurrent) {
+            (WeightFormat::Int8, WeightFormat::Int8) => Ok(INT8),
+            (WeightFormat::Int4, WeightFormat::Int4) => Ok(INT4),
+            (WeightFormat::Int8, WeightFormat::Int4) => Ok(INT8_INT4),
+            _ => bail!(
+                "layer {layer}: --input-weight-bits 4 needs --weight-bits 4: a layer cannot have 4-bit input weights and 8-bit recurrent weights"
+            ),
+        }
+    });
+    formats.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_get_their_formats() {
+        const FOUR: WeightFormat = WeightFormat::Int4;
+        const EIGHT: WeightFormat = WeightFormat::Int8;
+        let formats = |bits: &[_], input: &[_]| layer_formats(bits, input).unwrap();
+        assert!(formats(&[], &[]).is_empty());
+        assert_eq!(formats(&[FOUR], &[]), [INT4]);
+        assert_eq!(formats(&[FOUR, EIGHT], &[]), [INT4, INT8]);
+        // As in training, input weights of their own are the first layer's alone.
+        assert_eq!(formats(&[FOUR], &[EIGHT]), [INT8_INT4, INT4]);
+        assert_eq!(
+            formats(&[FOUR], &[EIGHT, EIGHT]),
+            [INT8_INT4, INT8_INT4, INT4]
+        );
+        assert_eq!(formats(&[FOUR, EIGHT], &[EIGHT]), [INT8_INT4, INT8]);
+        let error = layer_formats(&[EIGHT], &[FOUR]).unwrap_err().to_string();
+        assert!(error.contains("--input-weight-bits 4 needs"), "{error}");
     }
 }

@@ -1,152 +1,215 @@
 //! `trainer eval`
 
-use super::args::TextArgs;
-use super::print::{print_json, print_out};
+use super::args::{DataArgs, OutputArgs};
+use super::print::{RecordType, print_json, print_out};
 use super::vocab::VocabArgs;
-use crate::cli::progress;
 use crate::data::corpus::Corpus;
-use crate::eval::perplexity;
-use crate::eval::tasks;
+use crate::eval::perplexity::{self, Evaluation};
+use crate::eval::tasks::{self, Measures};
 use crate::inference::integer::IntegerNetwork;
 use crate::inference::model::Model;
+use crate::report::text::task_name;
+use crate::training::sequence::settings::Task;
 use crate::training::sequence::{Record, examples};
 use anyhow::{Context, bail};
 use clap::Args;
+use serde::Serialize;
 use std::path::{Path, PathBuf};
 
-/// Measures how well a model predicts a text, read as one stream from a zero state; or, with --lines, how well it does what it
-/// was trained for on the lines that its training has held back.
+const EXAMPLES: &str = "\
+Examples:
+  trainer eval models/mine/model.pip --data book.txt --last 0.1
+  trainer eval models/mine/model.onnx --data other.txt --skip-unknown --json
+  trainer eval models/g2p/model.pip --data cmudict.tsv --config models/g2p/train.toml";
+
+/// Measure the loss of a model on data
+///
+/// A language model reads the text once, from the zero state; the result is its cross-entropy loss per token and per character. A
+/// model of another task is measured on the validation lines of its training: give the lines and the train.toml.
 #[derive(Debug, Args)]
-#[command(mut_arg("text", |text| text.required_unless_present("lines")))]
+#[command(after_help = EXAMPLES, mut_arg("data", |data| data.required(true)))]
 pub struct EvalArgs {
-    /// The model: .onnx runs in float, .pip in integers by the boards' own code
+    /// Model: .pip runs in integers as on a board, .onnx in float
+    #[arg(value_name = "MODEL")]
     pub model: PathBuf,
-    /// The tokens' texts.
+    /// The vocabulary.
     #[command(flatten)]
     pub vocab: VocabArgs,
     /// What to measure on.
     #[command(flatten)]
-    pub text: Option<TextArgs>,
-    /// The file of lines of a training with --task
-    #[arg(
-        long,
-        value_name = "FILE",
-        requires = "settings",
-        conflicts_with = "text",
-        required_unless_present = "text"
-    )]
-    pub lines: Option<PathBuf>,
-    /// The train.toml of that training: what was held back, and how lines are cut
-    #[arg(long, value_name = "FILE", requires = "lines")]
-    pub settings: Option<PathBuf>,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
+    pub data: DataArgs,
+    /// The train.toml of a training with --task: its task, tokenizers and validation split; --data is its file of lines
+    /// [default: none, a language model]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["last", "skip_unknown"], help_heading = "Data")]
+    pub config: Option<PathBuf>,
+    /// How to print.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// A result as JSON.
+#[derive(Serialize)]
+struct EvaluationRecord<'a, T> {
+    task: &'static str,
+    model: &'a Path,
+    data: &'a Path,
+    #[serde(flatten)]
+    result: T,
 }
 
 /// Runs the command.
 ///
 /// # Errors
-/// If the model or the text cannot be read, or the text has characters that the model does not know.
+/// Returns an error if the model or the data cannot be read, the model has another task, or the text has characters outside of its
+/// vocabulary.
 pub fn run(args: EvalArgs) -> anyhow::Result<()> {
     let model = args.vocab.open(&args.model)?;
-    let text = match (&args.text, &args.lines, &args.settings) {
-        (_, Some(lines), Some(settings)) => return on_lines(&model, lines, settings, args.json),
-        (Some(text), ..) => text,
-        _ => bail!("expected --text, or --lines and --settings"),
+    let text = match &args.config {
+        Some(config) => {
+            let (task, measures) = measure_task(&model, &args.data.data, config)?;
+            let task = match task {
+                Task::Classify => pipsqueak::Task::Classifier,
+                Task::Translate => pipsqueak::Task::SequenceToSequence,
+                Task::Describe => pipsqueak::Task::ConditionalGenerator,
+            };
+            if args.output.json {
+                return print_record(&args, task, &measures);
+            }
+            describe_measures(&measures)
+        }
+        None => {
+            let evaluation = measure_text(&model, &args)?;
+            if args.output.json {
+                return print_record(&args, pipsqueak::Task::LanguageModel, &evaluation);
+            }
+            describe_evaluation(&evaluation)
+        }
     };
-    let vocabulary = model.vocabulary()?;
-    let encoded = text.encode(&vocabulary)?;
-    let progress = progress::bar(encoded.tokens.len() as u64, "reading");
+    print_out(&text)
+}
+
+fn print_record(
+    args: &EvalArgs,
+    task: pipsqueak::Task,
+    result: &impl Serialize,
+) -> anyhow::Result<()> {
+    let record = EvaluationRecord {
+        task: task_name(task),
+        model: &args.model,
+        data: &args.data.data,
+        result,
+    };
+    print_json(RecordType::Evaluation, &record)
+}
+
+/// The loss of a language model on the text.
+fn measure_text(model: &Model, args: &EvalArgs) -> anyhow::Result<Evaluation> {
+    let vocabulary = model
+        .vocabulary()
+        .with_context(|| args.model.display().to_string())?;
+    if model.takes_features() {
+        bail!(
+            "{}: the model is a conditional generator: give its lines with --data and its train.toml with --config",
+            args.model.display()
+        );
+    }
+    let encoded = args.data.encode(&vocabulary)?;
+    let progress = args.output.progress(encoded.tokens.len(), "evaluating");
     let measure = vocabulary.measure(&encoded, 1..encoded.tokens.len());
-    let mut evaluation =
-        perplexity::model(&model, &encoded.tokens, || progress.inc(1))?.by_character(measure);
+    let evaluation = perplexity::model(model, &encoded.tokens, || progress.inc(1))?;
+    let mut evaluation = evaluation.per_character(measure);
     progress.finish_and_clear();
     evaluation.skipped = encoded.skipped;
-    if args.json {
-        return print_json(&evaluation);
-    }
-    // Where a token is a character, one loss says it all.
-    let by_token = match evaluation.tokens == evaluation.characters {
+    Ok(evaluation)
+}
+
+fn describe_evaluation(evaluation: &Evaluation) -> String {
+    // If each token is a character, the loss per token is the loss per character.
+    let per_token = match evaluation.tokens == evaluation.characters {
         true => String::new(),
         false => format!(
             "{:.4} nats/token  {} tokens  {} unknown  ",
             evaluation.nats_per_token, evaluation.tokens, evaluation.unknown
         ),
     };
-    print_out(&format!(
-        "{by_token}{:.4} nats/char  {:.4} bits/char  perplexity {:.3}  {} characters  {} skipped  {:.0} characters/s\n",
+    format!(
+        "{per_token}{:.4} nats/char  {:.4} bits/char  perplexity {:.3}  {} characters  {} skipped  {:.0} characters/s\n",
         evaluation.nats_per_char,
         evaluation.bits_per_char,
         evaluation.perplexity,
         evaluation.characters,
         evaluation.skipped,
         evaluation.characters_per_second
-    ))
+    )
 }
 
-/// Measures on the lines that were held back.
-fn on_lines(model: &Model, lines: &Path, settings: &Path, json: bool) -> anyhow::Result<()> {
-    let text = std::fs::read_to_string(settings)
-        .with_context(|| format!("cannot read {}", settings.display()))?;
+/// The results of a model on the validation lines of its training.
+fn measure_task(model: &Model, lines: &Path, config: &Path) -> anyhow::Result<(Task, Measures)> {
+    let text = std::fs::read_to_string(config)
+        .with_context(|| format!("cannot read {}", config.display()))?;
     let record: Record = toml::from_str(&text).with_context(|| {
         format!(
-            "{} is no train.toml of a training with --task",
-            settings.display()
+            "{} is not the train.toml of a training with --task",
+            config.display()
         )
     })?;
     let settings = record.settings;
     let corpus = Corpus::read(lines)?;
     if corpus.sha256 != record.data.sha256 {
         bail!(
-            "{} is not the file of that training: its SHA-256 is {}, the settings' {}; give the lines that it was trained on",
+            "{} is not the data of {}: expected SHA-256 {}, found {}; give the file that the model was trained on",
             lines.display(),
-            corpus.sha256,
-            record.data.sha256
+            config.display(),
+            record.data.sha256,
+            corpus.sha256
         );
     }
     let data = examples(&corpus, &settings)?;
     let outputs = match model {
         Model::Float(network) => network.output_width(),
-        Model::Integer(bytes) => bytes.image().output().map_or(0, |output| output.len()),
+        Model::Integer(bytes) => bytes.model().output().map_or(0, |output| output.len()),
     };
     if outputs != data.target.len() {
         bail!(
-            "the model gives {outputs} outputs, but the lines have {} classes or tokens: give the lines that it was trained on",
-            data.target.len()
+            "the model has {outputs} outputs, the data has {} classes or tokens: expected a model that was trained on {}",
+            data.target.len(),
+            lines.display()
         );
     }
     let threads = settings.train.threads;
     let measures = match model {
         Model::Float(network) => tasks::measure(&**network, settings.task, &data, threads),
         Model::Integer(bytes) => {
-            let image = bytes.image();
-            let network = IntegerNetwork::new(&image)?;
+            let model = bytes.model();
+            let network = IntegerNetwork::new(&model)?;
             tasks::measure(&network, settings.task, &data, threads)
         }
     };
-    let measures = measures.context("no line is held back")?;
-    if json {
-        return print_json(&measures);
-    }
+    let measures = measures.context("no line is in the validation split")?;
+    Ok((settings.task, measures))
+}
+
+fn describe_measures(measures: &Measures) -> String {
     let percent = |part: f64| format!("{:.2} %", 100.0 * part);
-    let mut said = format!(
-        "{} examples held back  {:.4} nats  {:.4} bits a prediction",
+    let mut text = format!(
+        "{} validation examples  {:.4} nats/prediction  {:.4} bits/prediction",
         measures.examples, measures.loss, measures.bits
     );
     if let Some(accuracy) = measures.accuracy {
-        said += &format!("  {} right", percent(accuracy));
+        text += &format!("  accuracy {}", percent(accuracy));
     }
-    if let (Some(errors), Some(right)) = (measures.token_error, measures.whole_right) {
-        said += &format!(
-            "  token error {}  {} wholly right",
+    if let (Some(errors), Some(exact)) = (measures.token_error, measures.whole_right) {
+        text += &format!(
+            "  token error rate {}  exact match {}",
             percent(errors),
-            percent(right)
+            percent(exact)
         );
     }
-    if let Some(chain) = measures.markov {
-        let (order, bits) = (chain.order, chain.bits);
-        said += &format!("  best Markov chain {bits:.4} bits (order {order})");
+    if let Some(ngram) = measures.ngram {
+        text += &format!(
+            "  best n-gram model {:.4} bits (order {})",
+            ngram.bits, ngram.order
+        );
     }
-    print_out(&(said + "\n"))
+    text + "\n"
 }

@@ -1,82 +1,99 @@
 //! `trainer export`
 
-use super::args::TextArgs;
-use super::print::{print_json, print_out};
+use super::args::{self, DataArgs, OutputArgs};
+use super::print::{RecordType, print_json, print_out};
 use super::run::read;
 use super::vocab::VocabArgs;
-use crate::cli::progress;
 use crate::eval::perplexity;
 use crate::fs::write_atomically;
-use crate::inference::model::{ImageBytes, Model};
+use crate::inference::model::{Model, ModelBytes};
 use crate::network::{Network, sequences};
-use crate::quantize::formats::{INT4, INT8, INT8_INT4, WeightFormats};
 use crate::quantize::{Options, quantize_with};
-use crate::report::text::{ExportReport, ImageReport, Losses};
+use crate::report::text::{ExportReport, LossComparison, ModelReport};
 use anyhow::{Context, bail};
 use clap::Args;
 use pipsqueak::WeightFormat;
-use std::path::PathBuf;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
 
-/// Quantizes a network to weights of 8 or 4 bits and writes the image that boards run.
+const EXAMPLES: &str = "\
+Examples:
+  trainer export models/mine/model.onnx --data book.txt --last 0.1
+  trainer export model.onnx --weight-bits 4 --output-weight-bits 4 --out small.pip
+  trainer export encoder.onnx decoder.onnx --vocab vocabulary.json --out translator.pip";
+
+/// Quantize a network and write the model file that boards run
 ///
-/// An encoder and a decoder in two graphs make one image: `trainer export encoder.onnx decoder.onnx --vocab vocabulary.json
-/// --out translator.pip`. The encoder's last states become the decoder's initial ones, in the order of the graphs.
+/// Reads an ONNX file. Two files are an encoder and its decoder: the encoder's last states become the decoder's initial states, in
+/// the order of the graphs.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub struct ExportArgs {
-    /// The network, an ONNX file; or an encoder and its decoder
+    /// ONNX file of the network; or of an encoder, then of its decoder
     #[arg(required = true, num_args = 1..=2, value_name = "MODEL")]
     pub models: Vec<PathBuf>,
-    /// Where to write the image [default: the last model's name with .pip]
-    #[arg(long, value_name = "FILE")]
+    /// Model file to write [default: the name of the last MODEL with .pip]
+    #[arg(long, value_name = "FILE.pip", help_heading = "Output")]
     pub out: Option<PathBuf>,
-    /// Typical inputs, arrays by the names of the graph's inputs as for `trainer run`: numbers twice as large as any there will fit
-    #[arg(long, value_name = "FILE.npz")]
-    pub calibrate: Option<PathBuf>,
-    /// Bits of a weight of the recurrent layers, 8, 4, or 8/4: 8 over the layer's input and 4 over its state; several stand for a layer each, such as 4,8, the last one for all after it
-    /// [default: 4 where the model was trained so, else 8]
-    #[arg(long, value_name = "BITS", value_parser = layer_bits, value_delimiter = ',')]
-    pub bits: Vec<WeightFormats>,
-    /// Bits of a weight of the head, 8 or 4 [default: 4 where the model was trained so, else 8]
-    #[arg(long, value_name = "BITS", value_parser = bits)]
-    pub head_bits: Option<WeightFormat>,
-    /// The tokens' texts.
+    /// Calibration inputs: arrays by the names of the graph's inputs, as for `trainer run`. Values up to twice the observed maximum
+    /// will not overflow [default: standard normal numbers]
+    #[arg(long, value_name = "FILE.npz", help_heading = "Quantization")]
+    pub calibration: Option<PathBuf>,
+    /// Bits of the recurrent layers' weights, 8 or 4; a list has one value for each layer, the last one for all further layers
+    /// [default: as trained]
+    #[arg(long, value_name = "BITS,...", value_parser = args::weight_bits, value_delimiter = ',', allow_negative_numbers = true, help_heading = "Quantization")]
+    pub weight_bits: Vec<WeightFormat>,
+    /// Bits of the first recurrent layer's input weights, 8 or 4, if they differ; a list has one value for each of the first layers
+    /// [default: as --weight-bits]
+    #[arg(long, value_name = "BITS,...", requires = "weight_bits", value_parser = args::weight_bits, value_delimiter = ',', allow_negative_numbers = true, help_heading = "Quantization")]
+    pub input_weight_bits: Vec<WeightFormat>,
+    /// Bits of the output layer's weights, 8 or 4 [default: as trained]
+    #[arg(long, value_name = "BITS", value_parser = args::weight_bits, allow_negative_numbers = true, help_heading = "Quantization")]
+    pub output_weight_bits: Option<WeightFormat>,
+    /// The vocabulary.
     #[command(flatten)]
     pub vocab: VocabArgs,
     /// What to compare float and integer loss on.
     #[command(flatten)]
-    pub text: Option<TextArgs>,
-    /// Report as JSON
-    #[arg(long)]
-    pub json: bool,
+    pub data: Option<DataArgs>,
+    /// How to print.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// The result as JSON.
+#[derive(Serialize)]
+struct ExportRecord<'a> {
+    out: &'a Path,
+    #[serde(flatten)]
+    report: &'a ExportReport,
 }
 
 /// Runs the command.
 ///
 /// # Errors
-/// If the model cannot be read or quantized, or a file not written.
+/// Returns an error if the network cannot be read or quantized, the data cannot be read, or the file cannot be written.
 pub fn run(args: ExportArgs) -> anyhow::Result<()> {
-    let network = open(&args.models)?;
-    let file = args.vocab.read()?;
-    let (network, limit) = match file {
-        None => (network, 0),
-        Some(file) => {
-            let mut network = network;
-            file.put_into(&mut network)?;
-            // A larger one is as good as none.
-            (
-                network,
-                file.limit
-                    .and_then(|limit| u16::try_from(limit).ok())
-                    .unwrap_or(0),
-            )
-        }
-    };
-    let last = args.models.last().expect("one is required");
-    let out = args.out.unwrap_or_else(|| last.with_extension("pip"));
+    let layers = args::layer_formats(&args.weight_bits, &args.input_weight_bits)?;
+    let last = args.models.last().expect("clap requires one");
+    let out = args
+        .out
+        .clone()
+        .unwrap_or_else(|| last.with_extension("pip"));
     if args.models.contains(&out) {
-        bail!("the image would replace the model: name another file with --out");
+        bail!("the model file would replace the network: give another name with --out");
     }
-    let samples = match &args.calibrate {
+    let mut network = open(&args.models)?;
+    let mut max_tokens = 0;
+    if let Some(file) = args.vocab.read()? {
+        file.put_into(&mut network)?;
+        // 0 is no limit, which a limit of more than 16 bits amounts to.
+        max_tokens = file
+            .limit
+            .and_then(|limit| u16::try_from(limit).ok())
+            .unwrap_or(0);
+    }
+    let samples = match &args.calibration {
         None => None,
         Some(path) => {
             let samples = sequences(&network, &read(path)?);
@@ -85,74 +102,69 @@ pub fn run(args: ExportArgs) -> anyhow::Result<()> {
     };
     let options = Options {
         samples: samples.as_deref(),
-        layers: args.bits,
-        head: args.head_bits,
+        layers,
+        head: args.output_weight_bits,
     };
     let mut quantized = quantize_with(&network, &options)?;
-    quantized.params.max_tokens = limit;
-    let image = ImageBytes::new(pipsqueak::encode::encode(&quantized.params)?)?;
-    let losses = match &args.text {
+    quantized.params.max_tokens = max_tokens;
+    let model = ModelBytes::new(pipsqueak::encode::encode(&quantized.params)?)?;
+    let losses = match &args.data {
         None => None,
-        Some(text) => {
-            let vocabulary = network.as_language_model()?.vocabulary;
-            let text = text.encode(vocabulary)?;
-            let measure = vocabulary.measure(&text, 1..text.tokens.len());
-            let progress =
-                progress::bar(2 * text.tokens.len() as u64, "comparing float and integers");
-            let float = perplexity::float(&network, &text.tokens, || progress.inc(1));
-            let integer = perplexity::integer(&image.image(), &text.tokens, || progress.inc(1))?;
-            let [mut float, mut integer] =
-                [float, integer].map(|evaluation| evaluation.by_character(measure));
-            progress.finish_and_clear();
-            (float.skipped, integer.skipped) = (text.skipped, text.skipped);
-            Some(Losses {
-                float,
-                integer,
-                difference: integer.nats_per_char - float.nats_per_char,
-            })
-        }
+        Some(data) => Some(compare_losses(&network, &model, data, &args.output)?),
     };
-    write_atomically(&out, image.bytes())?;
+    write_atomically(&out, model.bytes())?;
     let report = ExportReport {
-        image: ImageReport::new(&image),
+        model: ModelReport::new(&model),
         tensors: quantized.tensors,
-        forms: quantized.forms,
-        assumed: quantized.assumed,
+        token_encodings: quantized.forms,
+        assumptions: quantized.assumed,
         losses,
     };
-    if args.json {
-        return print_json(&report);
+    if args.output.json {
+        let record = ExportRecord {
+            out: &out,
+            report: &report,
+        };
+        return print_json(RecordType::Export, &record);
+    }
+    if args.output.quiet {
+        return Ok(());
     }
     print_out(&format!("{report}\nwrote {}\n", out.display()))
 }
 
-/// Formats of a recurrent layer's weights.
-fn layer_bits(text: &str) -> Result<WeightFormats, String> {
-    match text {
-        "8/4" => Ok(INT8_INT4),
-        "8" => Ok(INT8),
-        "4" => Ok(INT4),
-        _ => Err("expected 8, 4 or 8/4".into()),
-    }
+/// The losses of the float network and of its model file on a text.
+fn compare_losses(
+    network: &Network,
+    model: &ModelBytes,
+    data: &DataArgs,
+    output: &OutputArgs,
+) -> anyhow::Result<LossComparison> {
+    let vocabulary = network.as_language_model()?.vocabulary;
+    let text = data.encode(vocabulary)?;
+    let measure = vocabulary.measure(&text, 1..text.tokens.len());
+    let progress = output.progress(2 * text.tokens.len(), "comparing float and integers");
+    let float = perplexity::float(network, &text.tokens, || progress.inc(1));
+    let integer = perplexity::integer(&model.model(), &text.tokens, || progress.inc(1))?;
+    progress.finish_and_clear();
+    let [mut float, mut integer] =
+        [float, integer].map(|evaluation| evaluation.per_character(measure));
+    (float.skipped, integer.skipped) = (text.skipped, text.skipped);
+    Ok(LossComparison {
+        float,
+        integer,
+        difference: integer.nats_per_char - float.nats_per_char,
+    })
 }
 
-/// The format of a dense layer's weights.
-fn bits(text: &str) -> Result<WeightFormat, String> {
-    match text {
-        "8" => Ok(WeightFormat::Int8),
-        "4" => Ok(WeightFormat::Int4),
-        _ => Err("expected 8 or 4".into()),
-    }
-}
-
-/// The network, or that of an encoder and its decoder.
+/// Opens the network, or an encoder and its decoder as one network.
 fn open(models: &[PathBuf]) -> anyhow::Result<Network> {
     let mut networks = Vec::new();
     for path in models {
         match Model::open(path)? {
             Model::Float(network) => networks.push(*network),
             Model::Integer(_) => bail!(
-                "{} is an image already: export takes the ONNX file that it came from",
+                "{} is a model file already: expected the ONNX file that it was exported from",
                 path.display()
             ),
         }

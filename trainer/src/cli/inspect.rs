@@ -1,52 +1,115 @@
 //! `trainer inspect`
 
-use super::print::{print_json, print_out};
+use super::print::{RecordType, print_json, print_out};
 use crate::inference::model::Model;
-use crate::network::{Input, Layer, Network};
-use crate::report::text::ImageReport;
+use crate::network::{Input, Layer, Network, Provenance};
+use crate::report::text::ModelReport;
 use clap::Args;
 use serde::Serialize;
+use std::fmt::{self, Display};
 use std::path::PathBuf;
 
-/// Tells what a model file holds, what it needs and on which boards it fits.
+const EXAMPLES: &str = "\
+Examples:
+  trainer inspect models/shakespeare/model.pip
+  trainer inspect models/shakespeare/model.onnx --json";
+
+/// Show what a model contains
+///
+/// For a model file (.pip) also the memory that it needs, the boards that it fits, and its predicted speed there.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub struct InspectArgs {
-    /// The model, .onnx or .pip
+    /// Model, .onnx or .pip
+    #[arg(value_name = "MODEL")]
     pub model: PathBuf,
-    /// Print JSON
-    #[arg(long)]
+    /// Print one JSON object (trainer/JSON.md)
+    #[arg(long, help_heading = "Output")]
     pub json: bool,
 }
 
-/// What a float network is.
+/// A float network.
 #[derive(Debug, Serialize)]
 struct NetworkReport<'a> {
     tokens: usize,
-    embedding: Option<usize>,
-    /// Of the encoder, where there is one.
+    embedding_dim: Option<usize>,
+    /// The layers of the encoder, if there is one.
     encoder: Vec<LayerReport>,
     layers: Vec<LayerReport>,
     steps_per_token: usize,
     outputs: usize,
-    /// Tensors whose weights stand on grids that the file brings, by the names that export reports them by.
-    on_grids: Vec<String>,
+    /// The tensors whose quantization scales are in the file, by the names that `export` reports.
+    tensors_with_scales: Vec<String>,
     labels: &'a [String],
-    channels: &'a [String],
+    features: &'a [String],
     parameters: usize,
-    provenance: &'a crate::network::Provenance,
+    provenance: &'a Provenance,
     vocabulary: &'a [String],
 }
 
 #[derive(Debug, Serialize)]
 struct LayerReport {
-    cell: &'static str,
-    hidden: usize,
+    /// `gru`, `lstm` or `rnn`.
+    cell: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    linear_before_reset: Option<bool>,
+    reset_after: Option<bool>,
+    hidden_size: usize,
 }
 
-/// The tensors that a file has grids of, an encoder's first.
-fn on_grids(network: &Network) -> Vec<String> {
+impl LayerReport {
+    fn new(layer: &Layer) -> Self {
+        Self {
+            cell: layer.name().to_lowercase(),
+            reset_after: match layer {
+                Layer::Gru(gru) => Some(gru.linear_before_reset),
+                _ => None,
+            },
+            hidden_size: layer.hidden(),
+        }
+    }
+}
+
+impl<'a> NetworkReport<'a> {
+    fn new(network: &'a Network) -> Self {
+        let layers = |layers: &[Layer]| layers.iter().map(LayerReport::new).collect();
+        Self {
+            tokens: network.tokens(),
+            embedding_dim: match &network.input {
+                Input::Tokens { embedding, .. } => embedding.as_ref().map(|e| e.columns),
+                _ => None,
+            },
+            encoder: network
+                .encoder
+                .as_ref()
+                .map_or(Vec::new(), |encoder| layers(&encoder.layers)),
+            layers: layers(&network.layers),
+            steps_per_token: network.steps_per_token,
+            outputs: network.output_width(),
+            tensors_with_scales: tensors_with_scales(network),
+            labels: network.labels.as_ref().map_or(&[], |labels| labels.texts()),
+            features: &network.channels,
+            parameters: network.parameters(),
+            provenance: &network.provenance,
+            vocabulary: network.vocabulary.as_ref().map_or(&[], |v| v.texts()),
+        }
+    }
+
+    /// All tokens, class names and features in one line.
+    fn vocabulary(&self) -> String {
+        // Characters are printed without a separator, longer tokens with spaces.
+        let long = self.vocabulary.iter().any(|t| t.chars().count() > 1);
+        let mut text = self.vocabulary.join(if long { " " } else { "" });
+        for (name, more) in [("labels", self.labels), ("features", self.features)] {
+            if !more.is_empty() {
+                text += &format!("; {name} {}", more.join(" "));
+            }
+        }
+        text
+    }
+}
+
+/// The tensors whose quantization scales are in the file; those of an encoder first.
+fn tensors_with_scales(network: &Network) -> Vec<String> {
     let encoder = network
         .encoder
         .iter()
@@ -58,97 +121,69 @@ fn on_grids(network: &Network) -> Vec<String> {
 /// Runs the command.
 ///
 /// # Errors
-/// If the model cannot be read.
+/// Returns an error if the model cannot be opened.
 pub fn run(args: InspectArgs) -> anyhow::Result<()> {
     match Model::open(&args.model)? {
         Model::Integer(bytes) => {
-            let report = ImageReport::new(&bytes);
-            if args.json {
-                print_json(&report)
-            } else {
-                print_out(&report.to_string())
+            let report = ModelReport::new(&bytes);
+            match args.json {
+                true => print_json(RecordType::Model, &report),
+                false => print_out(&report.to_string()),
             }
         }
         Model::Float(network) => {
-            let layer = |layer: &Layer| LayerReport {
-                cell: layer.name(),
-                hidden: layer.hidden(),
-                linear_before_reset: match layer {
-                    Layer::Gru(gru) => Some(gru.linear_before_reset),
-                    _ => None,
-                },
-            };
-            let report = NetworkReport {
-                tokens: network.tokens(),
-                embedding: match &network.input {
-                    Input::Tokens { embedding, .. } => embedding.as_ref().map(|e| e.columns),
-                    _ => None,
-                },
-                encoder: match &network.encoder {
-                    Some(encoder) => encoder.layers.iter().map(layer).collect(),
-                    None => Vec::new(),
-                },
-                layers: network.layers.iter().map(layer).collect(),
-                steps_per_token: network.steps_per_token,
-                outputs: network.output_width(),
-                on_grids: on_grids(&network),
-                labels: network.labels.as_ref().map_or(&[], |labels| labels.texts()),
-                channels: &network.channels,
-                parameters: network.parameters(),
-                provenance: &network.provenance,
-                vocabulary: network.vocabulary.as_ref().map_or(&[], |v| v.texts()),
-            };
-            if args.json {
-                return print_json(&report);
+            let report = NetworkReport::new(&network);
+            match args.json {
+                true => print_json(RecordType::FloatModel, &report),
+                false => print_out(&report.to_string()),
             }
-            let stack = |layers: &[LayerReport]| {
-                let layer = |l: &LayerReport| format!("{} {}", l.cell, l.hidden);
-                layers.iter().map(layer).collect::<Vec<_>>().join(", ")
-            };
-            let layers = match &report.encoder[..] {
-                [] => stack(&report.layers),
-                encoder => format!("{} to {}", stack(encoder), stack(&report.layers)),
-            };
-            // Characters stand side by side, longer tokens apart.
-            let long = report.vocabulary.iter().any(|t| t.chars().count() > 1);
-            let mut texts = report.vocabulary.join(if long { " " } else { "" });
-            for (name, more) in [("labels", report.labels), ("features", report.channels)] {
-                if !more.is_empty() {
-                    texts += &format!("; {name} {}", more.join(" "));
-                }
-            }
-            let embedding = report.embedding.map_or(String::new(), |columns| {
-                format!(" by an embedding of {columns}")
-            });
-            let steps = match report.steps_per_token {
-                1 => String::new(),
-                steps => format!(", {steps} steps per token"),
-            };
-            let grids = match &report.on_grids[..] {
-                [] => "none: export rounds to weights of 8 bits".into(),
-                tensors => tensors.join(", "),
-            };
-            let from = report.provenance;
-            let loss = |loss: Option<f32>| {
-                loss.map_or("not measured".into(), |nats| {
-                    format!("{nats:.4} nats/token")
-                })
-            };
-            print_out(&format!(
-                "network      {} tokens{embedding}, {layers}{steps}, {} outputs, {} parameters\non grids     {grids}\n\
-                 trained on   {} ({}), {} steps, seed {}\n\
-                 training     {}\nvalidation   {}\nvocabulary   {:?}\n",
-                report.tokens,
-                report.outputs,
-                report.parameters,
-                from.corpus,
-                from.split,
-                from.steps,
-                from.seed,
-                loss(from.train_loss),
-                loss(from.validation_loss),
-                texts,
-            ))
         }
+    }
+}
+
+impl Display for NetworkReport<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let stack = |layers: &[LayerReport]| {
+            let layer = |l: &LayerReport| match l.reset_after {
+                Some(false) => format!("GRU (reset before) {}", l.hidden_size),
+                _ => format!("{} {}", l.cell.to_uppercase(), l.hidden_size),
+            };
+            layers.iter().map(layer).collect::<Vec<_>>().join(", ")
+        };
+        let layers = match &self.encoder[..] {
+            [] => stack(&self.layers),
+            encoder => format!("{} to {}", stack(encoder), stack(&self.layers)),
+        };
+        let embedding = self
+            .embedding_dim
+            .map_or(String::new(), |dim| format!(" (embedding of {dim})"));
+        let steps = match self.steps_per_token {
+            1 => String::new(),
+            steps => format!(", {steps} steps per token"),
+        };
+        let scales = match &self.tensors_with_scales[..] {
+            [] => "not in the file: export rounds to 8 bits".into(),
+            tensors => tensors.join(", "),
+        };
+        let from = self.provenance;
+        let loss = |loss: Option<f32>| {
+            loss.map_or("not measured".into(), |nats| {
+                format!("{nats:.4} nats/token")
+            })
+        };
+        writeln!(
+            f,
+            "network      {} tokens{embedding}, {layers}{steps}, {} outputs, {} parameters",
+            self.tokens, self.outputs, self.parameters
+        )?;
+        writeln!(f, "scales       {scales}")?;
+        writeln!(
+            f,
+            "trained on   {} ({}), {} steps, seed {}",
+            from.corpus, from.split, from.steps, from.seed
+        )?;
+        writeln!(f, "training     {}", loss(from.train_loss))?;
+        writeln!(f, "validation   {}", loss(from.validation_loss))?;
+        writeln!(f, "vocabulary   {:?}", self.vocabulary())
     }
 }

@@ -1,21 +1,23 @@
-//! The command line: a command in each file, its arguments and one function.
+//! The command line: one file for each command, with its arguments and one function.
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 mod args;
-pub mod baseline;
 pub mod classify;
+pub mod completions;
 pub mod eval;
 pub mod export;
 pub mod finetune;
 pub mod flash;
 pub mod generate;
+pub mod inputs;
 pub mod inspect;
-pub mod lines;
-mod print;
+pub mod ngram;
+pub mod print;
 pub mod progress;
 pub mod report;
 pub mod run;
+pub mod signals;
 pub mod teach;
 pub mod train;
 mod train_lines;
@@ -23,12 +25,20 @@ pub mod translate;
 mod view;
 pub mod vocab;
 
-/// Trains a small recurrent network on a text and makes a microcontroller speak it.
-///
-/// The road: `trainer train book.txt --out models/mine`, `trainer export models/mine/model.onnx`,
-/// `trainer generate models/mine/model.pip --prompt "Once"`, `trainer flash models/mine/model.pip --board microbit`.
+const HELP: &str = "\
+Examples:
+  trainer train book.txt --out models/mine              train a language model
+  trainer export models/mine/model.onnx                 quantize it: models/mine/model.pip
+  trainer generate models/mine/model.pip --prompt Once  generate text as a board would
+  trainer flash models/mine/model.pip --board microbit  write it to a board
+
+Exit codes: 0 success; 1 error; 2 wrong usage, or a model that `run` rejects; 130 stopped by Ctrl-C.
+With --json, results are printed as one JSON object per line; trainer/JSON.md describes their types.
+`trainer COMMAND --help` explains each command.";
+
+/// Train small recurrent networks, quantize them, and run them on microcontrollers
 #[derive(Debug, Parser)]
-#[command(name = "trainer", version, propagate_version = true)]
+#[command(name = "trainer", version, propagate_version = true, after_help = HELP)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -46,16 +56,19 @@ enum Command {
     Classify(classify::ClassifyArgs),
     Eval(eval::EvalArgs),
     Run(run::RunArgs),
-    Baseline(baseline::BaselineArgs),
+    Ngram(ngram::NgramArgs),
     Inspect(inspect::InspectArgs),
     Report(report::ReportArgs),
+    Completions(completions::CompletionsArgs),
+    #[command(hide = true)]
+    Man(completions::ManArgs),
 }
 
 impl Cli {
-    /// Runs the command that was asked for.
+    /// Runs the command.
     ///
     /// # Errors
-    /// As the command says.
+    /// Returns the error of the command.
     pub fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Train(args) => train::run(*args),
@@ -68,9 +81,11 @@ impl Cli {
             Command::Classify(args) => classify::run(args),
             Command::Eval(args) => eval::run(args),
             Command::Run(args) => run::run(args),
-            Command::Baseline(args) => baseline::run(args),
+            Command::Ngram(args) => ngram::run(args),
             Command::Inspect(args) => inspect::run(args),
             Command::Report(args) => report::run(args),
+            Command::Completions(args) => completions::run(args, Self::command()),
+            Command::Man(args) => completions::man(args, Self::command()),
         }
     }
 }

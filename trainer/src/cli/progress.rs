@@ -4,7 +4,7 @@ use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use std::fmt::{self, Display, Write};
 use std::time::Duration;
 
-/// A bar over `length` steps on standard error; nothing is drawn where that is not a terminal.
+/// A bar over `length` steps on standard error, labelled `what`; nothing is drawn if that is not a terminal.
 ///
 /// # Panics
 /// Never: the template is constant.
@@ -16,8 +16,8 @@ pub fn bar(length: u64, what: &'static str) -> ProgressBar {
     bar
 }
 
-/// Says `what` takes so long, where nothing is known of its length.
-pub fn waiting(what: &'static str) -> ProgressBar {
+/// A spinner labelled `what`, for work of unknown length.
+pub fn spinner(what: &'static str) -> ProgressBar {
     let bar = ProgressBar::new_spinner();
     bar.set_message(what);
     bar.enable_steady_tick(Duration::from_millis(100));

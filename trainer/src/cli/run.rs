@@ -1,5 +1,6 @@
 //! `trainer run`
 
+use super::print::{RecordType, print_json};
 use crate::fs::write_atomically;
 use crate::inference::integer::{IntegerNetwork, NoInterface};
 use crate::inference::model::{Model, ModelFileError};
@@ -7,6 +8,7 @@ use crate::network::{Array, Values, run_arrays};
 use anyhow::{Context, bail};
 use clap::Args;
 use npyz::{NpyFile, WriterBuilder};
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Cursor, Read, Write};
@@ -17,32 +19,60 @@ use zip::{ZipArchive, ZipWriter};
 /// The largest file of arrays, and the most bytes of all its arrays.
 const MAX_BYTES: u64 = 256 << 20;
 
-/// Runs a network on arrays, to compare it with the framework that it comes from.
+const EXAMPLES: &str = "\
+Examples:
+  python3 -c \"import numpy; numpy.savez('in.npz', x=numpy.zeros((1, 10, 3), 'float32'))\"
+  trainer run model.onnx --inputs in.npz --outputs float.npz
+  trainer run model.pip --inputs in.npz --outputs integer.npz";
+
+/// Run a network on arrays
 ///
-/// Arrays go in and come out by the names of the graph, in numpy's .npz files: `numpy.savez("in.npz", x=tokens)`. States that
-/// are left out are zero, or what the graph starts from. The exit code is 0 when the network ran, 2 when the model is refused, 1 for anything else.
+/// Inputs and outputs are NumPy .npz files of arrays by the names of the graph's inputs and outputs. States that are not given are
+/// the graph's initial states, or zero. The exit code is 2 if the model is rejected, 1 for other errors.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub struct RunArgs {
-    /// The model: .onnx in float, .pip in integers as on a board
+    /// Model: .onnx runs in float, .pip in integers as on a board
+    #[arg(value_name = "MODEL")]
     pub model: PathBuf,
-    /// Arrays by the names of the graph's inputs
-    #[arg(long, value_name = "FILE.npz")]
+    /// Arrays to read, by the names of the graph's inputs
+    #[arg(long, value_name = "FILE.npz", help_heading = "Input")]
     pub inputs: PathBuf,
-    /// Where to write arrays by the names of the graph's outputs
-    #[arg(long, value_name = "FILE.npz")]
+    /// File to write, with arrays by the names of the graph's outputs
+    #[arg(long, value_name = "FILE.npz", help_heading = "Output")]
     pub outputs: PathBuf,
+    /// Print one JSON object (trainer/JSON.md)
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
 }
 
-/// The model was refused: what the exit code tells from other errors.
+/// The result as JSON.
+#[derive(Serialize)]
+struct RunRecord<'a> {
+    model: &'a Path,
+    inputs: &'a Path,
+    outputs: &'a Path,
+    arrays: Vec<ArrayRecord<'a>>,
+}
+
+/// An output array as JSON.
+#[derive(Serialize)]
+struct ArrayRecord<'a> {
+    name: &'a str,
+    dtype: &'static str,
+    shape: &'a [usize],
+}
+
+/// The model was rejected, which has an exit code of its own.
 #[derive(Debug, thiserror::Error)]
-pub enum Refused {
-    /// The file is no model that can be run.
+pub enum ModelRejected {
+    /// The file is not a model that can be run.
     #[error(transparent)]
     Model(ModelFileError),
-    /// An image that does not say what its arrays are.
+    /// A model file without the names of its graph's inputs and outputs.
     #[error("{}: {cause}", path.display())]
     Interface {
-        /// The image.
+        /// The model file.
         path: PathBuf,
         /// What is missing.
         cause: NoInterface,
@@ -52,34 +82,71 @@ pub enum Refused {
 /// Runs the command.
 ///
 /// # Errors
-/// If the model is refused ([`Refused`]), the arrays do not fit it, or a file cannot be read or written.
+/// Returns an error if the model is rejected ([`ModelRejected`]), the arrays do not match its inputs, or a file cannot be read or
+/// written.
 pub fn run(args: RunArgs) -> anyhow::Result<()> {
     let model = Model::open(&args.model).map_err(|error| match error {
         error @ ModelFileError::Io { .. } => anyhow::Error::from(error),
-        error => Refused::Model(error).into(),
+        error => ModelRejected::Model(error).into(),
     })?;
     let inputs = read(&args.inputs);
     let outputs = match &model {
         Model::Float(network) => run_arrays(&**network, &inputs?),
         Model::Integer(bytes) => {
-            let image = bytes.image();
-            let refused = |cause| Refused::Interface {
+            let view = bytes.model();
+            let rejected = |cause| ModelRejected::Interface {
                 path: args.model.clone(),
                 cause,
             };
-            let network = IntegerNetwork::new(&image).map_err(refused)?;
-            run_arrays(&network, &inputs?)
+            let network = IntegerNetwork::new(&view).map_err(rejected)?;
+            let inputs = inputs?;
+            check_finite(&inputs).with_context(|| args.inputs.display().to_string())?;
+            run_arrays(&network, &inputs)
         }
     };
     let outputs = outputs.with_context(|| args.inputs.display().to_string())?;
     write_atomically(&args.outputs, &encode(&outputs)?)?;
+    if args.json {
+        let arrays = outputs.iter().map(|(name, array)| ArrayRecord {
+            name,
+            dtype: match array.values {
+                Values::Float(_) => "float32",
+                Values::Int32(_) => "int32",
+                Values::Int64(_) => "int64",
+            },
+            shape: &array.shape,
+        });
+        let record = RunRecord {
+            model: &args.model,
+            inputs: &args.inputs,
+            outputs: &args.outputs,
+            arrays: arrays.collect(),
+        };
+        print_json(RecordType::Run, &record)?;
+    }
     Ok(())
 }
 
-/// The arrays of an .npz file.
+/// Checks that no input is NaN or infinite, which integers cannot represent.
+fn check_finite(inputs: &BTreeMap<String, Array>) -> anyhow::Result<()> {
+    for (name, array) in inputs {
+        let Values::Float(values) = &array.values else {
+            continue;
+        };
+        if let Some(at) = values.iter().position(|value| !value.is_finite()) {
+            bail!(
+                "array {name:?}: element {at} is {}, expected finite numbers",
+                values[at]
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Reads the arrays of an .npz file.
 ///
 /// # Errors
-/// If it cannot be read, or holds other numbers than floats and integers.
+/// Returns an error if it cannot be read, or an array is not of float32, int32 or int64.
 pub fn read(path: &Path) -> anyhow::Result<BTreeMap<String, Array>> {
     let place = || path.display().to_string();
     let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -112,10 +179,10 @@ pub fn read(path: &Path) -> anyhow::Result<BTreeMap<String, Array>> {
     Ok(arrays)
 }
 
-/// The array of an .npy file.
+/// Decodes an .npy file.
 ///
 /// # Errors
-/// If it is none, or holds other numbers than floats and integers.
+/// Returns an error if it is malformed, or not of float32, int32 or int64.
 pub fn decode(bytes: &[u8]) -> anyhow::Result<Array> {
     let file = NpyFile::new(Cursor::new(bytes))?;
     let shape: Vec<usize> = file
@@ -123,15 +190,13 @@ pub fn decode(bytes: &[u8]) -> anyhow::Result<Array> {
         .iter()
         .map(|&size| usize::try_from(size))
         .collect::<Result<_, _>>()?;
-    // A header may claim more than follows.
+    // A header may state more elements than follow.
     let elements = shape.iter().try_fold(1usize, |a, &b| a.checked_mul(b));
     if elements.is_none_or(|n| n > bytes.len()) {
-        bail!("found shape {shape:?}, expected a shape with as many values as there are");
+        bail!("found shape {shape:?}, which has more elements than the array has bytes");
     }
     if shape.len() > 1 && file.order() == npyz::Order::Fortran {
-        bail!(
-            "found columns first (Fortran order), expected rows first: save numpy.ascontiguousarray(array)"
-        );
+        bail!("found Fortran order, expected C order: save numpy.ascontiguousarray(array)");
     }
     let npyz::DType::Plain(kind) = file.dtype() else {
         bail!("found records, expected float32, int32 or int64");
@@ -147,10 +212,10 @@ pub fn decode(bytes: &[u8]) -> anyhow::Result<Array> {
     Ok(Array { shape, values })
 }
 
-/// Arrays as an .npz file.
+/// Encodes arrays as an .npz file.
 ///
 /// # Errors
-/// If memory runs out.
+/// Returns an error if memory runs out.
 pub fn encode(arrays: &[(String, Array)]) -> anyhow::Result<Vec<u8>> {
     let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
     let options = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);

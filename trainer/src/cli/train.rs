@@ -1,7 +1,6 @@
 //! `trainer train`
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -10,20 +9,20 @@ use indicatif::ProgressBar;
 use pipsqueak::SamplingParams;
 use pipsqueak_boards::BoardSpec;
 
-use super::print::print_out;
+use super::print::{RecordType, print_json, print_out};
 use super::view::{JsonLines, Live, View, Watcher};
-use super::{flash, teach, train_lines};
+use super::{args, signals, teach, train_lines};
 use crate::cli::progress;
 use crate::data::corpus::{self, Corpus};
 use crate::data::vocab;
 use crate::deploy::fit::{self, Budget, Fit};
 use crate::fs;
 use crate::inference::generate::FloatGenerator;
-use crate::inference::model::{ImageBytes, Model};
+use crate::inference::model::{Model, ModelBytes};
 use crate::network::Network;
 use crate::nn::rnn::Cells;
 use crate::quantize::Options;
-use crate::report::text::ImageReport;
+use crate::report::text::ModelReport;
 use crate::training::checkpoint::Checkpoint;
 use crate::training::lessons::Lessons;
 use crate::training::model::Shape;
@@ -101,7 +100,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "BITS")]
     pub head_bits: Option<u8>,
     /// Of all steps the last ones, done with rounded weights where they have 4 bits. While the others alone still make the model
-    /// better, it is better trained with --bits 8 and rounded by `export --bits 4` [default: a fifth]
+    /// better, it is better trained with --bits 8 and rounded by `export --weight-bits 4` [default: a fifth]
     #[arg(long, value_name = "STEPS")]
     pub rounded_steps: Option<u64>,
     /// The highest learning rate of these
@@ -130,7 +129,7 @@ pub struct TrainArgs {
     pub average: Option<f32>,
     /// Choose cell, units, layers and bits so that the image fits this board: its slot, its memory, and --speed. Then train
     /// (--minutes 7, if neither minutes nor steps are given) and export
-    #[arg(long, value_name = "BOARD", value_parser = flash::parse_board, conflicts_with_all = ["hidden", "layers", "cell", "embedding", "tied", "steps_per_token", "bits", "input_bits", "head_bits", "task", "from", "resume", "settings"])]
+    #[arg(long, value_name = "BOARD", value_parser = args::board, conflicts_with_all = ["hidden", "layers", "cell", "embedding", "tied", "steps_per_token", "bits", "input_bits", "head_bits", "task", "from", "resume", "settings"])]
     pub fit: Option<&'static BoardSpec>,
     /// The same for so many bytes of flash, such as 64K, alone or on the board of --fit
     #[arg(long, value_name = "SIZE", value_parser = size, conflicts_with_all = ["hidden", "layers", "cell", "embedding", "tied", "steps_per_token", "bits", "input_bits", "head_bits", "task", "from", "resume", "settings"])]
@@ -265,14 +264,14 @@ pub fn run(args: TrainArgs) -> anyhow::Result<()> {
         settings.steps = training::steps_within(&corpus, &settings, time(minutes)?)?;
     }
     args.put_rounded_steps(&mut settings);
-    let stop = stop()?;
+    let stop = signals::stop_flag();
     let past = resume.as_ref().map_or(&[][..], |at| &at.rows);
     let view: Box<dyn View> = match (args.json, args.quiet) {
         (true, _) => Box::new(JsonLines),
         (_, true) => Box::new(()),
         _ => Box::new(Terminal {
             live: Live::new(settings.steps, past),
-            reading: progress::waiting("reading the text"),
+            reading: progress::spinner("reading the text"),
         }),
     };
     let done = resume.as_ref().map_or(0, |at| at.progress.step);
@@ -299,11 +298,11 @@ pub fn run(args: TrainArgs) -> anyhow::Result<()> {
     let Some(budget) = fitted.filter(|_| outcome.finished) else {
         return Ok(());
     };
-    let image = ImageBytes::of(&outcome.network, &Options::default())?;
+    let image = ModelBytes::of(&outcome.network, &Options::default())?;
     let path = args.out.join("model.pip");
     fs::write_atomically(&path, image.bytes())?;
     if args.json {
-        return print_json_line(&ImageReport::new(&image));
+        return print_json(RecordType::Model, &ModelReport::new(&image));
     }
     let mut next = format!("{}: {} bytes\n", path.display(), image.bytes().len());
     if let Some(board) = budget.board {
@@ -456,22 +455,6 @@ pub(super) fn time(minutes: f64) -> anyhow::Result<Duration> {
         .ok()
         .filter(|time| !time.is_zero())
         .with_context(|| format!("--minutes {minutes}: expected a number above 0"))
-}
-
-/// What Ctrl-C makes true.
-pub(super) fn stop() -> anyhow::Result<&'static AtomicBool> {
-    // One handler serves every training of the process.
-    static STOP: AtomicBool = AtomicBool::new(false);
-    let handler = ctrlc::set_handler(|| {
-        // The second Ctrl-C does not wait.
-        if STOP.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-    });
-    if !matches!(handler, Err(ctrlc::Error::MultipleHandlers)) {
-        handler?;
-    }
-    Ok(&STOP)
 }
 
 fn read_settings(path: &Path) -> anyhow::Result<TrainSettings> {

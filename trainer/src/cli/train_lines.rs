@@ -7,10 +7,11 @@ use anyhow::Context;
 use pipsqueak::{SamplingParams, Temperature};
 
 use super::print::print_out;
-use super::train::{TrainArgs, print_json_line, stop, time};
+use super::signals;
+use super::train::{TrainArgs, print_json_line, time};
 use super::view::{JsonLines, Live, View, Watcher};
 use crate::data::corpus::Corpus;
-use crate::inference::tasks::{best, classify, describe, translate};
+use crate::inference::tasks::{argmax, classify, generate_conditioned, translate};
 use crate::network::Network;
 use crate::training::checkpoint::Checkpoint;
 use crate::training::samples::Log;
@@ -77,7 +78,7 @@ pub(super) fn run(args: &TrainArgs, corpus: &Corpus) -> anyhow::Result<()> {
     args.put_rounded_steps(&mut settings.train);
     // The number of steps may be another one now.
     settings.check()?;
-    let stop = stop()?;
+    let stop = signals::stop_flag();
     let done = resume.as_ref().map_or(0, |at| at.progress.step);
     let log = Log::begin(&args.out, done)?;
     let view: Box<dyn View> = match (args.json, args.quiet) {
@@ -180,9 +181,9 @@ fn result(outcome: &Outcome, out: &Path, settings: &SequenceSettings) -> String 
                 text += &format!(", {name} {}", percent(part));
             }
         }
-        if let Some(chain) = &measures.markov {
+        if let Some(chain) = &measures.ngram {
             text += &format!(
-                "; the best Markov chain, of order {}, {:.4} bits",
+                "; the best n-gram model, of order {}, {:.4} bits",
                 chain.order, chain.bits
             );
         }
@@ -218,7 +219,7 @@ fn show(network: &Network, data: &Dataset, task: Task, example: &Example, seed: 
     };
     match task {
         Task::Classify => {
-            let said = best(&classify(network, &example.source));
+            let said = argmax(&classify(network, &example.source));
             let class = |class| data.target.text(class);
             format!("{} <- {}", class(said), source())
         }
@@ -233,7 +234,7 @@ fn show(network: &Network, data: &Dataset, task: Task, example: &Example, seed: 
                 top_k: 0,
                 seed,
             };
-            let said = describe(network, &example.features, settings, SHOWN_TOKENS);
+            let said = generate_conditioned(network, &example.features, settings, SHOWN_TOKENS);
             let named = data.channels.iter().zip(&example.features);
             let named = named.filter(|(_, value)| **value != 0.0);
             let named: Vec<String> = named

@@ -1,7 +1,7 @@
 //! `trainer translate`
 
-use super::lines::{LinesArgs, each_line};
-use super::print::print_out;
+use super::inputs::{Answer, TextInputs};
+use super::print::RecordType;
 use crate::data::vocab::Vocabulary;
 use crate::inference::generate::{GREEDY, tokens};
 use crate::inference::model::Model;
@@ -13,100 +13,111 @@ use clap::Args;
 use pipsqueak::{Generator, ModelView};
 use serde::Serialize;
 
-/// The most tokens of an output, where the model says none.
-const LIMIT: usize = 256;
+/// The most tokens of an output, if the model has no limit.
+const MAX_TOKENS: usize = 256;
 
-/// Turns texts into other ones by an encoder and its decoder, always taking the likeliest token: words into phonemes, sentences
-/// into sentences.
+const EXAMPLES: &str = "\
+Examples:
+  trainer translate models/g2p/model.pip mouse trap
+  trainer translate models/g2p/model.pip < words.txt
+  trainer translate models/g2p/model.onnx --data words.txt --json";
+
+/// Translate texts with a sequence-to-sequence model
 ///
-/// Each text gives one line: `trainer translate g2p.pip mouse trap`, or `trainer translate g2p.pip < words.txt`.
+/// Decodes greedily and prints the output of each text on a line of its own. A text that fails is reported with its number, the
+/// others are still translated, and the exit code is 1.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub struct TranslateArgs {
     /// The model and the texts.
     #[command(flatten)]
-    pub lines: LinesArgs,
+    pub inputs: TextInputs,
 }
 
-/// A text and what became of it.
+/// The output for a text.
 #[derive(Serialize)]
-struct Translation<'a> {
-    source: &'a str,
+struct Translation {
     target: String,
-    tokens: Vec<&'a str>,
+    tokens: Vec<String>,
+}
+
+impl Answer for Translation {
+    const TYPE: RecordType = RecordType::Translation;
+
+    fn line(&self) -> &str {
+        &self.target
+    }
 }
 
 /// Runs the command.
 ///
 /// # Errors
-/// If the model is no encoder and decoder of texts, or a text has characters that it does not know.
-pub fn run(TranslateArgs { lines: args }: TranslateArgs) -> anyhow::Result<()> {
-    let place = || args.model.display().to_string();
-    let limit = args.vocab.read()?.and_then(|file| file.limit);
-    match args.vocab.open(&args.model)? {
+/// Returns an error if the model is not a sequence-to-sequence model of texts, or a text has characters outside of its vocabulary.
+pub fn run(TranslateArgs { inputs }: TranslateArgs) -> anyhow::Result<()> {
+    let place = || inputs.model.display().to_string();
+    let limit = inputs.vocab.read()?.and_then(|file| file.limit);
+    match inputs.vocab.open(&inputs.model)? {
         Model::Integer(bytes) => {
-            let image = bytes.image();
-            let target = integer_target(&image).with_context(place)?;
-            let mut workspace = vec![0; image.workspace_len()];
-            let mut generator = Generator::new(&image, &mut workspace, GREEDY)?;
-            let limit = match image.max_tokens() {
-                0 => LIMIT,
+            let model = bytes.model();
+            let target = integer_target(&model).with_context(place)?;
+            let mut workspace = vec![0; model.workspace_len()];
+            let mut generator = Generator::new(&model, &mut workspace, GREEDY)?;
+            let limit = match model.max_tokens() {
+                0 => MAX_TOKENS,
                 limit => limit.into(),
             };
-            each_line(&args.texts, |source| {
+            inputs.answer_each(|source| {
                 generator.reset(GREEDY);
                 generator.encode_source(source)?;
                 let tokens: Vec<u16> = tokens(&mut generator).take(limit).collect();
-                print(&target, source, &tokens, args.json)
+                Ok(translation(&target, &tokens))
             })
         }
         Model::Float(network) => {
             let (source_vocabulary, target) = float_vocabularies(&network).with_context(place)?;
-            each_line(&args.texts, |source| {
+            inputs.answer_each(|source| {
                 let mut tokens = source_vocabulary.encode(source, false)?.tokens;
                 tokens.extend(source_vocabulary.specials().eos);
                 if tokens.is_empty() {
                     bail!("the text has no tokens");
                 }
-                let made = tasks::translate(&network, &tokens, limit.unwrap_or(LIMIT));
-                print(target, source, &made, args.json)
+                let tokens = tasks::translate(&network, &tokens, limit.unwrap_or(MAX_TOKENS));
+                Ok(translation(target, &tokens))
             })
         }
     }
 }
 
+const NOT_AN_ENCODER_DECODER: &str =
+    "the model is not a sequence-to-sequence model: expected an encoder and a decoder";
+
 fn integer_target(model: &ModelView) -> anyhow::Result<Vocabulary> {
     if !model.has_source() {
-        bail!("the model is one network: expected an encoder and a decoder");
+        bail!(NOT_AN_ENCODER_DECODER);
     }
     if model.source_vocabulary().is_empty() || model.vocabulary().is_empty() {
-        bail!("the image has no texts of its tokens: export it with --vocab");
+        bail!("the model has no vocabularies: give them with --vocab to `trainer export`");
     }
     if !model.is_autoregressive() {
-        bail!("the decoder does not read the tokens that it gives: use trainer run");
+        bail!("the decoder does not read its own output tokens: use `trainer run`");
     }
     Ok(vocabulary_of(model.vocabulary())?)
 }
 
 fn float_vocabularies(network: &Network) -> anyhow::Result<(&Vocabulary, &Vocabulary)> {
     let Some(encoder) = &network.encoder else {
-        bail!("the model is one network: expected an encoder and a decoder");
+        bail!(NOT_AN_ENCODER_DECODER);
     };
     match (&encoder.vocabulary, &network.vocabulary) {
         (Some(source), Some(target)) => Ok((source, target)),
-        _ => bail!("the model has no texts of its tokens: give them with --vocab"),
+        _ => bail!("the model has no vocabularies: give them with --vocab"),
     }
 }
 
-fn print(vocabulary: &Vocabulary, source: &str, tokens: &[u16], json: bool) -> anyhow::Result<()> {
-    let target = vocabulary.decode(tokens);
-    if !json {
-        return print_out(&format!("{target}\n"));
+fn translation(vocabulary: &Vocabulary, tokens: &[u16]) -> Translation {
+    let text = |token: &u16| vocabulary.text(*token).to_owned();
+    Translation {
+        target: vocabulary.decode(tokens),
+        tokens: tokens.iter().map(text).collect(),
     }
-    let tokens = tokens.iter().map(|&token| vocabulary.text(token)).collect();
-    let made = Translation {
-        source,
-        target,
-        tokens,
-    };
-    print_out(&format!("{}\n", serde_json::to_string(&made)?))
 }

@@ -1,4 +1,4 @@
-//! `--vocab FILE`, for models of others, whose files have no texts.
+//! `--vocab` and `--tokenizer`, for imported models, whose ONNX files have no vocabulary.
 
 use crate::data::vocab::file::VocabularyFile;
 use crate::data::vocab::{LEVELS, Tokenization, level_named};
@@ -8,41 +8,44 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use std::path::{Path, PathBuf};
 
-/// The texts of a model's tokens, where its own file does not have them.
+/// The vocabulary of a model whose file has none.
 #[derive(Debug, Args)]
 pub struct VocabArgs {
-    /// The tokens' texts: a JSON list, torchtext's itos (also a token a line), a Keras word_index, or those of an encoder and a decoder
-    #[arg(long, value_name = "FILE")]
+    /// Vocabulary of an imported model: a JSON list of tokens, torchtext's itos (also as a file of one token per line), a Keras
+    /// word_index, or a JSON object with the source and target vocabularies of an encoder-decoder [default: the model's own]
+    #[arg(long, value_name = "FILE", help_heading = "Vocabulary")]
     pub vocab: Option<PathBuf>,
-    /// How --vocab's tokens cut a text, instead of a guess: by the longest match, bytes, words with the space before them, or words with spaces printed between, as they are or in small letters
-    #[arg(long = "vocab-level", value_name = "LEVEL", requires = "vocab", value_parser = PossibleValuesParser::new(LEVELS))]
-    pub vocab_level: Option<String>,
+    /// How --vocab's tokens split a text: by the longest match (pieces), into bytes, words with their preceding space (words), or
+    /// words separated by spaces, as they are (spaced) or lower-cased (spaced-lower) [default: guessed from the tokens]
+    #[arg(long, value_name = "TOKENIZER", requires = "vocab", value_parser = PossibleValuesParser::new(LEVELS), help_heading = "Vocabulary")]
+    pub tokenizer: Option<String>,
 }
 
 impl VocabArgs {
-    /// The file, where one is given.
+    /// Reads the vocabulary file, if one is given.
     ///
     /// # Errors
-    /// If it is refused.
+    /// Returns an error if the file cannot be read or is not a vocabulary.
     pub fn read(&self) -> anyhow::Result<Option<VocabularyFile>> {
-        let level: Option<Tokenization> = self.vocab_level.as_deref().and_then(level_named);
+        let level: Option<Tokenization> = self.tokenizer.as_deref().and_then(level_named);
         let file = self.vocab.as_deref();
         Ok(file
             .map(|path| VocabularyFile::read(path, level))
             .transpose()?)
     }
 
-    /// Opens a model and gives it the texts.
+    /// Opens a model and attaches the vocabulary.
     ///
     /// # Errors
-    /// If the model or the file is refused, they do not fit each other, or the model is an image, which has its texts.
+    /// Returns an error if the model or the vocabulary is rejected, they do not match, or the model is a model file, which has its
+    /// vocabulary.
     pub fn open(&self, path: &Path) -> anyhow::Result<Model> {
         let mut model = Model::open(path)?;
         match (self.read()?, &mut model) {
             (None, _) => {}
             (Some(file), Model::Float(network)) => file.put_into(network)?,
             (Some(_), Model::Integer(_)) => bail!(
-                "{} is an image, which has its vocabulary: leave out --vocab, or give it to the export",
+                "{} is a model file, which has its own vocabulary: remove --vocab, or pass it to `trainer export`",
                 path.display()
             ),
         }

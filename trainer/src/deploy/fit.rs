@@ -4,7 +4,7 @@
 //! and memory are those of an image that is really made, of weights of zeros; the speed is predicted from it.
 
 use crate::data::vocab::Vocabulary;
-use crate::inference::model::{BuildError, ImageBytes};
+use crate::inference::model::{BuildError, ModelBytes};
 use crate::network::Provenance;
 use crate::training::settings::TrainSettings;
 use pipsqueak_boards::{BoardSpec, Prediction};
@@ -203,12 +203,12 @@ impl Form {
         // Weights of zeros are on any grid, and take as many bytes as others.
         let weights = vec![0.0; shape.parameters()];
         let network = shape.network(&weights, vocabulary, Provenance::default());
-        let bytes = ImageBytes::of(&network, &settings.widths())?;
-        let image = bytes.image();
+        let bytes = ModelBytes::of(&network, &settings.widths())?;
+        let image = bytes.model();
         Ok(Fit {
             bytes: image.len(),
             workspace: 4 * image.workspace_len(),
-            speed: board.map(|board| Prediction::new(board, &bytes.image()).characters_per_second),
+            speed: board.map(|board| Prediction::new(board, &bytes.model()).characters_per_second),
             ..fit
         })
     }

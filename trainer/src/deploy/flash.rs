@@ -1,7 +1,7 @@
-//! Puts an image into a board's model slot: through a debug probe, or as one file with the firmware.
+//! Writes a model into a board's model slot: through a debug probe, or as one file with the firmware.
 //!
 //! The firmware never changes. It looks for a model at the slot's address, so a file for the board is the
-//! firmware's bytes and the image's bytes, each at its place.
+//! firmware's bytes and the model's bytes, each at its address.
 
 mod elf;
 mod hex;
@@ -16,9 +16,9 @@ use std::process::{Command, ExitStatus};
 /// Bytes at an address of the board's flash.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Segment {
-    /// Of the first byte.
+    /// Address of the first byte.
     pub address: u32,
-    /// At least one.
+    /// The bytes, at least one.
     pub bytes: Vec<u8>,
 }
 
@@ -33,40 +33,40 @@ pub enum FileKind {
     Uf2,
 }
 
-/// Why a model did not get to a board.
+/// Why a model was not written to a board.
 #[derive(Debug, thiserror::Error)]
 pub enum FlashError {
-    /// The bytes are no image.
-    #[error("{0}; make an image with `trainer export model.onnx --out model.pip`")]
-    Image(ModelError),
-    /// Bytes after the image's end.
-    #[error("the file has {found} bytes, the image in it {expected}: export it again")]
+    /// The bytes are not a model file.
+    #[error("{0}; expected a model file from `trainer export model.onnx --out model.pip`")]
+    Model(ModelError),
+    /// Bytes follow the end of the model.
+    #[error("the file has {found} bytes, its model {expected}: export it again")]
     Trailing {
         /// Bytes of the file.
         found: usize,
-        /// Bytes of the image.
+        /// Bytes of the model.
         expected: usize,
     },
     /// The slot is too small.
     #[error(
-        "the image does not fit: it has {image} bytes, the slot of {board} holds {slot}; train fewer units (--hidden)"
+        "the model does not fit: it has {model} bytes, the slot of {board} holds {slot}; train a smaller network, such as by `trainer train --fit {board}`"
     )]
     Slot {
         /// The board's name.
         board: &'static str,
-        /// Bytes of the image.
-        image: usize,
+        /// Bytes of the model.
+        model: usize,
         /// Bytes of the slot.
         slot: u32,
     },
     /// The board's memory is too small.
     #[error(
-        "the image does not fit: it needs {needed} words of RAM, the firmware of {board} has {available} for it; train fewer units (--hidden)"
+        "the model does not fit: it needs {needed} words of workspace, the firmware of {board} has {available}; train a smaller network, such as by `trainer train --fit {board}`"
     )]
     Workspace {
         /// The board's name.
         board: &'static str,
-        /// Words of 4 bytes that the image needs.
+        /// Words of 4 bytes that the model needs.
         needed: usize,
         /// Words of 4 bytes that there are.
         available: usize,
@@ -115,29 +115,29 @@ pub enum FlashError {
     },
 }
 
-/// Checks that the image in `bytes` is whole, alone, and fits `board`.
+/// Checks that `bytes` are exactly one model file, and that it fits `board`.
 ///
 /// # Errors
 /// If it does not parse, has bytes after its end, or needs more flash or RAM than the board has.
-pub fn check_image(board: &BoardSpec, bytes: &[u8]) -> Result<(), FlashError> {
-    // An image is read as words: a vector of bytes may begin anywhere.
+pub fn check_model(board: &BoardSpec, bytes: &[u8]) -> Result<(), FlashError> {
+    // A model is read as words: copy the bytes to aligned memory.
     let words = encode::to_words(bytes);
     let aligned = &encode::as_bytes(&words)[..bytes.len()];
-    let image = Model::parse(aligned).map_err(FlashError::Image)?;
-    if image.len() != bytes.len() {
+    let model = Model::parse(aligned).map_err(FlashError::Model)?;
+    if model.len() != bytes.len() {
         return Err(FlashError::Trailing {
             found: bytes.len(),
-            expected: image.len(),
+            expected: model.len(),
         });
     }
-    if image.len() > board.slot_bytes as usize {
+    if model.len() > board.slot_bytes as usize {
         return Err(FlashError::Slot {
             board: board.name,
-            image: image.len(),
+            model: model.len(),
             slot: board.slot_bytes,
         });
     }
-    let (needed, available) = (image.workspace_len(), board.workspace_words);
+    let (needed, available) = (model.workspace_len(), board.workspace_words);
     if needed > available {
         return Err(FlashError::Workspace {
             board: board.name,
@@ -149,7 +149,7 @@ pub fn check_image(board: &BoardSpec, bytes: &[u8]) -> Result<(), FlashError> {
 }
 
 impl FileKind {
-    /// The kind that `path` ends with, if `board` takes it.
+    /// The kind of file that the extension of `path` names, if `board` takes it.
     ///
     /// # Errors
     /// If the extension is another one, or belongs to other boards.
@@ -182,24 +182,24 @@ impl FileKind {
     }
 }
 
-/// One file of firmware and image, each at its address. `firmware` is an ELF file.
+/// Returns a file with firmware and model, each at its address. `firmware` is an ELF file.
 ///
 /// # Errors
 /// If the firmware is no ELF file for an ARM microcontroller, or has bytes outside its part of the board's flash.
-pub fn combine(
+pub fn merge_firmware(
     kind: FileKind,
     board: &BoardSpec,
     firmware: &[u8],
-    image: &[u8],
+    model: &[u8],
 ) -> Result<Vec<u8>, FlashError> {
     let mut segments = elf::segments(firmware)?;
-    check_places(board, &segments)?;
+    check_layout(board, &segments)?;
     let model = Segment {
         address: board.slot_address,
-        bytes: image.to_vec(),
+        bytes: model.to_vec(),
     };
     Ok(match kind {
-        FileKind::Elf => elf::with_model(firmware, &model)?,
+        FileKind::Elf => elf::append_model_segment(firmware, &model)?,
         FileKind::Hex => {
             segments.push(model);
             hex::write(&segments).into_bytes()
@@ -211,8 +211,8 @@ pub fn combine(
     })
 }
 
-/// That the firmware stands between the flash's start and the slot.
-fn check_places(board: &BoardSpec, segments: &[Segment]) -> Result<(), FlashError> {
+/// Checks that the firmware is between the start of the flash and the slot.
+fn check_layout(board: &BoardSpec, segments: &[Segment]) -> Result<(), FlashError> {
     // The slot goes to the end of the flash.
     let start =
         u64::from(board.slot_address) + u64::from(board.slot_bytes) - u64::from(board.flash_bytes);
@@ -245,11 +245,15 @@ pub fn find_firmware(board: &BoardSpec, folder: &Path) -> Result<PathBuf, FlashE
     })
 }
 
-/// Writes the image at `path` into the slot of a connected board, and restarts it. `probe_rs` is the program to run.
+/// Writes the model file at `path` into the slot of a connected board with the program `probe_rs`, and restarts the board.
 ///
 /// # Errors
 /// If the program is missing or fails; it prints its own reason.
-pub fn download(probe_rs: &Path, board: &BoardSpec, path: &Path) -> Result<(), FlashError> {
+pub fn flash_with_probe_rs(
+    probe_rs: &Path,
+    board: &BoardSpec,
+    path: &Path,
+) -> Result<(), FlashError> {
     let run = |command: &'static str, arguments: &[&str], file: Option<&Path>| {
         let mut process = Command::new(probe_rs);
         process

@@ -1,4 +1,4 @@
-//! How good a model is.
+//! Losses of models, and n-gram models to compare them with.
 
 pub mod ngram;
 pub mod perplexity;

@@ -1,47 +1,46 @@
-//! Markov chains, the baseline that a network must beat: bytes against bits per character.
+//! N-gram models, the baseline that a network must beat: bytes against bits per character.
 //!
-//! A chain of order `k` predicts a token from the `k` before it, by how often each (k+1)-gram was seen. Where little was
-//! seen, it leans on the order below, by interpolated Kneser-Ney smoothing (R. Kneser and H. Ney, "Improved backing-off
-//! for m-gram language modeling", 1995, in the interpolated form of S. Chen and J. Goodman, "An empirical study of
-//! smoothing techniques for language modeling", 1998, section 2.7):
+//! An n-gram model of order `k` (a Markov chain of order `k`) predicts a token from the `k` tokens before it by the counts of
+//! (k+1)-grams. Rare n-grams are interpolated with the next lower order by Kneser-Ney smoothing (R. Kneser and H. Ney,
+//! "Improved backing-off for m-gram language modeling", 1995, in the interpolated form of S. Chen and J. Goodman, "An empirical
+//! study of smoothing techniques for language modeling", 1998, section 2.7):
 //!
 //! ```text
 //! p(w | h) = (max(c(h w) - D, 0) + D * n(h) * p(w | h without its first token)) / sum of c(h v) over all v
 //! ```
 //!
-//! Here `c` counts, `n(h)` is how many different tokens follow `h`, and the last order below is uniform over the V tokens.
-//! In the orders below the highest, `c(h w)` is not how often `h w` was seen but after how many different tokens. The
-//! discount of an order is `D = n1 / (n1 + 2 n2)`, where n1 and n2 n-grams have `c` of 1 and 2; 1/2 where n1 is 0.
+//! `n(h)` is the number of different tokens that follow `h`; below order 0 the distribution is uniform over the V tokens.
+//! `c(h w)` is the count of `h w` in the highest order, and its continuation count in all lower orders: the number of different
+//! tokens that precede `h w`. The discount of an order is `D = n1 / (n1 + 2 n2)`, where n1 and n2 are the numbers of n-grams
+//! with `c` = 1 and `c` = 2; it is 1/2 if n1 = 0.
 //!
-//! The text counts as a ring, so that every n-gram has a token before it and one after.
+//! The text is circular: its last token precedes its first one, so that every n-gram has a token before and after it.
 
 use std::collections::HashMap;
 
-/// What is a token.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Level {
+/// The unit of text that a token stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NgramUnit {
     /// A character, by code point.
-    #[default]
     Char,
     /// A run of letters and digits, or any other character.
     Word,
 }
 
-impl Level {
-    /// The tokens of `text`, which are the text again when put together.
+impl NgramUnit {
+    /// Splits `text` into tokens; their concatenation is `text`.
     ///
     /// ```
-    /// use trainer::eval::ngram::Level;
-    /// assert_eq!(Level::Word.tokens("it's 10!"), ["it", "'", "s", " ", "10", "!"]);
+    /// use trainer::eval::ngram::NgramUnit;
+    /// assert_eq!(NgramUnit::Word.tokens("it's 10!"), ["it", "'", "s", " ", "10", "!"]);
     /// ```
     pub fn tokens(self, text: &str) -> Vec<&str> {
         let mut tokens = Vec::new();
         let mut rest = text;
         while let Some(first) = rest.chars().next() {
             let word = match self {
-                Level::Char => 0,
-                Level::Word => rest
+                NgramUnit::Char => 0,
+                NgramUnit::Word => rest
                     .find(|c: char| !c.is_alphanumeric())
                     .unwrap_or(rest.len()),
             };
@@ -53,13 +52,13 @@ impl Level {
     }
 }
 
-/// Gives each different text an id, from 0 in the order in which they come.
+/// Maps each distinct string to an id: 0, 1, ... in order of first appearance.
 #[derive(Clone, Debug, Default)]
-pub struct Ids<'t>(HashMap<&'t str, u32>);
+pub struct Interner<'t>(HashMap<&'t str, u32>);
 
-impl<'t> Ids<'t> {
-    /// The ids of `tokens`, new ones where they are needed.
-    pub fn of(&mut self, tokens: &[&'t str]) -> Vec<u32> {
+impl<'t> Interner<'t> {
+    /// Returns the ids of `tokens`; an unseen token gets the next id.
+    pub fn intern(&mut self, tokens: &[&'t str]) -> Vec<u32> {
         let id = |token: &&'t str| {
             let next = self.0.len() as u32;
             *self.0.entry(token).or_insert(next)
@@ -67,64 +66,71 @@ impl<'t> Ids<'t> {
         tokens.iter().map(id).collect()
     }
 
-    /// How many there are, V.
-    pub fn count(&self) -> usize {
+    /// The number of distinct strings, V.
+    pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Bytes of all texts, each with a byte for its length.
+    /// Whether no string was interned.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Bytes of all strings, plus one length byte each.
     pub fn bytes(&self) -> usize {
         self.0.keys().map(|text| text.len() + 1).sum()
     }
 }
 
-/// The chains of every order up to the highest, over one text.
+/// The n-gram models of one text, of every order from 0 to the highest, smoothed by interpolated Kneser-Ney.
 #[derive(Clone, Debug)]
-pub struct Markov {
-    vocabulary: usize,
-    /// Level `k` has the (k+1)-grams, sorted.
-    levels: Vec<Grams>,
+pub struct KneserNey {
+    /// Number of different tokens, V.
+    vocab_size: usize,
+    /// Level `k` holds the (k+1)-grams, sorted.
+    levels: Vec<Level>,
 }
 
+/// All n-grams of one length.
 #[derive(Clone, Debug, Default)]
-struct Grams {
-    grams: Vec<Gram>,
-    /// Where this is a chain's highest level: by how often an n-gram was seen.
+struct Level {
+    grams: Vec<Ngram>,
+    /// Discount by counts: for the model whose highest order this level is.
     highest: Discount,
-    /// Where it is a lower one: by how many different tokens it was seen after.
+    /// Discount by continuation counts: for models of a higher order.
     lower: Discount,
 }
 
-/// An n-gram: a node of the tree whose children are longer by a token.
+/// An n-gram: a node of a tree whose children are one token longer.
 #[derive(Clone, Copy, Debug)]
-struct Gram {
+struct Ngram {
     /// The last token.
     token: u32,
-    /// How often it was seen.
-    seen: u32,
-    /// After how many different tokens it was seen.
-    before: u32,
-    /// The first child, in the next level. The children of the next n-gram begin where this one's end.
+    /// Its occurrences in the text.
+    count: u32,
+    /// The number of different tokens that precede it in the text.
+    continuation_count: u32,
+    /// Index of its first child in the next level. The children of the next n-gram begin where these end.
     children: u32,
 }
 
-/// A way of counting, and the discount that goes with it.
+/// The discount of a level for one kind of count.
 #[derive(Clone, Copy, Debug)]
 struct Discount {
-    count: fn(&Gram) -> u32,
+    count: fn(&Ngram) -> u32,
     discount: f64,
-    /// Number of different counts.
-    different: usize,
+    /// Number of distinct counts.
+    distinct: usize,
 }
 
 impl Default for Discount {
     fn default() -> Self {
-        Self::new(&[], |gram| gram.seen)
+        Self::new(&[], |gram| gram.count)
     }
 }
 
 impl Discount {
-    fn new(grams: &[Gram], count: fn(&Gram) -> u32) -> Self {
+    fn new(grams: &[Ngram], count: fn(&Ngram) -> u32) -> Self {
         let mut counts: Vec<u32> = grams.iter().map(count).collect();
         counts.sort_unstable();
         let with = |n| counts.partition_point(|c| *c <= n) as f64;
@@ -133,12 +139,13 @@ impl Discount {
         Self {
             count,
             discount: if n1 > 0.0 { n1 / (n1 + 2.0 * n2) } else { 0.5 },
-            different: counts.len(),
+            distinct: counts.len(),
         }
     }
 
-    /// `p(token | h)`, where `children` are the n-grams that begin with `h`, at least one.
-    fn smooth(&self, children: &[Gram], token: u32, below: f64) -> f64 {
+    /// Returns `p(token | h)`. `children` are the n-grams that extend `h`, at least one; `lower` is the probability of the next
+    /// lower order.
+    fn smooth(&self, children: &[Ngram], token: u32, lower: f64) -> f64 {
         let total: u64 = children
             .iter()
             .map(|gram| u64::from((self.count)(gram)))
@@ -147,40 +154,40 @@ impl Discount {
         let seen = found.map_or(0.0, |at| {
             f64::from((self.count)(&children[at])) - self.discount
         });
-        (seen + self.discount * children.len() as f64 * below) / total as f64
+        (seen + self.discount * children.len() as f64 * lower) / total as f64
     }
 }
 
-impl Markov {
-    /// Counts `text`, whose tokens are below `vocabulary`, for chains of orders up to `order`.
+impl KneserNey {
+    /// Counts the n-grams of `text`, whose token ids are below `vocab_size`, up to `order` + 1 tokens.
     ///
     /// # Panics
-    /// If the text has no token, 2^32 or more, or one that is not in the vocabulary.
-    pub fn new(text: &[u32], vocabulary: usize, order: usize) -> Self {
+    /// Panics if the text has no token or 2^32 or more, or a token id is `vocab_size` or more.
+    pub fn new(text: &[u32], vocab_size: usize, order: usize) -> Self {
         assert!(
             !text.is_empty() && u32::try_from(text.len()).is_ok(),
             "{} tokens",
             text.len()
         );
         assert!(
-            text.iter().all(|token| (*token as usize) < vocabulary),
-            "tokens are below {vocabulary}"
+            text.iter().all(|token| (*token as usize) < vocab_size),
+            "tokens are below {vocab_size}"
         );
-        // At each place a token, then the longest n-gram that comes after it.
-        let ring: Vec<u32> = text
+        // Position `at` holds a token, followed by the longest n-gram after it.
+        let circular: Vec<u32> = text
             .iter()
             .copied()
             .cycle()
             .take(text.len() + order + 1)
             .collect();
-        let gram = |at: u32| &ring[at as usize + 1..][..order + 1];
-        let mut places: Vec<u32> = (0..text.len() as u32).collect();
-        places.sort_unstable_by_key(|at| gram(*at));
-        let mut levels = vec![Grams::default(); order + 1];
-        // Of each level, the last n-gram that each token was seen before.
-        let mut seen_before = vec![vec![usize::MAX; vocabulary]; order + 1];
+        let gram = |at: u32| &circular[at as usize + 1..][..order + 1];
+        let mut positions: Vec<u32> = (0..text.len() as u32).collect();
+        positions.sort_unstable_by_key(|at| gram(*at));
+        let mut levels = vec![Level::default(); order + 1];
+        // For each level and token: the last n-gram that the token preceded.
+        let mut last_preceded = vec![vec![usize::MAX; vocab_size]; order + 1];
         let mut last: &[u32] = &[];
-        for at in places {
+        for at in positions {
             let this = gram(at);
             let same = last.iter().zip(this).take_while(|(a, b)| a == b).count();
             for depth in 0..=order {
@@ -190,34 +197,34 @@ impl Markov {
                 let grams = &mut levels[depth].grams;
                 if depth >= same {
                     let token = this[depth];
-                    grams.push(Gram {
+                    grams.push(Ngram {
                         token,
-                        seen: 0,
-                        before: 0,
+                        count: 0,
+                        continuation_count: 0,
                         children,
                     });
                 }
                 let number = grams.len();
                 let gram = grams
                     .last_mut()
-                    .expect("the first one has nothing in common with none");
-                gram.seen += 1;
-                let seen = &mut seen_before[depth][ring[at as usize] as usize];
-                gram.before += u32::from(*seen != number);
+                    .expect("the first n-gram shares no prefix with the empty one");
+                gram.count += 1;
+                let seen = &mut last_preceded[depth][circular[at as usize] as usize];
+                gram.continuation_count += u32::from(*seen != number);
                 *seen = number;
             }
             last = this;
         }
-        for Grams {
+        for Level {
             grams,
             highest,
             lower,
         } in &mut levels
         {
-            *highest = Discount::new(grams, |gram| gram.seen);
-            *lower = Discount::new(grams, |gram| gram.before);
+            *highest = Discount::new(grams, |gram| gram.count);
+            *lower = Discount::new(grams, |gram| gram.continuation_count);
         }
-        Self { vocabulary, levels }
+        Self { vocab_size, levels }
     }
 
     /// The highest order.
@@ -225,8 +232,8 @@ impl Markov {
         self.levels.len() - 1
     }
 
-    /// The n-grams that are `context` and a token more; none where the context was not seen.
-    fn children(&self, context: &[u32]) -> &[Gram] {
+    /// The n-grams that extend `context` by one token; empty if `context` does not occur.
+    fn children(&self, context: &[u32]) -> &[Ngram] {
         let mut range = 0..self.levels[0].grams.len();
         for (token, levels) in context.iter().zip(self.levels.windows(2)) {
             let (grams, next) = (&levels[0].grams, &levels[1].grams);
@@ -242,26 +249,26 @@ impl Markov {
         &self.levels[context.len()].grams[range]
     }
 
-    /// `p(token | history)` by the chain of each order from 0.
+    /// Returns `p(token | history)` by the model of each order, from 0.
     pub fn probabilities(&self, history: &[u32], token: u32) -> Vec<f64> {
-        let mut below = 1.0 / self.vocabulary as f64;
+        let mut lower = 1.0 / self.vocab_size as f64;
         let mut all = Vec::with_capacity(self.levels.len());
         for (order, level) in self.levels.iter().enumerate() {
             let context = history.len().checked_sub(order);
             let children = context.map_or(&[][..], |from| self.children(&history[from..]));
             if children.is_empty() {
-                all.push(below);
+                all.push(lower);
             } else {
-                all.push(level.highest.smooth(children, token, below));
-                below = level.lower.smooth(children, token, below);
+                all.push(level.highest.smooth(children, token, lower));
+                lower = level.lower.smooth(children, token, lower);
             }
         }
         all
     }
 
-    /// Bits that the chain of each order from 0 needs for `text`, all of it but its first token.
+    /// Returns the total surprisal of `text` without its first token, in bits, by the model of each order, from 0.
     ///
-    /// Histories begin in `text`: what was counted is not seen again.
+    /// The context of a token is within `text`; the counted text is not part of it.
     pub fn bits(&self, text: &[u32]) -> Vec<f64> {
         let mut bits = vec![0.0; self.levels.len()];
         for at in 1..text.len() {
@@ -273,27 +280,27 @@ impl Markov {
         bits
     }
 
-    /// How many n-grams the chain of this order holds.
+    /// The number of n-grams that the model of this order stores.
     ///
     /// # Panics
-    /// If `order` is above [`order`](Self::order).
-    pub fn grams(&self, order: usize) -> usize {
+    /// Panics if `order` is above [`order`](Self::order).
+    pub fn ngrams(&self, order: usize) -> usize {
         self.levels[..=order]
             .iter()
             .map(|level| level.grams.len())
             .sum()
     }
 
-    /// Bytes that the chain of this order takes, without its tokens' texts, in a form that can be searched where it lies.
+    /// The bytes of the model of this order as a compact, searchable tree, without the strings of its tokens.
     ///
-    /// It is a tree of n-grams, level by level in sorted order. Each n-gram has its last token, in the fewest bits that V
-    /// needs; its count, as an index into the level's different counts, in the fewest bits that these need; and, below the
-    /// first level, one bit that says whether it is its parent's last child (the LOUDS tree of T. Watanabe et al.,
-    /// "A succinct N-gram language model", 2009). Each level has its different counts and its discount, 4 bytes each, and
-    /// below the first, 4 bytes for every 256 parents to find their children by.
+    /// The n-grams of each level are sorted. Each n-gram stores its last token in `ceil(log2 V)` bits; its count, as an index into
+    /// the level's distinct counts, in the fewest bits that hold the index; and, below the first level, one bit that marks its
+    /// parent's last child (the LOUDS tree of T. Watanabe et al., "A succinct N-gram language model", 2009). Each level stores its
+    /// distinct counts and its discount in 4 bytes each, and, below the first level, 4 bytes for every 256 parents to locate
+    /// their children.
     ///
     /// # Panics
-    /// As [`grams`](Self::grams).
+    /// Panics as [`ngrams`](Self::ngrams).
     pub fn bytes(&self, order: usize) -> usize {
         let mut parents = 0;
         let mut bytes = 0;
@@ -304,17 +311,16 @@ impl Markov {
                 &level.lower
             };
             let last_child = usize::from(depth > 0);
-            let gram = width(self.vocabulary) + width(counts.different) + last_child;
+            let gram = width(self.vocab_size) + width(counts.distinct) + last_child;
             let directory = usize::div_ceil(parents, 256);
-            bytes +=
-                (level.grams.len() * gram).div_ceil(8) + 4 * (counts.different + 1 + directory);
+            bytes += (level.grams.len() * gram).div_ceil(8) + 4 * (counts.distinct + 1 + directory);
             parents = level.grams.len();
         }
         bytes
     }
 }
 
-/// Bits that a number below `count` needs.
+/// The bits of a number below `count`.
 fn width(count: usize) -> usize {
     (usize::BITS - count.saturating_sub(1).leading_zeros()) as usize
 }
@@ -380,7 +386,7 @@ mod tests {
         for (length, vocabulary) in [(1, 1), (2, 2), (7, 3), (60, 3), (200, 5)] {
             let text = text(length, vocabulary);
             let last = vocabulary - 1;
-            let markov = Markov::new(&text, vocabulary as usize, 4);
+            let model = KneserNey::new(&text, vocabulary as usize, 4);
             // Short histories, one that was seen, and some that were hardly.
             for history in [
                 &[][..],
@@ -391,7 +397,7 @@ mod tests {
             ] {
                 let mut sums = [0.0; 5];
                 for token in 0..vocabulary {
-                    let found = markov.probabilities(history, token);
+                    let found = model.probabilities(history, token);
                     for (order, found) in found.iter().enumerate() {
                         let (from, highest) = match history.len().checked_sub(order) {
                             Some(from) => (from, true),
@@ -414,13 +420,13 @@ mod tests {
     #[test]
     fn bits_are_those_of_the_probabilities() {
         let (seen, text) = (text(300, 4), &text(340, 4)[300..]);
-        let markov = Markov::new(&seen, 4, 3);
+        let model = KneserNey::new(&seen, 4, 3);
         let mut expected = [0.0; 4];
         for at in 1..text.len() {
-            let p = markov.probabilities(&text[..at], text[at]);
+            let p = model.probabilities(&text[..at], text[at]);
             (0..4).for_each(|order| expected[order] -= p[order].log2());
         }
-        for (found, expected) in markov.bits(text).iter().zip(expected) {
+        for (found, expected) in model.bits(text).iter().zip(expected) {
             assert!(
                 (found - expected).abs() < 1e-9,
                 "{found}, expected {expected}"
@@ -429,14 +435,14 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_those_of_the_form() {
-        let markov = Markov::new(&[0, 1, 0, 2], 3, 1);
+    fn bytes_are_those_of_the_tree() {
+        let model = KneserNey::new(&[0, 1, 0, 2], 3, 1);
         // Three tokens of 2 bits, seen 2, 1 and 1 times, also by different tokens before: 1 bit. Two counts and a discount.
         let first = 2 + 4 * 3;
         // 01, 02, 10 and 20 once each, 2 bits and 1 for the last child. One count, a discount, one part of the directory.
         let second = 2 + 4 * 3;
-        assert_eq!((markov.bytes(0), markov.bytes(1)), (first, first + second));
-        assert_eq!((markov.grams(0), markov.grams(1)), (3, 7));
+        assert_eq!((model.bytes(0), model.bytes(1)), (first, first + second));
+        assert_eq!((model.ngrams(0), model.ngrams(1)), (3, 7));
         assert_eq!(
             [1, 2, 3, 4, 5, 65, 256, 257].map(width),
             [0, 1, 2, 2, 3, 7, 8, 9]
@@ -446,15 +452,15 @@ mod tests {
     #[test]
     fn tokens_are_the_text_and_have_ids_in_order() {
         let text = "Über 3 cats, 3\u{a0}dogs…\n";
-        for level in [Level::Char, Level::Word] {
+        for level in [NgramUnit::Char, NgramUnit::Word] {
             assert_eq!(level.tokens(text).concat(), text);
         }
-        let words = Level::Word.tokens(text);
+        let words = NgramUnit::Word.tokens(text);
         assert_eq!(words[..5], ["Über", " ", "3", " ", "cats"]);
-        let mut ids = Ids::default();
-        assert_eq!(ids.of(&words[..5]), [0, 1, 2, 1, 3]);
-        assert_eq!((ids.of(&["3", "dogs"]), ids.count()), (vec![2, 4], 5));
+        let mut ids = Interner::default();
+        assert_eq!(ids.intern(&words[..5]), [0, 1, 2, 1, 3]);
+        assert_eq!((ids.intern(&["3", "dogs"]), ids.len()), (vec![2, 4], 5));
         assert_eq!(ids.bytes(), "Über3 catsdogs".len() + 5);
-        assert!(Level::Word.tokens("").is_empty());
+        assert!(NgramUnit::Word.tokens("").is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! How well a model predicts a text: the mean surprise over its tokens and its characters, read as one stream.
+//! The cross-entropy loss of a language model on a text, per token and per character, in one pass from the zero state.
 
 use crate::data::vocab::Measure;
 use crate::inference::model::Model;
@@ -9,31 +9,31 @@ use std::time::Instant;
 /// A model's loss on a text.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct Evaluation {
-    /// The sum of all surprises, nats.
+    /// Total surprisal, in nats.
     #[serde(skip)]
     total: f64,
-    /// Mean of `-ln p` of each token after the first.
+    /// Mean of `-ln p` over all tokens but the first.
     pub nats_per_token: f64,
-    /// What the text takes, unknown words spelled out, by its characters, nats.
+    /// Surprisal of the text, including the spelling of unknown words, divided by its characters, in nats.
     pub nats_per_char: f64,
-    /// The same in bits.
+    /// [`nats_per_char`](Self::nats_per_char) in bits.
     pub bits_per_char: f64,
-    /// `e` to the power of the nats per token: as unsure as a fair draw among so many tokens.
+    /// `e` to the power of [`nats_per_token`](Self::nats_per_token).
     pub perplexity: f64,
-    /// Tokens that were predicted: all that were read but the first.
+    /// Predicted tokens: all but the first.
     pub tokens: usize,
-    /// How many of them stand for what the vocabulary lacks.
+    /// How many of them are UNK.
     pub unknown: usize,
-    /// Characters of the tokens that were predicted; an end of text counts as one.
+    /// Characters of the predicted tokens; EOS counts as one.
     pub characters: usize,
-    /// Characters that the vocabulary lacks, left out.
+    /// Characters that were skipped because they are not in the vocabulary.
     pub skipped: usize,
     /// Speed on this machine, one thread.
     pub characters_per_second: f64,
 }
 
 impl Evaluation {
-    /// Each token a character.
+    /// An evaluation where each token is a character.
     fn new(total: f64, tokens: usize, begun: Instant) -> Self {
         let nats_per_token = total / tokens.max(1) as f64;
         Self {
@@ -50,8 +50,8 @@ impl Evaluation {
         }
     }
 
-    /// The same, told by the characters that the predicted tokens stand for; unknown ones cost their spelling too.
-    pub fn by_character(self, measure: Measure) -> Self {
+    /// This evaluation with losses per character of the predicted tokens; UNK costs the spelling of its word in addition.
+    pub fn per_character(self, measure: Measure) -> Self {
         let characters = measure.characters;
         let nats_per_char = (self.total + measure.spelling) / characters.max(1) as f64;
         Self {
@@ -66,48 +66,48 @@ impl Evaluation {
     }
 }
 
-/// Evaluates a model of either kind from a zero state; `seen` is told of each token.
+/// Evaluates a float or quantized model from the zero state; `on_token` is called after each token.
 ///
 /// # Errors
 /// As [`integer`].
 ///
 /// # Panics
-/// If a token is not in the vocabulary.
+/// Panics if a token is not in the vocabulary.
 pub fn model(
     model: &Model,
     tokens: &[u16],
-    seen: impl FnMut(),
+    on_token: impl FnMut(),
 ) -> Result<Evaluation, SessionError> {
     match model {
-        Model::Float(network) => Ok(float(network, tokens, seen)),
-        Model::Integer(bytes) => integer(&bytes.image(), tokens, seen),
+        Model::Float(network) => Ok(float(network, tokens, on_token)),
+        Model::Integer(bytes) => integer(&bytes.model(), tokens, on_token),
     }
 }
 
-/// Evaluates the float network from a zero state; `seen` is told of each token.
+/// Evaluates a float network from the zero state; `on_token` is called after each token.
 ///
 /// # Panics
-/// If a token is not in the vocabulary.
-pub fn float(network: &Network, tokens: &[u16], mut seen: impl FnMut()) -> Evaluation {
+/// Panics if a token is not in the vocabulary.
+pub fn float(network: &Network, tokens: &[u16], mut on_token: impl FnMut()) -> Evaluation {
     let begun = Instant::now();
     let mut state = network.state();
     let mut total = 0.0;
     for pair in tokens.windows(2) {
         network.step(&mut state, pair[0]);
         total += nats(&network.logits(&state), pair[1]);
-        seen();
+        on_token();
     }
     Evaluation::new(total, tokens.len().saturating_sub(1), begun)
 }
 
-/// Evaluates a model file by running the very code of the boards, from a zero state; `seen` is told of each token.
+/// Evaluates a quantized model from the zero state with the code that runs on boards; `on_token` is called after each token.
 ///
 /// # Errors
-/// If the model reads something else than tokens, or a token is not in its vocabulary.
+/// Returns an error if the model does not read tokens, or a token is not in its vocabulary.
 pub fn integer(
     model: &ModelView,
     tokens: &[u16],
-    mut seen: impl FnMut(),
+    mut on_token: impl FnMut(),
 ) -> Result<Evaluation, SessionError> {
     let begun = Instant::now();
     let mut workspace = vec![0; model.workspace_len()];
@@ -122,7 +122,7 @@ pub fn integer(
             *float = f32::from(fixed) / one;
         }
         total += nats(&logits, pair[1]);
-        seen();
+        on_token();
     }
     Ok(Evaluation::new(
         total,

@@ -1,9 +1,9 @@
 //! How well a network does what it was trained for, on examples that it was not trained on.
 
-use crate::eval::ngram::Markov;
+use crate::eval::ngram::KneserNey;
 use crate::inference::generate::{GREEDY, tokens};
 use crate::inference::integer::IntegerNetwork;
-use crate::inference::tasks::{best, translate};
+use crate::inference::tasks::{argmax, translate};
 use crate::network::{Feeds, Network, Sequences, nats};
 use crate::training::sequence::batches::predictions;
 use crate::training::sequence::data::{Dataset, Example};
@@ -11,7 +11,7 @@ use crate::training::sequence::settings::Task;
 use crate::training::sequence::trainer::{END, START};
 use pipsqueak::{Generator, StepInput};
 
-/// The highest order of a Markov chain beside the network.
+/// The highest order of the n-gram models that are compared with the network.
 const ORDER: usize = 8;
 
 /// What was measured on examples that were held back.
@@ -32,14 +32,14 @@ pub struct Measures {
     /// Part of the examples that came out as one of the references.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub whole_right: Option<f64>,
-    /// Bits of the best Markov chain over the same targets, and its order.
+    /// The best n-gram model of the same targets.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub markov: Option<Chain>,
+    pub ngram: Option<NgramResult>,
 }
 
-/// A Markov chain.
+/// An n-gram model.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Chain {
+pub struct NgramResult {
     /// How many tokens it sees.
     pub order: usize,
     /// Bits per prediction.
@@ -120,7 +120,7 @@ pub fn measure(
         };
         match task {
             Task::Classify => {
-                sums.right = usize::from(best(&logits) == example.target[0]);
+                sums.right = usize::from(argmax(&logits) == example.target[0]);
             }
             Task::Translate => {
                 let said = network.translation(&example.source, limit);
@@ -148,7 +148,7 @@ pub fn measure(
         accuracy: (task == Task::Classify).then_some(right),
         token_error: (task == Task::Translate).then(|| part(sums.errors, sums.tokens)),
         whole_right: (task == Task::Translate).then_some(right),
-        markov: (task == Task::Describe).then(|| best_chain(data)),
+        ngram: (task == Task::Describe).then(|| best_ngram(data)),
     })
 }
 
@@ -196,8 +196,8 @@ fn nats_of(logits: &[f32], task: Task, example: &Example) -> f64 {
         .sum()
 }
 
-/// The chain with the fewest bits over the targets that are held back, as one text of targets and ends; counted on the others.
-fn best_chain(data: &Dataset) -> Chain {
+/// The n-gram model with the fewest bits over the targets that are held back, as one text of targets and ends; counted on the others.
+fn best_ngram(data: &Dataset) -> NgramResult {
     let text = |examples: &[Example]| {
         let mut text = vec![u32::from(END)];
         for example in examples {
@@ -206,15 +206,15 @@ fn best_chain(data: &Dataset) -> Chain {
         }
         text
     };
-    let markov = Markov::new(&text(&data.train), data.target.len(), ORDER);
+    let models = KneserNey::new(&text(&data.train), data.target.len(), ORDER);
     let held = text(&data.validation);
-    let bits = markov.bits(&held);
+    let bits = models.bits(&held);
     let (order, bits) = bits
         .into_iter()
         .enumerate()
         .min_by(|a, b| a.1.total_cmp(&b.1))
-        .expect("a chain of order 0");
-    Chain {
+        .expect("a model of order 0");
+    NgramResult {
         order,
         bits: bits / (held.len() - 1) as f64,
     }

@@ -1,41 +1,42 @@
-//! Text from the float network, by the very sampler of the boards.
+//! Text generation by the float network with the sampler that runs on boards, and detection of repetition.
 
 use crate::network::{FloatState, Network};
 use pipsqueak::{Generator, Pcg32, Sampler, SamplingParams, Temperature};
 
-/// Always the likeliest token.
+/// Always samples the most likely token.
 pub const GREEDY: SamplingParams = SamplingParams {
     temperature: Temperature::GREEDY,
     top_k: 0,
     seed: 0,
 };
 
-/// Fraction bits that float logits are rounded to for the sampler.
-const LOGIT_BITS: u32 = 10;
+/// Fraction bits of the logits that the sampler reads: Q5.10.
+const LOGIT_FRAC_BITS: u32 = 10;
 
-/// Logits as the sampler takes them. A cast from float saturates.
-fn fixed(logits: &[f32]) -> Vec<i16> {
-    let one = f32::from(1u16 << LOGIT_BITS);
-    let fixed = |logit: &f32| (logit * one).round() as i16;
-    logits.iter().map(fixed).collect()
+/// Logits in Q5.10, saturated.
+fn to_fixed(logits: &[f32]) -> Vec<i16> {
+    let one = f32::from(1u16 << LOGIT_FRAC_BITS);
+    logits
+        .iter()
+        .map(|logit| (logit * one).round() as i16)
+        .collect()
 }
 
-/// Yields the tokens that follow a prompt, until the one that ends a text, without it: [`pipsqueak::Generator`] in float.
+/// Samples the tokens after a prompt, until EOS, which is left out: [`pipsqueak::Generator`] in float.
 pub struct FloatGenerator<'n> {
     network: &'n Network,
     state: FloatState,
     sampler: Sampler,
     rng: Pcg32,
-    /// The token to read next; none after the end of the text.
+    /// The token to read next; none after EOS.
     pending: Option<u16>,
 }
 
 impl<'n> FloatGenerator<'n> {
-    /// A generator that has read `prompt` from `state`: after the token that texts start after, where that is a special one or there is no
-    /// prompt.
+    /// Reads `prompt` from `state`, preceded by the start token if that is a special token or the prompt is empty.
     ///
     /// # Panics
-    /// If the network has no vocabulary, or a token is not in it.
+    /// Panics if the network has no vocabulary, or a token is not in it.
     pub fn new(
         network: &'n Network,
         mut state: FloatState,
@@ -57,10 +58,10 @@ impl<'n> FloatGenerator<'n> {
         generator
     }
 
-    /// A generator of a new text from `state`.
+    /// Generates a text from `state`, without a prompt.
     ///
     /// # Panics
-    /// If the network has no vocabulary.
+    /// Panics if the network has no vocabulary.
     pub fn from_state(network: &'n Network, state: FloatState, settings: SamplingParams) -> Self {
         let vocabulary = network.vocabulary();
         Self {
@@ -78,47 +79,47 @@ impl Iterator for FloatGenerator<'_> {
 
     fn next(&mut self) -> Option<u16> {
         self.network.step(&mut self.state, self.pending?);
-        let mut logits = fixed(&self.network.logits(&self.state));
+        let mut logits = to_fixed(&self.network.logits(&self.state));
         let specials = self.network.vocabulary().specials();
-        let drawn = self
-            .sampler
-            .sample_masked(&mut logits, LOGIT_BITS, specials, &mut self.rng);
-        self.pending = (Some(drawn) != specials.eos).then_some(drawn);
+        let sampled =
+            self.sampler
+                .sample_masked(&mut logits, LOGIT_FRAC_BITS, specials, &mut self.rng);
+        self.pending = (Some(sampled) != specials.eos).then_some(sampled);
         self.pending
     }
 }
 
-/// The tokens that an image's generator draws, until the one that ends a text, without it.
+/// The tokens that `generator` samples, until EOS, which is left out.
 ///
 /// # Panics
-/// If the model does not generate text: [`pipsqueak::ModelView::is_autoregressive`].
+/// Panics if the model does not generate text: [`pipsqueak::ModelView::is_autoregressive`].
 pub fn tokens(generator: &mut Generator) -> impl Iterator<Item = u16> {
     let eos = generator.model().vocabulary().special_tokens().eos;
     let next = || generator.next_token().expect("the model generates text");
     std::iter::repeat_with(next).take_while(move |token| Some(*token) != eos)
 }
 
-/// A part of a text that repeats to the end.
+/// The end of a text that repeats one part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cycle {
-    /// Tokens before the first repetition begins.
+pub struct Repetition {
+    /// Tokens before the first occurrence of the part.
     pub begin: usize,
-    /// Tokens of one repetition.
+    /// Tokens of the part.
     pub length: usize,
 }
 
-/// Repetitions that make a cycle.
-const REPETITIONS: usize = 3;
+/// Occurrences that count as a repetition.
+const OCCURRENCES: usize = 3;
 
-/// The cycle that tokens drawn without chance have fallen into: the shortest part that they end with at least three times.
+/// Finds the shortest part that `tokens` ends with at least three times.
 ///
 /// ```
-/// use trainer::inference::generate::{Cycle, cycle};
-/// assert_eq!(cycle(&[7, 8, 1, 2, 1, 2, 1, 2, 1]), Some(Cycle { begin: 2, length: 2 }));
-/// assert_eq!(cycle(&[1, 2, 1, 2]), None);
+/// use trainer::inference::generate::{Repetition, repetition};
+/// assert_eq!(repetition(&[7, 8, 1, 2, 1, 2, 1, 2, 1]), Some(Repetition { begin: 2, length: 2 }));
+/// assert_eq!(repetition(&[1, 2, 1, 2]), None);
 /// ```
-pub fn cycle(tokens: &[u16]) -> Option<Cycle> {
-    (1..=tokens.len() / REPETITIONS).find_map(|length| {
+pub fn repetition(tokens: &[u16]) -> Option<Repetition> {
+    (1..=tokens.len() / OCCURRENCES).find_map(|length| {
         let later = tokens[length..].iter().rev();
         let same = tokens[..tokens.len() - length]
             .iter()
@@ -126,11 +127,11 @@ pub fn cycle(tokens: &[u16]) -> Option<Cycle> {
             .zip(later)
             .take_while(|(token, later)| token == later)
             .count();
-        let cycle = Cycle {
+        let found = Repetition {
             begin: tokens.len() - length - same,
             length,
         };
-        (same + length >= REPETITIONS * length).then_some(cycle)
+        (same + length >= OCCURRENCES * length).then_some(found)
     })
 }
 
@@ -145,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn cycles_are_those_of_trying_all() {
+    fn repetitions_are_those_of_an_exhaustive_search() {
         let mut found = 0;
         // All texts of two letters, up to 13 of them.
         for n in 0..14 {
@@ -154,9 +155,9 @@ mod tests {
                 let pairs = (1..=n).flat_map(|length| (0..n).map(move |begin| (length, begin)));
                 let expected = pairs
                     .filter(|(length, begin)| repeats(&tokens, *begin, *length))
-                    .map(|(length, begin)| Cycle { begin, length })
+                    .map(|(length, begin)| Repetition { begin, length })
                     .next();
-                assert_eq!(cycle(&tokens), expected, "{tokens:?}");
+                assert_eq!(repetition(&tokens), expected, "{tokens:?}");
                 found += usize::from(expected.is_some());
             }
         }

@@ -1,4 +1,4 @@
-//! Runs models, float or integer.
+//! Runs models in float or in integers.
 
 pub mod generate;
 pub mod integer;

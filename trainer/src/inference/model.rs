@@ -1,4 +1,4 @@
-//! A model file, whichever of the two kinds it is.
+//! Opens models: ONNX files (float) and model files (integers).
 
 use crate::data::vocab::{Vocabulary, VocabularyError};
 use crate::network::{Network, NotLanguageModel};
@@ -10,18 +10,18 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// A network in float, or an image's bytes, which have passed [`pipsqueak::Model::parse`].
+/// A float network, or a quantized model.
 #[derive(Debug)]
 pub enum Model {
     /// From an ONNX file.
     Float(Box<Network>),
-    /// From an image.
-    Integer(ImageBytes),
+    /// From a model file (`.pip`).
+    Integer(ModelBytes),
 }
 
-/// The bytes of an image, aligned and checked.
+/// The bytes of a model file, aligned to words, which [`pipsqueak::Model::parse`] accepts.
 #[derive(Debug)]
-pub struct ImageBytes(Vec<u32>);
+pub struct ModelBytes(Vec<u32>);
 
 /// Why a model could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -34,15 +34,15 @@ pub enum ModelFileError {
         /// The system's reason.
         cause: std::io::Error,
     },
-    /// It begins as an image and is not one.
+    /// It starts as a model file and is malformed.
     #[error("{}: {cause}", path.display())]
-    Image {
+    Model {
         /// The file.
         path: PathBuf,
         /// What is wrong.
         cause: ModelError,
     },
-    /// It was read, but another program computes something else from what was understood.
+    /// The imported network, written as ONNX and run by tract, gives other results than our own float network.
     #[error("{}: {cause}", path.display())]
     Check {
         /// The file.
@@ -50,7 +50,7 @@ pub enum ModelFileError {
         /// What differs.
         cause: onnx::CheckError,
     },
-    /// It is neither an image nor an ONNX file that can be read.
+    /// It is neither a model file nor an ONNX file that can be imported.
     #[error("{}: {cause}", path.display())]
     Onnx {
         /// The file.
@@ -60,69 +60,72 @@ pub enum ModelFileError {
     },
 }
 
-/// Why a model gives no tokens for text.
+/// Why a model has no vocabulary to generate text with.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelVocabularyError {
-    /// It is no language model.
+    /// The network is not a language model.
     #[error(transparent)]
     Kind(#[from] NotLanguageModel),
-    /// It is an image that does something else.
-    #[error("the image does not go on with a text: {0}")]
+    /// The model has another task.
+    #[error("the model does not continue text: {0}")]
     Task(&'static str),
-    /// Its tokens are not those of a text.
+    /// Its vocabulary is malformed.
     #[error(transparent)]
     Vocabulary(#[from] VocabularyError),
 }
 
-impl ImageBytes {
-    /// The words of an image, such as [`encode::encode`] gives.
+impl ModelBytes {
+    /// Checks the words of a model file, such as those that [`encode::encode`] returns.
     ///
     /// # Errors
-    /// If they are not an image.
+    /// Returns an error if they are not a model file.
     pub fn new(words: Vec<u32>) -> Result<Self, ModelError> {
         pipsqueak::Model::parse(encode::as_bytes(&words))?;
         Ok(Self(words))
     }
 
-    /// The image of a network, as `options` say.
+    /// Quantizes a network.
     ///
     /// # Errors
-    /// If integers or an image cannot hold it.
+    /// Returns an error if the network cannot be quantized or the format cannot hold it.
     pub fn of(network: &Network, options: &Options) -> Result<Self, BuildError> {
         let quantized = quantize_with(network, options)?;
         Ok(Self::new(encode::encode(&quantized.params)?)?)
     }
 
-    /// The bytes to write to a file.
+    /// The bytes of the file.
     pub fn bytes(&self) -> &[u8] {
         encode::as_bytes(&self.0)
     }
 
-    /// The image.
-    pub fn image(&self) -> pipsqueak::Model<'_> {
-        pipsqueak::Model::parse(self.bytes()).expect("it was parsed when it was made")
+    /// The parsed model.
+    ///
+    /// # Panics
+    /// Never: the constructors parse the bytes.
+    pub fn model(&self) -> pipsqueak::Model<'_> {
+        pipsqueak::Model::parse(self.bytes()).expect("the constructors parse it")
     }
 }
 
-/// Why an image cannot be made of a network.
+/// Why a network has no model file.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// Integers cannot hold it.
+    /// It cannot be quantized.
     #[error(transparent)]
     Quantize(#[from] QuantizeError),
-    /// It fits into no image.
+    /// The format cannot hold it.
     #[error(transparent)]
     Encode(#[from] encode::EncodeError),
-    /// What was made is no image.
+    /// The encoded bytes are malformed.
     #[error(transparent)]
-    Image(#[from] ModelError),
+    Model(#[from] ModelError),
 }
 
 impl Model {
-    /// Opens an image (known by its first bytes) or an ONNX file.
+    /// Opens a model file (recognized by its first bytes or the extension `.pip`) or an ONNX file.
     ///
     /// # Errors
-    /// If the file cannot be read or is neither.
+    /// Returns an error if the file cannot be read or is neither.
     pub fn open(path: &Path) -> Result<Self, ModelFileError> {
         let io = |cause| ModelFileError::Io {
             path: path.into(),
@@ -134,19 +137,19 @@ impl Model {
             .and_then(|file| file.take(limit).read_to_end(&mut bytes))
             .map_err(io)?;
         if bytes.starts_with(&MAGIC) || path.extension().is_some_and(|e| e == "pip") {
-            let image = |cause| ModelFileError::Image {
+            let malformed = |cause| ModelFileError::Model {
                 path: path.into(),
                 cause,
             };
             let words = encode::to_words(&bytes);
             let parsed = pipsqueak::Model::parse(&encode::as_bytes(&words)[..bytes.len()])
                 .map(|model| model.len())
-                .map_err(image)?;
+                .map_err(malformed)?;
             if parsed != bytes.len() {
                 let (expected, found) = (parsed as u32, bytes.len() as u32);
-                return Err(image(ModelError::SizeMismatch { expected, found }));
+                return Err(malformed(ModelError::SizeMismatch { expected, found }));
             }
-            return Ok(Self::Integer(ImageBytes(words)));
+            return Ok(Self::Integer(ModelBytes(words)));
         }
         let network =
             onnx::read_beside(&bytes, path.parent()).map_err(|cause| ModelFileError::Onnx {
@@ -160,18 +163,18 @@ impl Model {
         Ok(Self::Float(Box::new(network)))
     }
 
-    /// Whether it makes texts of a feature vector.
+    /// Whether it generates text conditioned on a feature vector.
     pub fn takes_features(&self) -> bool {
         match self {
             Self::Float(network) => network.features() > 0,
-            Self::Integer(bytes) => bytes.image().task() == Task::ConditionalGenerator,
+            Self::Integer(bytes) => bytes.model().task() == Task::ConditionalGenerator,
         }
     }
 
-    /// The tokens of a language model, or of what makes texts of features.
+    /// The vocabulary of a language model or a conditional generator.
     ///
     /// # Errors
-    /// If it is another kind of network. An image made elsewhere may also hold a text twice.
+    /// Returns an error if the model has another task, or a model file of another program holds a token twice.
     pub fn vocabulary(&self) -> Result<Vocabulary, ModelVocabularyError> {
         match self {
             Self::Float(network) => match &network.vocabulary {
@@ -179,14 +182,16 @@ impl Model {
                 _ => Ok(network.as_language_model()?.vocabulary.clone()),
             },
             Self::Integer(bytes) => {
-                let image = bytes.image();
-                let instead = match image.task() {
+                let model = bytes.model();
+                let instead = match model.task() {
                     Task::LanguageModel | Task::ConditionalGenerator => {
-                        return Ok(vocabulary_of(image.vocabulary())?);
+                        return Ok(vocabulary_of(model.vocabulary())?);
                     }
-                    Task::SequenceToSequence => "it makes a text of a text: use trainer translate",
-                    Task::Classifier => "it names the class of a text: use trainer classify",
-                    _ => "it has no texts: use trainer run, or export the model with --vocab",
+                    Task::SequenceToSequence => {
+                        "it is a sequence-to-sequence model; use `trainer translate`"
+                    }
+                    Task::Classifier => "it is a classifier; use `trainer classify`",
+                    _ => "it has no vocabulary; use `trainer run`, or export it with --vocab",
                 };
                 Err(ModelVocabularyError::Task(instead))
             }

@@ -1,13 +1,13 @@
-//! What networks other than language models are for, in float: a class for a text, a text for a text, a text for features.
+//! Inference of classifiers, sequence-to-sequence models and conditional generators in float.
 
 use crate::inference::generate::{FloatGenerator, GREEDY};
 use crate::network::{Feeds, Network};
 use pipsqueak::SamplingParams;
 
-/// The scores of every class for `tokens`.
+/// Returns the score of every class for `tokens`.
 ///
 /// # Panics
-/// If there is no token, or one is not below V.
+/// Panics if `tokens` is empty or a token is V or more.
 pub fn classify(network: &Network, tokens: &[u16]) -> Vec<f32> {
     let tokens = tokens.iter().map(|token| usize::from(*token)).collect();
     let feeds = Feeds {
@@ -17,16 +17,16 @@ pub fn classify(network: &Network, tokens: &[u16]) -> Vec<f32> {
     network.run(&feeds).head
 }
 
-/// The largest one's place; the first of equal ones.
-pub fn best(scores: &[f32]) -> u16 {
+/// Returns the index of the largest score, the first of equal ones.
+pub fn argmax(scores: &[f32]) -> u16 {
     let larger = |best: usize, i: usize| if scores[i] > scores[best] { i } else { best };
     (0..scores.len()).fold(0, larger) as u16
 }
 
-/// What the decoder says to `source`, always the likeliest token, until its end or after `limit` tokens. The end is left out.
+/// Decodes `source` greedily until EOS, which is left out, or `limit` tokens.
 ///
 /// # Panics
-/// If the network has no encoder or no vocabulary, or a token is not below V.
+/// Panics if the network has no encoder or no vocabulary, or a token is V or more.
 pub fn translate(network: &Network, source: &[u16], limit: usize) -> Vec<u16> {
     let source = Feeds {
         tokens: source.iter().map(|token| usize::from(*token)).collect(),
@@ -36,15 +36,15 @@ pub fn translate(network: &Network, source: &[u16], limit: usize) -> Vec<u16> {
         encoder: Some(Box::new(source)),
         ..Feeds::default()
     };
-    say(network, &feeds, GREEDY, limit)
+    decode(network, &feeds, GREEDY, limit)
 }
 
-/// A text for `features`, a value for each of the network's channels, drawn by `settings`, of at most `limit` tokens. The end is
-/// left out.
+/// Samples a text conditioned on `features`, one value for each feature of the network, until EOS, which is left out, or `limit`
+/// tokens.
 ///
 /// # Panics
-/// If the network has no vocabulary, or takes another number of features.
-pub fn describe(
+/// Panics if the network has no vocabulary, or takes another number of features.
+pub fn generate_conditioned(
     network: &Network,
     features: &[f32],
     settings: SamplingParams,
@@ -54,28 +54,28 @@ pub fn describe(
         features: features.to_vec(),
         ..Feeds::default()
     };
-    say(network, &feeds, settings, limit)
+    decode(network, &feeds, settings, limit)
 }
 
-/// A text that is no feature vector.
+/// Why a text is not a feature vector.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum FeatureError {
-    /// A name that no channel has.
-    #[error("{found:?} is no feature of the model: expected some of {}", .channels.join(", "))]
+    /// The model has no feature of this name.
+    #[error("the model has no feature {found:?}: expected some of {}", .names.join(", "))]
     Name {
         /// The name.
         found: String,
-        /// Those that there are.
-        channels: Vec<String>,
+        /// The names of the model's features.
+        names: Vec<String>,
     },
-    /// A value that is no number.
+    /// The value is not a finite number.
     #[error("found {0:?}, expected name=number")]
     Value(String),
 }
 
-/// The names in `text` and their values, such as `length=0.5, a`: a name alone is 1. Where a value is no number, that part of the
-/// text is the error.
-pub fn named(text: &str) -> impl Iterator<Item = Result<(&str, f32), &str>> {
+/// The names in `text` and their values, such as `length=0.5, a`: a name alone is 1. If a value is
+/// not a finite number, that part of the text is the error.
+pub fn parse_features(text: &str) -> impl Iterator<Item = Result<(&str, f32), &str>> {
     let between = |c: char| c == ',' || c.is_ascii_whitespace();
     let parts = text.split(between).filter(|part| !part.is_empty());
     parts.map(|part| {
@@ -85,30 +85,30 @@ pub fn named(text: &str) -> impl Iterator<Item = Result<(&str, f32), &str>> {
     })
 }
 
-/// The values of `channels` that `text` [names](named); what is not named is 0.
+/// Returns the values of the features `names` that `text` [names](parse_features); features that are not named are 0.
 ///
 /// ```
-/// let channels = ["length".to_owned(), "a".to_owned()];
-/// assert_eq!(trainer::inference::tasks::features(&channels, "length=0.5"), Ok(vec![0.5, 0.0]));
-/// assert!(trainer::inference::tasks::features(&channels, "height=2").is_err());
+/// let names = ["length".to_owned(), "a".to_owned()];
+/// assert_eq!(trainer::inference::tasks::feature_vector(&names, "length=0.5"), Ok(vec![0.5, 0.0]));
+/// assert!(trainer::inference::tasks::feature_vector(&names, "height=2").is_err());
 /// ```
 ///
 /// # Errors
-/// If a name is unknown, or a value is no number.
-pub fn features(channels: &[String], text: &str) -> Result<Vec<f32>, FeatureError> {
-    let mut values = vec![0.0; channels.len()];
-    for part in named(text) {
+/// If a name is unknown, or a value is not a finite number.
+pub fn feature_vector(names: &[String], text: &str) -> Result<Vec<f32>, FeatureError> {
+    let mut values = vec![0.0; names.len()];
+    for part in parse_features(text) {
         let (name, value) = part.map_err(|part| FeatureError::Value(part.into()))?;
-        let Some(channel) = channels.iter().position(|channel| channel == name) else {
-            let (found, channels) = (name.to_owned(), channels.to_vec());
-            return Err(FeatureError::Name { found, channels });
+        let Some(index) = names.iter().position(|known| known == name) else {
+            let (found, names) = (name.to_owned(), names.to_vec());
+            return Err(FeatureError::Name { found, names });
         };
-        values[channel] = value;
+        values[index] = value;
     }
     Ok(values)
 }
 
-fn say(network: &Network, feeds: &Feeds, settings: SamplingParams, limit: usize) -> Vec<u16> {
+fn decode(network: &Network, feeds: &Feeds, settings: SamplingParams, limit: usize) -> Vec<u16> {
     let generator = FloatGenerator::from_state(network, network.begin(feeds), settings);
     generator.take(limit).collect()
 }

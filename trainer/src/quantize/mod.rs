@@ -160,7 +160,7 @@ pub enum QuantizeError {
     },
     /// A grid that the network brings and that does not fit its weights.
     #[error(
-        "the grid that the model has for row {row} of {tensor} does not fit it: {what}; train its weights of 4 bits anew, or export it with --bits 8 --head-bits 8"
+        "the grid that the model has for row {row} of {tensor} does not fit it: {what}; train its weights of 4 bits anew, or export it with --weight-bits 8 --output-weight-bits 8"
     )]
     Grid {
         /// The tensor.
@@ -172,7 +172,7 @@ pub enum QuantizeError {
     },
     /// The float network computes no numbers.
     #[error(
-        "the float network computes numbers that are not finite on the samples that it was calibrated with: give typical inputs with --calibrate"
+        "the float network computes numbers that are not finite on the samples that it was calibrated with: give typical inputs with --calibration"
     )]
     NotFinite,
 }
@@ -274,7 +274,7 @@ pub fn quantize_with<'n>(
     if quantizer.is_measured {
         quantizer.assumed.push(match samples {
             None => format!(
-                "inputs are standard normal numbers within {NORMAL_END}, measured on {SAMPLES} random sequences: give typical ones with --calibrate"
+                "inputs are standard normal numbers within {NORMAL_END}, measured on {SAMPLES} random sequences: give typical ones with --calibration"
             ),
             Some(samples) => format!("ranges are twice the largest of {} sequences", samples.len()),
         });

@@ -1,67 +1,67 @@
-//! The page of `trainer report`: one HTML file that needs nothing else.
+//! The HTML report of `trainer report`: one self-contained file.
 //!
 //! | file | what |
 //! |---|---|
-//! | `files` | what a training has left in its folder, and a table of candidates |
-//! | `chart` | the charts, as SVG |
-//! | `style.css` | how it looks, in light and dark |
+//! | `files` | reads the files of a training, and a table of other models |
+//! | `chart` | draws the charts as SVG |
+//! | `style.css` | the style sheet, light and dark |
 
 mod chart;
 pub mod files;
 
 use crate::quantize::TensorReport;
-use crate::report::text::{BoardReport, ImageReport};
+use crate::report::text::{BoardReport, ModelReport};
 use crate::training::samples::Sample;
-use files::{Candidate, Losses, Record};
+use files::{Candidate, LossPoint, Record};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-/// Everything that the page tells. All texts are as they were found: the page escapes them.
+/// The content of a report. Texts are raw; [`html`](Self::html) escapes them.
 #[derive(Debug)]
-pub struct Page {
-    /// What the model is called.
+pub struct HtmlReport {
+    /// Name of the model.
     pub name: String,
     /// `train.toml`.
     pub record: Record,
-    /// `loss.csv`, in the order of steps.
-    pub losses: Vec<Losses>,
-    /// What the network wrote while it was trained, in the order of steps.
+    /// The rows of `loss.csv`, in the order of steps.
+    pub losses: Vec<LossPoint>,
+    /// Samples during the training, in the order of steps.
     pub samples: Vec<Sample>,
-    /// The network in integers, or why it cannot be.
-    pub integers: Result<Integers, String>,
-    /// What the network writes now, or why nothing is shown.
-    pub drawn: Result<Vec<Drawn>, String>,
+    /// The quantized model, or why there is none.
+    pub quantized: Result<ModelSection, String>,
+    /// Samples of the trained model at several temperatures, or why there are none.
+    pub temperatures: Result<Vec<TemperatureSample>, String>,
     /// Other models to compare with.
     pub candidates: Vec<Candidate>,
 }
 
-/// A network in integers.
+/// A quantized model.
 #[derive(Debug)]
-pub struct Integers {
-    /// The file that it is from.
+pub struct ModelSection {
+    /// The file that it is made from.
     pub from: &'static str,
-    /// What the image needs.
-    pub image: ImageReport,
-    /// What became of each tensor.
+    /// Its report.
+    pub model: ModelReport,
+    /// Its tensors.
     pub tensors: Vec<TensorReport>,
 }
 
-/// A text at a temperature.
+/// A sample at a temperature.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Drawn {
-    /// As it was given.
+pub struct TemperatureSample {
+    /// The temperature.
     pub temperature: &'static str,
-    /// What was written.
+    /// The text.
     pub text: String,
 }
 
-/// The most samples of the training that are shown.
+/// At most this many samples of the training are shown.
 const SAMPLES: usize = 12;
 
-/// Nothing is loaded, and nothing runs.
+/// The browser loads nothing and runs no script.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 
-impl Page {
-    /// The page.
+impl HtmlReport {
+    /// Renders the report.
     pub fn html(&self) -> String {
         let page = html! {
             (DOCTYPE)
@@ -91,7 +91,7 @@ impl Page {
         page.into_string()
     }
 
-    /// Title and the numbers that matter most.
+    /// The title and the most important numbers.
     fn head(&self) -> Markup {
         let record = &self.record;
         let mut facts: Vec<(&str, String)> = Vec::new();
@@ -110,16 +110,16 @@ impl Page {
                 facts.push((name, format!("{value:.decimals$}")));
             }
         }
-        if let Ok(Integers { image, .. }) = &self.integers {
-            facts.push(("bytes of the image", image.bytes.to_string()));
+        if let Ok(ModelSection { model, .. }) = &self.quantized {
+            facts.push(("bytes of the model file", model.bytes.to_string()));
         }
         html! {
             header {
                 h1 { (self.name) }
                 p {
                     "Trained on " b { (record.corpus()) } "."
-                    @if let Ok(Integers { from, image, .. }) = &self.integers {
-                        " The network: " (image.network()) ". In integers from " code { (from) } "."
+                    @if let Ok(ModelSection { from, model, .. }) = &self.quantized {
+                        " Network: " (model.network()) ". Quantized model from " code { (from) } "."
                     }
                 }
                 dl.facts {
@@ -135,17 +135,17 @@ impl Page {
             section id="training" {
                 h2 { "Training" }
                 @if self.losses.is_empty() {
-                    p.note { "loss.csv has no lines yet: the training was stopped before its first one." }
+                    p.note { "loss.csv has no rows: the training was stopped before the first one." }
                 } @else {
                     figure {
                         figcaption {
                             "Loss in nats: " span.key.train { "training, smoothed" }
                             @if validated { " " span.key.validation { "validation" } }
                         }
-                        (svg("Losses by steps", &chart::losses(&self.losses)))
+                        (svg("LossPoint by steps", &chart::losses(&self.losses)))
                     }
                     @if !validated {
-                        p.note { "Nothing was held back from the training, so there is no validation loss." }
+                        p.note { "The training has no validation split, so there is no validation loss." }
                     }
                     figure {
                         figcaption { span.key.other { "learning rate" } }
@@ -160,10 +160,10 @@ impl Page {
         html! {
             section id="temperatures" {
                 h2 { "Samples at five temperatures" }
-                @match &self.drawn {
+                @match &self.temperatures {
                     Err(why) => p.note { (why) },
-                    Ok(drawn) => div.cards {
-                        @for Drawn { temperature, text } in drawn {
+                    Ok(samples) => div.cards {
+                        @for TemperatureSample { temperature, text } in samples {
                             article { h3 { "temperature " (temperature) } pre dir="auto" { (text) } }
                         }
                     },
@@ -173,12 +173,12 @@ impl Page {
     }
 
     fn over_time(&self) -> Markup {
-        let shown = spread(self.samples.len(), SAMPLES);
+        let shown = evenly_spaced(self.samples.len(), SAMPLES);
         html! {
             section id="samples" {
                 h2 { "Samples over time" }
                 @if self.samples.is_empty() {
-                    p.note { "There is no samples.jsonl: a training writes it beside its model, with --sample-every STEPS." }
+                    p.note { "There is no samples.jsonl, which `trainer train` writes into its folder." }
                 } @else {
                     div.cards {
                         @for sample in shown.into_iter().map(|index| &self.samples[index]) {
@@ -202,19 +202,19 @@ impl Page {
         html! {
             section id="boards" {
                 h2 { "Boards" }
-                @match &self.integers {
+                @match &self.quantized {
                     Err(why) => p.note { (why) },
-                    Ok(Integers { image, .. }) => {
+                    Ok(ModelSection { model, .. }) => {
                         div.wide { table {
                             thead { tr {
                                 th { "board" } th { "core" } th { "fits" }
                                 th.number { "flash, bytes" } th.number { "RAM, bytes" } th.number { "stack, bytes" } th.number { "characters/s" }
                             } }
-                            tbody { @for board in &image.boards { (row_of_board(image, board)) } }
+                            tbody { @for board in &model.boards { (board_row(model, board)) } }
                         } }
                         p.note {
-                            "Characters per second are predicted for temperature 0.8 from counts on emulated cores. Flash and stack are those of the \
-                             whole firmware with this image, RAM is what the image takes while it runs."
+                            "Characters per second are predicted for temperature 0.8 from instruction counts of emulated cores. Flash and stack are those of \
+                             the whole firmware with this model; RAM is what the model needs while it runs."
                         }
                     }
                 }
@@ -225,26 +225,26 @@ impl Page {
     fn sizes(&self) -> Markup {
         let mut points = self.candidates.clone();
         let loss = self.record.validation_loss();
-        if let (Ok(Integers { image, .. }), Some(nats)) = (&self.integers, loss) {
-            let (name, bytes) = (self.name.clone(), image.bytes as u64);
+        if let (Ok(ModelSection { model, .. }), Some(nats)) = (&self.quantized, loss) {
+            let (name, bytes) = (self.name.clone(), model.bytes as u64);
             points.push(Candidate { name, bytes, nats });
         }
         points.sort_by(|a, b| {
             (a.bytes, a.nats)
                 .partial_cmp(&(b.bytes, b.nats))
-                .expect("numbers")
+                .expect("losses are finite")
         });
         html! {
             section id="sizes" {
-                h2 { "Nats against bytes" }
+                h2 { "Loss against size" }
                 @if points.is_empty() {
-                    p.note { "This model has no validation loss or no image, and no --candidates were given." }
+                    p.note { "This model has no validation loss or cannot be quantized, and no other models are given with --compare." }
                 } @else {
                     figure {
                         figcaption {
-                            span.key.other { "models" } " by the bytes of their images; the line: " span.key.train { "no smaller one foresees better" }
+                            span.key.other { "models" } " by the bytes of their model files; the line joins those that " span.key.train { "no smaller model beats" }
                         }
-                        (svg("Nats against bytes", &chart::sizes(&points)))
+                        (svg("Loss against size", &chart::sizes(&points)))
                     }
                     div.wide { table {
                         thead { tr { th { "model" } th.number { "bytes" } th.number { "nats" } } }
@@ -253,9 +253,9 @@ impl Page {
                         } }
                     } }
                     @if loss.is_none() {
-                        p.note { "This model has no validation loss, so it is not among them." }
+                        p.note { "This model has no validation loss, so it is not shown." }
                     } @else if self.candidates.is_empty() {
-                        p.note { "Others are compared with by --candidates FILE.csv, lines of name,bytes,nats." }
+                        p.note { "Add other models with --compare FILE.csv, with the columns name, bytes, nats." }
                     }
                 }
             }
@@ -266,11 +266,11 @@ impl Page {
         html! {
             section id="tensors" {
                 h2 { "Quantization" }
-                @match &self.integers {
+                @match &self.quantized {
                     Err(why) => p.note { (why) },
-                    Ok(Integers { tensors, .. }) => {
+                    Ok(ModelSection { tensors, .. }) => {
                         figure {
-                            figcaption { span.key.other { "rounding error" } " of each tensor, root of the mean square, in % of its values'" }
+                            figcaption { span.key.other { "rounding error" } " of each tensor: root mean square, in % of the root mean square of its values" }
                             (svg("Quantization error by tensor", &chart::tensors(tensors)))
                         }
                         div.wide { table {
@@ -309,13 +309,13 @@ impl Page {
     }
 }
 
-fn row_of_board(image: &ImageReport, board: &BoardReport) -> Markup {
+fn board_row(model: &ModelReport, board: &BoardReport) -> Markup {
     let (flash, ram) = (board.prediction.flash, board.prediction.ram);
     html! {
         tr {
             td { (board.name) }
             td { (board.core) ", " (board.clock_hz / 1_000_000) " MHz" }
-            td { (image.verdict(board)) }
+            td { (model.format_fit(board)) }
             td.number { (flash) }
             td.number { (ram) }
             td.number { (board.prediction.stack) }
@@ -324,7 +324,7 @@ fn row_of_board(image: &ImageReport, board: &BoardReport) -> Markup {
     }
 }
 
-/// Two digits that say something, also of a small part.
+/// A fraction in %, with two significant digits if it is small.
 fn percent(part: f64) -> String {
     let percent = 100.0 * part;
     if percent >= 0.1 || percent == 0.0 {
@@ -334,13 +334,13 @@ fn percent(part: f64) -> String {
     }
 }
 
-/// A chart with a name for those who do not see it.
+/// A chart, and its name for screen readers.
 fn svg(name: &str, chart: &str) -> Markup {
     html! { div.chart role="img" aria-label=(name) { (PreEscaped(chart)) } }
 }
 
-/// At most `most` of `count` indices, evenly, the first and the last among them.
-fn spread(count: usize, most: usize) -> Vec<usize> {
+/// At most `most` of `count` indices at equal distances, including the first and the last.
+fn evenly_spaced(count: usize, most: usize) -> Vec<usize> {
     if count <= most {
         return (0..count).collect();
     }
@@ -355,12 +355,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_spread_has_both_ends() {
-        assert!(spread(0, 3).is_empty());
-        assert_eq!(spread(3, 3), [0, 1, 2]);
-        assert_eq!(spread(100, 3), [0, 50, 99]);
+    fn evenly_spaced_indices_include_both_ends() {
+        assert!(evenly_spaced(0, 3).is_empty());
+        assert_eq!(evenly_spaced(3, 3), [0, 1, 2]);
+        assert_eq!(evenly_spaced(100, 3), [0, 50, 99]);
         for count in 13..200 {
-            let shown = spread(count, 12);
+            let shown = evenly_spaced(count, 12);
             assert!(
                 shown.len() == 12 && shown.is_sorted_by(|a, b| a < b),
                 "{shown:?}"

@@ -1,111 +1,114 @@
-//! What export and inspect tell: tensors, boards, and float against integer loss.
+//! Reports of `export` and `inspect`: size, memory, boards, tensors, and float against integer loss.
 
 use crate::eval::perplexity::Evaluation;
-use crate::inference::model::ImageBytes;
+use crate::inference::model::ModelBytes;
 use crate::quantize::formats::bits;
 use crate::quantize::{TensorReport, TokenBytes};
-use pipsqueak::Task;
 use pipsqueak::encode::ModelConfig;
 use pipsqueak::format::MAX_LAYERS;
 use pipsqueak::format::{OpConfig, Phase, TokenRowsConfig};
+use pipsqueak::{Cell, Task};
 use pipsqueak::{GENERATOR_RAM, LAYER_RAM, MODEL_RAM};
 use pipsqueak_boards::{BAUD, BOARDS, Prediction};
 use serde::Serialize;
 use std::fmt::{self, Display};
 
-/// What an image needs and where it fits.
+/// What a model is, what it needs, and which boards it fits.
 #[derive(Debug, Serialize)]
-pub struct ImageReport {
-    /// Bytes of the image: flash.
+pub struct ModelReport {
+    /// Bytes of the model file: flash.
     pub bytes: usize,
-    /// The kernel that runs it on this machine.
+    /// The kernel that runs the model on this machine.
     pub kernel: &'static str,
-    /// The digest of its outputs, as a board's `selftest` prints it.
+    /// Digest of the model's outputs, as `selftest` prints it on a board.
     pub digest: String,
-    /// Tokens, V.
-    pub tokens: usize,
-    /// The embedding's size; 0 where it is folded into the token table.
-    pub embedding: usize,
-    /// What it does with a line of text.
+    /// Outputs: tokens, classes or values.
+    pub outputs: usize,
+    /// Size of the embedding; 0 if it is folded into a table of gate inputs.
+    pub embedding_dim: usize,
+    /// The task, as [`task_name`] returns it.
     pub task: &'static str,
-    /// What goes in first.
+    /// What the first layer reads.
     pub input: String,
-    /// Cell and units of each layer of the encoder, where there is one.
+    /// The recurrent layers of the encoder, if there is one.
     pub encoder: Vec<LayerReport>,
-    /// Cell and units of each layer, of the decoder's where there is an encoder.
+    /// The recurrent layers; of the decoder, if there is an encoder.
     pub layers: Vec<LayerReport>,
-    /// How often all of these layers step for a token.
+    /// How many times the recurrent layers run per token.
     pub steps_per_token: u8,
-    /// Bits of the weights of each of the head's dense layers.
-    pub head_bits: Vec<u8>,
-    /// RAM, besides the image.
+    /// Bits of the weights of each dense output layer.
+    pub output_weight_bits: Vec<u8>,
+    /// RAM, in addition to the model file in flash.
     pub ram: RamReport,
     /// Each known board.
     pub boards: Vec<BoardReport>,
-    /// Where the network comes from.
+    /// How the network was trained.
     pub provenance: ProvenanceReport,
 }
 
-/// A layer's shape.
+/// A recurrent layer.
 #[derive(Debug, Serialize)]
 pub struct LayerReport {
-    /// Which cell.
-    pub cell: String,
-    /// Its units.
-    pub hidden: u16,
-    /// Bits of its weights.
-    pub bits: u8,
-    /// Bits of those over its input.
-    pub input_bits: u8,
+    /// `gru`, `lstm` or `rnn`.
+    pub cell: &'static str,
+    /// Of a GRU: whether the reset gate is applied after the recurrent product, as PyTorch does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reset_after: Option<bool>,
+    /// Units.
+    pub hidden_size: u16,
+    /// Bits of the recurrent weights.
+    pub weight_bits: u8,
+    /// Bits of the input weights.
+    pub input_weight_bits: u8,
 }
 
-/// Bytes of RAM, the stack apart.
+/// Bytes of RAM without the stack.
 #[derive(Debug, Serialize)]
 pub struct RamReport {
-    /// State, logits and what a step needs.
+    /// State, logits and scratch memory.
     pub workspace: usize,
-    /// The generator, as on a 32-bit board.
+    /// The generator on a 32-bit board.
     pub generator: usize,
-    /// The parsed image, as on a 32-bit board.
-    pub image: usize,
-    /// All three.
+    /// The parsed model on a 32-bit board.
+    pub parsed_model: usize,
+    /// The sum.
     pub total: usize,
 }
 
-/// Whether an image fits a board, and what it will cost there.
+/// Whether a model fits a board, and its predicted cost there.
 #[derive(Debug, Serialize)]
 pub struct BoardReport {
     /// The board's name.
     pub name: &'static str,
     /// Its processor's core.
     pub core: &'static str,
-    /// The clock that the prediction is for, in Hz.
+    /// Clock of the prediction, in Hz.
     pub clock_hz: u32,
-    /// What the prediction assumes of the board's memory.
+    /// What the prediction assumes about the board's memory.
     pub assumption: &'static str,
-    /// The kernel that its firmware runs.
+    /// The kernel of its firmware.
     pub kernel: &'static str,
     /// Bytes of its model slot.
     pub slot: u32,
-    /// Bytes of workspace that its firmware offers.
+    /// Bytes of its firmware's workspace.
     pub workspace: usize,
-    /// Whether both suffice.
+    /// Whether the model fits both.
     pub fits: bool,
-    /// What the image will cost, if it fits.
+    /// Predicted speed and memory.
     #[serde(flatten)]
     pub prediction: Prediction,
 }
 
-/// Where a network comes from.
+/// How a network was trained.
 #[derive(Debug, Serialize)]
 pub struct ProvenanceReport {
-    /// The corpus' file name.
+    /// File name of the corpus.
     pub corpus: String,
-    /// The part of it that was trained on.
+    /// The training part of the corpus.
     pub split: String,
     /// Optimizer steps.
     pub steps: u32,
-    /// The training's seed.
+    /// Seed of the training.
     pub seed: u64,
     /// Loss on the training part, nats per token.
     pub train_loss: Option<f64>,
@@ -113,13 +116,24 @@ pub struct ProvenanceReport {
     pub validation_loss: Option<f64>,
 }
 
-impl ImageReport {
-    /// Reports on an image.
-    pub fn new(image: &ImageBytes) -> Self {
-        let model = image.image();
-        let config = ModelConfig::of(image.bytes());
+/// The name of a task in reports and JSON.
+pub fn task_name(task: Task) -> &'static str {
+    match task {
+        Task::LanguageModel => "language-model",
+        Task::SequenceToSequence => "sequence-to-sequence",
+        Task::Classifier => "classifier",
+        Task::ConditionalGenerator => "conditional-generator",
+        _ => "frames",
+    }
+}
+
+impl ModelReport {
+    /// Reports on a model.
+    pub fn new(bytes: &ModelBytes) -> Self {
+        let model = bytes.model();
+        let config = ModelConfig::of(bytes.bytes());
         let workspace = model.workspace_len() * 4;
-        // The firmware has room for the largest model.
+        // The firmware reserves memory for the largest model.
         let (generator, parsed) = (GENERATOR_RAM, MODEL_RAM + MAX_LAYERS * LAYER_RAM);
         let from = model.training_info().unwrap_or_default();
         let nats = |thousandths: Option<u16>| thousandths.map(|n| f64::from(n) / 1000.0);
@@ -132,24 +146,18 @@ impl ImageReport {
             bytes: model.len(),
             kernel: pipsqueak::kernel_name(),
             digest: format!("{:08X}", model.digest()),
-            tokens: model.output().map_or(0, |output| output.len()),
-            embedding: embedding(&config),
-            task: match model.task() {
-                Task::LanguageModel => "goes on with a text",
-                Task::SequenceToSequence => "makes a text of a text",
-                Task::Classifier => "names the class of a text",
-                Task::ConditionalGenerator => "makes a text of features",
-                _ => "numbers in, numbers out",
-            },
+            outputs: model.output().map_or(0, |output| output.len()),
+            embedding_dim: embedding_dim(&config),
+            task: task_name(model.task()),
             input: input(&config, first),
             encoder: layers(&config, Phase::Source),
             layers: layers(&config, Phase::Step),
             steps_per_token: model.steps_per_token(),
-            head_bits: head_bits(&config),
+            output_weight_bits: output_weight_bits(&config),
             ram: RamReport {
                 workspace,
                 generator,
-                image: parsed,
+                parsed_model: parsed,
                 total: workspace + generator + parsed,
             },
             boards: BOARDS
@@ -179,30 +187,36 @@ impl ImageReport {
     }
 }
 
-impl ImageReport {
-    /// The network in a line: what goes in, the layers, what comes out.
+impl ModelReport {
+    /// The network in one line: input, layers, outputs.
     pub fn network(&self) -> String {
-        let layer =
-            |l: &LayerReport| format!("{} {}{}", l.cell, l.hidden, said(l.input_bits, l.bits));
+        let layer = |l: &LayerReport| {
+            let cell = match l.reset_after {
+                Some(false) => "GRU (reset before)".into(),
+                _ => l.cell.to_uppercase(),
+            };
+            let bits = format_bits(l.input_weight_bits, l.weight_bits);
+            format!("{cell} {}{bits}", l.hidden_size)
+        };
         let stack =
             |layers: &[LayerReport]| layers.iter().map(layer).collect::<Vec<_>>().join(", ");
         let encoder = match &self.encoder[..] {
             [] => String::new(),
             layers => format!("{} to ", stack(layers)),
         };
-        let (input, outputs) = (&self.input, self.tokens);
+        let (input, outputs) = (&self.input, self.outputs);
         let layers = stack(&self.layers);
         let steps = match self.steps_per_token {
             1 => String::new(),
             n => format!(", {n} steps per token"),
         };
-        let head = self.head_bits.iter().copied().min().unwrap_or(8);
-        let head = said(head, head);
-        format!("{input}; {encoder}{layers}{steps}; {outputs} outputs{head}")
+        let bits = self.output_weight_bits.iter().copied().min().unwrap_or(8);
+        let bits = format_bits(bits, bits);
+        format!("{input}; {encoder}{layers}{steps}; {outputs} outputs{bits}")
     }
 
-    /// Whether it fits `board`, and if not, why.
-    pub fn verdict(&self, board: &BoardReport) -> String {
+    /// Whether the model fits `board`, and if not, why.
+    pub fn format_fit(&self, board: &BoardReport) -> String {
         if board.fits {
             "yes".into()
         } else if self.bytes > board.slot as usize {
@@ -213,7 +227,7 @@ impl ImageReport {
     }
 }
 
-/// What the layers of `phase` read.
+/// What the first layer of `phase` reads.
 fn input(config: &ModelConfig, phase: Phase) -> String {
     let size = |phase| {
         let mut layers = config.layers.iter().filter(|layer| layer.phase == phase);
@@ -223,7 +237,7 @@ fn input(config: &ModelConfig, phase: Phase) -> String {
         })
     };
     let features = size(Phase::Begin);
-    let said = features.map_or(String::new(), |n| format!(", {n} features at the start"));
+    let conditioning = features.map_or(String::new(), |n| format!(", {n} conditioning features"));
     let mut layers = config.layers.iter().filter(|layer| layer.phase == phase);
     let token = layers.find_map(|layer| match layer.op {
         OpConfig::Token {
@@ -235,24 +249,24 @@ fn input(config: &ModelConfig, phase: Phase) -> String {
     });
     match (token, size(phase)) {
         (Some((tokens, _, TokenRowsConfig::Gates)), _) => {
-            format!("{tokens} tokens by a table{said}")
+            format!("{tokens} tokens, gate table{conditioning}")
         }
         (Some((tokens, dim, TokenRowsConfig::Embedding)), _) => {
-            format!("{tokens} tokens by an embedding of {dim}{said}")
+            format!("{tokens} tokens, embedding of {dim}{conditioning}")
         }
         (Some((tokens, _, TokenRowsConfig::Tied { .. })), _) => {
-            format!("{tokens} tokens by the embedding that is the output's{said}")
+            format!("{tokens} tokens, tied embedding{conditioning}")
         }
-        (None, Some(size)) => format!("vectors of {size}{said}"),
+        (None, Some(size)) => format!("frames of {size} values{conditioning}"),
         (None, None) => {
             let (features, steps) = (features.unwrap_or(0), config.metadata.fixed_steps);
-            format!("{features} features at {steps} steps")
+            format!("{features} features, repeated for {steps} steps")
         }
     }
 }
 
-/// Elements of the embedding; 0 if there is none.
-fn embedding(config: &ModelConfig) -> usize {
+/// Size of the embedding; 0 if there is none.
+fn embedding_dim(config: &ModelConfig) -> usize {
     let embedding = config.layers.iter().find_map(|layer| match layer.op {
         OpConfig::Token { dim, rows, .. } if layer.phase == Phase::Step => match rows {
             TokenRowsConfig::Gates => None,
@@ -263,23 +277,32 @@ fn embedding(config: &ModelConfig) -> usize {
     embedding.unwrap_or(0)
 }
 
-/// Cell and units of the recurrent layers of `phase`.
+/// The recurrent layers of `phase`.
 fn layers(config: &ModelConfig, phase: Phase) -> Vec<LayerReport> {
     let layers = config.layers.iter().filter(|layer| layer.phase == phase);
     let layers = layers.filter_map(|layer| match layer.op {
         OpConfig::Recurrent(recurrent) => Some(LayerReport {
-            cell: format!("{:?}", recurrent.cell),
-            hidden: recurrent.hidden_size,
-            bits: bits(recurrent.formats[1]),
-            input_bits: bits(recurrent.formats[0]),
+            cell: match recurrent.cell {
+                Cell::GruResetAfter | Cell::GruResetBefore => "gru",
+                Cell::Lstm => "lstm",
+                Cell::Rnn => "rnn",
+            },
+            reset_after: match recurrent.cell {
+                Cell::GruResetAfter => Some(true),
+                Cell::GruResetBefore => Some(false),
+                Cell::Lstm | Cell::Rnn => None,
+            },
+            hidden_size: recurrent.hidden_size,
+            weight_bits: bits(recurrent.formats[1]),
+            input_weight_bits: bits(recurrent.formats[0]),
         }),
         _ => None,
     });
     layers.collect()
 }
 
-/// Bits of the weights of the head's dense layers.
-fn head_bits(config: &ModelConfig) -> Vec<u8> {
+/// Bits of the weights of the dense output layers.
+fn output_weight_bits(config: &ModelConfig) -> Vec<u8> {
     let head = config
         .layers
         .iter()
@@ -291,16 +314,16 @@ fn head_bits(config: &ModelConfig) -> Vec<u8> {
     head.collect()
 }
 
-/// What is said where weights are not of the usual 8 bits.
-fn said(input: u8, bits: u8) -> &'static str {
+/// The bits of a layer's weights, if they are not 8.
+fn format_bits(input: u8, bits: u8) -> &'static str {
     match (input, bits) {
-        (8, 4) => " (8/4 bits)",
-        (_, 4) => " (4 bits)",
+        (8, 4) => " (8-bit input weights, 4-bit recurrent weights)",
+        (_, 4) => " (4-bit weights)",
         _ => "",
     }
 }
 
-impl Display for ImageReport {
+impl Display for ModelReport {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         writeln!(f, "network      {}", self.network())?;
         writeln!(f, "task         {}", self.task)?;
@@ -315,7 +338,7 @@ impl Display for ImageReport {
         }
         writeln!(
             f,
-            "image        {} bytes ({:.1} KB)",
+            "model file   {} bytes ({:.1} KB)",
             self.bytes,
             self.bytes as f64 / 1024.0
         )?;
@@ -324,8 +347,8 @@ impl Display for ImageReport {
         let ram = &self.ram;
         writeln!(
             f,
-            "RAM          {} bytes: workspace {}, generator {}, parsed image {}",
-            ram.total, ram.workspace, ram.generator, ram.image
+            "RAM          {} bytes: workspace {}, generator {}, parsed model {}",
+            ram.total, ram.workspace, ram.generator, ram.parsed_model
         )?;
         writeln!(
             f,
@@ -345,11 +368,11 @@ impl Display for ImageReport {
                 f,
                 "{name:<10} {kernel:<16} {speed:>8.0} {flash:>9} {ram:>7} {stack:>6}  "
             )?;
-            writeln!(f, "{}", self.verdict(board))?;
+            writeln!(f, "{}", self.format_fit(board))?;
         }
         writeln!(
             f,
-            "\nPredicted for temperature 0.8 from counts on emulated cores; flash and stack are those of the whole firmware. Assumed:"
+            "\nPredicted for temperature 0.8 from instruction counts of emulated cores. Flash and stack are those of the whole firmware. Assumptions:"
         )?;
         for board in &self.boards {
             let (core, mhz) = (board.core, board.clock_hz / 1_000_000);
@@ -363,7 +386,7 @@ impl Display for ImageReport {
             let bytes = board.prediction.serial_per_second;
             writeln!(
                 f,
-                "{:<10} at most {bytes} bytes per second leave the serial port ({BAUD} baud)",
+                "{:<10} the serial port sends at most {bytes} bytes/s ({BAUD} baud)",
                 "all"
             )?;
         }
@@ -371,27 +394,27 @@ impl Display for ImageReport {
     }
 }
 
-/// Everything that `export` tells.
+/// The result of `export`.
 #[derive(Debug, Serialize)]
 pub struct ExportReport {
-    /// What the image needs.
-    pub image: ImageReport,
-    /// What became of each tensor.
+    /// The model file.
+    pub model: ModelReport,
+    /// The quantized tensors.
     pub tensors: Vec<TensorReport>,
-    /// The forms that tokens could have and their bytes, the smallest first; of the encoder, if any, and of the network itself.
-    pub forms: Vec<Vec<TokenBytes>>,
-    /// What was assumed about numbers whose sizes the network does not tell.
-    pub assumed: Vec<String>,
-    /// Losses on a text, if one was given.
-    pub losses: Option<Losses>,
+    /// The possible encodings of tokens and their bytes, smallest first: for the encoder, if there is one, and for the network.
+    pub token_encodings: Vec<Vec<TokenBytes>>,
+    /// Assumptions about value ranges that the network does not state.
+    pub assumptions: Vec<String>,
+    /// LossComparison on a text, if one was given.
+    pub losses: Option<LossComparison>,
 }
 
 /// Float against integer loss on the same text.
 #[derive(Debug, Serialize)]
-pub struct Losses {
+pub struct LossComparison {
     /// Of the float network.
     pub float: Evaluation,
-    /// Of the image, run by the boards' own code.
+    /// Of the model file, run by the code that runs on boards.
     pub integer: Evaluation,
     /// Integer minus float, nats per character.
     pub difference: f64,
@@ -415,15 +438,19 @@ impl Display for ExportReport {
                 tensor.name, tensor.bytes
             )?;
         }
-        for forms in self.forms.iter().filter(|forms| forms.len() > 1) {
-            let form = |form: &TokenBytes| format!("{} {} bytes", form.form.name(), form.bytes);
-            let forms: Vec<String> = forms.iter().map(form).collect();
-            writeln!(f, "\ntokens       {}", forms.join(", "))?;
+        for encodings in self
+            .token_encodings
+            .iter()
+            .filter(|encodings| encodings.len() > 1)
+        {
+            let name = |e: &TokenBytes| format!("{} {} bytes", e.form.name(), e.bytes);
+            let names: Vec<String> = encodings.iter().map(name).collect();
+            writeln!(f, "\ntokens       {}", names.join(", "))?;
         }
-        for assumed in &self.assumed {
-            writeln!(f, "assumed      {assumed}")?;
+        for assumption in &self.assumptions {
+            writeln!(f, "assumed      {assumption}")?;
         }
-        write!(f, "\n{}", self.image)?;
+        write!(f, "\n{}", self.model)?;
         if let Some(losses) = &self.losses {
             writeln!(
                 f,

@@ -121,7 +121,7 @@ impl<S: Kept> Drive<'_, S> {
             path: self.out.into(),
             cause,
         })?;
-        fs::sweep(self.out);
+        fs::remove_stale_temp(self.out);
         Ok(log)
     }
 

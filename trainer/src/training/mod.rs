@@ -467,7 +467,7 @@ impl Course for TextCourse<'_> {
         let measured = (tokens > 1).then(|| {
             let measure = vocabulary.measure(validation, 1..tokens);
             let read = &validation.tokens[..tokens];
-            let evaluation = perplexity::float(&network, read, || ()).by_character(measure);
+            let evaluation = perplexity::float(&network, read, || ()).per_character(measure);
             Validation {
                 loss: evaluation.nats_per_token,
                 bits: Some(evaluation.bits_per_char),

@@ -1,11 +1,11 @@
 //! What it takes to spell a text that a vocabulary lacks, so that a model of words can be compared by the character.
 //!
-//! An unknown-token says only that something else stands there. To make the text of it, its bytes must be told too: here by a
-//! [Markov chain](crate::eval::ngram) of order 2 over the vocabulary's own texts, every one counted once, with an end after each.
+//! An unknown-token says only that something else stands there. To make the text of it, its bytes must be told too: here by an
+//! [n-gram model](crate::eval::ngram) of order 2 over the vocabulary's own texts, every one counted once, with an end after each.
 //! All of that is in the vocabulary, so whoever has the model could decode such a text by it, and the model's file and its
 //! image measure the same. Nothing is known of the words that the vocabulary lacks.
 
-use crate::eval::ngram::Markov;
+use crate::eval::ngram::KneserNey;
 
 /// Symbols: bytes, and the end of a text.
 const SYMBOLS: usize = 257;
@@ -16,7 +16,7 @@ const ORDER: usize = 2;
 
 /// How likely each text is.
 #[derive(Clone, Debug)]
-pub(super) struct Spelling(Markov);
+pub(super) struct Spelling(KneserNey);
 
 fn symbols(text: &str) -> impl Iterator<Item = u32> {
     text.bytes().map(u32::from).chain([END])
@@ -25,10 +25,10 @@ fn symbols(text: &str) -> impl Iterator<Item = u32> {
 impl Spelling {
     /// By `texts`, at least one.
     pub fn new<'t>(texts: impl Iterator<Item = &'t str>) -> Self {
-        // As many ends before a text as the chain sees, so that it knows how texts begin.
+        // As many ends before a text as the model sees, so that it knows how texts begin.
         let all = texts.flat_map(|text| symbols(text).chain([END; ORDER - 1]));
         let all: Vec<u32> = all.collect();
-        Self(Markov::new(&all, SYMBOLS, ORDER))
+        Self(KneserNey::new(&all, SYMBOLS, ORDER))
     }
 
     /// Nats that `text` and its end take.

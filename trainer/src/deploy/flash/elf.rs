@@ -54,7 +54,7 @@ pub fn segments(elf: &[u8]) -> Result<Vec<Segment>, FlashError> {
 /// The same file with one more segment, `model`, and a section `.model` over it: probe-rs skips a segment without one.
 ///
 /// Everything there stays where it is. The model, the section names and both tables of headers go to the end.
-pub fn with_model(elf: &[u8], model: &Segment) -> Result<Vec<u8>, FlashError> {
+pub fn append_model_segment(elf: &[u8], model: &Segment) -> Result<Vec<u8>, FlashError> {
     let mut header = *header(elf)?;
     let mut segments = header.program_headers(LE, elf).map_err(refuse)?.to_vec();
     let mut sections = header.section_headers(LE, elf).map_err(refuse)?.to_vec();

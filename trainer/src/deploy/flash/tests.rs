@@ -135,7 +135,7 @@ fn an_elf_has_the_firmware_and_the_model() {
     for board in &pipsqueak_boards::BOARDS {
         let (firmware, segments) = firmware(board);
         let image = image(9);
-        let bytes = combine(FileKind::Elf, board, &firmware, &image).unwrap();
+        let bytes = merge_firmware(FileKind::Elf, board, &firmware, &image).unwrap();
         let file = ElfFile32::<LittleEndian>::parse(&*bytes).unwrap();
         assert_eq!(file.entry(), u64::from(flash_start(board)) + 0xc1);
         let mut found = BTreeMap::new();
@@ -165,7 +165,8 @@ fn a_hex_file_has_the_firmware_and_the_model() {
         let (firmware, segments) = firmware(board);
         let image = image(units);
         let text =
-            String::from_utf8(combine(FileKind::Hex, board, &firmware, &image).unwrap()).unwrap();
+            String::from_utf8(merge_firmware(FileKind::Hex, board, &firmware, &image).unwrap())
+                .unwrap();
         let mut found = BTreeMap::new();
         let (mut upper, mut ended) = (0u32, false);
         for record in ihex::Reader::new(&text) {
@@ -200,7 +201,7 @@ fn a_uf2_file_has_the_firmware_and_the_model_in_whole_sectors() {
     let board = board("pico");
     let (firmware, segments) = firmware(board);
     let image = image(90);
-    let bytes = combine(FileKind::Uf2, board, &firmware, &image).unwrap();
+    let bytes = merge_firmware(FileKind::Uf2, board, &firmware, &image).unwrap();
     assert_eq!(bytes.len() % 512, 0);
     let count = bytes.len() / 512;
     let mut found = BTreeMap::new();
@@ -234,21 +235,21 @@ fn a_uf2_file_has_the_firmware_and_the_model_in_whole_sectors() {
 #[test]
 fn an_image_that_does_not_fit_is_refused_with_the_numbers() {
     let microbit = board("microbit");
-    check_image(microbit, &image(9)).unwrap();
+    check_model(microbit, &image(9)).unwrap();
     let large = image(300);
     assert!(large.len() > 200 * 1024);
-    let said = check_image(microbit, &large).unwrap_err().to_string();
+    let said = check_model(microbit, &large).unwrap_err().to_string();
     assert!(
         said.contains(&format!("{} bytes", large.len())) && said.contains("microbit holds 204800"),
         "{said}"
     );
-    check_image(board("stm32f405"), &large).unwrap();
+    check_model(board("stm32f405"), &large).unwrap();
 
     let tight = BoardSpec {
         workspace_words: 10,
         ..*microbit
     };
-    let said = check_image(&tight, &image(9)).unwrap_err().to_string();
+    let said = check_model(&tight, &image(9)).unwrap_err().to_string();
     let words = pipsqueak::encode::to_words(&image(9));
     let needed = Model::parse(as_bytes(&words)).unwrap().workspace_len();
     assert!(
@@ -262,17 +263,17 @@ fn bytes_that_are_no_image_are_refused() {
     let board = board("microbit");
     let good = image(9);
     for length in [0, 1, 3, 4, 15, 16, good.len() - 4, good.len() - 1] {
-        let error = check_image(board, &good[..length]).unwrap_err();
-        assert!(matches!(error, FlashError::Image(_)), "{length}: {error}");
+        let error = check_model(board, &good[..length]).unwrap_err();
+        assert!(matches!(error, FlashError::Model(_)), "{length}: {error}");
     }
     let mut more = good.clone();
     more.extend([1, 2, 3, 4, 5]);
-    let said = check_image(board, &more).unwrap_err().to_string();
+    let said = check_model(board, &more).unwrap_err().to_string();
     assert!(
         said.contains(&format!("{} bytes", more.len())) && said.contains(&good.len().to_string()),
         "{said}"
     );
-    let said = check_image(board, b"\x08\x08an ONNX file, say")
+    let said = check_model(board, b"\x08\x08an ONNX file, say")
         .unwrap_err()
         .to_string();
     assert!(said.contains("trainer export"), "{said}");
@@ -284,7 +285,7 @@ fn a_firmware_of_another_kind_is_refused() {
     let (good, _) = firmware(microbit);
     let refused = |bytes: &[u8], words: &str| {
         for kind in [FileKind::Elf, FileKind::Hex] {
-            let said = combine(kind, microbit, bytes, &image(3))
+            let said = merge_firmware(kind, microbit, bytes, &image(3))
                 .unwrap_err()
                 .to_string();
             assert!(
@@ -314,12 +315,12 @@ fn a_firmware_of_another_kind_is_refused() {
         for value in [0, 1, 0x7f, 0xff] {
             let mut bytes = good.clone();
             bytes[at] = value;
-            let _ = combine(FileKind::Elf, microbit, &bytes, &image(3));
-            let _ = combine(FileKind::Hex, microbit, &bytes, &image(3));
+            let _ = merge_firmware(FileKind::Elf, microbit, &bytes, &image(3));
+            let _ = merge_firmware(FileKind::Hex, microbit, &bytes, &image(3));
         }
     }
     for length in 0..good.len() {
-        let _ = combine(FileKind::Elf, microbit, &good[..length], &image(3));
+        let _ = merge_firmware(FileKind::Elf, microbit, &good[..length], &image(3));
     }
 }
 
@@ -375,20 +376,20 @@ fn the_probe_writes_the_image_at_the_slot_and_restarts_the_board() {
         "probe-rs",
         format!("#!/bin/sh\necho \"$@\" >> '{}'\n", log.display()),
     );
-    download(&probe_rs, board("pico"), "my model.pip".as_ref()).unwrap();
+    flash_with_probe_rs(&probe_rs, board("pico"), "my model.pip".as_ref()).unwrap();
     assert_eq!(
         std::fs::read_to_string(&log).unwrap(),
         "download --chip RP2040 --binary-format bin --base-address 0x10020000 -- my model.pip\nreset --chip RP2040\n"
     );
     let failing = script("failing", "#!/bin/sh\nexit 1\n".into());
-    let said = download(&failing, board("pico"), "a.pip".as_ref())
+    let said = flash_with_probe_rs(&failing, board("pico"), "a.pip".as_ref())
         .unwrap_err()
         .to_string();
     assert!(
         said.contains("probe-rs download failed") && said.contains("connected"),
         "{said}"
     );
-    let said = download(&folder.path().join("none"), board("pico"), "a.pip".as_ref())
+    let said = flash_with_probe_rs(&folder.path().join("none"), board("pico"), "a.pip".as_ref())
         .unwrap_err()
         .to_string();
     assert!(

@@ -13,7 +13,7 @@ use plotters::series::LineSeries;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, IntoFont, RGBColor, TextStyle};
 
-use super::files::{Candidate, Losses};
+use super::files::{Candidate, LossPoint};
 use super::percent;
 use crate::quantize::TensorReport;
 
@@ -85,7 +85,7 @@ fn around(values: impl Iterator<Item = f64>) -> Range<f64> {
 }
 
 /// Training and validation loss.
-pub fn losses(rows: &[Losses]) -> String {
+pub fn losses(rows: &[LossPoint]) -> String {
     let train = rows.iter().map(|row| (row.step as f64, row.train_loss));
     let validation = rows
         .iter()
@@ -95,7 +95,7 @@ pub fn losses(rows: &[Losses]) -> String {
 }
 
 /// The learning rate.
-pub fn learning_rate(rows: &[Losses]) -> String {
+pub fn learning_rate(rows: &[LossPoint]) -> String {
     let rate = rows.iter().map(|row| (row.step as f64, row.learning_rate));
     curves(HEIGHT / 2, "rate", vec![(OTHER, rate.collect())])
 }

@@ -1,4 +1,4 @@
-//! The files that a page is made of.
+//! Reads the files that a report is made of.
 
 use std::fs;
 use std::io;
@@ -6,28 +6,28 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
-/// Larger numbers are no losses, rates or sizes: charts need not hold them.
-const MOST: f64 = 1e12;
+/// The largest loss, rate, step or size that is accepted, so that charts can scale to it.
+const MAX_VALUE: f64 = 1e12;
 
-/// A line of `loss.csv`.
+/// A row of `loss.csv`.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Deserialize)]
-pub struct Losses {
+pub struct LossPoint {
     /// Optimizer steps done.
     pub step: u64,
     /// Smoothed training loss, nats per token.
     pub train_loss: f64,
-    /// Loss on what is held back, nats per token, where it was measured.
+    /// Validation loss, nats per token, if it was measured at this step.
     pub validation_loss: Option<f64>,
     /// Learning rate of the step.
     pub learning_rate: f64,
 }
 
-/// A model that was tried.
+/// Another model to compare with.
 #[derive(Clone, Debug, PartialEq, serde::Deserialize)]
 pub struct Candidate {
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// Bytes of its image.
+    /// Bytes of its model file.
     pub bytes: u64,
     /// Its validation loss.
     pub nats: f64,
@@ -37,7 +37,7 @@ pub struct Candidate {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record(toml::Table);
 
-/// Why a file is not what a page can be made of.
+/// Why a file of a training or a table was rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// It cannot be read.
@@ -84,11 +84,11 @@ pub enum FileError {
 ///
 /// # Errors
 /// If it cannot be read, or a line is not what a training writes.
-pub fn losses(path: &Path) -> Result<Vec<Losses>, FileError> {
+pub fn losses(path: &Path) -> Result<Vec<LossPoint>, FileError> {
     const EXPECTED: &str = "the loss.csv that trainer train writes, with the columns step, train_loss, validation_loss, learning_rate, \
          in the order of steps";
     let mut last = 0;
-    table(path, EXPECTED, |row: &Losses| {
+    table(path, EXPECTED, |row: &LossPoint| {
         check("train_loss", row.train_loss)?;
         check("validation_loss", row.validation_loss.unwrap_or(0.0))?;
         check("learning_rate", row.learning_rate)?;
@@ -114,9 +114,9 @@ pub fn candidates(path: &Path) -> Result<Vec<Candidate>, FileError> {
 }
 
 fn check(name: &str, value: f64) -> Result<(), String> {
-    match (0.0..=MOST).contains(&value) {
+    match (0.0..=MAX_VALUE).contains(&value) {
         true => Ok(()),
-        false => Err(format!("found {name} {value}, not 0 to {MOST:e}")),
+        false => Err(format!("found {name} {value}, not 0 to {MAX_VALUE:e}")),
     }
 }
 
@@ -155,7 +155,7 @@ fn table<T: DeserializeOwned>(
         }
         let line = record.position().map_or(1, csv::Position::line);
         let row: T = record.deserialize(Some(&headers)).map_err(|error| {
-            // Without the place, which is told already.
+            // Without the line number, which the error has already.
             let cause = match error.kind() {
                 csv::ErrorKind::Deserialize { err, .. } => err.to_string(),
                 _ => error.to_string(),
@@ -194,7 +194,7 @@ impl Record {
         Ok(Self(table))
     }
 
-    /// The name of what was trained on.
+    /// File name of the training data.
     pub fn corpus(&self) -> &str {
         let sections = ["corpus", "data"].into_iter();
         let mut names = sections.filter_map(|section| self.0.get(section)?.get("name")?.as_str());
@@ -206,7 +206,7 @@ impl Record {
         number(self.0.get("result")?.get(key)?)
     }
 
-    /// Loss on all that was held back, where all steps were done.
+    /// The validation loss, if all steps were done.
     pub fn validation_loss(&self) -> Option<f64> {
         let of_lines = || number(self.0.get("result")?.get("validation")?.get("loss")?);
         let loss = self.result("validation_loss").or_else(of_lines);

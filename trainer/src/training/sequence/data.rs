@@ -309,7 +309,7 @@ impl Dataset {
 /// The features that a line names, each once.
 fn named(text: &str) -> Result<BTreeMap<String, f32>, String> {
     let mut features = BTreeMap::new();
-    for part in tasks::named(text) {
+    for part in tasks::parse_features(text) {
         let (name, value) = part.map_err(|part| format!("{part:?}"))?;
         if name.is_empty() || features.insert(name.to_owned(), value).is_some() {
             return Err(format!("{name:?} without a name, or twice"));

@@ -1,18 +1,18 @@
-//! `trainer baseline`: the numbers of a text that can be counted by hand, a model beside them, and refusals.
+//! `trainer ngram`: losses that can be computed by hand, comparison with a model, and errors.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-fn baseline(args: &[&str]) -> Output {
+fn ngram(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_trainer"))
-        .arg("baseline")
+        .arg("ngram")
         .args(args)
         .output()
         .unwrap()
 }
 
 fn json(args: &[&str]) -> serde_json::Value {
-    let output = baseline(&[args, &["--json"]].concat());
+    let output = ngram(&[args, &["--json"]].concat());
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     serde_json::from_slice(&output.stdout).unwrap()
@@ -27,9 +27,16 @@ fn write(folder: &Path, text: &str) -> PathBuf {
 #[test]
 fn a_text_that_is_counted_by_hand() {
     let folder = tempfile::tempdir().unwrap();
-    // Five times "abb" are counted, as a ring, and "abbab" is predicted.
+    // Five times "abb" are counted, circularly, and "abbab" is predicted.
     let path = write(folder.path(), "abbabbabbabbabbabbab");
-    let found = json(&[path.to_str().unwrap(), "--last", "0.25", "--order", "2"]);
+    let found = json(&[
+        "--data",
+        path.to_str().unwrap(),
+        "--last",
+        "0.25",
+        "--order",
+        "2",
+    ]);
     assert_eq!(
         (&found["counted_characters"], &found["predicted_characters"]),
         (&15.into(), &4.into())
@@ -41,13 +48,13 @@ fn a_text_that_is_counted_by_hand() {
     let after_a = (5.0 - 0.5 + 0.5 * b) / 5.0;
     let after_b = |below: f64| (5.0 - 0.5 + 2.0 * 0.5 * below) / 10.0;
     let bits = -(f64::log2(after_a) * 2.0 + f64::log2(after_b(b)) + f64::log2(after_b(a))) / 4.0;
-    let order_1 = found["chains"][0]["bits_per_char"].as_f64().unwrap();
+    let order_1 = found["ngrams"][0]["bits_per_char"].as_f64().unwrap();
     assert!((order_1 - bits).abs() < 1e-12, "{order_1}, expected {bits}");
     // Characters, then pairs: 2 of 2 bits, counts 1 and 2, a discount; 3 of 2 bits, count 5, a discount, a directory.
     // Two texts of one byte with their lengths.
     let bytes = (1 + 4 * 3) + (1 + 4 * 3) + 4;
-    assert_eq!(found["chains"][0]["bytes"], bytes);
-    assert_eq!(found["chains"][0]["grams"], 5);
+    assert_eq!(found["ngrams"][0]["bytes"], bytes);
+    assert_eq!(found["ngrams"][0]["ngrams"], 5);
 }
 
 #[test]
@@ -55,8 +62,8 @@ fn words_are_measured_by_the_character() {
     let folder = tempfile::tempdir().unwrap();
     let path = write(folder.path(), &"one two, three. ".repeat(40));
     let path = path.to_str().unwrap();
-    let words = json(&[path, "--level", "word"]);
-    let characters = json(&[path]);
+    let words = json(&["--data", path, "--tokenizer", "word"]);
+    let characters = json(&["--data", path]);
     assert_eq!(
         (&words["tokens"], &characters["tokens"]),
         (&6.into(), &10.into())
@@ -64,13 +71,13 @@ fn words_are_measured_by_the_character() {
     assert_eq!(characters["predicted_characters"], 63);
     assert_eq!(words["predicted_characters"], 61, "all but \"one\"");
     for found in [words, characters] {
-        let last = &found["chains"][7];
+        let last = &found["ngrams"][7];
         assert!(last["bits_per_char"].as_f64().unwrap() < 0.4, "{last}");
     }
 }
 
 #[test]
-fn a_model_stands_beside_the_chains_with_what_eval_says() {
+fn a_model_is_compared_by_the_loss_that_eval_reports() {
     let folder = tempfile::tempdir().unwrap();
     let text = "the cat sees me. a dog hears the moon. ".repeat(20);
     let path = write(folder.path(), &text);
@@ -100,11 +107,11 @@ fn a_model_stands_beside_the_chains_with_what_eval_says() {
     let model = out.join("model.onnx");
     let model = model.to_str().unwrap();
     let found = json(&[path, "--model", model]);
-    let eval = trainer(&["eval", model, "--text", path, "--last", "0.1", "--json"]);
+    let eval = trainer(&["eval", model, "--data", path, "--last", "0.1", "--json"]);
     let eval: serde_json::Value = serde_json::from_slice(&eval).unwrap();
     assert_eq!(found["model"]["bits_per_char"], eval["bits_per_char"]);
     assert_eq!(found["predicted_characters"], eval["characters"]);
-    let shown = baseline(&[path, "--model", model]).stdout;
+    let shown = ngram(&[model, "--data", path]).stdout;
     let shown = String::from_utf8(shown).unwrap();
     assert!(
         shown.contains("order 8") && shown.contains("model.onnx"),
@@ -117,7 +124,7 @@ fn refusals_are_in_plain_words() {
     let folder = tempfile::tempdir().unwrap();
     let refusal = |text: &str, args: &[&str]| {
         let path = write(folder.path(), text);
-        let output = baseline(&[&[path.to_str().unwrap()], args].concat());
+        let output = ngram(&[&["--data", path.to_str().unwrap()], args].concat());
         assert!(!output.status.success());
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!said.contains("panicked"), "{said}");

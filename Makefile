@@ -4,6 +4,7 @@
 #   make console [BOARD=...] [MODEL=...]   the emulated board's console is yours
 #   make firmware                          every board's firmware
 #   make test                              the whole suite; each part prints its time
+#   make man                               manual pages of the trainer: target/man/*.1
 #   make fuzz [FUZZ_SECONDS=600]           a libFuzzer target for each reader of untrusted bytes
 #   make no-panic                          links the runtime for each core: the linker must have removed every panic
 #   make test-extended                     with all that is slow or needs Python
@@ -141,6 +142,13 @@ test-extended: test
 	$(TRAINER) train README.md --hidden 32 --batch 8 --steps 400 --out target/report --overwrite --quiet
 	$(TRAINER) report target/report --compare tests/data/candidates.csv
 	target/python/bin/python tests/report_check.py target/report/report.html
+
+# Manual pages, for `man -l target/man/trainer.1` or a package.
+.PHONY: man
+man:
+	cargo build --release
+	mkdir -p target/man
+	$(TRAINER) man target/man
 
 # The programs to count on each core, and QEMU's plugin that counts.
 bench-programs: target/libcount.so

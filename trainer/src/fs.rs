@@ -1,7 +1,7 @@
-//! Writes files so that nothing is ever half written.
+//! Reads files up to a limit, and writes files so that nothing is ever half written.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// Why a file could not be written. What stood at the path before is untouched.
@@ -62,12 +62,28 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), OutputError> {
     })
 }
 
-/// What the names of files that are being written begin with.
+/// Reads a whole file of at most `max_bytes`. A device or a pipe without an end is not read further.
+///
+/// # Errors
+/// Returns an error if the file cannot be read or is larger.
+pub fn read_at_most(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?
+        .take(max_bytes + 1)
+        .read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > max_bytes {
+        let message = format!("it has more than {max_bytes} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+    }
+    Ok(bytes)
+}
+
+/// The prefix of the names of files that are being written.
 const TEMPORARY: &str = ".writing-";
 
-/// Removes what [`write_atomically`] has left in `folder` where its process was killed on the way.
+/// Removes the temporary files that killed processes left in `folder` during [`write_atomically`].
 ///
-/// A file that is being written is locked, and stays; so does what cannot be removed.
+/// Files that are being written are locked and stay, as do files that cannot be removed.
 pub fn remove_stale_temp(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let ours = entry.file_name().to_string_lossy().starts_with(TEMPORARY);

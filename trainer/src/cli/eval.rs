@@ -6,6 +6,7 @@ use super::vocab::VocabArgs;
 use crate::data::corpus::Corpus;
 use crate::eval::perplexity::{self, Evaluation};
 use crate::eval::tasks::{self, Measures};
+use crate::fs::read_at_most;
 use crate::inference::integer::IntegerNetwork;
 use crate::inference::model::Model;
 use crate::report::text::task_name;
@@ -15,6 +16,9 @@ use anyhow::{Context, bail};
 use clap::Args;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
+
+/// The largest train.toml that is read.
+const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -145,9 +149,9 @@ fn describe_evaluation(evaluation: &Evaluation) -> String {
 
 /// The results of a model on the validation lines of its training.
 fn measure_task(model: &Model, lines: &Path, config: &Path) -> anyhow::Result<(Task, Measures)> {
-    let text = std::fs::read_to_string(config)
+    let bytes = read_at_most(config, MAX_CONFIG_BYTES)
         .with_context(|| format!("cannot read {}", config.display()))?;
-    let record: Record = toml::from_str(&text).with_context(|| {
+    let record: Record = toml::from_slice(&bytes).with_context(|| {
         format!(
             "{} is not the train.toml of a training with --task",
             config.display()

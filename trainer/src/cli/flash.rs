@@ -5,12 +5,10 @@ use super::print::{RecordType, print_json};
 use crate::deploy::flash::{
     FileKind, check_model, find_firmware, flash_with_probe_rs, merge_firmware,
 };
-use crate::fs::write_atomically;
-use anyhow::{Context, bail};
+use crate::fs::{read_at_most, write_atomically};
+use anyhow::Context;
 use pipsqueak_boards::BoardSpec;
 use serde::Serialize;
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// The largest model or firmware file that is read: larger than the flash of any board.
@@ -129,15 +127,5 @@ pub fn run(args: FlashArgs) -> anyhow::Result<()> {
 }
 
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
-        .with_context(|| format!("cannot read {}", path.display()))?;
-    if bytes.len() as u64 > MAX_BYTES {
-        bail!(
-            "{} has more than {MAX_BYTES} bytes (64 MB): no board has so much flash",
-            path.display()
-        );
-    }
-    Ok(bytes)
+    read_at_most(path, MAX_BYTES).with_context(|| format!("cannot read {}", path.display()))
 }

@@ -179,11 +179,29 @@ pub fn read(path: &Path) -> anyhow::Result<BTreeMap<String, Array>> {
     Ok(arrays)
 }
 
+/// Checks that the header of an .npy file has no nested lists, which only records need, and which take the parser exponential time.
+fn check_header(bytes: &[u8]) -> anyhow::Result<()> {
+    // Magic, version, length of the header (2 bytes in version 1), then the header, which ends with a line feed.
+    let header = bytes.get(8..).unwrap_or_default();
+    let header = header
+        .split(|byte| *byte == b'\n')
+        .next()
+        .unwrap_or_default();
+    let count = |wanted: u8| header.iter().filter(|byte| **byte == wanted).count();
+    if count(b'[') > 0 || count(b'(') > 1 || count(b'{') > 1 {
+        bail!(
+            "found records or nested values in the header, expected an array of float32, int32 or int64"
+        );
+    }
+    Ok(())
+}
+
 /// Decodes an .npy file.
 ///
 /// # Errors
 /// Returns an error if it is malformed, or not of float32, int32 or int64.
 pub fn decode(bytes: &[u8]) -> anyhow::Result<Array> {
+    check_header(bytes)?;
     let file = NpyFile::new(Cursor::new(bytes))?;
     let shape: Vec<usize> = file
         .shape()
@@ -192,7 +210,10 @@ pub fn decode(bytes: &[u8]) -> anyhow::Result<Array> {
         .collect::<Result<_, _>>()?;
     // A header may state more elements than follow.
     let elements = shape.iter().try_fold(1usize, |a, &b| a.checked_mul(b));
-    if elements.is_none_or(|n| n > bytes.len()) {
+    // The other dimensions of an empty array are bounded too: strides are computed from them.
+    let extent = shape.iter().filter(|size| **size > 0);
+    let extent = extent.copied().try_fold(1usize, usize::checked_mul);
+    if elements.is_none_or(|n| n > bytes.len()) || extent.is_none_or(|n| n as u64 > MAX_BYTES) {
         bail!("found shape {shape:?}, which has more elements than the array has bytes");
     }
     if shape.len() > 1 && file.order() == npyz::Order::Fortran {

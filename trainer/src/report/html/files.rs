@@ -1,10 +1,14 @@
 //! Reads the files that a report is made of.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
+
+use crate::fs::read_at_most;
+
+/// The largest file that is read.
+const MAX_BYTES: u64 = 64 << 20;
 
 /// The largest loss, rate, step or size that is accepted, so that charts can scale to it.
 const MAX_VALUE: f64 = 1e12;
@@ -126,7 +130,7 @@ fn table<T: DeserializeOwned>(
     expected: &'static str,
     mut check: impl FnMut(&T) -> Result<(), String>,
 ) -> Result<Vec<T>, FileError> {
-    let text = fs::read(path).map_err(|cause| FileError::Io {
+    let text = read_at_most(path, MAX_BYTES).map_err(|cause| FileError::Io {
         path: path.into(),
         expected,
         cause,
@@ -174,12 +178,12 @@ impl Record {
     /// # Errors
     /// If it cannot be read, or has no settings or no result.
     pub fn read(path: &Path) -> Result<Self, FileError> {
-        let text = fs::read_to_string(path).map_err(|cause| FileError::Io {
+        let text = read_at_most(path, MAX_BYTES).map_err(|cause| FileError::Io {
             path: path.into(),
             expected: "a folder that trainer train --out has made",
             cause,
         })?;
-        let table: toml::Table = text.parse().map_err(|cause| FileError::Toml {
+        let table: toml::Table = toml::from_slice(&text).map_err(|cause| FileError::Toml {
             path: path.into(),
             cause,
         })?;

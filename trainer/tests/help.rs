@@ -136,10 +136,10 @@ fn negative_numbers_are_told_the_range() {
                     "{name} {option} {value}: {error}"
                 );
                 let text = error.to_string();
-                let range = text.contains("expected") || text.contains(" is not in ");
-                // clap's own message where a number is not one at all.
-                let digits = value != "-1" && text.contains("invalid digit");
-                assert!(range || digits, "{name} {option} {value}: {text}");
+                assert!(
+                    text.contains(": expected "),
+                    "{name} {option} {value}: {text}"
+                );
             }
             checked += 1;
         }
@@ -204,7 +204,7 @@ fn completion_scripts_are_scripts() {
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let script = said(&["completions", shell]);
         assert!(
-            script.contains("--skip-unknown") && script.contains("ngram"),
+            script.contains("skip-unknown") && script.contains("ngram"),
             "{shell}"
         );
         let path = folder.path().join(shell);

@@ -9,6 +9,7 @@ use clap::Args;
 use indicatif::ProgressBar;
 use pipsqueak::{Temperature, WeightFormat};
 use pipsqueak_boards::BoardSpec;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 /// A text to measure on.
@@ -105,16 +106,18 @@ pub(super) fn fraction(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Parses the seed of a random number generator.
-pub(super) fn seed(text: &str) -> Result<u64, String> {
-    text.parse()
-        .map_err(|_| format!("expected a whole number from 0 to {}", u64::MAX))
-}
-
-/// Parses a number of things.
-pub(super) fn count(text: &str) -> Result<usize, String> {
-    text.parse()
-        .map_err(|_| "expected a whole number, 0 or more".into())
+/// Parses a whole number in `range`.
+pub(super) fn whole<T: TryFrom<u64>>(
+    range: RangeInclusive<u64>,
+) -> impl Fn(&str) -> Result<T, String> + Clone {
+    move |text| {
+        let value = text.parse().ok().filter(|value| range.contains(value));
+        let value = value.and_then(|value| T::try_from(value).ok());
+        value.ok_or_else(|| {
+            let (first, last) = (range.start(), range.end());
+            format!("expected a whole number from {first} to {last}")
+        })
+    }
 }
 
 /// Parses the name of a board.
@@ -131,23 +134,27 @@ pub(super) fn weight_bits(text: &str) -> Result<WeightFormat, String> {
     }
 }
 
-/// The weight formats of each recurrent layer, where `bits` holds a value for each layer, the last one for all further layers, and
-/// `input` those of the input weights of the first layers, where they differ.
+/// The weight formats of `layers` recurrent layers. `bits` has a value for each layer, the last one for all further layers; `input`
+/// has those of the input weights of the first layers, if they differ. Empty if `bits` is empty.
 ///
 /// # Errors
-/// Returns an error if a layer would have 4-bit input weights and 8-bit recurrent weights.
+/// Returns an error if there are more values than layers, or a layer would have 4-bit input weights and 8-bit recurrent weights.
 pub(super) fn layer_formats(
     bits: &[WeightFormat],
     input: &[WeightFormat],
+    layers: usize,
 ) -> anyhow::Result<Vec<WeightFormats>> {
     let Some(&last) = bits.last() else {
         return Ok(Vec::new());
     };
-    // One more than those with input weights of their own, so that the last value is for all further layers.
-    let layers = match input.len() {
-        0 => bits.len(),
-        inputs => bits.len().max(inputs + 1),
-    };
+    for (option, values) in [("--weight-bits", bits), ("--input-weight-bits", input)] {
+        if values.len() > layers {
+            bail!(
+                "{option} has {} values, the network {layers} recurrent layer(s)",
+                values.len()
+            );
+        }
+    }
     let formats = (0..layers).map(|layer| {
         let recurrent = bits.get(layer).copied().unwrap_or(last);
         match (input.get(layer).copied().unwrap_or(recurrent), recurrent) {
@@ -170,18 +177,24 @@ mod tests {
     fn layers_get_their_formats() {
         const FOUR: WeightFormat = WeightFormat::Int4;
         const EIGHT: WeightFormat = WeightFormat::Int8;
-        let formats = |bits: &[_], input: &[_]| layer_formats(bits, input).unwrap();
+        let formats = |bits: &[_], input: &[_]| layer_formats(bits, input, 3).unwrap();
         assert!(formats(&[], &[]).is_empty());
-        assert_eq!(formats(&[FOUR], &[]), [INT4]);
-        assert_eq!(formats(&[FOUR, EIGHT], &[]), [INT4, INT8]);
-        // As in training, input weights of their own are the first layer's alone.
-        assert_eq!(formats(&[FOUR], &[EIGHT]), [INT8_INT4, INT4]);
+        assert_eq!(formats(&[FOUR], &[]), [INT4; 3]);
+        assert_eq!(formats(&[FOUR, EIGHT], &[]), [INT4, INT8, INT8]);
+        // As in training, other bits of the input weights are those of the first layer.
+        assert_eq!(formats(&[FOUR], &[EIGHT]), [INT8_INT4, INT4, INT4]);
+        let two = formats(&[FOUR, FOUR, EIGHT], &[EIGHT, EIGHT]);
+        assert_eq!(two, [INT8_INT4, INT8_INT4, INT8]);
+        let error = |bits: &[_], input: &[_], layers| {
+            let result = layer_formats(bits, input, layers);
+            result.unwrap_err().to_string()
+        };
+        let mixed = error(&[EIGHT], &[FOUR], 1);
+        assert!(mixed.contains("--input-weight-bits 4 needs"), "{mixed}");
+        let many = error(&[EIGHT, EIGHT], &[], 1);
         assert_eq!(
-            formats(&[FOUR], &[EIGHT, EIGHT]),
-            [INT8_INT4, INT8_INT4, INT4]
+            many,
+            "--weight-bits has 2 values, the network 1 recurrent layer(s)"
         );
-        assert_eq!(formats(&[FOUR, EIGHT], &[EIGHT]), [INT8_INT4, INT8]);
-        let error = layer_formats(&[EIGHT], &[FOUR]).unwrap_err().to_string();
-        assert!(error.contains("--input-weight-bits 4 needs"), "{error}");
     }
 }

@@ -22,12 +22,15 @@ Examples:
   trainer export model.onnx --weight-bits 4 --output-weight-bits 4 --out small.pip
   trainer export encoder.onnx decoder.onnx --vocab vocabulary.json --out translator.pip";
 
+const DATA_HELP: &str =
+    "Text to compare the loss of the network and of the model file on, UTF-8 [default: none]";
+
 /// Quantize a network and write the model file that boards run
 ///
 /// Reads an ONNX file. Two files are an encoder and its decoder: the encoder's last states become the decoder's initial states, in
 /// the order of the graphs.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, mut_arg("data", |data| data.help(DATA_HELP)))]
 pub struct ExportArgs {
     /// ONNX file of the network; or of an encoder, then of its decoder
     #[arg(required = true, num_args = 1..=2, value_name = "MODEL")]
@@ -39,7 +42,7 @@ pub struct ExportArgs {
     /// will not overflow [default: standard normal numbers]
     #[arg(long, value_name = "FILE.npz", help_heading = "Quantization")]
     pub calibration: Option<PathBuf>,
-    /// Bits of the recurrent layers' weights, 8 or 4; a list has one value for each layer, the last one for all further layers
+    /// Bits of the recurrent layers' weights, 8 or 4; a list has one value for each layer, an encoder's first, the last one for all further layers
     /// [default: as trained]
     #[arg(long, value_name = "BITS,...", value_parser = args::weight_bits, value_delimiter = ',', allow_negative_numbers = true, help_heading = "Quantization")]
     pub weight_bits: Vec<WeightFormat>,
@@ -74,7 +77,7 @@ struct ExportRecord<'a> {
 /// # Errors
 /// Returns an error if the network cannot be read or quantized, the data cannot be read, or the file cannot be written.
 pub fn run(args: ExportArgs) -> anyhow::Result<()> {
-    let layers = args::layer_formats(&args.weight_bits, &args.input_weight_bits)?;
+    let mut network = open(&args.models)?;
     let last = args.models.last().expect("clap requires one");
     let out = args
         .out
@@ -83,7 +86,9 @@ pub fn run(args: ExportArgs) -> anyhow::Result<()> {
     if args.models.contains(&out) {
         bail!("the model file would replace the network: give another name with --out");
     }
-    let mut network = open(&args.models)?;
+    let encoder = network.encoder.as_ref().map_or(0, |e| e.layers.len());
+    let layers = encoder + network.layers.len();
+    let layers = args::layer_formats(&args.weight_bits, &args.input_weight_bits, layers)?;
     let mut max_tokens = 0;
     if let Some(file) = args.vocab.read()? {
         file.put_into(&mut network)?;

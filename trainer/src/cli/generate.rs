@@ -58,16 +58,16 @@ pub struct GenerateArgs {
     #[arg(
         long,
         value_name = "TOKENS",
-        default_value_t = 0,
+        default_value_t = 0, value_parser = args::whole::<u16>(0..=65_535),
         allow_negative_numbers = true,
         help_heading = "Sampling"
     )]
     pub top_k: u16,
     /// Seed of the random number generator
-    #[arg(long, value_name = "SEED", default_value_t = 42, value_parser = args::seed, allow_negative_numbers = true, help_heading = "Sampling")]
+    #[arg(long, value_name = "SEED", default_value_t = 42, value_parser = args::whole::<u64>(0..=u64::MAX), allow_negative_numbers = true, help_heading = "Sampling")]
     pub seed: u64,
     /// Characters to generate after the prompt
-    #[arg(long, value_name = "CHARACTERS", default_value_t = 400, value_parser = args::count, allow_negative_numbers = true, help_heading = "Sampling")]
+    #[arg(long, value_name = "CHARACTERS", default_value_t = 400, value_parser = args::whole::<usize>(0..=u64::MAX), allow_negative_numbers = true, help_heading = "Sampling")]
     pub length: usize,
     /// How to print.
     #[command(flatten)]

@@ -1,6 +1,6 @@
 //! `trainer ngram`
 
-use super::args::{fraction, select_part};
+use super::args::{fraction, select_part, whole};
 use super::print::{RecordType, print_json, print_out};
 use crate::data::corpus::Corpus;
 use crate::data::vocab::{Measure, Vocabulary, VocabularyError};
@@ -46,10 +46,10 @@ pub struct NgramArgs {
     )]
     pub tokenizer: NgramTokenizer,
     /// Highest order, 1 to 16
-    #[arg(long, value_name = "ORDER", default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=16), allow_negative_numbers = true, help_heading = "N-grams")]
-    pub order: u8,
+    #[arg(long, value_name = "ORDER", default_value_t = 8, value_parser = whole::<usize>(1..=16), allow_negative_numbers = true, help_heading = "N-grams")]
+    pub order: usize,
     /// Report the best n-gram model of at most this size [default: the size of MODEL]
-    #[arg(long, value_name = "BYTES", value_parser = super::args::count, allow_negative_numbers = true, help_heading = "N-grams")]
+    #[arg(long, value_name = "BYTES", value_parser = whole::<usize>(0..=u64::MAX), allow_negative_numbers = true, help_heading = "N-grams")]
     pub max_bytes: Option<usize>,
     /// Print one JSON object (trainer/JSON.md)
     #[arg(long, help_heading = "Output")]
@@ -145,7 +145,7 @@ pub fn run(args: NgramArgs) -> anyhow::Result<()> {
             split.predicted.len()
         );
     }
-    let ngrams = rows(&split, args.order.into());
+    let ngrams = rows(&split, args.order);
     let row = model.map(|model| model.row(held_out)).transpose()?;
     let max_bytes = args.max_bytes.or(row.as_ref().map(|row| row.bytes));
     let fits = ngrams.iter().map(|ngram| &ngram.row);

@@ -57,11 +57,11 @@ pub struct ReportArgs {
     #[arg(long, value_name = "NAME=VALUE,...", help_heading = "Samples")]
     pub features: Option<String>,
     /// Seed of the random number generator
-    #[arg(long, value_name = "SEED", default_value_t = 42, value_parser = args::seed, allow_negative_numbers = true, help_heading = "Samples")]
+    #[arg(long, value_name = "SEED", default_value_t = 42, value_parser = args::whole::<u64>(0..=u64::MAX), allow_negative_numbers = true, help_heading = "Samples")]
     pub seed: u64,
     /// Characters of each sample, at most 100000
-    #[arg(long, value_name = "CHARACTERS", default_value_t = 300, value_parser = clap::value_parser!(u32).range(0..=100_000), allow_negative_numbers = true, help_heading = "Samples")]
-    pub length: u32,
+    #[arg(long, value_name = "CHARACTERS", default_value_t = 300, value_parser = args::whole::<usize>(0..=100_000), allow_negative_numbers = true, help_heading = "Samples")]
+    pub length: usize,
     /// How to print.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -207,7 +207,7 @@ fn sample(
         prompt: &prompt.tokens,
         prompt_text: &args.prompt,
         features: args.features.as_deref(),
-        length: args.length as usize,
+        length: args.length,
     };
     let sample = |temperature| -> anyhow::Result<TemperatureSample> {
         let params = SamplingParams {

@@ -179,19 +179,23 @@ pub fn read(path: &Path) -> anyhow::Result<BTreeMap<String, Array>> {
     Ok(arrays)
 }
 
-/// Checks that the header of an .npy file has no nested lists, which only records need, and which take the parser exponential time.
+/// Checks what the parser of .npy files does not bound: nested values in the header, which only records need, take exponential time,
+/// and strides of large shapes overflow, even if the array is empty.
 fn check_header(bytes: &[u8]) -> anyhow::Result<()> {
     // Magic, version, length of the header (2 bytes in version 1), then the header, which ends with a line feed.
     let header = bytes.get(8..).unwrap_or_default();
-    let header = header
-        .split(|byte| *byte == b'\n')
-        .next()
-        .unwrap_or_default();
-    let count = |wanted: u8| header.iter().filter(|byte| **byte == wanted).count();
-    if count(b'[') > 0 || count(b'(') > 1 || count(b'{') > 1 {
+    let header = header.split(|byte| *byte == b'\n').next();
+    let header = String::from_utf8_lossy(header.unwrap_or_default());
+    if header.contains('[') || header.matches('(').count() > 1 || header.matches('{').count() > 1 {
         bail!(
             "found records or nested values in the header, expected an array of float32, int32 or int64"
         );
+    }
+    let shape = header.split(['(', ')']).nth(1).unwrap_or_default();
+    let sizes = shape.split(',').filter_map(|size| size.trim().parse().ok());
+    let extent = sizes.filter(|size| *size > 0).try_fold(1, u64::checked_mul);
+    if extent.is_none_or(|extent| extent > MAX_BYTES) {
+        bail!("found shape ({shape}), expected at most {MAX_BYTES} elements");
     }
     Ok(())
 }
@@ -210,10 +214,7 @@ pub fn decode(bytes: &[u8]) -> anyhow::Result<Array> {
         .collect::<Result<_, _>>()?;
     // A header may state more elements than follow.
     let elements = shape.iter().try_fold(1usize, |a, &b| a.checked_mul(b));
-    // The other dimensions of an empty array are bounded too: strides are computed from them.
-    let extent = shape.iter().filter(|size| **size > 0);
-    let extent = extent.copied().try_fold(1usize, usize::checked_mul);
-    if elements.is_none_or(|n| n > bytes.len()) || extent.is_none_or(|n| n as u64 > MAX_BYTES) {
+    if elements.is_none_or(|n| n > bytes.len()) {
         bail!("found shape {shape:?}, which has more elements than the array has bytes");
     }
     if shape.len() > 1 && file.order() == npyz::Order::Fortran {

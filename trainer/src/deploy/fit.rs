@@ -6,7 +6,8 @@
 use crate::data::vocab::Vocabulary;
 use crate::inference::model::{BuildError, ModelBytes};
 use crate::network::Provenance;
-use crate::training::settings::TrainSettings;
+use crate::training::config::Config;
+use crate::training::to_network::{Vocabularies, to_network};
 use pipsqueak_boards::{BoardSpec, Prediction};
 
 /// What there is.
@@ -22,22 +23,22 @@ pub struct Budget {
 
 /// A network, and what it takes.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
-pub struct Fit {
+pub struct FittedConfig {
     /// Units of each layer.
-    pub hidden: usize,
+    pub hidden_size: usize,
     /// Layers.
     pub layers: usize,
     /// Recurrent steps for each token.
     pub steps_per_token: usize,
     /// Columns of the embedding; 0: a table.
-    pub embedding: usize,
+    pub embedding_dim: usize,
     /// Bits of the layers' weights.
-    pub bits: u8,
+    pub weight_bits: u8,
     /// Bits of the first layer's weights over its input.
-    pub input_bits: u8,
-    /// Bits of the head's weights.
-    pub head_bits: u8,
-    /// Bytes of the image.
+    pub input_weight_bits: u8,
+    /// Bits of the output layer's weights.
+    pub output_weight_bits: u8,
+    /// Bytes of the model file.
     pub bytes: usize,
     /// Bytes of memory that it works in.
     pub workspace: usize,
@@ -112,16 +113,26 @@ const WORD_EMBEDDING: usize = 64;
 /// Units are a multiple of this.
 const STEP: usize = 4;
 
-/// The largest network of the best form that fits. Of `settings` only the shape of tokens matters.
+/// Bytes that a model file keeps of the description of a split.
+const MAX_SPLIT: usize = 64;
+
+/// What a model file has besides the network.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// The settings, of which those of the network are replaced.
+    pub config: &'a Config,
+    /// The tokens.
+    pub vocabulary: &'a Vocabulary,
+    /// The name of the text, which the file keeps.
+    pub corpus: &'a str,
+}
+
+/// The largest network of the best form that fits. No training of it makes a larger model file.
 ///
 /// # Errors
-/// If not even the smallest fits, or an image cannot be made.
-pub fn fit(
-    settings: &TrainSettings,
-    vocabulary: &Vocabulary,
-    budget: Budget,
-) -> Result<Fit, FitError> {
-    let mut best: Option<Fit> = None;
+/// If not even the smallest fits, or a model file cannot be made.
+pub fn fit(target: Target, budget: Budget) -> Result<FittedConfig, FitError> {
+    let mut best: Option<FittedConfig> = None;
     for form in FORMS.iter().filter(|form| budget.flash >= form.from) {
         // The most steps that fit, by halving: everything grows with the units.
         let (mut fits, mut beyond) = (0, MOST + 1);
@@ -129,7 +140,7 @@ pub fn fit(
             let middle = fits.midpoint(beyond);
             let small = form.least_bytes(STEP * middle) <= budget.flash;
             if small
-                && budget.holds(&form.sized(STEP * middle, settings, vocabulary, budget.board)?)
+                && budget.holds(&form.sized(STEP * middle, &target, budget.board)?)
             {
                 fits = middle;
             } else {
@@ -139,23 +150,25 @@ pub fn fit(
         if fits == 0 {
             continue;
         }
-        let found = form.sized(STEP * fits, settings, vocabulary, budget.board)?;
-        let smaller = |best: &Fit| (best.hidden as f64) < WORTH * found.hidden as f64;
+        let found = form.sized(STEP * fits, &target, budget.board)?;
+        let smaller = |best: &FittedConfig| {
+            (best.hidden_size as f64) < WORTH * found.hidden_size as f64
+        };
         if best.as_ref().is_none_or(smaller) {
             best = Some(found);
         }
     }
-    let smallest = FORMS[2].sized(STEP, settings, vocabulary, budget.board)?;
+    let smallest = FORMS[2].sized(STEP, &target, budget.board)?;
     best.ok_or(FitError::Nothing {
         flash: budget.flash,
-        tokens: vocabulary.len(),
+        tokens: target.vocabulary.len(),
         speed: budget.speed,
         smallest: smallest.bytes,
     })
 }
 
 impl Budget {
-    fn holds(&self, fit: &Fit) -> bool {
+    fn holds(&self, fit: &FittedConfig) -> bool {
         let memory = self
             .board
             .is_none_or(|board| fit.workspace <= 4 * board.workspace_words);
@@ -165,47 +178,50 @@ impl Budget {
 }
 
 impl Form {
-    /// The bytes of the recurrent weights alone: an image that is too large by these need not be made.
-    fn least_bytes(&self, hidden: usize) -> usize {
+    /// The bytes of the recurrent weights alone: a model file that is too large by these need not be made.
+    fn least_bytes(&self, hidden_size: usize) -> usize {
         let matrices = 2 * self.layers - 1;
-        3 * hidden * hidden * matrices * usize::from(self.bits[0]) / 8
+        3 * hidden_size * hidden_size * matrices * usize::from(self.bits[0]) / 8
     }
 
-    /// A network of this form with so many units, as an image.
+    /// A network of this form with so many units, as a model file.
     fn sized(
         &self,
-        hidden: usize,
-        settings: &TrainSettings,
-        vocabulary: &Vocabulary,
+        hidden_size: usize,
+        target: &Target,
         board: Option<&BoardSpec>,
-    ) -> Result<Fit, BuildError> {
+    ) -> Result<FittedConfig, BuildError> {
         // Many tokens differ in more than a few ways.
-        let embedding = match vocabulary.len() {
+        let embedding_dim = match target.vocabulary.len() {
             ..=256 => self.embedding,
             _ => WORD_EMBEDDING,
         };
-        let fit = Fit {
-            hidden,
+        let fit = FittedConfig {
+            hidden_size,
             layers: self.layers,
             steps_per_token: self.steps_per_token,
-            embedding,
-            bits: self.bits[0],
+            embedding_dim,
+            weight_bits: self.bits[0],
             // An embedding's few columns cost more in 4 bits than their bytes are worth.
-            input_bits: if embedding > 0 { 8 } else { self.bits[0] },
-            head_bits: self.bits[1],
+            input_weight_bits: if embedding_dim > 0 { 8 } else { self.bits[0] },
+            output_weight_bits: self.bits[1],
             bytes: 0,
             workspace: 0,
             speed: None,
         };
-        let mut settings = settings.clone();
-        fit.put_into(&mut settings);
-        let shape = settings.shape(vocabulary.len());
+        let mut config = target.config.clone();
+        fit.apply_to(&mut config);
+        let model = config.language_model(target.vocabulary.len());
         // Weights of zeros are on any grid, and take as many bytes as others.
-        let weights = vec![0.0; shape.parameters()];
-        let network = shape.network(&weights, vocabulary, Provenance::default());
-        let bytes = ModelBytes::of(&network, &settings.widths())?;
+        let weights = vec![0.0; model.num_parameters()];
+        let vocabularies = Vocabularies {
+            input: target.vocabulary.clone(),
+            ..Vocabularies::default()
+        };
+        let network = to_network(&model, &weights, &vocabularies, target.provenance());
+        let bytes = ModelBytes::of(&network, &config.weight_formats())?;
         let image = bytes.model();
-        Ok(Fit {
+        Ok(FittedConfig {
             bytes: image.len(),
             workspace: 4 * image.workspace_len(),
             speed: board.map(|board| Prediction::new(board, &bytes.model()).characters_per_second),
@@ -214,16 +230,32 @@ impl Form {
     }
 }
 
-impl Fit {
-    /// Makes `settings` those of this network.
-    pub fn put_into(&self, settings: &mut TrainSettings) {
-        settings.hidden = self.hidden;
-        settings.layers = self.layers;
-        settings.steps_per_token = self.steps_per_token;
-        settings.embedding = self.embedding;
-        settings.tied = false;
-        settings.bits = self.bits;
-        settings.input_bits = Some(self.input_bits);
-        settings.head_bits = self.head_bits;
+impl Target<'_> {
+    /// The largest that a training can write into the model file.
+    fn provenance(&self) -> Provenance {
+        Provenance {
+            corpus: self.corpus.into(),
+            split: "x".repeat(MAX_SPLIT),
+            steps: u32::MAX.into(),
+            seed: self.config.optimizer.seed,
+            train_loss: Some(1e9),
+            validation_loss: Some(1e9),
+        }
+    }
+}
+
+impl FittedConfig {
+    /// Makes the settings those of this network.
+    pub fn apply_to(&self, config: &mut Config) {
+        let model = &mut config.model;
+        model.hidden_size = self.hidden_size;
+        model.layers = self.layers;
+        model.steps_per_token = self.steps_per_token;
+        model.embedding_dim = self.embedding_dim;
+        model.tie_embeddings = false;
+        let quantization = &mut config.quantization;
+        quantization.weight_bits = self.weight_bits;
+        quantization.input_weight_bits = Some(self.input_weight_bits);
+        quantization.output_weight_bits = self.output_weight_bits;
     }
 }

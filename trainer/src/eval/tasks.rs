@@ -5,16 +5,16 @@ use crate::inference::generate::{GREEDY, tokens};
 use crate::inference::integer::IntegerNetwork;
 use crate::inference::tasks::{argmax, translate};
 use crate::network::{Feeds, Network, Sequences, nats};
-use crate::training::sequence::batches::predictions;
-use crate::training::sequence::data::{Dataset, Example};
-use crate::training::sequence::settings::Task;
-use crate::training::sequence::trainer::{END, START};
+use crate::training::buckets::predictions;
+use crate::training::examples::{Example, Examples};
+use crate::training::lines::{BOS, EOS};
+use crate::training::task::Task;
 use pipsqueak::{Generator, StepInput};
 
-/// The highest order of the n-gram models that are compared with the network.
+/// The highest order of an n-gram model.
 const ORDER: usize = 8;
 
-/// What was measured on examples that were held back.
+/// What was measured on examples that were not trained on.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Measures {
     /// How many examples.
@@ -32,14 +32,17 @@ pub struct Measures {
     /// Part of the examples that came out as one of the references.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub whole_right: Option<f64>,
-    /// The best n-gram model of the same targets.
+    /// The best n-gram model over the same targets, which does not know the features: not comparable to `bits`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub ngram: Option<NgramResult>,
+    pub ngram_without_features: Option<NgramBits>,
+    /// The same where the first token of a text costs nothing, as a feature names it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub ngram_given_first_letter: Option<NgramBits>,
 }
 
 /// An n-gram model.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct NgramResult {
+pub struct NgramBits {
     /// How many tokens it sees.
     pub order: usize,
     /// Bits per prediction.
@@ -93,7 +96,7 @@ impl Predictor for IntegerNetwork<'_> {
 }
 
 /// The loss alone, nats per prediction; none without examples.
-pub fn loss(network: &Network, task: Task, examples: &[Example], threads: usize) -> Option<f64> {
+pub fn loss(network: &Network, task: Task, examples: &[&Example], threads: usize) -> Option<f64> {
     let sums = over(examples, threads, |example| Sums {
         nats: nats_of(&logits(network, task, example), task, example),
         predictions: predictions(task, example),
@@ -102,16 +105,17 @@ pub fn loss(network: &Network, task: Task, examples: &[Example], threads: usize)
     (sums.predictions > 0).then(|| sums.nats / sums.predictions as f64)
 }
 
-/// Everything; none without examples that were held back.
+/// Everything, on `part`, the dev or test part of `data`; none where it is empty.
 pub fn measure(
     network: &impl Predictor,
     task: Task,
-    data: &Dataset,
+    data: &Examples,
+    part: &[Example],
     threads: usize,
 ) -> Option<Measures> {
-    let examples = &data.validation;
     let limit = 2 * data.longest().target;
-    let sums = over(examples, threads, |example| {
+    let examples: Vec<&Example> = part.iter().collect();
+    let sums = over(&examples, threads, |example| {
         let logits = logits(network, task, example);
         let mut sums = Sums {
             nats: nats_of(&logits, task, example),
@@ -119,10 +123,10 @@ pub fn measure(
             ..Sums::default()
         };
         match task {
-            Task::Classify => {
+            Task::Classifier => {
                 sums.right = usize::from(argmax(&logits) == example.target[0]);
             }
-            Task::Translate => {
+            Task::SequenceToSequence => {
                 let said = network.translation(&example.source, limit);
                 let references = std::iter::once(&example.target).chain(&example.others);
                 let nearest =
@@ -131,7 +135,7 @@ pub fn measure(
                 (sums.errors, sums.tokens) = (errors, tokens);
                 sums.right = usize::from(errors == 0);
             }
-            Task::Describe => {}
+            Task::ConditionalGenerator | Task::LanguageModel => {}
         }
         sums
     });
@@ -141,25 +145,30 @@ pub fn measure(
     let part = |count: usize, of: usize| count as f64 / of as f64;
     let right = part(sums.right, examples.len());
     let loss = sums.nats / sums.predictions as f64;
+    let [without, given] = match task {
+        Task::ConditionalGenerator => best_ngrams(data, part),
+        _ => [None; 2],
+    };
     Some(Measures {
         examples: examples.len(),
         loss,
         bits: loss / std::f64::consts::LN_2,
-        accuracy: (task == Task::Classify).then_some(right),
-        token_error: (task == Task::Translate).then(|| part(sums.errors, sums.tokens)),
-        whole_right: (task == Task::Translate).then_some(right),
-        ngram: (task == Task::Describe).then(|| best_ngram(data)),
+        accuracy: (task == Task::Classifier).then_some(right),
+        token_error: (task == Task::SequenceToSequence).then(|| part(sums.errors, sums.tokens)),
+        whole_right: (task == Task::SequenceToSequence).then_some(right),
+        ngram_without_features: without,
+        ngram_given_first_letter: given,
     })
 }
 
 /// The sums over all examples, each thread with its part of them, added in their order.
-fn over(examples: &[Example], threads: usize, of: impl Fn(&Example) -> Sums + Sync) -> Sums {
+fn over(examples: &[&Example], threads: usize, of: impl Fn(&Example) -> Sums + Sync) -> Sums {
     let share = examples.len().div_ceil(threads.max(1)).max(1);
     let of = &of;
     std::thread::scope(|scope| {
         let parts: Vec<_> = examples
             .chunks(share)
-            .map(|part| scope.spawn(move || part.iter().map(of).fold(Sums::default(), Sums::add)))
+            .map(|part| scope.spawn(move || part.iter().map(|example| of(example)).fold(Sums::default(), Sums::add)))
             .collect();
         parts
             .into_iter()
@@ -175,11 +184,11 @@ fn logits(network: &impl Sequences, task: Task, example: &Example) -> Vec<f32> {
         ..Feeds::default()
     };
     let feeds = match task {
-        Task::Classify => read(&example.source),
-        Task::Translate | Task::Describe => Feeds {
+        Task::Classifier => read(&example.source),
+        _ => Feeds {
             features: example.features.clone(),
-            encoder: (task == Task::Translate).then(|| Box::new(read(&example.source))),
-            ..read(&[&[START], &example.target[..]].concat())
+            encoder: (task == Task::SequenceToSequence).then(|| Box::new(read(&example.source))),
+            ..read(&[&[BOS], &example.target[..]].concat())
         },
     };
     network.run_sequence(&feeds).head
@@ -187,7 +196,7 @@ fn logits(network: &impl Sequences, task: Task, example: &Example) -> Vec<f32> {
 
 /// What `logits` of an example's predictions lose: of its class, or of its target's tokens and its end.
 fn nats_of(logits: &[f32], task: Task, example: &Example) -> f64 {
-    let end = (task != Task::Classify).then_some(&END);
+    let end = (task != Task::Classifier).then_some(&EOS);
     let outputs = logits.len() / predictions(task, example);
     logits
         .chunks_exact(outputs)
@@ -196,28 +205,40 @@ fn nats_of(logits: &[f32], task: Task, example: &Example) -> f64 {
         .sum()
 }
 
-/// The n-gram model with the fewest bits over the targets that are held back, as one text of targets and ends; counted on the others.
-fn best_ngram(data: &Dataset) -> NgramResult {
+/// The n-gram models with the fewest bits over the targets of `part`, as one text of targets and ends; counted on the training
+/// part. First without the features, then with the first token of each text given, if a feature names it.
+fn best_ngrams(data: &Examples, part: &[Example]) -> [Option<NgramBits>; 2] {
     let text = |examples: &[Example]| {
-        let mut text = vec![u32::from(END)];
+        let mut text = vec![u32::from(EOS)];
         for example in examples {
-            let tokens = example.target.iter().chain([&END]);
+            let tokens = example.target.iter().chain([&EOS]);
             text.extend(tokens.map(|token| u32::from(*token)));
         }
         text
     };
-    let models = KneserNey::new(&text(&data.train), data.target.len(), ORDER);
-    let held = text(&data.validation);
-    let bits = models.bits(&held);
-    let (order, bits) = bits
-        .into_iter()
-        .enumerate()
-        .min_by(|a, b| a.1.total_cmp(&b.1))
-        .expect("a model of order 0");
-    NgramResult {
-        order,
-        bits: bits / (held.len() - 1) as f64,
+    let model = KneserNey::new(&text(&data.train), data.target.len(), ORDER);
+    let held = text(part);
+    let mut sums = [[0.0; 2]; ORDER + 1];
+    for at in 1..held.len() {
+        let history = &held[at.saturating_sub(ORDER)..at];
+        let is_first = held[at - 1] == u32::from(EOS);
+        for (sums, p) in sums.iter_mut().zip(model.probabilities(history, held[at])) {
+            sums[0] -= p.log2();
+            sums[1] -= if is_first { 0.0 } else { p.log2() };
+        }
     }
+    let best = |which: usize| {
+        let of_orders = sums.iter().map(|sums| sums[which] / (held.len() - 1) as f64);
+        let best = of_orders.enumerate().min_by(|a, b| a.1.total_cmp(&b.1));
+        best.map(|(order, bits)| NgramBits { order, bits })
+    };
+    let is_given = |example: &Example| {
+        let first = example.target.first().map(|token| data.target.text(*token));
+        let features = data.channels.iter().zip(&example.features);
+        let mut named = features.filter(|(_, value)| **value != 0.0);
+        named.any(|(name, _)| Some(&**name) == first)
+    };
+    [best(0), part.iter().all(is_given).then(|| best(1)).flatten()]
 }
 
 /// Levenshtein's distance: the fewest tokens to insert, leave out or replace.

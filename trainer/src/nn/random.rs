@@ -11,20 +11,20 @@ pub enum Purpose {
     Weights = 1,
     /// Where in the text an epoch starts; the place is the epoch.
     Offset = 2,
-    /// Dropout masks; the place is the step and the thread.
+    /// Dropout masks; the place is the step and the shard.
     Dropout = 3,
     /// The lines' order; the place is the epoch.
     Order = 4,
-    /// The text that teachers make up; the place is the thread.
-    Imagined = 5,
+    /// The text that teachers generate; the place is the shard.
+    Synthetic = 5,
 }
 
 /// The stream of `seed` for a purpose and a place.
-pub fn stream(seed: u64, purpose: Purpose, step: u64, thread: u64) -> ChaCha8Rng {
+pub fn stream(seed: u64, purpose: Purpose, step: u64, shard: u64) -> ChaCha8Rng {
     let mut key = [0; 32];
     for (bytes, word) in key
         .chunks_exact_mut(8)
-        .zip([seed, purpose as u64, step, thread])
+        .zip([seed, purpose as u64, step, shard])
     {
         bytes.copy_from_slice(&word.to_le_bytes());
     }

@@ -6,7 +6,7 @@ use crate::nn::simd::{Float, products};
 use crate::nn::tensor::{LANES, Lanes, Series, TILE, places};
 
 /// A target that is none: what stands there has no loss and no gradient. No token has this id.
-pub const NO_TARGET: u16 = u16::MAX;
+pub const IGNORE_INDEX: u16 = u16::MAX;
 
 /// V tokens over H units. Where the layers below take several steps for each token, it reads the last of them.
 pub struct Head {
@@ -107,7 +107,7 @@ fn every(h: &Series, logits: &Series) -> usize {
 /// less 1 at the targets, `[steps][groups]`.
 ///
 /// # Panics
-/// If the length does not fit, or a target is not below V and not [`NO_TARGET`].
+/// If the length does not fit, or a target is not below V and not [`IGNORE_INDEX`].
 pub fn loss(logits: &mut Series, targets: &[[u16; LANES]]) -> f64 {
     let (tokens, groups) = (logits.features(), logits.groups());
     assert_eq!(
@@ -140,7 +140,7 @@ fn block_loss(float: Float, logits: &mut [Lanes], targets: &[u16; LANES]) -> f64
         }
     }
     for ((lane, target), max) in targets.iter().enumerate().zip(&max) {
-        if *target != NO_TARGET {
+        if *target != IGNORE_INDEX {
             loss -= f64::from(logits[usize::from(*target)][lane] - max);
         }
     }
@@ -152,7 +152,7 @@ fn block_loss(float: Float, logits: &mut [Lanes], targets: &[u16; LANES]) -> f64
         }
     }
     for (total, target) in total.iter_mut().zip(targets) {
-        if *target == NO_TARGET {
+        if *target == IGNORE_INDEX {
             *total = 0.0;
         } else {
             loss += f64::from(*total).ln();
@@ -165,7 +165,7 @@ fn block_loss(float: Float, logits: &mut [Lanes], targets: &[u16; LANES]) -> f64
         }
     }
     for (lane, target) in targets.iter().enumerate() {
-        if *target != NO_TARGET {
+        if *target != IGNORE_INDEX {
             logits[usize::from(*target)][lane] -= 1.0;
         }
     }
@@ -191,6 +191,9 @@ pub fn soften(gradient: &mut Series, targets: &[u16], soft: &Soft) {
     let one = soft.weight / f32::from(u16::MAX);
     let predictions = targets.iter().zip(&soft.probabilities);
     for (place, (target, probabilities)) in predictions.enumerate() {
+        if *target == IGNORE_INDEX {
+            continue;
+        }
         let (slot, row) = (1 + place / batch, place % batch);
         let block = gradient.block_mut(slot, row / LANES);
         for (d, p) in block.iter_mut().zip(*probabilities) {

@@ -1,6 +1,7 @@
-//! `checkpoint.bin`: all that a resumed training needs to end as if it had never stopped.
+//! `checkpoint.bin`: everything that a resumed training needs to end as if it had never stopped.
 //!
-//! Eight bytes of magic and version, the SHA-256 of the rest, then the fields of [`Checkpoint`] in postcard.
+//! Eight bytes of magic and version, the SHA-256 of the rest, then the fields in postcard; the settings among them as in
+//! `config.toml`.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -8,54 +9,40 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::Row;
-use super::settings::TrainSettings;
-use super::update::Progress;
+use super::config::Config;
+use super::run_loop::Selection;
+use super::state::TrainState;
 use crate::fs::{self, OutputError};
 
-/// Settings that a checkpoint keeps.
-pub trait Kept: Clone + PartialEq + serde::Serialize + serde::de::DeserializeOwned {
-    /// What their checkpoints begin with. The last byte is the version: it rises when the fields change.
-    const MAGIC: [u8; 8];
+/// The file's name in the folder of a training.
+pub const FILE: &str = "checkpoint.bin";
 
-    /// Every setting by its name in `train.toml`.
-    fn table(&self) -> toml::Table;
-
-    /// The settings that differ, as `name = this, not other`.
-    fn differences(&self, other: &Self) -> Vec<String> {
-        let other = other.table();
-        let differs = |(name, value): &(String, toml::Value)| other.get(name) != Some(value);
-        let show = |(name, value)| {
-            let other = &other[&name];
-            format!("{name} = {value}, not {other}")
-        };
-        self.table().into_iter().filter(differs).map(show).collect()
-    }
-}
-
-impl Kept for TrainSettings {
-    const MAGIC: [u8; 8] = *b"PIPCKPT\x04";
-
-    fn table(&self) -> toml::Table {
-        toml::Table::try_from(self).expect("settings are a table")
-    }
-}
+/// What a checkpoint begins with. The last byte is the version: it rises when the fields change.
+const MAGIC: [u8; 8] = *b"PIPCKPT\x05";
 
 const HASH: usize = 32;
 
+/// The largest checkpoint that is read: weights, moments, averages of the largest network, and logs.
+const MAX_BYTES: u64 = 4 << 30;
+
 /// A training that stopped between two steps.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Checkpoint<S = TrainSettings> {
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checkpoint {
     /// The settings.
-    pub settings: S,
-    /// SHA-256 of the text, in hexadecimal.
-    pub corpus: String,
+    pub config: Config,
+    /// SHA-256 of the data, in hexadecimal.
+    pub data: String,
     /// Weights, moments, states.
-    pub progress: Progress,
+    pub state: TrainState,
     /// The log so far.
     pub rows: Vec<Row>,
+    /// The best step so far.
+    pub selection: Selection,
     /// Seconds of training so far.
     pub seconds: f64,
 }
+
+type Fields = (String, String, TrainState, Vec<Row>, Selection, f64);
 
 /// Why a checkpoint was refused.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +56,7 @@ pub enum CheckpointError {
         cause: std::io::Error,
     },
     /// Another file, or another version.
-    #[error("{} is not a checkpoint of this version: expected it to begin with {expected:02x?}, found {found:02x?}", path.display())]
+    #[error("{} is not a checkpoint of this version: expected it to begin with {expected:02x?}, found {found:02x?}; --overwrite starts a new training", path.display())]
     Magic {
         /// The file.
         path: PathBuf,
@@ -79,14 +66,14 @@ pub enum CheckpointError {
         found: Vec<u8>,
     },
     /// Not the bytes that were written.
-    #[error("{} is damaged: its contents do not fit their checksum; start the training anew", path.display())]
+    #[error("{} is damaged: its contents do not fit their checksum; --overwrite starts a new training", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
     },
 }
 
-impl<S: Kept> Checkpoint<S> {
+impl Checkpoint {
     /// Writes the file, in full or not at all.
     ///
     /// # Errors
@@ -95,18 +82,20 @@ impl<S: Kept> Checkpoint<S> {
     /// # Panics
     /// Never: every field can be encoded.
     pub fn write(&self, path: &Path) -> Result<(), OutputError> {
-        let fields = postcard::to_stdvec(self).expect("postcard encodes every field");
+        let config = toml::to_string(&self.config).expect("settings can be written as TOML");
+        let fields = (
+            config,
+            &self.data,
+            &self.state,
+            &self.rows,
+            &self.selection,
+            self.seconds,
+        );
+        let fields = postcard::to_stdvec(&fields).expect("postcard encodes every field");
         fs::write_atomically(
             path,
-            &[&S::MAGIC[..], &Sha256::digest(&fields)[..], &fields].concat(),
+            &[&MAGIC[..], &Sha256::digest(&fields)[..], &fields].concat(),
         )
-    }
-
-    /// Whether the file can be read and begins as a checkpoint with these settings.
-    pub fn is_one(path: &Path) -> bool {
-        let mut start = [0; 8];
-        let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut start));
-        read.is_ok() && start == S::MAGIC
     }
 
     /// Reads the file.
@@ -115,15 +104,18 @@ impl<S: Kept> Checkpoint<S> {
     /// If it cannot be read, is of another version, or is damaged.
     pub fn read(path: &Path) -> Result<Self, CheckpointError> {
         let path = || PathBuf::from(path);
-        let bytes = std::fs::read(path()).map_err(|cause| CheckpointError::Io {
-            path: path(),
-            cause,
-        })?;
-        let Some(rest) = bytes.strip_prefix(&S::MAGIC) else {
-            let found = bytes[..bytes.len().min(S::MAGIC.len())].to_vec();
+        let mut bytes = Vec::new();
+        std::fs::File::open(path())
+            .and_then(|file| file.take(MAX_BYTES).read_to_end(&mut bytes))
+            .map_err(|cause| CheckpointError::Io {
+                path: path(),
+                cause,
+            })?;
+        let Some(rest) = bytes.strip_prefix(&MAGIC) else {
+            let found = bytes[..bytes.len().min(MAGIC.len())].to_vec();
             return Err(CheckpointError::Magic {
                 path: path(),
-                expected: S::MAGIC,
+                expected: MAGIC,
                 found,
             });
         };
@@ -131,7 +123,22 @@ impl<S: Kept> Checkpoint<S> {
             .split_at_checked(HASH)
             .filter(|(hash, fields)| *hash == &Sha256::digest(fields)[..]);
         fields
-            .and_then(|(_, fields)| postcard::from_bytes(fields).ok())
+            .and_then(|(_, fields)| Self::decode(fields))
             .ok_or_else(|| CheckpointError::Damaged { path: path() })
+    }
+
+    fn decode(fields: &[u8]) -> Option<Self> {
+        let (config, data, state, rows, selection, seconds): Fields =
+            postcard::from_bytes(fields).ok()?;
+        let config: Config = toml::from_str(&config).ok()?;
+        config.check().ok()?;
+        Some(Self {
+            config,
+            data,
+            state,
+            rows,
+            selection,
+            seconds,
+        })
     }
 }

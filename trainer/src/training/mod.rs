@@ -1,60 +1,213 @@
-//! Training, from a text to a folder with the model and all that is needed to repeat or to resume it.
+//! Training, from data to a folder with the model and everything that is needed to repeat or to resume it.
+//!
+//! ```text
+//! data -> dataset (text | lines) -> trainer (shards) -> run loop (dev, early stopping) -> files
+//!                                      network, optimizer, QAT, distillation
+//! ```
 
-pub mod batches;
+pub mod artifacts;
+pub mod buckets;
 pub mod checkpoint;
-mod course;
-pub mod lessons;
-pub mod model;
-pub mod rounder;
+pub mod config;
+pub mod dataset;
+pub mod distill;
+pub mod examples;
+mod initial_states;
+pub mod lines;
+pub mod network;
+pub mod presets;
+pub mod qat;
+mod run_loop;
 pub mod samples;
-pub mod sequence;
-pub mod settings;
-pub mod stack;
+mod stack;
+pub mod stack_config;
+pub mod state;
+pub mod stream;
+pub mod task;
+pub mod text;
+pub mod to_network;
 pub mod trainer;
-pub mod update;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::data::corpus::Corpus;
-use crate::data::vocab::{Encoded, Tokens, Vocabulary};
-use crate::eval::perplexity;
+use crate::data::split::Split;
+use crate::data::vocab::VocabularyError;
+use crate::eval::tasks;
 use crate::fs;
-use crate::network::{Network, Provenance};
-use batches::Batches;
+use crate::network::Network;
+use artifacts::{LockedFolder, Metrics, NgramBaseline};
 use checkpoint::Checkpoint;
-use course::{Course, Drive, Extent, Validation};
-use lessons::{Lessons, LessonsError};
-use settings::TrainSettings;
+use config::{Config, ConfigError, TrainOn};
+use dataset::{Dataset, PartSizes};
+use distill::{DistillError, SoftTargets};
+use examples::{DataError, Examples};
+use lines::LineDataset;
+use network::ModelConfig;
+use run_loop::Run;
+pub use run_loop::{End, Selection};
+pub use stack::DropoutRates;
+use state::Diverged;
+use task::Task;
+use text::{TextData, TextDataset};
+use to_network::Vocabularies;
 use trainer::Trainer;
-use update::{Diverged, Progress, Step, Updater};
 
-/// Logits of the validation text that are computed at a look at it while training; at the end it is read whole.
-const GLANCE_LOGITS: usize = 1 << 23;
+/// Texts of at most so many characters are compared with n-gram models at the end.
+const NGRAM_CHARACTERS: usize = 5_000_000;
 
-/// The most characters that such a look is at.
-pub const VALIDATION_GLANCE: usize = 32_768;
+/// The highest order of an n-gram model.
+const NGRAM_ORDER: usize = 8;
+
+/// A model whose weights a training starts from, or whose vocabulary it has.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InitialModel {
+    /// Its sizes.
+    pub config: ModelConfig,
+    /// Its weights.
+    pub parameters: Vec<f32>,
+    /// Its texts of tokens, classes and features, which the training has too.
+    pub vocabularies: Vocabularies,
+}
+
+/// Data that was read, encoded and split, and checked against the settings.
+#[derive(Debug)]
+pub enum Data {
+    /// A text.
+    Text(TextData),
+    /// Examples.
+    Lines(Examples),
+}
+
+impl Data {
+    /// Encodes a corpus, and checks the settings and the memory that they need on `threads` threads. With an initial model, its
+    /// vocabulary is used.
+    ///
+    /// # Errors
+    /// If the settings, the data or the initial model are refused.
+    pub fn new(
+        corpus: &Corpus,
+        config: &Config,
+        initial: Option<&InitialModel>,
+        threads: usize,
+    ) -> Result<Self, TrainError> {
+        config.check()?;
+        let data = match config.data.task {
+            Task::LanguageModel => {
+                let vocabulary = initial.map(|initial| &initial.vocabularies.input);
+                Data::Text(TextData::new(corpus, config, vocabulary)?)
+            }
+            _ => Data::Lines(Examples::new(corpus, config)?),
+        };
+        let model = data.model(config);
+        if let Some(initial) = initial {
+            let vocabularies = data.vocabularies(config);
+            if let Some(found) = initial.vocabularies.difference(&vocabularies) {
+                return Err(TrainError::InitialModel(found));
+            }
+            if initial.config != model {
+                let found = "its sizes are not those of the settings".into();
+                return Err(TrainError::InitialModel(found));
+            }
+        }
+        let (shards, tokens) = match &data {
+            Data::Text(text) => {
+                let dataset = text.dataset(config, None);
+                (dataset.most_shards(), dataset.stream().seq_len())
+            }
+            Data::Lines(examples) => {
+                let longest = examples.longest();
+                let rows = config.optimizer.batch_size.min(examples.train.len());
+                let shards = rows.div_ceil(dataset::SHARD_ROWS);
+                (shards, longest.source + longest.target)
+            }
+        };
+        let tokens = tokens * dataset::SHARD_ROWS;
+        let needed = config.memory(&model, shards, tokens, threads) >> 30;
+        if needed > MAX_MEMORY_GB {
+            return Err(TrainError::Memory { needed });
+        }
+        let parameters = model.num_parameters();
+        if parameters > MAX_PARAMETERS {
+            return Err(TrainError::TooLarge { parameters });
+        }
+        Ok(data)
+    }
+
+    /// The sizes of the network.
+    pub fn model(&self, config: &Config) -> ModelConfig {
+        match self {
+            Data::Text(text) => config.language_model(text.vocabulary().len()),
+            Data::Lines(examples) => lines::model_config(config, examples),
+        }
+    }
+
+    /// Texts of tokens, classes and features.
+    pub fn vocabularies(&self, config: &Config) -> Vocabularies {
+        match self {
+            Data::Text(text) => Vocabularies {
+                input: text.vocabulary().clone(),
+                ..Vocabularies::default()
+            },
+            Data::Lines(examples) => lines::vocabularies(config.data.task, examples),
+        }
+    }
+
+    /// Sizes of the parts.
+    pub fn sizes(&self) -> PartSizes {
+        match self {
+            Data::Text(text) => text.sizes(),
+            Data::Lines(examples) => examples.sizes(),
+        }
+    }
+
+    /// Predictions of the parts that are trained on, as soft targets have them.
+    fn predictions(&self, task: Task) -> usize {
+        match self {
+            Data::Text(text) => text.train_tokens(),
+            Data::Lines(examples) => examples
+                .train
+                .iter()
+                .map(|example| buckets::predictions(task, example))
+                .sum(),
+        }
+    }
+
+    fn dataset<'d>(
+        &'d self,
+        config: &Config,
+        soft: Option<&'d SoftTargets>,
+    ) -> Box<dyn Dataset + 'd> {
+        match self {
+            Data::Text(text) => Box::new(text.dataset(config, soft)),
+            Data::Lines(examples) => Box::new(LineDataset::new(config, examples, soft)),
+        }
+    }
+}
 
 /// What is trained and where the results go.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Request<'a> {
-    /// The text.
+    /// The file.
     pub corpus: &'a Corpus,
+    /// The same, as [`Data::new`] gave it.
+    pub data: &'a Data,
     /// The settings.
-    pub settings: &'a TrainSettings,
-    /// The first weights, in the place of random ones; the settings have the hash of where they are from.
-    pub first: Option<Vec<f32>>,
-    /// What teachers say; the settings have its hash.
-    pub lessons: Option<&'a Lessons>,
-    /// The folder of the results, which is made where it is missing.
+    pub config: &'a Config,
+    /// Initial weights; the settings have the hash of their file.
+    pub initial: Option<&'a InitialModel>,
+    /// The teachers' probabilities; the settings have their hash.
+    pub soft: Option<&'a SoftTargets>,
+    /// The folder of the results, which is made if it is missing.
     pub out: &'a Path,
-    /// Where to go on from.
+    /// Where to continue from.
     pub resume: Option<Checkpoint>,
-    /// Steps between two reports; 0: only the last one.
-    pub report_every: u64,
     /// Time between two checkpoints. It has no influence on the result.
     pub checkpoint_every: Duration,
+    /// Threads. They have no influence on the result.
+    pub threads: usize,
 }
 
 /// A line of `loss.csv`.
@@ -62,14 +215,14 @@ pub struct Request<'a> {
 pub struct Row {
     /// Steps done.
     pub step: u64,
-    /// Tokens trained on so far; characters, where these are the tokens, and examples, where whole lines are trained.
-    pub characters: u64,
-    /// Smoothed training loss, with dropout, nats per token.
+    /// Tokens or examples trained on so far.
+    pub seen: u64,
+    /// Smoothed training loss, with dropout, nats per prediction.
     pub train_loss: f64,
-    /// Loss on the first part of the validation text, at most [`VALIDATION_GLANCE`] tokens, where it was measured.
-    pub validation_loss: Option<f64>,
+    /// Loss on dev, where it was measured.
+    pub dev_loss: Option<f64>,
     /// The same in bits per character, unknown words spelled out.
-    pub validation_bits: Option<f64>,
+    pub dev_bits_per_char: Option<f64>,
     /// Learning rate of the last step.
     pub learning_rate: f64,
 }
@@ -79,16 +232,16 @@ pub struct Row {
 pub struct Plan {
     /// Weights of the network.
     pub parameters: usize,
-    /// What a token is.
-    pub level: crate::data::vocab::Kind,
-    /// Different tokens.
-    pub tokens: usize,
-    /// Tokens to train on.
+    /// Different tokens of a text; 0 for a task on lines.
+    pub vocab_size: usize,
+    /// Tokens of a text for training.
     pub train_tokens: usize,
-    /// Tokens kept for validation.
-    pub validation_tokens: usize,
-    /// Tokens of one step.
-    pub step_tokens: usize,
+    /// Tokens of the dev part.
+    pub dev_tokens: usize,
+    /// Characters of a text's parts, or examples.
+    pub sizes: PartSizes,
+    /// Tokens or examples of one step.
+    pub step_size: usize,
     /// Rows of the batch and tokens of a sequence, where the text is too short for those of the settings.
     pub shrunk: Option<(usize, usize)>,
     /// Steps done before.
@@ -103,7 +256,7 @@ pub trait Watch {
     fn begins(&mut self, plan: &Plan);
     /// After each step: steps done, and the smoothed training loss.
     fn steps(&mut self, step: u64, train_loss: f64);
-    /// Every so often: a row of the log, and the network as it is.
+    /// After each evaluation: a row of the log, and the network as it is.
     fn reports(&mut self, row: &Row, network: &Network);
 }
 
@@ -119,54 +272,17 @@ impl Watch for () {
 pub struct Outcome {
     /// The network, as in `model.onnx`.
     pub network: Network,
-    /// Whether all steps were done; else the training was stopped and can be resumed.
-    pub finished: bool,
-    /// What `train.toml` says of it.
-    pub result: ResultRecord,
+    /// Why the training ended.
+    pub end: End,
+    /// As `metrics.json`.
+    pub metrics: Metrics,
 }
 
-/// `train.toml`: the settings, which can be given to another training, and what came of them.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Record {
-    /// All settings.
-    pub settings: TrainSettings,
-    /// The text.
-    pub corpus: CorpusRecord,
-    /// The outcome.
-    pub result: ResultRecord,
-}
-
-/// The text that was trained on.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct CorpusRecord {
-    /// File name.
-    pub name: String,
-    /// SHA-256 of the text.
-    pub sha256: String,
-    /// Characters in all.
-    pub characters: usize,
-    /// Characters, from the first, that were trained on.
-    pub train_characters: usize,
-    /// Different tokens.
-    pub tokens: usize,
-}
-
-/// What came of a training. Losses are in nats per token.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct ResultRecord {
-    /// Steps done.
-    pub steps: u64,
-    /// Weights of the network.
-    pub parameters: usize,
-    /// Smoothed training loss, with dropout.
-    pub train_loss: f64,
-    /// Loss on the whole validation text, as one stream from a state of zeros.
-    pub validation_loss: Option<f64>,
-    /// The same in bits per character, unknown words spelled out.
-    #[serde(default)]
-    pub validation_bits: Option<f64>,
-    /// Seconds of training.
-    pub seconds: f64,
+impl Outcome {
+    /// Whether the training is done; else it was stopped and can be resumed.
+    pub fn is_finished(&self) -> bool {
+        self.end != End::Stopped
+    }
 }
 
 /// Why a training did not run to an end or a stop.
@@ -174,13 +290,13 @@ pub struct ResultRecord {
 pub enum TrainError {
     /// Bad settings.
     #[error(transparent)]
-    Settings(#[from] settings::SettingsError),
+    Config(#[from] ConfigError),
     /// The text's vocabulary was refused.
     #[error(transparent)]
-    Vocabulary(#[from] crate::data::vocab::VocabularyError),
+    Vocabulary(#[from] VocabularyError),
     /// Too few characters.
     #[error(
-        "{name} has {characters} characters, {train} of them for training (validation {validation}): expected at least 2"
+        "{name} has {characters} characters, {train} of them for training (split {split}): expected at least 2"
     )]
     TooShort {
         /// The text.
@@ -190,11 +306,11 @@ pub enum TrainError {
         /// Those for training.
         train: usize,
         /// The setting.
-        validation: f64,
+        split: Split,
     },
     /// The activations would take too much memory.
     #[error(
-        "these settings need about {needed} GB of memory, expected at most {MAX_MEMORY_GB}: lower hidden, layers, batch or sequence"
+        "these settings need about {needed} GB of memory, expected at most {MAX_MEMORY_GB}: lower --hidden-size, --layers, --batch-size or --seq-len"
     )]
     Memory {
         /// Memory that the settings need.
@@ -202,15 +318,18 @@ pub enum TrainError {
     },
     /// More weights than an ONNX file may have.
     #[error(
-        "these settings make {parameters} weights, expected at most {MAX_PARAMETERS}: lower hidden or layers"
+        "these settings make {parameters} weights, expected at most {MAX_PARAMETERS}: lower --hidden-size or --layers"
     )]
     TooLarge {
         /// The weights.
         parameters: usize,
     },
+    /// The initial model does not fit the data or the settings.
+    #[error("the initial model does not fit the data: {0}; train a new model, or give the data that it was made for")]
+    InitialModel(String),
     /// A resumed training must be the same one.
-    #[error("{} belongs to another training: {differences}; give the same text and settings, or start anew", path.display())]
-    Other {
+    #[error("{} belongs to another training: {differences}; give the same data and settings, or start a new training with --overwrite", path.display())]
+    OtherTraining {
         /// The checkpoint.
         path: PathBuf,
         /// What differs.
@@ -224,15 +343,21 @@ pub enum TrainError {
         /// The system's reason.
         cause: std::io::Error,
     },
+    /// Another training writes into the folder.
+    #[error("another training writes into {}: wait for its end, or give another folder with --out", path.display())]
+    Locked {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The loss is not a number any more.
     #[error(transparent)]
     Diverged(#[from] Diverged),
-    /// Lessons were refused.
+    /// Soft targets were refused.
     #[error(transparent)]
-    Lessons(#[from] LessonsError),
+    Distill(#[from] DistillError),
     /// Lines were refused.
     #[error(transparent)]
-    Data(#[from] sequence::data::DataError),
+    Data(#[from] DataError),
     /// A result cannot be written.
     #[error(transparent)]
     Output(#[from] fs::OutputError),
@@ -243,86 +368,29 @@ const MAX_MEMORY_GB: u64 = 16;
 /// What `model.onnx` may hold to be read again, with room for its vocabulary.
 const MAX_PARAMETERS: usize = (crate::onnx::MAX_FILE_BYTES - (2 << 20)) / 4;
 
-/// A text, encoded and divided.
-struct Texts {
-    vocabulary: Vocabulary,
-    train: Tokens,
-    validation: Encoded,
-    /// Characters in all. They are counted here, since no step looks at the text again.
-    characters: usize,
-    /// Characters for training.
-    train_characters: usize,
-}
-
-impl Texts {
-    fn new(corpus: &Corpus, settings: &TrainSettings) -> Result<Self, TrainError> {
-        settings.check()?;
-        let (first, last) = corpus.parts(settings.validation, settings.lines);
-        let train_characters = first.chars().count();
-        let characters = train_characters + last.chars().count();
-        let too_short = |train| TrainError::TooShort {
-            name: corpus.name.clone(),
-            characters,
-            train,
-            validation: settings.validation,
-        };
-        if train_characters < 2 {
-            return Err(too_short(train_characters));
-        }
-        let &TrainSettings { level, lines, .. } = settings;
-        let vocabulary = level.vocabulary(&corpus.text, first, settings.vocabulary, lines)?;
-        // The tokens take the place of the text in memory.
-        let train = vocabulary.encode_long(first, || corpus.text.release())?;
-        let validation = vocabulary.encode_stream(last, false)?;
-        corpus.text.release();
-        if train.len() < 2 {
-            return Err(too_short(train.len()));
-        }
-        let batches = Batches::new(
-            train.len(),
-            settings.batch,
-            settings.sequence,
-            settings.seed,
-        );
-        let needed = settings.memory(vocabulary.len(), batches.rows() * batches.sequence()) >> 30;
-        if needed > MAX_MEMORY_GB {
-            return Err(TrainError::Memory { needed });
-        }
-        let parameters = settings.shape(vocabulary.len()).parameters();
-        if parameters > MAX_PARAMETERS {
-            return Err(TrainError::TooLarge { parameters });
-        }
-        Ok(Self {
-            vocabulary,
-            train,
-            validation,
-            characters,
-            train_characters,
-        })
-    }
-}
-
 /// How many steps fit into `time`, by doing a few of them; nothing of them is kept.
 ///
 /// # Errors
-/// As [`run`].
+/// If the training diverges.
 pub fn steps_within(
-    corpus: &Corpus,
-    settings: &TrainSettings,
+    data: &Data,
+    config: &Config,
+    threads: usize,
     time: Duration,
 ) -> Result<u64, TrainError> {
-    let texts = Texts::new(corpus, settings)?;
-    let mut course = TextCourse::new(&texts, corpus, settings, None, None);
-    Ok(course::steps_within(&mut course, settings.steps, time)?)
+    let dataset = data.dataset(config, None);
+    let mut trainer = Trainer::new(config, data.model(config), dataset, None, threads);
+    run_loop::steps_within(&mut trainer, config.optimizer.steps, time)
 }
 
-/// Trains, and writes into the folder `out`: `model.onnx`, `train.toml`, `loss.csv` and `checkpoint.bin`.
+/// Trains, and writes into the folder `out`: `model.onnx`, `last.onnx`, `config.toml`, `metrics.json`, `loss.csv` and
+/// `checkpoint.bin`.
 ///
 /// When `stop` becomes true, the training ends after the current step, and all files are written of what there is.
 ///
 /// # Errors
-/// If the settings or the text are refused, the checkpoint belongs to another training, the training diverges, or a file
-/// cannot be written. The last checkpoint then stands.
+/// If the checkpoint belongs to another training, another training writes to the folder, the training diverges, or a file cannot
+/// be written. The last checkpoint then stands.
 pub fn run(
     request: Request,
     stop: &AtomicBool,
@@ -330,179 +398,113 @@ pub fn run(
 ) -> Result<Outcome, TrainError> {
     let Request {
         corpus,
-        settings,
-        first,
-        lessons,
+        data,
+        config,
+        initial,
+        soft,
         out,
         resume,
-        report_every,
         checkpoint_every,
+        threads,
     } = request;
-    let texts = Texts::new(corpus, settings)?;
-    if let Some(lessons) = lessons {
-        lessons.check(&corpus.sha256, texts.vocabulary.len(), texts.train.len())?;
+    let task = config.data.task;
+    if let Some(soft) = soft {
+        let vocabularies = data.vocabularies(config);
+        soft.check(&corpus.sha256, &vocabularies, data.predictions(task))?;
     }
-    let mut course = TextCourse::new(&texts, corpus, settings, first, lessons);
-    let drive = Drive {
-        settings,
-        steps: settings.steps,
+    let initial = initial.map(|initial| initial.parameters.clone());
+    let (model, dataset) = (data.model(config), data.dataset(config, soft));
+    let mut trainer = Trainer::new(config, model, dataset, initial, threads);
+    let run = Run {
+        config,
         sha256: &corpus.sha256,
+        name: &corpus.name,
         out,
-        report_every,
         checkpoint_every,
+        threads,
     };
-    let log = drive.begin(&mut course, resume)?;
+    let _locked = LockedFolder::new(out)?;
+    let past = run.begin(&mut trainer, resume)?;
+    watch.begins(&plan(data, config, &trainer));
+    let done = run.run(&mut trainer, past, stop, watch)?;
 
-    let batches = *course.trainer.batches();
-    let tokens = settings.batch * settings.sequence;
-    let shrunk = course.trainer.step_tokens() != tokens;
-    watch.begins(&Plan {
-        parameters: course.trainer.shape().parameters(),
-        level: settings.level,
-        tokens: texts.vocabulary.len(),
-        train_tokens: texts.train.len(),
-        validation_tokens: texts.validation.tokens.len(),
-        step_tokens: course.trainer.step_tokens(),
-        shrunk: shrunk.then_some((batches.rows(), batches.sequence())),
-        done: course.updater().steps_done(),
-        steps: settings.steps,
-    });
-
-    let driven = drive.run(&mut course, log, stop, watch)?;
-    let result = ResultRecord {
-        steps: course.updater().steps_done(),
-        parameters: driven.network.parameters(),
-        train_loss: course.updater().smoothed_loss(),
-        validation_loss: driven.validation.map(|validation| validation.loss),
-        validation_bits: driven.validation.and_then(|validation| validation.bits),
-        seconds: driven.seconds,
+    let finished = done.end != End::Stopped;
+    let ngram = match data {
+        Data::Text(text) if finished && text.sizes().train <= NGRAM_CHARACTERS => {
+            text.best_ngram(NGRAM_ORDER)
+        }
+        _ => None,
     };
-    let record = Record {
-        settings: settings.clone(),
-        corpus: CorpusRecord {
-            name: corpus.name.clone(),
-            sha256: corpus.sha256.clone(),
-            characters: texts.characters,
-            train_characters: texts.train_characters,
-            tokens: texts.vocabulary.len(),
-        },
-        result: result.clone(),
+    let dev = match data {
+        Data::Lines(examples) if finished => tasks::measure(&done.network, task, examples, &examples.dev, threads),
+        _ => None,
     };
-    driven.write(out, "characters", &record)?;
+    let selection = &done.past.selection;
+    let provenance = &done.network.provenance;
+    let metrics = Metrics {
+        corpus: corpus.name.clone(),
+        sha256: corpus.sha256.clone(),
+        sizes: data.sizes(),
+        vocab_size: trainer.model().output_size,
+        parameters: trainer.model().num_parameters(),
+        steps: trainer.steps_done(),
+        best_step: provenance.steps,
+        train_loss: provenance.train_loss.unwrap_or_default().into(),
+        dev_loss: done.dev.map(|dev| dev.loss),
+        dev_bits_per_char: done.dev.and_then(|dev| dev.bits_per_char),
+        last_dev_loss: selection.last_loss.filter(|_| finished),
+        ngram: ngram.map(|(order, bits_per_char)| NgramBaseline {
+            order,
+            bits_per_char,
+        }),
+        dev,
+        seconds: done.past.seconds,
+    };
+    let unit = match task {
+        Task::LanguageModel => "tokens",
+        _ => "examples",
+    };
+    let networks = [&done.network, &done.last];
+    artifacts::write(out, config, &metrics, (&done.past.rows, unit), networks)?;
     Ok(Outcome {
-        network: driven.network,
-        finished: driven.finished,
-        result,
+        network: done.network,
+        end: done.end,
+        metrics,
     })
 }
 
-/// A language model in training on a text.
-struct TextCourse<'a> {
-    trainer: Trainer<'a>,
-    texts: &'a Texts,
-    corpus: &'a Corpus,
-    settings: &'a TrainSettings,
-}
-
-impl<'a> TextCourse<'a> {
-    fn new(
-        texts: &'a Texts,
-        corpus: &'a Corpus,
-        settings: &'a TrainSettings,
-        first: Option<Vec<f32>>,
-        lessons: Option<&'a Lessons>,
-    ) -> Self {
-        let (tokens, characters) = (texts.vocabulary.len(), texts.train.len());
-        Self {
-            trainer: Trainer::new(settings, tokens, characters, first, lessons),
-            texts,
-            corpus,
-            settings,
+fn plan(data: &Data, config: &Config, trainer: &Trainer) -> Plan {
+    let (steps, done) = (config.optimizer.steps, trainer.steps_done());
+    let mut plan = Plan {
+        parameters: trainer.model().num_parameters(),
+        vocab_size: 0,
+        train_tokens: 0,
+        dev_tokens: 0,
+        sizes: data.sizes(),
+        step_size: trainer.dataset().seen(1) as usize,
+        shrunk: None,
+        done,
+        steps,
+    };
+    if let Data::Text(text) = data {
+        let (batch_size, seq_len) = (config.optimizer.batch_size, config.optimizer.seq_len);
+        plan.vocab_size = text.vocabulary().len();
+        (plan.train_tokens, plan.dev_tokens) = (text.train_tokens(), text.dev_tokens());
+        let dataset: TextDataset = text.dataset(config, None);
+        let stream = *dataset.stream();
+        if plan.step_size != batch_size * seq_len {
+            plan.shrunk = Some((stream.rows(), stream.seq_len()));
         }
     }
+    plan
 }
 
-impl Course for TextCourse<'_> {
-    fn step(&mut self) -> Result<Step, Diverged> {
-        self.trainer.step(&self.texts.train)
-    }
-
-    fn updater(&self) -> &Updater {
-        self.trainer.updater()
-    }
-
-    fn progress(&self) -> Progress {
-        self.trainer.progress()
-    }
-
-    fn resume(&mut self, progress: Progress) -> bool {
-        self.trainer.resume(progress)
-    }
-
-    fn seen(&self) -> u64 {
-        self.updater().steps_done() * self.trainer.step_tokens() as u64
-    }
-
-    fn network(&self, extent: Extent) -> (Network, Option<Validation>) {
-        let (vocabulary, validation) = (&self.texts.vocabulary, &self.texts.validation);
-        let all = validation.tokens.len();
-        let tokens = match extent {
-            Extent::Glance => all
-                .min(VALIDATION_GLANCE)
-                .min(GLANCE_LOGITS / vocabulary.len()),
-            Extent::Whole => all,
-        };
-        let updater = self.updater();
-        let provenance = Provenance {
-            corpus: self.corpus.name.clone(),
-            split: split(self.settings.validation),
-            steps: updater.steps_done(),
-            seed: self.settings.seed,
-            train_loss: Some(updater.smoothed_loss() as f32),
-            validation_loss: None,
-        };
-        let shape = self.trainer.shape();
-        let network = shape.network(updater.model(), vocabulary, provenance);
-        let mut network = updater.on_grids(network, &self.settings.widths());
-        let measured = (tokens > 1).then(|| {
-            let measure = vocabulary.measure(validation, 1..tokens);
-            let read = &validation.tokens[..tokens];
-            let evaluation = perplexity::float(&network, read, || ()).per_character(measure);
-            Validation {
-                loss: evaluation.nats_per_token,
-                bits: Some(evaluation.bits_per_char),
-            }
-        });
-        network.provenance.validation_loss = measured.map(|measured| measured.loss as f32);
-        (network, measured)
-    }
-}
-
-/// `first 90 %`
-fn split(validation: f64) -> String {
-    if validation == 0.0 {
-        return "all".into();
-    }
-    // Two decimals, without the noise of binary fractions.
-    format!("first {} %", (1e4 * (1.0 - validation)).round() / 1e2)
+/// Whether these settings choose the best step on dev.
+pub fn chooses_on_dev(config: &Config) -> bool {
+    config.data.train_on == TrainOn::Train
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn splits_are_told_in_plain_numbers() {
-        let told = [0.0, 0.1, 0.05, 0.3, 0.333].map(split);
-        assert_eq!(
-            told,
-            [
-                "all",
-                "first 90 %",
-                "first 95 %",
-                "first 70 %",
-                "first 66.7 %"
-            ]
-        );
-    }
-}
+mod network_tests;
+#[cfg(test)]
+mod task_tests;

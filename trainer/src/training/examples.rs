@@ -1,18 +1,21 @@
-//! Lines to examples: what goes in, what shall come out, and which of them are held back.
+//! Lines to examples: what goes in, what shall come out, and the part that each belongs to.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sha2::{Digest, Sha256};
 
-use super::settings::{Cut, Feature, SequenceSettings, Task};
+use super::dataset::PartSizes;
+use super::config::{Config, DataConfig, TrainOn};
+use super::task::{Cut, Feature, Task};
 use crate::data::corpus::Corpus;
+use crate::data::split::Part;
 use crate::data::vocab::{SpecialTokens, Vocabulary, VocabularyError};
 use crate::inference::tasks;
 
 /// The token that a decoder is fed first.
-const START: &str = "<s>";
+const BOS: &str = "<s>";
 /// The token that ends what a decoder says.
-const END: &str = "<eos>";
+const EOS: &str = "<eos>";
 /// The token for a word that is rare.
 const UNKNOWN: &str = "<unk>";
 
@@ -25,7 +28,7 @@ pub struct Example {
     pub features: Vec<f32>,
     /// The class alone, or the text without its end.
     pub target: Vec<u16>,
-    /// Of an example that is held back: other targets that are as right.
+    /// Of an example of dev or test: other targets that are as right.
     pub others: Vec<Vec<u16>>,
 }
 
@@ -40,7 +43,7 @@ pub struct Lengths {
 
 /// A file's lines, encoded and divided.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Dataset {
+pub struct Examples {
     /// What sources are made of; none where features come in.
     pub source: Option<Vocabulary>,
     /// The names of the features; none where a source is read.
@@ -49,8 +52,10 @@ pub struct Dataset {
     pub target: Vocabulary,
     /// To train on.
     pub train: Vec<Example>,
-    /// Held back, each source once.
-    pub validation: Vec<Example>,
+    /// The dev part, each source once.
+    pub dev: Vec<Example>,
+    /// The test part, each source once.
+    pub test: Vec<Example>,
     /// Lines that were left out: longer than the settings allow, or without any token.
     pub left_out: usize,
 }
@@ -72,7 +77,7 @@ pub enum DataError {
     },
     /// No example for training.
     #[error(
-        "{file}: found no line for training, expected at least 1; give more lines or hold fewer back with --validation"
+        "{file}: found no line for training, expected at least 1; give more lines, or a larger training part with --split"
     )]
     Empty {
         /// The file.
@@ -111,23 +116,23 @@ fn lines<'t>(
         };
         let parts: Vec<&str> = text.split('\t').collect();
         let line = match (task, &parts[..]) {
-            (Task::Describe, [text]) if plain => Line {
+            (Task::ConditionalGenerator, [text]) if plain => Line {
                 source: "",
                 target: text,
             },
-            (Task::Classify, [class, text]) => Line {
+            (Task::Classifier, [class, text]) => Line {
                 source: text,
                 target: class,
             },
-            (Task::Translate | Task::Describe, [source, target]) if !plain => {
+            (Task::SequenceToSequence | Task::ConditionalGenerator, [source, target]) if !plain => {
                 Line { source, target }
             }
             _ => {
                 let expected = match task {
-                    Task::Classify => "a class, a TAB and a text",
-                    Task::Translate => "a source, a TAB and a target",
-                    Task::Describe if plain => "a text alone: features are computed, by --features",
-                    Task::Describe => {
+                    Task::Classifier => "a class, a TAB and a text",
+                    Task::SequenceToSequence => "a source, a TAB and a target",
+                    Task::ConditionalGenerator if plain => "a text alone: features are computed, by --features",
+                    Task::ConditionalGenerator => {
                         "features, a TAB and a text; of plain texts, let them be computed with --features length,first-letter"
                     }
                 };
@@ -145,18 +150,19 @@ fn lines<'t>(
     Ok(lines)
 }
 
-/// Whether what `key` stands for is held back: a part `validation` of all texts is, by the SHA-256 of the text itself. So
-/// neither the lines' order nor a seed matters, and the same text is never on both sides.
+/// The place of a source among all sources, 0 to below 1, by its SHA-256: so neither the order of the lines nor a seed decides
+/// the part that it belongs to.
 ///
 /// ```
-/// let held = (0..10_000).filter(|i| trainer::training::sequence::data::is_held_back(&i.to_string(), 0.1)).count();
-/// assert!((900..1100).contains(&held));
+/// let fraction = trainer::training::examples::hash_fraction;
+/// let low = (0..10_000).filter(|i| fraction(&i.to_string()) < 0.1).count();
+/// assert!((900..1100).contains(&low));
 /// ```
-pub fn is_held_back(key: &str, validation: f64) -> bool {
-    let hash = Sha256::digest(key);
+pub fn hash_fraction(source: &str) -> f64 {
+    let hash = Sha256::digest(source);
     let first = u64::from_be_bytes(*hash.first_chunk().expect("32 bytes"));
     // Of 53 bits the float is exact.
-    ((first >> 11) as f64) < validation * (1u64 << 53) as f64
+    (first >> 11) as f64 / (1u64 << 53) as f64
 }
 
 /// The cut of a target where nothing is said: symbols, where every line is some of at most 1,000 different ones, which are used
@@ -181,29 +187,34 @@ pub fn target_cut(corpus: &Corpus) -> Cut {
     if symbols { Cut::Symbol } else { Cut::Char }
 }
 
-impl Dataset {
+impl Examples {
     /// The examples in `corpus`.
     ///
     /// # Errors
     /// If a line does not have its parts, no line is for training, or a vocabulary is too large.
-    pub fn new(corpus: &Corpus, settings: &SequenceSettings) -> Result<Self, DataError> {
-        let SequenceSettings {
+    pub fn new(corpus: &Corpus, config: &Config) -> Result<Self, DataError> {
+        let DataConfig {
             task,
-            source,
-            target,
+            source_tokenizer: source,
+            target_tokenizer: target,
             ..
-        } = *settings;
-        let computed = &settings.features.0;
+        } = config.data;
+        let computed = &config.data.features.0;
         let lines = lines(corpus, task, !computed.is_empty())?;
         // What the same answer must not stand on both sides for.
         let key = |line: &Line<'_>| match task {
-            Task::Describe => line.target.to_owned(),
+            Task::ConditionalGenerator => line.target.to_owned(),
             _ => line.source.to_owned(),
         };
-        let held: Vec<bool> = lines
-            .iter()
-            .map(|(_, line)| is_held_back(&key(line), settings.train.validation))
-            .collect();
+        let part = |(_, line): &(usize, Line<'_>)| {
+            let part = config.data.split.part_of(hash_fraction(&key(line)));
+            match (part, config.data.train_on) {
+                (Part::Dev, TrainOn::TrainAndDev) => Part::Train,
+                (part, _) => part,
+            }
+        };
+        let parts: Vec<Part> = lines.iter().map(part).collect();
+        let held: Vec<bool> = parts.iter().map(|part| *part != Part::Train).collect();
 
         let empty = || DataError::Empty {
             file: corpus.name.clone(),
@@ -213,7 +224,7 @@ impl Dataset {
         }
 
         let mut features = Vec::new();
-        if task == Task::Describe {
+        if task == Task::ConditionalGenerator {
             for (number, line) in &lines {
                 let found = if computed.is_empty() {
                     named(line.source).map_err(|found| DataError::Line {
@@ -231,36 +242,37 @@ impl Dataset {
         let channels = channels(&features);
         let every = lines.iter().map(|(_, line)| line);
         let sources: Vec<Vec<String>> = match task {
-            Task::Describe => Vec::new(),
+            Task::ConditionalGenerator => Vec::new(),
             _ => every
                 .clone()
                 .map(|line| source.tokens(line.source))
                 .collect(),
         };
         let targets: Vec<Vec<String>> = match task {
-            Task::Classify => every.map(|line| vec![line.target.to_owned()]).collect(),
+            Task::Classifier => every.map(|line| vec![line.target.to_owned()]).collect(),
             _ => every.map(|line| target.tokens(line.target)).collect(),
         };
         let source_vocabulary = match task {
-            Task::Describe => None,
-            _ => Some(vocabulary(&sources, &held, source, settings.words, &[])?),
+            Task::ConditionalGenerator => None,
+            _ => Some(vocabulary(&sources, &held, source, config.data.vocab_size, &[])?),
         };
         let target_vocabulary = match task {
-            Task::Classify => vocabulary(&targets, &held, Cut::Char, settings.words, &[])?,
-            _ => vocabulary(&targets, &held, target, settings.words, &[START, END])?,
+            Task::Classifier => vocabulary(&targets, &held, Cut::Char, config.data.vocab_size, &[])?,
+            _ => vocabulary(&targets, &held, target, config.data.vocab_size, &[BOS, EOS])?,
         };
 
         let mut dataset = Self {
             channels,
             train: Vec::new(),
-            validation: Vec::new(),
+            dev: Vec::new(),
+            test: Vec::new(),
             left_out: 0,
             source: source_vocabulary,
             target: target_vocabulary,
         };
         let sources_ids = dataset.source.as_ref().map(ids);
         let target_ids = ids(&dataset.target);
-        // Of an example that is held back, the place of its source.
+        // Of an example of dev or test, the place of its source.
         let mut places: HashMap<String, usize> = HashMap::new();
         for (i, (_, line)) in lines.iter().enumerate() {
             let features = features.get(i).map(|named| {
@@ -277,23 +289,39 @@ impl Dataset {
             };
             let longest = example.source.len().max(example.target.len() + 1);
             let nothing = dataset.source.is_some() && example.source.is_empty();
-            if longest > settings.train.sequence || nothing || example.target.is_empty() {
+            if longest > config.optimizer.seq_len || nothing || example.target.is_empty() {
                 dataset.left_out += 1;
-            } else if !held[i] {
-                dataset.train.push(example);
-            } else if task == Task::Translate
-                && let Some(place) = places.get(line.source)
-            {
-                dataset.validation[*place].others.push(example.target);
-            } else {
-                places.insert(line.source.to_owned(), dataset.validation.len());
-                dataset.validation.push(example);
+                continue;
+            }
+            let examples = match parts[i] {
+                Part::Train => &mut dataset.train,
+                Part::Dev => &mut dataset.dev,
+                Part::Test => &mut dataset.test,
+            };
+            // Equal sources are in one part.
+            let place = places.get(line.source).copied();
+            let place = place.filter(|_| held[i] && task == Task::SequenceToSequence);
+            match place {
+                Some(place) => examples[place].others.push(example.target),
+                None => {
+                    places.insert(line.source.to_owned(), examples.len());
+                    examples.push(example);
+                }
             }
         }
         if dataset.train.is_empty() {
             return Err(empty());
         }
         Ok(dataset)
+    }
+
+    /// Sizes of the parts, in examples.
+    pub fn sizes(&self) -> PartSizes {
+        PartSizes {
+            train: self.train.len(),
+            dev: self.dev.len(),
+            test: self.test.len(),
+        }
     }
 
     /// The longest source and target to train on.
@@ -367,8 +395,8 @@ fn vocabulary(
         at.map(|at| at as u16)
     };
     let specials = SpecialTokens {
-        bos: special(START),
-        eos: special(END),
+        bos: special(BOS),
+        eos: special(EOS),
         pad: None,
         unk: special(UNKNOWN),
     };

@@ -1,17 +1,17 @@
-//! Which lines each step sees, padded to a common length.
+//! The examples that each step sees, padded to a common length.
 
-use super::data::Example;
-use super::model::Rows;
-use super::settings::Task;
+use super::examples::Example;
+use super::network::{Batch, Sequences};
+use super::task::Task;
 use crate::nn::random::{self, Purpose};
-use crate::nn::softmax::NO_TARGET;
+use crate::nn::softmax::IGNORE_INDEX;
 
 /// Batches that are sorted by length within so many batches: rows of about one length, and still another mix each epoch.
 const POOL: usize = 32;
 
 /// The order of the examples, epoch by epoch: each example once, in batches of about one length.
 #[derive(Clone, Debug)]
-pub struct Epochs {
+pub struct Buckets {
     lengths: Vec<(usize, usize)>,
     batch: usize,
     seed: u64,
@@ -20,7 +20,7 @@ pub struct Epochs {
     order: Vec<Vec<usize>>,
 }
 
-impl Epochs {
+impl Buckets {
     /// Over `examples`, `batch` of them in a step, the last step of an epoch fewer.
     ///
     /// # Panics
@@ -70,56 +70,55 @@ impl Epochs {
 /// How many predictions an example asks for: a class, or the tokens of the target and its end.
 pub fn predictions(task: Task, example: &Example) -> usize {
     match task {
-        Task::Classify => 1,
-        Task::Translate | Task::Describe => example.target.len() + 1,
+        Task::Classifier => 1,
+        _ => example.target.len() + 1,
     }
 }
 
-/// These examples as one padded batch; `start` and `end` are the decoder's. What is read in vain after a row's end is token 0.
-pub fn rows(task: Task, examples: &[&Example], start: u16, end: u16) -> Rows {
+/// These examples as one padded batch; `bos` and `eos` are the decoder's. Token 0 is read after a row's end, without a target.
+pub fn padded_batch(task: Task, examples: &[&Example], bos: u16, eos: u16) -> Batch<'static> {
     let sources: Vec<&[u16]> = examples.iter().map(|example| &*example.source).collect();
     let targets: Vec<&[u16]> = examples.iter().map(|example| &*example.target).collect();
-    let batch = examples.len();
-    if task == Task::Classify {
-        return Rows {
-            batch,
-            tokens: padded(&sources, 0),
+    if task == Task::Classifier {
+        return Batch {
+            inputs: padded(&sources, 0),
             targets: targets.concat(),
-            ..Rows::default()
+            ..Batch::default()
         };
     }
     let with = |before: &[u16], after: &[u16]| -> Vec<Vec<u16>> {
         let row = |target: &&[u16]| [before, target, after].concat();
         targets.iter().map(row).collect()
     };
-    let (inputs, outputs) = (with(&[start], &[]), with(&[], &[end]));
+    let (inputs, outputs) = (with(&[bos], &[]), with(&[], &[eos]));
     let channels = examples.first().map_or(0, |example| example.features.len());
     let feature = |channel: usize| {
         examples
             .iter()
             .map(move |example| example.features[channel])
     };
-    Rows {
-        batch,
+    Batch {
         source: match task {
-            Task::Translate => padded(&sources, 0),
+            Task::SequenceToSequence => padded(&sources, 0),
             _ => Default::default(),
         },
         features: (0..channels).flat_map(feature).collect(),
-        tokens: padded(&inputs, 0),
-        targets: padded(&outputs, NO_TARGET).0,
+        inputs: padded(&inputs, 0),
+        targets: padded(&outputs, IGNORE_INDEX).tokens,
+        soft: None,
     }
 }
 
 /// The rows side by side, `[T][B]`, filled up with `padding`, and their lengths.
-fn padded<R: AsRef<[u16]>>(rows: &[R], padding: u16) -> (Vec<u16>, Vec<usize>) {
+fn padded<R: AsRef<[u16]>>(rows: &[R], padding: u16) -> Sequences {
     let lengths: Vec<usize> = rows.iter().map(|row| row.as_ref().len()).collect();
     let steps = lengths.iter().copied().max().unwrap_or(0);
     let at = |t: usize| {
         let token = move |row: &R| row.as_ref().get(t).copied().unwrap_or(padding);
         rows.iter().map(token)
     };
-    ((0..steps).flat_map(at).collect(), lengths)
+    let tokens = (0..steps).flat_map(at).collect();
+    Sequences { tokens, lengths }
 }
 
 #[cfg(test)]
@@ -139,7 +138,7 @@ mod tests {
         let examples: Vec<Example> = (0..103)
             .map(|i| example(&vec![0; 1 + i % 7], &[0]))
             .collect();
-        let mut epochs = Epochs::new(&examples, 10, 5);
+        let mut epochs = Buckets::new(&examples, 10, 5);
         let mut seen = [(); 2].map(|()| Vec::new());
         for step in 0..22 {
             seen[step as usize / 11].extend_from_slice(epochs.batch(step));
@@ -150,7 +149,7 @@ mod tests {
             assert_eq!(seen, (0..103).collect::<Vec<_>>());
         }
         // Rows of a batch are of about one length, and what comes is a function of the step alone.
-        let mut again = Epochs::new(&examples, 10, 5);
+        let mut again = Buckets::new(&examples, 10, 5);
         for step in (0..22).rev() {
             let batch = again.batch(step).to_vec();
             assert_eq!(batch, epochs.batch(step));
@@ -161,14 +160,19 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_padded_and_ends_are_told() {
+    fn rows_are_padded_and_ends_are_predicted() {
         let (short, long) = (example(&[7], &[5, 6]), example(&[8, 9], &[4]));
-        let rows = rows(Task::Translate, &[&short, &long], 1, 2);
-        assert_eq!(rows.source, (vec![7, 8, 0, 9], vec![1, 2]));
-        assert_eq!(rows.tokens, (vec![1, 1, 5, 4, 6, 0], vec![3, 2]));
-        assert_eq!(rows.targets, [5, 4, 6, 2, 2, NO_TARGET]);
-        let rows = super::rows(Task::Classify, &[&example(&[7], &[3]), &long], 1, 2);
-        assert_eq!(rows.tokens, (vec![7, 8, 0, 9], vec![1, 2]));
-        assert_eq!((rows.targets, rows.source.0.len()), (vec![3, 4], 0));
+        let sequences = |tokens: &[u16], lengths: &[usize]| Sequences {
+            tokens: tokens.to_vec(),
+            lengths: lengths.to_vec(),
+        };
+        let batch = padded_batch(Task::SequenceToSequence, &[&short, &long], 1, 2);
+        assert_eq!(batch.source, sequences(&[7, 8, 0, 9], &[1, 2]));
+        assert_eq!(batch.inputs, sequences(&[1, 1, 5, 4, 6, 0], &[3, 2]));
+        assert_eq!(batch.targets, [5, 4, 6, 2, 2, IGNORE_INDEX]);
+        let examples = [&example(&[7], &[3]), &long];
+        let batch = padded_batch(Task::Classifier, &examples, 1, 2);
+        assert_eq!(batch.inputs, sequences(&[7, 8, 0, 9], &[1, 2]));
+        assert_eq!((batch.targets, batch.source.tokens.len()), (vec![3, 4], 0));
     }
 }

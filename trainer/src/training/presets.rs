@@ -1,0 +1,218 @@
+//! Settings that were measured to be good, by the size of the training text, by the network's size, and by task.
+
+use super::config::{
+    Config, DataConfig, DistillationConfig, ModelSection, OptimizerConfig, QuantizationConfig,
+    TrainOn, default_cells,
+};
+use super::task::{Cut, Features, Task};
+use crate::data::split::Split;
+use crate::data::vocab::Kind;
+use crate::deploy::fit::FittedConfig;
+
+/// A row of the table of texts.
+struct TextPreset {
+    /// Up to this number of characters for training.
+    characters: usize,
+    hidden_size: usize,
+    embedding_dim: usize,
+    dropout: f32,
+    weight_decay: f32,
+    learning_rate: f64,
+    /// How often the text is seen, at most: training stops when dev does not improve any more.
+    epochs: f64,
+}
+
+/// Used where no number of units is given. Small texts want small networks, and much against memorising.
+const TEXTS: [TextPreset; 4] = [
+    TextPreset {
+        characters: 4_000,
+        hidden_size: 48,
+        embedding_dim: 12,
+        dropout: 0.5,
+        weight_decay: 0.3,
+        learning_rate: 5e-3,
+        epochs: 300.0,
+    },
+    TextPreset {
+        characters: 24_000,
+        hidden_size: 64,
+        embedding_dim: 12,
+        dropout: 0.5,
+        weight_decay: 0.3,
+        learning_rate: 5e-3,
+        epochs: 150.0,
+    },
+    TextPreset {
+        characters: 200_000,
+        hidden_size: 112,
+        embedding_dim: 16,
+        dropout: 0.4,
+        weight_decay: 0.2,
+        learning_rate: 6e-3,
+        epochs: 50.0,
+    },
+    TextPreset {
+        characters: usize::MAX,
+        hidden_size: 128,
+        embedding_dim: 0,
+        dropout: 0.0,
+        weight_decay: 0.05,
+        learning_rate: 8e-3,
+        epochs: 20.0,
+    },
+];
+
+/// Used where the number of units is given, measured on a million characters: from so many units on, dropout, learning rate,
+/// weight decay, epochs.
+const SIZES: [(usize, f32, f64, f32, f64); 4] = [
+    (128, 0.0, 8e-3, 0.05, 20.0),
+    (168, 0.1, 6e-3, 0.05, 16.0),
+    (256, 0.25, 5e-3, 0.05, 16.0),
+    (512, 0.4, 3e-3, 0.1, 12.0),
+];
+
+/// Units, embedding, dropout, learning rate, batch size and epochs of the tasks on lines.
+const TASKS: [(Task, usize, usize, f32, f64, usize, f64); 3] = [
+    (Task::Classifier, 64, 32, 0.5, 3e-3, 32, 12.0),
+    (Task::SequenceToSequence, 192, 32, 0.1, 4e-3, 64, 16.0),
+    (Task::ConditionalGenerator, 128, 16, 0.2, 4e-3, 64, 12.0),
+];
+
+/// Words or subwords of a vocabulary, where nothing else is given.
+pub const VOCAB_SIZE: usize = 4_000;
+
+/// Evaluations without an improvement after which a training stops, where nothing else is given.
+pub const PATIENCE: u64 = 10;
+
+/// Layers of so many units are trained in larger batches, which is faster.
+const LARGE: usize = 300;
+
+fn preset(task: Task, hidden_size: usize) -> Config {
+    Config {
+        data: DataConfig {
+            task,
+            tokenizer: Kind::Char,
+            vocab_size: 0,
+            line_documents: false,
+            source_tokenizer: Cut::Char,
+            target_tokenizer: Cut::Char,
+            features: Features::default(),
+            split: Split::default(),
+            train_on: TrainOn::Train,
+        },
+        model: ModelSection {
+            cell: default_cells(),
+            embedding_dim: 0,
+            tie_embeddings: false,
+            hidden_size,
+            layers: 1,
+            steps_per_token: 1,
+            dropout: 0.0,
+            embedding_dropout: 0.0,
+            init_from: String::new(),
+        },
+        optimizer: OptimizerConfig {
+            seed: 1,
+            steps: 1_000,
+            batch_size: 32,
+            seq_len: 64,
+            learning_rate: 8e-3,
+            min_lr_ratio: 0.02,
+            warmup_steps: 100,
+            weight_decay: 0.05,
+            grad_clip: 1.0,
+            ema_decay: 0.999,
+            eval_every: 0,
+            patience: PATIENCE,
+        },
+        quantization: QuantizationConfig::default(),
+        distillation: DistillationConfig::default(),
+    }
+}
+
+/// Settings of a language model on a text with `characters` characters to train on, of `hidden_size` units if given.
+pub fn text(tokenizer: Kind, hidden_size: Option<usize>, characters: usize) -> Config {
+    let preset_of = |row: &&TextPreset| characters <= row.characters;
+    let mut config = match hidden_size {
+        None => {
+            let row = TEXTS.iter().find(preset_of).expect("a last row for all");
+            let mut config = preset(Task::LanguageModel, row.hidden_size);
+            config.model.embedding_dim = row.embedding_dim;
+            config.model.dropout = row.dropout;
+            config.optimizer.weight_decay = row.weight_decay;
+            config.optimizer.learning_rate = row.learning_rate;
+            config.optimizer.steps = steps(row.epochs, characters, 32 * 64);
+            config
+        }
+        Some(hidden_size) => {
+            let row = SIZES.iter().rev().find(|row| row.0 <= hidden_size);
+            let &(_, dropout, rate, decay, epochs) = row.unwrap_or(&SIZES[0]);
+            let mut config = preset(Task::LanguageModel, hidden_size);
+            config.model.dropout = dropout;
+            config.optimizer.weight_decay = decay;
+            config.optimizer.learning_rate = rate;
+            config.optimizer.steps = steps(epochs, characters, 32 * 64).max(1_000);
+            config
+        }
+    };
+    config.data.tokenizer = tokenizer;
+    if tokenizer.is_sized() {
+        config.data.vocab_size = VOCAB_SIZE;
+        config.model.embedding_dim = config.model.hidden_size;
+        config.model.tie_embeddings = true;
+        config.model.dropout = config.model.dropout.max(0.25);
+        config.optimizer.seq_len = 32;
+        config.optimizer.learning_rate = 6e-3;
+        // A token has about 4 characters in English.
+        config.optimizer.steps = steps(12.0, characters / 4, 32 * 32).max(1_000);
+    }
+    config
+}
+
+/// Small texts are seen more often, large ones less.
+fn steps(epochs: f64, tokens: usize, step_tokens: usize) -> u64 {
+    let steps = epochs * tokens as f64 / step_tokens as f64;
+    (steps as u64).clamp(300, 40_000)
+}
+
+/// Settings of `task` on `lines` lines, cut in these ways.
+///
+/// # Panics
+/// If the task is a language model.
+pub fn lines(task: Task, source: Cut, target: Cut, lines: usize) -> Config {
+    let row = TASKS.iter().find(|row| row.0 == task);
+    let &(_, hidden_size, embedding_dim, dropout, learning_rate, batch_size, epochs) =
+        row.expect("a task on lines");
+    let mut config = preset(task, hidden_size);
+    (config.data.source_tokenizer, config.data.target_tokenizer) = (source, target);
+    if [source, target].contains(&Cut::Word) {
+        config.data.vocab_size = VOCAB_SIZE;
+    }
+    config.model.embedding_dim = embedding_dim;
+    (config.model.dropout, config.model.embedding_dropout) = (dropout, dropout);
+    let optimizer = &mut config.optimizer;
+    (optimizer.learning_rate, optimizer.batch_size) = (learning_rate, batch_size);
+    optimizer.seq_len = 512;
+    let steps = (epochs * lines as f64 / batch_size as f64) as u64;
+    optimizer.steps = steps.clamp(500, 60_000);
+    config
+}
+
+/// Settings of a language model of a network that was chosen to fit a budget, on `characters` characters for training. Settings
+/// that do not depend on the network are those of `config`.
+pub fn fitted(fit: &FittedConfig, config: &Config, characters: usize) -> Config {
+    let recipe = text(config.data.tokenizer, Some(fit.hidden_size), characters);
+    let mut fitted = config.clone();
+    fitted.model.dropout = recipe.model.dropout;
+    fitted.optimizer.learning_rate = recipe.optimizer.learning_rate;
+    fitted.optimizer.weight_decay = recipe.optimizer.weight_decay;
+    if fit.layers > 1 {
+        (fitted.model.dropout, fitted.optimizer.weight_decay) = (0.4, 0.1);
+        fitted.optimizer.learning_rate = 4e-3;
+    }
+    if fit.layers > 1 || fit.hidden_size >= LARGE {
+        fitted.optimizer.batch_size = 64;
+    }
+    fit.apply_to(&mut fitted);
+    fitted
+}

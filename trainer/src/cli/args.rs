@@ -2,9 +2,11 @@
 
 use super::progress;
 use crate::data::corpus::Corpus;
+use crate::data::split::{Part, Split};
 use crate::data::vocab::{Encoded, Vocabulary};
 use crate::quantize::formats::{INT4, INT8, INT8_INT4, WeightFormats};
-use anyhow::bail;
+use crate::training::text::parts;
+use anyhow::{Context, bail};
 use clap::Args;
 use indicatif::ProgressBar;
 use pipsqueak::{Temperature, WeightFormat};
@@ -19,23 +21,46 @@ pub struct DataArgs {
     // Commands that need it require it by `mut_arg`; the others have these options as a whole or not at all.
     #[arg(long, value_name = "FILE", required = false, help_heading = "Data")]
     pub data: PathBuf,
-    /// Measure only on the last part of the text: above 0, at most 1; 0.1 is the validation part of a training by default
-    /// [default: 1, the whole text]
-    #[arg(long, value_name = "FRACTION", requires = "data", value_parser = fraction, allow_negative_numbers = true, help_heading = "Data")]
-    pub last: Option<f64>,
+    /// Part of the data to measure on: all, or train, dev or test as the model's training has split it [default: all; dev of lines]
+    #[arg(
+        long,
+        value_name = "PART",
+        requires = "data",
+        hide_possible_values = true,
+        help_heading = "Data"
+    )]
+    pub split: Option<PartChoice>,
     /// Skip characters that are not in the model's vocabulary, and count them, instead of refusing the text
     #[arg(long, requires = "data", help_heading = "Data")]
     pub skip_unknown: bool,
 }
 
 impl DataArgs {
-    /// Reads the selected part of the text and encodes it as training does.
+    /// Reads the selected part of the text and encodes it as training does. `split` is that of the model's training.
     ///
     /// # Errors
-    /// Returns an error if the file cannot be read, has characters outside of the vocabulary, or has fewer than 2 tokens.
-    pub(super) fn encode(&self, vocabulary: &Vocabulary) -> anyhow::Result<Encoded> {
+    /// Returns an error if the file cannot be read, has characters outside of the vocabulary, or has fewer than 2 tokens, or if a part
+    /// is selected and the split is not known.
+    pub(super) fn encode(
+        &self,
+        vocabulary: &Vocabulary,
+        split: Option<Split>,
+    ) -> anyhow::Result<Encoded> {
         let corpus = Corpus::read(&self.data)?;
-        let text = select_part(&corpus, self.last, vocabulary.is_by_line());
+        let text = match self.split.and_then(PartChoice::part) {
+            None => &*corpus.text,
+            Some(part) => {
+                let split = split.context(
+                    "--split: the model does not say how its training has split the text: give the config.toml of that training with --config, or --split all",
+                )?;
+                let [train, dev, test] = parts(&corpus.text, split, vocabulary.is_by_line());
+                match part {
+                    Part::Train => train,
+                    Part::Dev => dev,
+                    Part::Test => test,
+                }
+            }
+        };
         let encoded = vocabulary.encode_stream(text, self.skip_unknown)?;
         let (found, skipped) = (encoded.tokens.len(), encoded.skipped);
         // The first token is not predicted: one token has no loss.
@@ -49,9 +74,29 @@ impl DataArgs {
     }
 }
 
-/// The part of `corpus` to measure on: the last `last` of its characters, in whole lines if each line is a text, or all of it.
-pub(super) fn select_part(corpus: &Corpus, last: Option<f64>, by_line: bool) -> &str {
-    last.map_or(&*corpus.text, |last| corpus.parts(last, by_line).1)
+/// A part of the data, or all of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum PartChoice {
+    /// All of it.
+    All,
+    /// What the model was trained on.
+    Train,
+    /// What was chosen on.
+    Dev,
+    /// What nothing has looked at.
+    Test,
+}
+
+impl PartChoice {
+    /// The part; `None` for all.
+    pub(super) fn part(self) -> Option<Part> {
+        match self {
+            Self::All => None,
+            Self::Train => Some(Part::Train),
+            Self::Dev => Some(Part::Dev),
+            Self::Test => Some(Part::Test),
+        }
+    }
 }
 
 /// How a command prints its result.

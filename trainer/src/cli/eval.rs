@@ -1,35 +1,35 @@
 //! `trainer eval`
 
-use super::args::{DataArgs, OutputArgs};
+use super::args::{DataArgs, OutputArgs, PartChoice};
+use super::options::all_cores;
 use super::print::{RecordType, print_json, print_out};
 use super::vocab::VocabArgs;
 use crate::data::corpus::Corpus;
+use crate::data::split::Part;
 use crate::eval::perplexity::{self, Evaluation};
 use crate::eval::tasks::{self, Measures};
-use crate::fs::read_at_most;
 use crate::inference::integer::IntegerNetwork;
 use crate::inference::model::Model;
 use crate::report::text::task_name;
-use crate::training::sequence::settings::Task;
-use crate::training::sequence::{Record, examples};
+use crate::training;
+use crate::training::artifacts::{METRICS, Metrics};
+use crate::training::config::Config;
+use crate::training::examples::Examples;
 use anyhow::{Context, bail};
 use clap::Args;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
-/// The largest train.toml that is read.
-const MAX_CONFIG_BYTES: u64 = 1 << 20;
-
 const EXAMPLES: &str = "\
 Examples:
-  trainer eval models/mine/model.pip --data book.txt --last 0.1
+  trainer eval models/mine/model.pip --data book.txt --split test
   trainer eval models/mine/model.onnx --data other.txt --skip-unknown --json
-  trainer eval models/g2p/model.pip --data cmudict.tsv --config models/g2p/train.toml";
+  trainer eval models/g2p/model.pip --data cmudict.tsv --config models/g2p/config.toml";
 
 /// Measure the loss of a model on data
 ///
 /// A language model reads the text once, from the zero state; the result is its cross-entropy loss per token and per character. A
-/// model of another task is measured on the validation lines of its training: give the lines and the train.toml.
+/// model of another task is measured on the validation lines of its training: give the lines and the config.toml.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, mut_arg("data", |data| data.required(true)))]
 pub struct EvalArgs {
@@ -42,9 +42,9 @@ pub struct EvalArgs {
     /// What to measure on.
     #[command(flatten)]
     pub data: DataArgs,
-    /// The train.toml of a training with --task: its task, tokenizers and validation split; --data is its file of lines
-    /// [default: none, a language model]
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["last", "skip_unknown"], help_heading = "Data")]
+    /// The config.toml of a training with --task: its task, tokenizers and validation split; --data is its file of lines
+    /// [default: none, the split in the model file]
+    #[arg(long, value_name = "FILE", help_heading = "Data")]
     pub config: Option<PathBuf>,
     /// How to print.
     #[command(flatten)]
@@ -68,21 +68,23 @@ struct EvaluationRecord<'a, T> {
 /// vocabulary.
 pub fn run(args: EvalArgs) -> anyhow::Result<()> {
     let model = args.vocab.open(&args.model)?;
-    let text = match &args.config {
-        Some(config) => {
-            let (task, measures) = measure_task(&model, &args.data.data, config)?;
-            let task = match task {
-                Task::Classify => pipsqueak::Task::Classifier,
-                Task::Translate => pipsqueak::Task::SequenceToSequence,
-                Task::Describe => pipsqueak::Task::ConditionalGenerator,
+    let config = args.config.as_deref().map(Config::read).transpose()?;
+    let text = match (&config, &args.config) {
+        (Some(config), Some(path)) if config.data.task != training::task::Task::LanguageModel => {
+            let measures = measure_task(&model, &args, config, path)?;
+            let task = match config.data.task {
+                training::task::Task::LanguageModel => pipsqueak::Task::LanguageModel,
+                training::task::Task::Classifier => pipsqueak::Task::Classifier,
+                training::task::Task::SequenceToSequence => pipsqueak::Task::SequenceToSequence,
+                training::task::Task::ConditionalGenerator => pipsqueak::Task::ConditionalGenerator,
             };
             if args.output.json {
                 return print_record(&args, task, &measures);
             }
             describe_measures(&measures)
         }
-        None => {
-            let evaluation = measure_text(&model, &args)?;
+        _ => {
+            let evaluation = measure_text(&model, &args, config.as_ref())?;
             if args.output.json {
                 return print_record(&args, pipsqueak::Task::LanguageModel, &evaluation);
             }
@@ -107,17 +109,21 @@ fn print_record(
 }
 
 /// The loss of a language model on the text.
-fn measure_text(model: &Model, args: &EvalArgs) -> anyhow::Result<Evaluation> {
+fn measure_text(
+    model: &Model,
+    args: &EvalArgs,
+    config: Option<&Config>,
+) -> anyhow::Result<Evaluation> {
     let vocabulary = model
         .vocabulary()
         .with_context(|| args.model.display().to_string())?;
     if model.takes_features() {
         bail!(
-            "{}: the model is a conditional generator: give its lines with --data and its train.toml with --config",
+            "{}: the model is a conditional generator: give its lines with --data and its config.toml with --config",
             args.model.display()
         );
     }
-    let encoded = args.data.encode(&vocabulary)?;
+    let encoded = args.data.encode(&vocabulary, config.map(|config| config.data.split).or(model.split()))?;
     let progress = args.output.progress(encoded.tokens.len(), "evaluating");
     let measure = vocabulary.measure(&encoded, 1..encoded.tokens.len());
     let evaluation = perplexity::model(model, &encoded.tokens, || progress.inc(1))?;
@@ -147,28 +153,34 @@ fn describe_evaluation(evaluation: &Evaluation) -> String {
     )
 }
 
-/// The results of a model on the validation lines of its training.
-fn measure_task(model: &Model, lines: &Path, config: &Path) -> anyhow::Result<(Task, Measures)> {
-    let bytes = read_at_most(config, MAX_CONFIG_BYTES)
-        .with_context(|| format!("cannot read {}", config.display()))?;
-    let record: Record = toml::from_slice(&bytes).with_context(|| {
-        format!(
-            "{} is not the train.toml of a training with --task",
-            config.display()
-        )
-    })?;
-    let settings = record.settings;
+/// The results of a model on a part of the lines of its training.
+fn measure_task(
+    model: &Model,
+    args: &EvalArgs,
+    config: &Config,
+    path: &Path,
+) -> anyhow::Result<Measures> {
+    let lines = &args.data.data;
     let corpus = Corpus::read(lines)?;
-    if corpus.sha256 != record.data.sha256 {
+    let metrics = Metrics::read(&path.with_file_name(METRICS))?;
+    if corpus.sha256 != metrics.sha256 {
         bail!(
             "{} is not the data of {}: expected SHA-256 {}, found {}; give the file that the model was trained on",
             lines.display(),
-            config.display(),
-            record.data.sha256,
+            path.display(),
+            metrics.sha256,
             corpus.sha256
         );
     }
-    let data = examples(&corpus, &settings)?;
+    config.check()?;
+    let data = Examples::new(&corpus, config)?;
+    let part = match args.data.split.and_then(PartChoice::part) {
+        Some(Part::Train) => &data.train,
+        Some(Part::Test) => &data.test,
+        Some(Part::Dev) => &data.dev,
+        None if args.data.split.is_none() => &data.dev,
+        None => bail!("--split all: a task on lines is measured on train, dev or test"),
+    };
     let outputs = match model {
         Model::Float(network) => network.output_width(),
         Model::Integer(bytes) => bytes.model().output().map_or(0, |output| output.len()),
@@ -180,23 +192,22 @@ fn measure_task(model: &Model, lines: &Path, config: &Path) -> anyhow::Result<(T
             lines.display()
         );
     }
-    let threads = settings.train.threads;
+    let (task, threads) = (config.data.task, all_cores());
     let measures = match model {
-        Model::Float(network) => tasks::measure(&**network, settings.task, &data, threads),
+        Model::Float(network) => tasks::measure(&**network, task, &data, part, threads),
         Model::Integer(bytes) => {
             let model = bytes.model();
             let network = IntegerNetwork::new(&model)?;
-            tasks::measure(&network, settings.task, &data, threads)
+            tasks::measure(&network, task, &data, part, threads)
         }
     };
-    let measures = measures.context("no line is in the validation split")?;
-    Ok((settings.task, measures))
+    measures.context("no line is in that part of the split")
 }
 
 fn describe_measures(measures: &Measures) -> String {
     let percent = |part: f64| format!("{:.2} %", 100.0 * part);
     let mut text = format!(
-        "{} validation examples  {:.4} nats/prediction  {:.4} bits/prediction",
+        "{} examples  {:.4} nats/prediction  {:.4} bits/prediction",
         measures.examples, measures.loss, measures.bits
     );
     if let Some(accuracy) = measures.accuracy {
@@ -209,10 +220,16 @@ fn describe_measures(measures: &Measures) -> String {
             percent(exact)
         );
     }
-    if let Some(ngram) = measures.ngram {
+    if let Some(ngram) = measures.ngram_without_features {
         text += &format!(
-            "  best n-gram model {:.4} bits (order {})",
-            ngram.bits, ngram.order
+            "  order-{} n-gram model without the features {:.4} bits (not comparable)",
+            ngram.order, ngram.bits
+        );
+    }
+    if let Some(ngram) = measures.ngram_given_first_letter {
+        text += &format!(
+            "  order-{} n-gram model given the first letter {:.4} bits",
+            ngram.order, ngram.bits
         );
     }
     text + "\n"

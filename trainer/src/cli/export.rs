@@ -4,6 +4,7 @@ use super::args::{self, DataArgs, OutputArgs};
 use super::print::{RecordType, print_json, print_out};
 use super::run::read;
 use super::vocab::VocabArgs;
+use crate::data::split::Split;
 use crate::eval::perplexity;
 use crate::fs::write_atomically;
 use crate::inference::model::{Model, ModelBytes};
@@ -146,7 +147,8 @@ fn compare_losses(
     output: &OutputArgs,
 ) -> anyhow::Result<LossComparison> {
     let vocabulary = network.as_language_model()?.vocabulary;
-    let text = data.encode(vocabulary)?;
+    let split = Split::of_provenance(&network.provenance.split);
+    let text = data.encode(vocabulary, split)?;
     let measure = vocabulary.measure(&text, 1..text.tokens.len());
     let progress = output.progress(2 * text.tokens.len(), "comparing float and integers");
     let float = perplexity::float(network, &text.tokens, || progress.inc(1));

@@ -1,77 +1,63 @@
-//! `trainer finetune`: goes on with a trained model, such as to round its weights to 4 bits.
+//! `trainer finetune`: trains a model on from its own weights.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser};
+use anyhow::bail;
+use clap::Args;
 
-use super::train::{self, TrainArgs};
+use super::job::Job;
+use super::options::{DistillationOptions, OptimizerOptions, QuantizationOptions, RunOptions};
+use crate::data::corpus::Corpus;
+use crate::data::split::Split;
+use crate::data::vocab;
+use crate::training::config::{Config, TrainOn};
+use crate::training::presets;
+use crate::training::task::Task;
 
-/// Trains a model on from its own weights: with weights of 4 bits, with teachers, or on another text.
+const EXAMPLES: &str = "\
+Examples:
+  trainer finetune model.onnx --data book.txt --weight-bits 4 --output-weight-bits 4 --out models/int4
+  trainer finetune model.onnx --data poems.txt --steps 500 --out models/poet
+  trainer finetune small.onnx --data book.txt --teacher large.onnx --out models/distilled";
+
+/// Optimizer steps, if none are given.
+const STEPS: u64 = 1_500;
+
+/// The highest learning rate, if none is given: low, so that the model keeps what it has learned.
+const LEARNING_RATE: f64 = 3e-4;
+
+/// Train a model on from its own weights
 ///
-/// `trainer finetune model.onnx --text book.txt --bits 4 --out smaller` rounds the weights in every step, so that each makes up
-/// for the others, which loses far less than to round a finished model. It is `trainer train --from`, with settings that are
-/// good for a model that is trained already. A model of another framework is taken too, where its cells and its vocabulary are
-/// such as are trained here.
+/// Trains with 4-bit weights (quantization-aware training, which loses far less than quantizing a finished model), with teachers, or on
+/// another text. It is `trainer train --init-from MODEL` with settings that are good for a trained model. The model's own vocabulary is
+/// used: the data must have no other characters. Imported models are taken if their cells can be trained here.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub struct FinetuneArgs {
-    /// The model.onnx to go on from
+    /// Language model to start from: a model.onnx
+    #[arg(value_name = "MODEL")]
     pub model: PathBuf,
-    /// The text to train on
-    #[arg(long, value_name = "FILE")]
-    pub text: PathBuf,
-    /// Folder for the new model.onnx and what comes with it
-    #[arg(long, value_name = "FOLDER")]
-    pub out: PathBuf,
-    /// Bits of the layers' weights in the image, 8 or 4
-    #[arg(long, default_value_t = 8)]
-    pub bits: u8,
-    /// Bits of the first layer's weights over its input: 8 beside --bits 4 are good for an embedding [default: as --bits]
-    #[arg(long, value_name = "BITS")]
-    pub input_bits: Option<u8>,
-    /// Bits of the head's weights in the image, 8 or 4
-    #[arg(long, value_name = "BITS", default_value_t = 8)]
-    pub head_bits: u8,
-    /// Optimizer steps
-    #[arg(long, default_value_t = 1_500)]
-    pub steps: u64,
-    /// The highest learning rate
-    #[arg(long, value_name = "RATE", default_value_t = 3e-4)]
-    pub learning_rate: f64,
-    /// Part of the layers' outputs that is dropped while training
-    #[arg(long, value_name = "PART")]
+    /// Text to train on (UTF-8)
+    #[arg(long, value_name = "FILE", help_heading = "Data")]
+    pub data: PathBuf,
+    /// Percentages for training, dev and test, by position [default: 80/10/10]
+    #[arg(long, value_name = "TRAIN/DEV/TEST", help_heading = "Data")]
+    pub split: Option<Split>,
+    /// Fraction of the layers' outputs that is dropped in training, 0 to below 1 [default: by units]
+    #[arg(long, value_name = "FRACTION", help_heading = "Model", allow_negative_numbers = true)]
     pub dropout: Option<f32>,
-    /// Learn what a larger model says beside the text; several are averaged
-    #[arg(long = "teacher", value_name = "MODEL", conflicts_with = "lessons")]
-    pub teachers: Vec<PathBuf>,
-    /// The same from a file of `trainer teach`
-    #[arg(long, value_name = "FILE")]
-    pub lessons: Option<PathBuf>,
-    /// Part of the text, at its end, that is kept for validation
-    #[arg(long, value_name = "PART")]
-    pub validation: Option<f64>,
-    /// Seed of the batches and of dropout
-    #[arg(long)]
-    pub seed: Option<u64>,
-    /// Threads; all cores by default
-    #[arg(long)]
-    pub threads: Option<usize>,
-    /// Start anew in a folder that has a training already
-    #[arg(long)]
-    pub overwrite: bool,
-    /// Say only the result
-    #[arg(long, short, conflicts_with = "json")]
-    pub quiet: bool,
-    /// Print a line of JSON for each report, and one for the result
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// The options of `trainer train` as they are where nothing is said.
-#[derive(Parser)]
-struct Train {
+    /// The optimizer.
     #[command(flatten)]
-    args: TrainArgs,
+    pub optimizer: OptimizerOptions,
+    /// Weight formats.
+    #[command(flatten)]
+    pub quantization: QuantizationOptions,
+    /// Teachers.
+    #[command(flatten)]
+    pub distillation: DistillationOptions,
+    /// The run.
+    #[command(flatten)]
+    pub run: RunOptions,
 }
 
 /// Runs the command.
@@ -79,31 +65,54 @@ struct Train {
 /// # Errors
 /// As `trainer train`.
 pub fn run(args: FinetuneArgs) -> anyhow::Result<()> {
-    let given = [
-        OsString::from("train"),
-        args.text.into(),
-        "--out".into(),
-        args.out.into(),
-    ];
-    let rounds = args.bits == 4 || args.head_bits == 4;
-    train::run(TrainArgs {
-        from: Some(args.model),
-        bits: Some(args.bits),
-        input_bits: args.input_bits,
-        head_bits: Some(args.head_bits),
-        steps: Some(args.steps),
-        rounded_steps: Some(if rounds { args.steps } else { 0 }),
-        learning_rate: Some(args.learning_rate),
-        rounded_rate: Some(args.learning_rate),
-        dropout: args.dropout,
-        teachers: args.teachers,
-        lessons: args.lessons,
-        validation: args.validation,
-        seed: args.seed,
-        threads: args.threads,
-        overwrite: args.overwrite,
-        quiet: args.quiet,
-        json: args.json,
-        ..Train::try_parse_from(given)?.args
-    })
+    let corpus = Corpus::read(&args.data)?;
+    Job::check_folder(&args.run)?;
+    // The sizes are the model's.
+    let mut sizes = presets::text(vocab::Kind::Char, None, 0);
+    let initial = Job::initial_model(&args.model, &mut sizes)?;
+    let is_language_model = sizes.language_model(initial.0.config.stack.vocab_size);
+    if initial.0.config != is_language_model {
+        bail!(
+            "{} is not a language model: train models of other tasks on with `trainer train --task TASK --init-from MODEL`",
+            args.model.display()
+        );
+    }
+    let config = settings(&args, &sizes)?;
+    Job {
+        corpus: &corpus,
+        config,
+        initial: Some(initial),
+        distillation: &args.distillation,
+        quantization: &args.quantization,
+        time: args.optimizer.time,
+        chosen: None,
+        resume: None,
+        run: &args.run,
+    }
+    .run()
+}
+
+fn settings(args: &FinetuneArgs, sizes: &Config) -> anyhow::Result<Config> {
+    let hidden_size = sizes.model.hidden_size;
+    let mut config = presets::text(vocab::Kind::Char, Some(hidden_size), usize::MAX);
+    let dropout = args.dropout.unwrap_or(config.model.dropout);
+    config.model = sizes.model.clone();
+    (config.model.dropout, config.model.embedding_dropout) = (dropout, 0.0);
+    config.data.task = Task::LanguageModel;
+    config.data.line_documents = sizes.data.line_documents;
+    config.data.split = args.split.unwrap_or_default();
+    config.data.train_on = TrainOn::Train;
+    let rate = args.optimizer.learning_rate.unwrap_or(LEARNING_RATE);
+    config.optimizer.steps = STEPS;
+    config.optimizer.learning_rate = rate;
+    args.optimizer.apply_to(&mut config);
+    args.quantization.apply_to(&mut config)?;
+    args.distillation.apply_to(&mut config)?;
+    if config.quantization.has_int4() {
+        let all = config.optimizer.steps;
+        let quantization = &mut config.quantization;
+        quantization.qat_steps = args.quantization.qat_steps.unwrap_or(all);
+        quantization.qat_lr = args.quantization.qat_lr.unwrap_or(rate);
+    }
+    Ok(config)
 }

@@ -5,6 +5,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 mod args;
 pub mod classify;
 pub mod completions;
+pub mod distill;
 pub mod eval;
 pub mod export;
 pub mod finetune;
@@ -12,15 +13,17 @@ pub mod flash;
 pub mod generate;
 pub mod inputs;
 pub mod inspect;
+mod job;
 pub mod ngram;
+pub mod options;
 pub mod print;
 pub mod progress;
 pub mod report;
 pub mod run;
+mod samples;
 pub mod signals;
-pub mod teach;
+mod summary;
 pub mod train;
-mod train_lines;
 pub mod translate;
 mod view;
 pub mod vocab;
@@ -47,8 +50,8 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Train(Box<train::TrainArgs>),
-    Teach(teach::TeachArgs),
-    Finetune(finetune::FinetuneArgs),
+    Distill(distill::DistillArgs),
+    Finetune(Box<finetune::FinetuneArgs>),
     Export(export::ExportArgs),
     Flash(flash::FlashArgs),
     Generate(generate::GenerateArgs),
@@ -72,8 +75,8 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Train(args) => train::run(*args),
-            Command::Teach(args) => teach::run(args),
-            Command::Finetune(args) => finetune::run(args),
+            Command::Distill(args) => distill::run(args),
+            Command::Finetune(args) => finetune::run(*args),
             Command::Export(args) => export::run(args),
             Command::Flash(args) => flash::run(args),
             Command::Generate(args) => generate::run(args),

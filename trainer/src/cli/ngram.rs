@@ -1,13 +1,12 @@
 //! `trainer ngram`
 
-use super::args::{fraction, select_part, whole};
+use super::args::{fraction, whole};
 use super::print::{RecordType, print_json, print_out};
 use crate::data::corpus::Corpus;
 use crate::data::vocab::{Measure, Vocabulary, VocabularyError};
 use crate::eval::ngram::{Interner, KneserNey, NgramUnit};
 use crate::eval::perplexity;
 use crate::inference::model::Model;
-use crate::training::settings::VALIDATION;
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -35,7 +34,7 @@ pub struct NgramArgs {
     #[arg(long, value_name = "FILE", help_heading = "Data")]
     pub data: PathBuf,
     /// Last part of the text, which is predicted and not counted: above 0, at most 1
-    #[arg(long, value_name = "FRACTION", default_value_t = VALIDATION, value_parser = fraction, allow_negative_numbers = true, help_heading = "Data")]
+    #[arg(long, value_name = "FRACTION", default_value_t = 0.1, value_parser = fraction, allow_negative_numbers = true, help_heading = "Data")]
     pub last: f64,
     /// What a token is; losses are per character in any case
     #[arg(
@@ -125,7 +124,7 @@ pub fn run(args: NgramArgs) -> anyhow::Result<()> {
     let model = args.model.as_deref().map(open).transpose()?;
     let corpus = Corpus::read(&args.data)?;
     let by_line = model.as_ref().is_some_and(|m| m.vocabulary.is_by_line());
-    let held_out = select_part(&corpus, Some(args.last), by_line);
+    let held_out = corpus.parts(args.last, by_line).1;
     let counted = &corpus.text[..corpus.text.len() - held_out.len()];
     let split = match (args.tokenizer, &model) {
         (NgramTokenizer::Char, _) => TokenSplit::of_unit(NgramUnit::Char, counted, held_out),

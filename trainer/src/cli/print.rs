@@ -8,6 +8,8 @@ use serde::Serialize;
 pub enum RecordType {
     /// `classify`: an input and its class.
     Classification,
+    /// `distill`: soft targets that were written.
+    Distillation,
     /// `classify`, `translate`: an input that failed.
     Error,
     /// `eval`: a model's loss on data.
@@ -28,14 +30,19 @@ pub enum RecordType {
     Report,
     /// `run`: arrays that were computed.
     Run,
+    /// `train`, `finetune`: an evaluation on dev.
+    TrainingProgress,
+    /// `train`, `finetune`: what came out, as in `metrics.json`.
+    TrainingResult,
     /// `translate`: an input and its translation.
     Translation,
 }
 
 impl RecordType {
     /// Every type, by name.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::Classification,
+        Self::Distillation,
         Self::Error,
         Self::Evaluation,
         Self::Export,
@@ -46,6 +53,8 @@ impl RecordType {
         Self::Ngram,
         Self::Report,
         Self::Run,
+        Self::TrainingProgress,
+        Self::TrainingResult,
         Self::Translation,
     ];
 }

@@ -2,8 +2,7 @@
 
 use indicatif::{MultiProgress, ProgressBar};
 
-use super::print::print_out;
-use super::train::print_json_line;
+use super::print::{RecordType, print_json, print_out};
 use crate::cli::progress::{self, Sparkline};
 use crate::fs::OutputError;
 use crate::network::Network;
@@ -28,7 +27,8 @@ pub(super) struct JsonLines;
 
 impl View for JsonLines {
     fn reports(&mut self, row: &Row, _: &str) {
-        drop(print_json_line(row));
+        // A reader that went away does not end the training.
+        drop(print_json(RecordType::TrainingProgress, row));
     }
 }
 
@@ -78,7 +78,7 @@ impl Watch for Watcher<'_> {
         let sample = Sample {
             step: row.step,
             train_loss: row.train_loss,
-            validation_loss: row.validation_loss,
+            dev_loss: row.dev_loss,
             text: (self.sample)(network),
         };
         self.view.reports(row, &sample.text);
@@ -97,8 +97,8 @@ pub(super) struct Live {
     losses: ProgressBar,
     sample: ProgressBar,
     curve: Sparkline,
-    /// As it is shown.
-    validation: String,
+    /// The last loss on dev, as it is shown.
+    dev: String,
 }
 
 impl Live {
@@ -111,12 +111,12 @@ impl Live {
             losses: line(),
             sample: line(),
             curve: Sparkline::new(steps),
-            validation: String::new(),
+            dev: String::new(),
             lines,
         };
         for row in past {
             live.curve.add(row.step, row.train_loss);
-            live.validated(row);
+            live.note_dev(row);
         }
         live
     }
@@ -131,9 +131,9 @@ impl Live {
         self.lines.suspend(|| drop(print_out(&format!("{text}\n"))));
     }
 
-    fn validated(&mut self, row: &Row) {
-        if let Some(loss) = row.validation_loss {
-            self.validation = format!("  validation {loss:.3}");
+    fn note_dev(&mut self, row: &Row) {
+        if let Some(loss) = row.dev_loss {
+            self.dev = format!("  dev {loss:.3}");
         }
     }
 }
@@ -143,24 +143,24 @@ impl View for Live {
         self.curve.add(step, train_loss);
         self.losses.set_message(format!(
             "loss {train_loss:.3}{}  {}",
-            self.validation, self.curve
+            self.dev, self.curve
         ));
         self.bar.set_position(step);
     }
 
     /// Under a head of its losses.
     fn reports(&mut self, row: &Row, text: &str) {
-        let validation = row
-            .validation_loss
-            .map_or(String::new(), |loss| format!(", validation {loss:.4}"));
+        let dev = row
+            .dev_loss
+            .map_or(String::new(), |loss| format!(", dev {loss:.4}"));
         let bits = row
-            .validation_bits
+            .dev_bits_per_char
             .map_or(String::new(), |bits| format!(" ({bits:.4} bits/char)"));
         self.say(&format!(
-            "step {}: loss {:.4}{validation}{bits}\n{text}",
+            "step {}: loss {:.4}{dev}{bits}\n{text}",
             row.step, row.train_loss
         ));
-        self.validated(row);
+        self.note_dev(row);
         let last = text.lines().rev().find(|line| !line.trim().is_empty());
         // A terminal obeys control characters, and a text may hold any.
         let shown: String = last
@@ -183,13 +183,13 @@ impl Drop for Live {
 mod tests {
     use super::*;
 
-    fn row(step: u64, validation_loss: Option<f64>) -> Row {
+    fn row(step: u64, dev_loss: Option<f64>) -> Row {
         Row {
             step,
-            characters: 10 * step,
+            seen: 10 * step,
             train_loss: 2.0,
-            validation_loss,
-            validation_bits: None,
+            dev_loss,
+            dev_bits_per_char: None,
             learning_rate: 0.01,
         }
     }
@@ -201,11 +201,11 @@ mod tests {
         live.steps(21, 1.5);
         assert_eq!(live.bar.position(), 21);
         let said = live.losses.message();
-        assert!(said.starts_with("loss 1.500  validation 3.250  "), "{said}");
+        assert!(said.starts_with("loss 1.500  dev 3.250  "), "{said}");
         live.reports(&row(22, Some(1.125)), "first\n\u{1b}[2Jlast\n\n");
         assert_eq!(live.sample.message(), "[2Jlast");
         live.steps(23, 1.25);
         let said = live.losses.message();
-        assert!(said.starts_with("loss 1.250  validation 1.125  "), "{said}");
+        assert!(said.starts_with("loss 1.250  dev 1.125  "), "{said}");
     }
 }

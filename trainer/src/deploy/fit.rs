@@ -9,6 +9,7 @@ use crate::network::Provenance;
 use crate::training::config::Config;
 use crate::training::to_network::{Vocabularies, to_network};
 use pipsqueak_boards::{BoardSpec, Prediction};
+use std::time::Duration;
 
 /// What there is.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +21,9 @@ pub struct Budget {
     /// Tokens a second that the board shall give at least.
     pub speed: f64,
 }
+
+/// How long a training for a budget takes, if nothing else is given.
+pub const TIME: Duration = Duration::from_secs(7 * 60);
 
 /// A network, and what it takes.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]

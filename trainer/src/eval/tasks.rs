@@ -142,8 +142,8 @@ pub fn measure(
     if sums.predictions == 0 {
         return None;
     }
-    let part = |count: usize, of: usize| count as f64 / of as f64;
-    let right = part(sums.right, examples.len());
+    let ratio = |count: usize, of: usize| count as f64 / of as f64;
+    let right = ratio(sums.right, examples.len());
     let loss = sums.nats / sums.predictions as f64;
     let [without, given] = match task {
         Task::ConditionalGenerator => best_ngrams(data, part),
@@ -154,7 +154,7 @@ pub fn measure(
         loss,
         bits: loss / std::f64::consts::LN_2,
         accuracy: (task == Task::Classifier).then_some(right),
-        token_error: (task == Task::SequenceToSequence).then(|| part(sums.errors, sums.tokens)),
+        token_error: (task == Task::SequenceToSequence).then(|| ratio(sums.errors, sums.tokens)),
         whole_right: (task == Task::SequenceToSequence).then_some(right),
         ngram_without_features: without,
         ngram_given_first_letter: given,

@@ -1,5 +1,6 @@
 //! Opens models: ONNX files (float) and model files (integers).
 
+use crate::data::split::Split;
 use crate::data::vocab::{Vocabulary, VocabularyError};
 use crate::network::{Network, NotLanguageModel};
 use crate::onnx;
@@ -161,6 +162,16 @@ impl Model {
             cause,
         })?;
         Ok(Self::Float(Box::new(network)))
+    }
+
+    /// The split of the data that it was trained on, if the file says it.
+    pub fn split(&self) -> Option<Split> {
+        match self {
+            Self::Float(network) => Split::of_provenance(&network.provenance.split),
+            Self::Integer(bytes) => {
+                Split::of_provenance(bytes.model().training_info()?.split)
+            }
+        }
     }
 
     /// Whether it generates text conditioned on a feature vector.

@@ -185,7 +185,7 @@ impl HtmlReport {
                             article {
                                 h3 {
                                     "step " (sample.step)
-                                    @if let Some(loss) = sample.validation_loss {
+                                    @if let Some(loss) = sample.dev_loss {
                                         small { "validation " (format!("{loss:.4}")) }
                                     }
                                 }

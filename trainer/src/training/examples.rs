@@ -131,6 +131,7 @@ fn lines<'t>(
                 let expected = match task {
                     Task::Classifier => "a class, a TAB and a text",
                     Task::SequenceToSequence => "a source, a TAB and a target",
+                    Task::LanguageModel => "a text for a language model: leave out --task",
                     Task::ConditionalGenerator if plain => "a text alone: features are computed, by --features",
                     Task::ConditionalGenerator => {
                         "features, a TAB and a text; of plain texts, let them be computed with --features length,first-letter"

@@ -1,4 +1,4 @@
-//! `samples.jsonl`: what a network wrote in the course of its training, a line of JSON for each report.
+//! `samples.jsonl`: what a network generated during its training, a line of JSON for each evaluation.
 
 use std::path::{Path, PathBuf};
 
@@ -14,9 +14,9 @@ pub struct Sample {
     pub step: u64,
     /// Smoothed training loss, nats per token.
     pub train_loss: f64,
-    /// Loss on what is held back, nats per token, where it was measured.
-    pub validation_loss: Option<f64>,
-    /// What the network wrote; of a training on lines, some examples and what it made of them.
+    /// Loss on dev, nats per token, where it was measured.
+    pub dev_loss: Option<f64>,
+    /// What the network generated; of a task on lines, some examples and its outputs.
     pub text: String,
 }
 
@@ -32,7 +32,7 @@ pub enum SamplesError {
         cause: std::io::Error,
     },
     /// A line is no sample.
-    #[error("{}: line {line}: expected a sample such as {{\"step\":100,\"train_loss\":2.1,\"validation_loss\":null,\"text\":\"...\"}}: {cause}; remove the file to go on without the samples so far", path.display())]
+    #[error("{}: line {line}: expected a sample such as {{\"step\":100,\"train_loss\":2.1,\"dev_loss\":null,\"text\":\"...\"}}: {cause}; remove the file to go on without the samples so far", path.display())]
     Line {
         /// The file.
         path: PathBuf,
@@ -118,7 +118,7 @@ mod tests {
         Sample {
             step,
             train_loss: 2.5,
-            validation_loss: (step > 1).then_some(2.25),
+            dev_loss: (step > 1).then_some(2.25),
             text: format!("\"{step}\"\n\u{5d0}</script>"),
         }
     }

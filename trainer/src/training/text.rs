@@ -119,6 +119,11 @@ impl TextData {
         self.train.len()
     }
 
+    /// The tokens of the parts that are trained on.
+    pub fn train_ids(&self) -> Vec<u16> {
+        (0..self.train.len()).map(|at| self.train.get(at)).collect()
+    }
+
     /// Tokens of the dev part.
     pub fn dev_tokens(&self) -> usize {
         self.dev.tokens.len()

@@ -372,7 +372,7 @@ fn from_initial_states(network: &Network, parameters: &mut Vec<f32>) -> Result<u
         };
         let states = [&starts.hidden, &starts.cell];
         let states = &states[..1 + usize::from(kind.has_cell())];
-        let mut biases = Vec::new();
+        let mut biases: Vec<f32> = Vec::new();
         for (cell, start) in states.iter().enumerate() {
             let expected = StateId {
                 layer,

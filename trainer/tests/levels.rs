@@ -13,9 +13,11 @@ use trainer::data::corpus::Corpus;
 use trainer::data::vocab::{Kind, SpecialTokens, Tokenization, Vocabulary};
 use trainer::inference::generate::FloatGenerator;
 use trainer::network::{Dense, Matrix, Network, Provenance};
+use trainer::training::artifacts::Metrics;
 use trainer::training::checkpoint::Checkpoint;
-use trainer::training::settings::TrainSettings;
-use trainer::training::{self, Outcome, Record, Request, Row, TrainError, Watch};
+use trainer::training::config::Config;
+use trainer::training::text::parts;
+use trainer::training::{self, Data, Outcome, Request, Row, TrainError, Watch};
 
 /// Titles of three words, some of them rare.
 fn titles() -> String {
@@ -38,24 +40,20 @@ fn corpus() -> Corpus {
     Corpus::read(&path).unwrap()
 }
 
-fn settings(level: Kind, lines: bool) -> TrainSettings {
-    TrainSettings {
-        lines,
-        vocabulary: if level.is_sized() { 40 } else { 0 },
-        // As many columns as units; other ones need a factor.
-        embedding: if level == Kind::Word { 9 } else { 12 },
-        tied: true,
-        steps: 150,
-        batch: 4,
-        sequence: 8,
-        threads: 2,
-        warmup: 10,
-        learning_rate: 0.02,
-        average: 0.9,
-        dropout: 0.1,
-        validation: 0.2,
-        ..TrainSettings::for_level(level, 12, 10_000)
-    }
+fn config(tokenizer: Kind, lines: bool) -> Config {
+    let mut config = Config::for_text(tokenizer, 12, 10_000);
+    config.data.line_documents = lines;
+    config.data.vocab_size = if tokenizer.is_sized() { 40 } else { 0 };
+    config.data.split = "80/20/0".parse().unwrap();
+    let model = &mut config.model;
+    // As many columns as units; other ones need a projection.
+    model.embedding_dim = if tokenizer == Kind::Word { 9 } else { 12 };
+    (model.tie_embeddings, model.dropout) = (true, 0.1);
+    let optimizer = &mut config.optimizer;
+    (optimizer.steps, optimizer.warmup_steps) = (150, 10);
+    (optimizer.batch_size, optimizer.seq_len) = (4, 8);
+    (optimizer.learning_rate, optimizer.ema_decay) = (0.02, 0.9);
+    config
 }
 
 struct StopAt<'a>(u64, &'a AtomicBool);
@@ -71,21 +69,23 @@ impl Watch for StopAt<'_> {
 
 fn run(
     corpus: &Corpus,
-    settings: &TrainSettings,
+    config: &Config,
     out: &Path,
     resume: Option<Checkpoint>,
     stop_at: u64,
 ) -> Result<Outcome, TrainError> {
     let stop = AtomicBool::new(false);
+    let data = Data::new(corpus, config, None, 2)?;
     let request = Request {
         corpus,
-        settings,
+        data: &data,
+        config,
         out,
-        first: None,
-        lessons: None,
+        initial: None,
+        soft: None,
         resume,
-        report_every: 0,
         checkpoint_every: Duration::from_secs(60),
+        threads: 2,
     };
     training::run(request, &stop, &mut StopAt(stop_at, &stop))
 }
@@ -106,30 +106,26 @@ fn every_level_trains_resumes_and_is_what_its_file_says() {
         let what = format!("{level:?}, lines {lines}");
         let folder = tempfile::tempdir().unwrap();
         let [whole, parts] = ["whole", "parts"].map(|name| folder.path().join(name));
-        let settings = settings(level, lines);
-        let outcome = run(&corpus, &settings, &whole, None, u64::MAX).unwrap();
-        run(&corpus, &settings, &parts, None, 60).unwrap();
+        let config = config(level, lines);
+        let outcome = run(&corpus, &config, &whole, None, u64::MAX).unwrap();
+        run(&corpus, &config, &parts, None, 60).unwrap();
         let checkpoint = Checkpoint::read(&parts.join("checkpoint.bin")).unwrap();
-        run(&corpus, &settings, &parts, Some(checkpoint), u64::MAX).unwrap();
+        run(&corpus, &config, &parts, Some(checkpoint), u64::MAX).unwrap();
         let read = |folder: &Path| std::fs::read(folder.join("model.onnx")).unwrap();
         assert_eq!(read(&whole), read(&parts), "{what}");
         let network = trainer::onnx::read(&read(&whole)).unwrap();
         assert_eq!(network, outcome.network, "{what}");
         trainer::onnx::check(&network, &read(&whole)).unwrap();
         // What the settings say, repeated from the file of settings.
-        let record = std::fs::read_to_string(whole.join("train.toml")).unwrap();
-        let record: Record = toml::from_str(&record).unwrap();
-        assert_eq!(
-            (&record.settings, &record.result),
-            (&settings, &outcome.result),
-            "{what}"
-        );
+        let again = Config::read(&whole.join("config.toml")).unwrap();
+        let metrics = Metrics::read(&whole.join("metrics.json")).unwrap();
+        assert_eq!((&again, &metrics), (&config, &outcome.metrics), "{what}");
 
-        let loss = outcome.result.validation_loss.unwrap();
+        let loss = outcome.metrics.dev_loss.unwrap();
         assert!(loss < 0.5 * uniform(&network), "{what}: {loss}");
         // Bits per character, by hand: the tokens' losses, the spelling of the unknown, over the characters after the first.
         let vocabulary = network.vocabulary();
-        let (_, last) = corpus.parts(settings.validation, lines);
+        let [_, last, _] = parts(&corpus.text, config.data.split, lines);
         let encoded = vocabulary.encode_stream(last, false).unwrap();
         assert_eq!(vocabulary.is_by_line(), lines, "{what}");
         let tokens = (encoded.tokens.len() - 1) as f64;
@@ -143,7 +139,7 @@ fn every_level_trains_resumes_and_is_what_its_file_says() {
         };
         let characters = (last.chars().count() - first) as f64;
         let bits = (loss * tokens + spelling) / characters / std::f64::consts::LN_2;
-        let found = outcome.result.validation_bits.unwrap();
+        let found = outcome.metrics.dev_bits_per_char.unwrap();
         assert!(
             (found - bits).abs() < 1e-9,
             "{what}: {found}, expected {bits}"
@@ -167,37 +163,27 @@ fn every_level_trains_resumes_and_is_what_its_file_says() {
 #[test]
 fn settings_of_vocabularies_are_checked() {
     let (corpus, folder) = (corpus(), tempfile::tempdir().unwrap());
-    let refusal = |settings: TrainSettings| {
-        let error = run(&corpus, &settings, folder.path(), None, 1).unwrap_err();
+    let refusal = |tokenizer, change: fn(&mut Config)| {
+        let mut config = config(tokenizer, false);
+        change(&mut config);
+        let error = run(&corpus, &config, folder.path(), None, 1).unwrap_err();
         error.to_string()
     };
-    let said = refusal(TrainSettings {
-        vocabulary: 5,
-        ..settings(Kind::Char, false)
-    });
-    assert!(said.contains("vocabulary is 5 with level Char"), "{said}");
-    let said = refusal(TrainSettings {
-        vocabulary: 0,
-        ..settings(Kind::Word, false)
-    });
-    assert!(said.contains("vocabulary is 0 with level Word"), "{said}");
-    let said = refusal(TrainSettings {
-        embedding: 0,
-        ..settings(Kind::Word, false)
-    });
+    let said = refusal(Kind::Char, |c| c.data.vocab_size = 5);
+    assert!(said.contains("vocab_size is 5: expected"), "{said}");
+    let said = refusal(Kind::Word, |c| c.data.vocab_size = 0);
+    assert!(said.contains("vocab_size is 0: expected"), "{said}");
+    let said = refusal(Kind::Word, |c| c.model.embedding_dim = 0);
     assert!(
-        said.contains("tied is true with embedding 0 and hidden 12"),
+        said.contains("tie_embeddings is true with embedding_dim 0 and hidden_size 12"),
         "{said}"
     );
-    let said = refusal(TrainSettings {
-        head_bits: 4,
-        ..settings(Kind::Word, false)
-    });
-    assert!(said.contains("head_bits is 4 with tied true"), "{said}");
-    let said = refusal(TrainSettings {
-        vocabulary: 4,
-        ..settings(Kind::Subword, false)
-    });
+    let said = refusal(Kind::Word, |c| c.quantization.output_weight_bits = 4);
+    assert!(
+        said.contains("output_weight_bits is 4 with tie_embeddings true"),
+        "{said}"
+    );
+    let said = refusal(Kind::Subword, |c| c.data.vocab_size = 4);
     assert!(
         said.contains("different characters, expected at most 4"),
         "{said}"
@@ -307,7 +293,7 @@ fn the_command_line_from_titles_to_a_title() {
     let (text, out) = (path("titles.txt"), path("out"));
     std::fs::write(&text, titles()).unwrap();
     let options =
-        "--level word --vocabulary 30 --lines --hidden 12 --steps 60 --batch 4 --sequence 8";
+        "--tokenizer word --vocab-size 30 --line-documents --hidden-size 12 --steps 60 --batch-size 4 --seq-len 8";
     let mut args = vec!["train", &text, "--out", &out];
     args.extend(options.split(' '));
     let (shown, _) = good(&args);
@@ -316,7 +302,7 @@ fn the_command_line_from_titles_to_a_title() {
         "{shown}"
     );
     let model = format!("{out}/model.onnx");
-    let eval = ["eval", &*model, "--data", &text, "--last", "0.1"];
+    let eval = ["eval", &*model, "--data", &text, "--split", "dev"];
     let (shown, _) = good(&eval);
     assert!(
         shown.contains("nats/token") && shown.contains("unknown"),

@@ -12,9 +12,12 @@ use common::trainer;
 use trainer::data::corpus::Corpus;
 use trainer::network::Network;
 use trainer::nn::rnn::Cells;
+use trainer::data::split::{Part, Split};
+use trainer::data::vocab::Kind;
 use trainer::training::checkpoint::Checkpoint;
-use trainer::training::settings::TrainSettings;
-use trainer::training::{self, Outcome, Request, Row, TrainError, Watch};
+use trainer::training::config::Config;
+use trainer::training::text::parts;
+use trainer::training::{self, Data, Outcome, Request, Row, TrainError, Watch};
 
 /// Sentences that a small network learns in no time.
 fn text(sentences: usize) -> String {
@@ -35,37 +38,42 @@ fn corpus(text: &str) -> Corpus {
     Corpus::read(&path).unwrap()
 }
 
-fn settings() -> TrainSettings {
-    TrainSettings {
-        layers: 2,
-        dropout: 0.2,
-        steps: 60,
-        batch: 5,
-        sequence: 8,
-        threads: 2,
-        warmup: 10,
-        average: 0.9,
-        validation: 0.2,
-        ..TrainSettings::for_units(12, 10_000)
-    }
+fn config() -> Config {
+    let mut config = Config::for_text(Kind::Char, 12, 10_000);
+    config.data.split = "80/20/0".parse().unwrap();
+    (config.model.layers, config.model.dropout) = (2, 0.2);
+    let optimizer = &mut config.optimizer;
+    (optimizer.steps, optimizer.warmup_steps) = (60, 10);
+    (optimizer.batch_size, optimizer.seq_len) = (5, 8);
+    (optimizer.ema_decay, optimizer.patience) = (0.9, 0);
+    config
 }
 
-fn request<'a>(corpus: &'a Corpus, settings: &'a TrainSettings, out: &'a Path) -> Request<'a> {
+/// The settings with a change.
+fn with(change: impl FnOnce(&mut Config)) -> Config {
+    let mut config = config();
+    change(&mut config);
+    config
+}
+
+fn request<'a>(corpus: &'a Corpus, data: &'a Data, config: &'a Config, out: &'a Path) -> Request<'a> {
     Request {
         corpus,
-        settings,
+        data,
+        config,
         out,
-        first: None,
-        lessons: None,
+        initial: None,
+        soft: None,
         resume: None,
-        report_every: 0,
         checkpoint_every: Duration::from_secs(60),
+        threads: 2,
     }
 }
 
-fn train(corpus: &Corpus, settings: &TrainSettings, out: &Path) -> Result<Outcome, TrainError> {
+fn train(corpus: &Corpus, config: &Config, out: &Path) -> Result<Outcome, TrainError> {
+    let data = Data::new(corpus, config, None, 2)?;
     training::run(
-        request(corpus, settings, out),
+        request(corpus, &data, config, out),
         &AtomicBool::new(false),
         &mut (),
     )
@@ -93,21 +101,74 @@ fn the_same_seed_gives_the_same_bytes_and_another_seed_does_not() {
     let (corpus, folder) = (corpus(&text(200)), tempfile::tempdir().unwrap());
     let out = |name| folder.path().join(name);
     let (a, b, c) = (out("a"), out("b"), out("c"));
-    train(&corpus, &settings(), &a).unwrap();
-    train(&corpus, &settings(), &b).unwrap();
-    train(
-        &corpus,
-        &TrainSettings {
-            seed: 2,
-            ..settings()
-        },
-        &c,
-    )
-    .unwrap();
+    train(&corpus, &config(), &a).unwrap();
+    train(&corpus, &config(), &b).unwrap();
+    train(&corpus, &with(|config| config.optimizer.seed = 2), &c).unwrap();
     for name in ["model.onnx", "loss.csv"] {
         assert_eq!(read(&a, name), read(&b, name), "{name}");
         assert_ne!(read(&a, name), read(&c, name), "{name}");
     }
+}
+
+/// Shards are of 16 rows whatever the number of threads, and so are their dropout masks and the order of the sums.
+#[test]
+fn the_number_of_threads_does_not_change_a_byte() {
+    let (corpus, folder) = (corpus(&text(400)), tempfile::tempdir().unwrap());
+    // Three shards, the last one of 8 rows.
+    let config = with(|config| (config.optimizer.batch_size, config.optimizer.steps) = (40, 30));
+    let data = Data::new(&corpus, &config, None, 1).unwrap();
+    let outs = [1, 2, 8].map(|threads| {
+        let out = folder.path().join(threads.to_string());
+        let request = Request {
+            threads,
+            ..request(&corpus, &data, &config, &out)
+        };
+        training::run(request, &AtomicBool::new(false), &mut ()).unwrap();
+        out
+    });
+    for name in ["model.onnx", "last.onnx", "loss.csv"] {
+        let one = read(&outs[0], name);
+        assert!(outs.iter().all(|out| read(out, name) == one), "{name}");
+    }
+    let end = |out: &PathBuf| Checkpoint::read(&out.join("checkpoint.bin")).unwrap().state;
+    assert_eq!(end(&outs[0]), end(&outs[2]));
+}
+
+/// Random text cannot be predicted, only memorised: the best step is kept, training stops, and `--resume` can go on.
+#[test]
+fn the_best_step_is_kept_and_training_stops_when_dev_rises() {
+    let mut state = 1u32;
+    let noise: String = (0..1_500)
+        .map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            char::from(b'a' + (state >> 24) as u8 % 12)
+        })
+        .collect();
+    let (corpus, folder) = (corpus(&noise), tempfile::tempdir().unwrap());
+    let config = with(|config| {
+        (config.model.hidden_size, config.model.layers, config.model.dropout) = (48, 1, 0.0);
+        (config.optimizer.steps, config.optimizer.batch_size) = (2_000, 16);
+        (config.optimizer.eval_every, config.optimizer.patience) = (20, 5);
+        config.optimizer.learning_rate = 0.02;
+    });
+    let outcome = train(&corpus, &config, folder.path()).unwrap();
+    let metrics = &outcome.metrics;
+    assert_eq!(outcome.end, training::End::Patience);
+    assert!(outcome.is_finished() && metrics.steps < 2_000, "{metrics:?}");
+    assert_eq!(metrics.steps, metrics.best_step + 5 * 20, "{metrics:?}");
+    let (best, last) = (metrics.dev_loss.unwrap(), metrics.last_dev_loss.unwrap());
+    assert!(best < last, "{metrics:?}");
+    let network = |name: &str| trainer::onnx::read(&read(folder.path(), name)).unwrap();
+    let (kept, last) = (network("model.onnx"), network("last.onnx"));
+    assert_eq!(kept.provenance.steps, metrics.best_step);
+    assert_eq!(last.provenance.steps, metrics.steps);
+    // The log has the choice: no row has less.
+    let log = String::from_utf8(read(folder.path(), "loss.csv")).unwrap();
+    let dev = log.lines().skip(1).filter_map(|line| line.split(',').nth(3)?.parse::<f64>().ok());
+    let least = dev.fold(f64::INFINITY, f64::min);
+    assert!((least - best).abs() < 1e-3, "{least}, {best}");
+    // Best n-gram model: nothing beats the frequencies by much here.
+    assert!(metrics.ngram.unwrap().bits_per_char > 3.0);
 }
 
 /// `-sum p ln p` of the characters: what is reached by knowing how often each is.
@@ -127,16 +188,13 @@ fn every_cell_learns_and_its_file_is_what_was_trained() {
     for cells in ["gru", "lstm", "rnn", "lstm,rnn,gru"] {
         let folder = tempfile::tempdir().unwrap();
         let cell: Cells = cells.parse().unwrap();
-        let settings = TrainSettings {
-            layers: cell.len(),
-            cell,
-            steps: 400,
-            dropout: 0.0,
-            ..settings()
-        };
-        let outcome = train(&corpus, &settings, folder.path()).unwrap();
+        let config = with(|config| {
+            (config.model.layers, config.model.dropout) = (cell.len(), 0.0);
+            (config.model.cell, config.optimizer.steps) = (cell.clone(), 400);
+        });
+        let outcome = train(&corpus, &config, folder.path()).unwrap();
         // Three of the choices in a sentence of about 20 characters are free: about 0.2 nats a character.
-        let loss = outcome.result.validation_loss.unwrap();
+        let loss = outcome.metrics.dev_loss.unwrap();
         assert!(loss < 0.25 * entropy, "{cells}: {loss}, unigrams {entropy}");
         // Read back it is the same network, and tract computes the same from it.
         let file = read(folder.path(), "model.onnx");
@@ -148,16 +206,14 @@ fn every_cell_learns_and_its_file_is_what_was_trained() {
 #[test]
 fn a_training_learns() {
     let (corpus, folder) = (corpus(&text(400)), tempfile::tempdir().unwrap());
-    let settings = TrainSettings {
-        steps: 300,
-        layers: 1,
-        dropout: 0.0,
-        ..settings()
-    };
-    let outcome = train(&corpus, &settings, folder.path()).unwrap();
-    assert!(outcome.finished && outcome.result.steps == 300);
+    let config = with(|config| {
+        (config.model.layers, config.model.dropout) = (1, 0.0);
+        config.optimizer.steps = 300;
+    });
+    let outcome = train(&corpus, &config, folder.path()).unwrap();
+    assert!(outcome.is_finished() && outcome.metrics.steps == 300);
     // Three of the choices in a sentence of about 20 characters are free: about 0.2 nats a character.
-    let loss = outcome.result.validation_loss.unwrap();
+    let loss = outcome.metrics.dev_loss.unwrap();
     assert!(loss < 0.5, "{loss}");
     // What the files say is what was found: the model read back gives the loss by the plain step.
     let network = trainer::onnx::read(&read(folder.path(), "model.onnx")).unwrap();
@@ -167,19 +223,19 @@ fn a_training_learns() {
         .encode(&corpus.text, false)
         .unwrap()
         .tokens;
-    let first = trainer::data::corpus::training_part(tokens.len(), settings.validation);
-    let again = trainer::eval::perplexity::float(&network, &tokens[first..], || ()).nats_per_char;
+    let dev = &tokens[config.data.split.range(tokens.len(), Part::Dev)];
+    let again = trainer::eval::perplexity::float(&network, dev, || ()).nats_per_char;
     assert_eq!(again, loss);
     let log = String::from_utf8(read(folder.path(), "loss.csv")).unwrap();
     assert_eq!(
         log.lines().next().unwrap(),
-        "step,characters,train_loss,validation_loss,learning_rate"
+        "step,tokens,train_loss,dev_loss,learning_rate"
     );
     let last: Vec<&str> = log.lines().last().unwrap().split(',').collect();
     assert_eq!((last[0], last[1]), ("300", "12000"));
     assert!(
         last[3].parse::<f64>().is_ok(),
-        "a look at the validation text at the end: {last:?}"
+        "an evaluation at the end: {last:?}"
     );
 }
 
@@ -187,27 +243,25 @@ fn a_training_learns() {
 fn a_stopped_training_leaves_a_model_and_resumes_to_the_same_bytes() {
     let (corpus, folder) = (corpus(&text(200)), tempfile::tempdir().unwrap());
     for cells in ["gru", "lstm", "rnn", "lstm,gru"] {
-        let settings = TrainSettings {
-            cell: cells.parse().unwrap(),
-            ..settings()
-        };
+        let config = with(|config| config.model.cell = cells.parse().unwrap());
+        let data = Data::new(&corpus, &config, None, 2).unwrap();
         let out = |name: &str| folder.path().join(format!("{cells} {name}"));
         let (whole, parts) = (out("whole"), out("parts"));
-        train(&corpus, &settings, &whole).unwrap();
+        train(&corpus, &config, &whole).unwrap();
         let mut resume = None;
         // Inside an epoch, at its end and just before the last step.
         for (stop_at, finished) in [(7, false), (8, false), (59, false), (u64::MAX, true)] {
             let stop = AtomicBool::new(false);
             let request = Request {
                 resume: resume.take(),
-                ..request(&corpus, &settings, &parts)
+                ..request(&corpus, &data, &config, &parts)
             };
             let outcome = training::run(request, &stop, &mut StopAt(stop_at, &stop)).unwrap();
             assert_eq!(
-                (outcome.finished, outcome.result.steps),
+                (outcome.is_finished(), outcome.metrics.steps),
                 (finished, stop_at.min(60))
             );
-            let model = trainer::onnx::read(&read(&parts, "model.onnx")).unwrap();
+            let model = trainer::onnx::read(&read(&parts, "last.onnx")).unwrap();
             assert_eq!(
                 model.provenance.steps,
                 stop_at.min(60),
@@ -219,9 +273,9 @@ fn a_stopped_training_leaves_a_model_and_resumes_to_the_same_bytes() {
             assert_eq!(read(&whole, name), read(&parts, name), "{cells}, {name}");
         }
         let end = |folder: &Path| {
-            Checkpoint::<TrainSettings>::read(&folder.join("checkpoint.bin"))
+            Checkpoint::read(&folder.join("checkpoint.bin"))
                 .unwrap()
-                .progress
+                .state
         };
         assert_eq!(
             end(&whole),
@@ -233,63 +287,106 @@ fn a_stopped_training_leaves_a_model_and_resumes_to_the_same_bytes() {
 
 #[test]
 fn a_checkpoint_of_another_training_is_refused_with_what_differs() {
-    let (corpus_a, settings, folder) =
-        (corpus(&text(200)), settings(), tempfile::tempdir().unwrap());
-    train(&corpus_a, &settings, folder.path()).unwrap();
+    let (corpus_a, config, folder) = (corpus(&text(200)), config(), tempfile::tempdir().unwrap());
+    train(&corpus_a, &config, folder.path()).unwrap();
     let checkpoint = Checkpoint::read(&folder.path().join("checkpoint.bin")).unwrap();
-    let refusal = |corpus: &Corpus, settings: &TrainSettings, checkpoint: &Checkpoint| {
+    let refusal = |corpus: &Corpus, config: &Config, checkpoint: &Checkpoint| {
+        let data = Data::new(corpus, config, None, 2).unwrap();
         let request = Request {
             resume: Some(checkpoint.clone()),
-            ..request(corpus, settings, folder.path())
+            ..request(corpus, &data, config, folder.path())
         };
         training::run(request, &AtomicBool::new(false), &mut ())
             .unwrap_err()
             .to_string()
     };
-    let other = refusal(
-        &corpus_a,
-        &TrainSettings {
-            seed: 9,
-            hidden: 13,
-            ..settings.clone()
-        },
-        &checkpoint,
-    );
+    let other = with(|config| (config.optimizer.seed, config.model.hidden_size) = (9, 13));
+    let other = refusal(&corpus_a, &other, &checkpoint);
     assert!(
-        other.contains("seed = 1, not 9") && other.contains("hidden = 12, not 13"),
+        other.contains("seed = 1, not 9") && other.contains("hidden_size = 12, not 13"),
         "{other}"
     );
-    let other = refusal(&corpus(&text(201)), &settings, &checkpoint);
-    assert!(other.contains("SHA-256 of the text"), "{other}");
+    let fewer = with(|config| config.optimizer.steps = 50);
+    let other = refusal(&corpus_a, &fewer, &checkpoint);
+    assert!(other.contains("steps = 60, not 50"), "{other}");
+    let other = refusal(&corpus(&text(201)), &config, &checkpoint);
+    assert!(other.contains("SHA-256 of the data"), "{other}");
+    let mut short = checkpoint.clone();
+    short.state.shards.pop();
+    assert!(refusal(&corpus_a, &config, &short).contains("sizes"));
     let mut short = checkpoint;
-    short.progress.states.pop();
-    assert!(refusal(&corpus_a, &settings, &short).contains("sizes"));
+    short.state.shards[0].pop();
+    assert!(refusal(&corpus_a, &config, &short).contains("sizes"));
+}
+
+/// More steps go on after the end.
+#[test]
+fn a_finished_training_goes_on_with_more_steps() {
+    let (corpus, folder) = (corpus(&text(200)), tempfile::tempdir().unwrap());
+    train(&corpus, &config(), folder.path()).unwrap();
+    let longer = with(|config| config.optimizer.steps = 90);
+    let data = Data::new(&corpus, &longer, None, 2).unwrap();
+    let checkpoint = Checkpoint::read(&folder.path().join("checkpoint.bin")).unwrap();
+    let request = Request {
+        resume: Some(checkpoint),
+        ..request(&corpus, &data, &longer, folder.path())
+    };
+    let outcome = training::run(request, &AtomicBool::new(false), &mut ()).unwrap();
+    assert_eq!((outcome.end, outcome.metrics.steps), (training::End::Steps, 90));
+    let again = Config::read(&folder.path().join("config.toml")).unwrap();
+    assert_eq!(again, longer);
+}
+
+/// Two trainings do not write to one folder.
+#[test]
+fn a_folder_takes_one_training_at_a_time() {
+    let (corpus, folder) = (corpus(&text(100)), tempfile::tempdir().unwrap());
+    let held = training::artifacts::LockedFolder::new(folder.path()).unwrap();
+    let error = train(&corpus, &config(), folder.path()).unwrap_err().to_string();
+    assert!(error.contains("another training writes into"), "{error}");
+    drop(held);
+    train(&corpus, &config(), folder.path()).unwrap();
+}
+
+/// Neither the weights nor any choice depend on the test part.
+#[test]
+fn the_test_part_is_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = with(|config| config.data.split = Split::default());
+    let text = text(300);
+    let split = parts(&text, config.data.split, false);
+    // The same characters in another order.
+    let backwards: String = split[2].chars().rev().collect();
+    let other = format!("{}{}{backwards}", split[0], split[1]);
+    assert_ne!(text, other);
+    let out = |name: &str| folder.path().join(name);
+    let [a, b] = [(&text, "a"), (&other, "b")].map(|(text, name)| {
+        train(&corpus(text), &config, &out(name)).unwrap().metrics
+    });
+    assert_eq!((a.dev_loss, a.ngram, a.sizes), (b.dev_loss, b.ngram, b.sizes));
+    for name in ["model.onnx", "last.onnx", "loss.csv"] {
+        assert!(read(&out("a"), name) == read(&out("b"), name), "{name}");
+    }
+    let [train, dev, test] = split.map(|part| part.chars().count());
+    assert_eq!((a.sizes.train, a.sizes.dev, a.sizes.test), (train, dev, test));
 }
 
 #[test]
 fn damaged_checkpoints_are_refused() {
     let (corpus, folder) = (corpus(&text(50)), tempfile::tempdir().unwrap());
-    train(
-        &corpus,
-        &TrainSettings {
-            steps: 1,
-            hidden: 2,
-            ..settings()
-        },
-        folder.path(),
-    )
-    .unwrap();
+    let small = with(|config| (config.optimizer.steps, config.model.hidden_size) = (1, 2));
+    train(&corpus, &small, folder.path()).unwrap();
     let path = folder.path().join("checkpoint.bin");
     let good = std::fs::read(&path).unwrap();
     for length in (0..good.len()).step_by(7) {
         std::fs::write(&path, &good[..length]).unwrap();
-        Checkpoint::<TrainSettings>::read(&path).unwrap_err();
+        Checkpoint::read(&path).unwrap_err();
     }
     for byte in (0..good.len()).step_by(3) {
         let mut bad = good.clone();
         bad[byte] ^= 0x10;
         std::fs::write(&path, bad).unwrap();
-        Checkpoint::<TrainSettings>::read(&path).unwrap_err();
+        Checkpoint::read(&path).unwrap_err();
     }
 }
 
@@ -314,14 +411,13 @@ fn hard_texts_train() {
     ];
     for (what, text) in cases {
         let (corpus, folder) = (corpus(&text), tempfile::tempdir().unwrap());
-        let settings = TrainSettings {
-            steps: 3,
-            validation: 0.0,
-            ..settings()
-        };
-        let outcome = train(&corpus, &settings, folder.path())
+        let config = with(|config| {
+            config.optimizer.steps = 3;
+            config.data.split = "100/0/0".parse().unwrap();
+        });
+        let outcome = train(&corpus, &config, folder.path())
             .unwrap_or_else(|error| panic!("{what}: {error}"));
-        assert_eq!(outcome.result.validation_loss, None);
+        assert_eq!(outcome.metrics.dev_loss, None);
         let network = trainer::onnx::read(&read(folder.path(), "model.onnx")).unwrap();
         assert_eq!(network, outcome.network, "{what}");
     }
@@ -330,107 +426,38 @@ fn hard_texts_train() {
 #[test]
 fn settings_out_of_range_are_refused_by_name() {
     let (corpus, folder) = (corpus(&text(50)), tempfile::tempdir().unwrap());
-    let good = settings();
-    let cases = [
-        (
-            "hidden is 0",
-            TrainSettings {
-                hidden: 0,
-                ..good.clone()
-            },
-        ),
-        (
-            "layers is 9",
-            TrainSettings {
-                layers: 9,
-                ..good.clone()
-            },
-        ),
-        (
-            "cell is lstm,gru,rnn: expected one cell for all layers",
-            TrainSettings {
-                cell: "lstm,gru,rnn".parse().unwrap(),
-                ..good.clone()
-            },
-        ),
-        (
-            "dropout is 1",
-            TrainSettings {
-                dropout: 1.0,
-                ..good.clone()
-            },
-        ),
-        (
-            "dropout is NaN",
-            TrainSettings {
-                dropout: f32::NAN,
-                ..good.clone()
-            },
-        ),
-        (
-            "steps is 0",
-            TrainSettings {
-                steps: 0,
-                ..good.clone()
-            },
-        ),
-        (
-            "batch is 0",
-            TrainSettings {
-                batch: 0,
-                ..good.clone()
-            },
-        ),
-        (
-            "sequence is 0",
-            TrainSettings {
-                sequence: 0,
-                ..good.clone()
-            },
-        ),
-        (
-            "learning_rate is -1",
-            TrainSettings {
-                learning_rate: -1.0,
-                ..good.clone()
-            },
-        ),
-        (
-            "validation is 1",
-            TrainSettings {
-                validation: 1.0,
-                ..good.clone()
-            },
-        ),
-        (
-            "threads is 0",
-            TrainSettings {
-                threads: 0,
-                ..good.clone()
-            },
-        ),
-        (
-            "977 characters, 0 of them for training",
-            TrainSettings {
-                validation: 0.999,
-                ..good.clone()
-            },
-        ),
+    type Change = fn(&mut Config);
+    let cases: [(&str, Change); 14] = [
+        ("hidden_size is 0", |c| c.model.hidden_size = 0),
+        ("layers is 9", |c| c.model.layers = 9),
+        ("cell is lstm,gru,rnn: expected one cell for all layers", |c| {
+            c.model.cell = "lstm,gru,rnn".parse().unwrap();
+        }),
+        ("dropout is 1", |c| c.model.dropout = 1.0),
+        ("dropout is NaN", |c| c.model.dropout = f32::NAN),
+        ("embedding_dropout is 1", |c| c.model.embedding_dropout = 1.0),
+        ("steps is 0", |c| c.optimizer.steps = 0),
+        ("batch_size is 0", |c| c.optimizer.batch_size = 0),
+        ("seq_len is 0", |c| c.optimizer.seq_len = 0),
+        ("learning_rate is -1", |c| c.optimizer.learning_rate = -1.0),
+        ("distill_weight is 1", |c| c.distillation.distill_weight = 1.0),
+        ("weight_bits is 5", |c| c.quantization.weight_bits = 5),
+        ("qat_steps is 7", |c| c.quantization.qat_steps = 7),
+        ("characters, 0 of them for training", |c| {
+            c.data.split = "0.01/99.99/0".parse().unwrap();
+        }),
     ];
-    for (expected, settings) in cases {
-        let error = train(&corpus, &settings, folder.path())
+    for (expected, change) in cases {
+        let error = train(&corpus, &with(change), folder.path())
             .unwrap_err()
             .to_string();
         assert!(error.contains(expected), "{expected}: {error}");
     }
-    let large = TrainSettings {
-        hidden: 4096,
-        layers: 8,
-        batch: 4096,
-        sequence: 4096,
-        validation: 0.0,
-        ..good
-    };
+    let large = with(|c| {
+        (c.model.hidden_size, c.model.layers) = (4096, 8);
+        (c.optimizer.batch_size, c.optimizer.seq_len) = (4096, 4096);
+        c.data.split = "100/0/0".parse().unwrap();
+    });
     let error = train(&self::corpus(&text(200_000)), &large, folder.path())
         .unwrap_err()
         .to_string();
@@ -444,26 +471,27 @@ fn settings_out_of_range_are_refused_by_name() {
 
 #[test]
 fn a_training_that_diverges_says_so() {
-    let (corpus, settings, folder) = (corpus(&text(200)), settings(), tempfile::tempdir().unwrap());
+    let (corpus, config, folder) = (corpus(&text(200)), config(), tempfile::tempdir().unwrap());
+    let data = Data::new(&corpus, &config, None, 2).unwrap();
     let stop = AtomicBool::new(false);
     training::run(
-        request(&corpus, &settings, folder.path()),
+        request(&corpus, &data, &config, folder.path()),
         &stop,
         &mut StopAt(5, &stop),
     )
     .unwrap();
     let mut checkpoint = Checkpoint::read(&folder.path().join("checkpoint.bin")).unwrap();
-    checkpoint.progress.parameters[0] = f32::NAN;
+    checkpoint.state.parameters[0] = f32::NAN;
     let request = Request {
         resume: Some(checkpoint),
-        ..request(&corpus, &settings, folder.path())
+        ..request(&corpus, &data, &config, folder.path())
     };
     let error = training::run(request, &AtomicBool::new(false), &mut ())
-        .map(|outcome| outcome.result)
+        .map(|outcome| outcome.metrics)
         .unwrap_err()
         .to_string();
     assert!(
-        error.contains("diverged at step 5") && error.contains("lower the learning rate"),
+        error.contains("diverged at step 5") && error.contains("lower --learning-rate"),
         "{error}"
     );
 }
@@ -504,13 +532,13 @@ impl Folder {
 }
 
 const SMALL: [&str; 8] = [
-    "--hidden",
+    "--hidden-size",
     "8",
     "--steps",
     "20",
-    "--batch",
+    "--batch-size",
     "4",
-    "--sequence",
+    "--seq-len",
     "10",
 ];
 
@@ -521,11 +549,11 @@ fn the_command_writes_a_training_that_its_settings_repeat() {
     assert!(output.status.success(), "{}", said(&output));
     let text = said(&output);
     assert!(
-        text.contains("weights") && text.contains("step 20") && text.contains("validation loss"),
+        text.contains("weights") && text.contains("step 20") && text.contains("dev loss"),
         "{text}"
     );
-    let toml = folder.path("a/train.toml");
-    let output = folder.train("b", &["--settings", toml.to_str().unwrap()]);
+    let toml = folder.path("a/config.toml");
+    let output = folder.train("b", &["--config", toml.to_str().unwrap()]);
     assert!(output.status.success(), "{}", said(&output));
     assert_eq!(
         read(&folder.path("a"), "model.onnx"),
@@ -535,7 +563,7 @@ fn the_command_writes_a_training_that_its_settings_repeat() {
     let output = folder.train(
         "c",
         &[
-            "--settings",
+            "--config",
             toml.to_str().unwrap(),
             "--seed",
             "5",
@@ -548,6 +576,8 @@ fn the_command_writes_a_training_that_its_settings_repeat() {
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
     assert_eq!(values.last().unwrap()["steps"], 20);
+    assert_eq!(values[0]["type"], "training-progress");
+    assert_eq!(values.last().unwrap()["type"], "training-result");
     assert!(values[0]["train_loss"].as_f64().unwrap() > 0.0);
     assert_ne!(
         read(&folder.path("a"), "model.onnx"),
@@ -561,21 +591,21 @@ fn the_command_takes_a_cell_for_all_layers_or_one_for_each() {
     let made = |out: &str, more: &[&str]| {
         let output = folder.train(out, &[&SMALL[..], more].concat());
         assert!(output.status.success(), "{}", said(&output));
-        String::from_utf8(read(&folder.path(out), "train.toml")).unwrap()
+        String::from_utf8(read(&folder.path(out), "config.toml")).unwrap()
     };
     let mixed = made("mixed", &["--cell", "lstm,gru"]);
     assert!(
         mixed.contains("cell = \"lstm,gru\"") && mixed.contains("layers = 2"),
         "{mixed}"
     );
-    let settings = folder.path("mixed/train.toml");
+    let settings = folder.path("mixed/config.toml");
     let settings = settings.to_str().unwrap();
-    made("again", &["--settings", settings]);
+    made("again", &["--config", settings]);
     assert_eq!(
         read(&folder.path("mixed"), "model.onnx"),
         read(&folder.path("again"), "model.onnx")
     );
-    let all = made("all", &["--settings", settings, "--cell", "rnn"]);
+    let all = made("all", &["--config", settings, "--cell", "rnn"]);
     assert!(all.contains("cell = \"rnn\"") && all.contains("layers = 2"));
     let refusal = |more: &[&str]| said(&folder.train("refused", more));
     assert!(refusal(&["--cell", "elman"]).contains("\"elman\" is not a cell: expected gru"));
@@ -595,15 +625,15 @@ fn the_command_does_not_overwrite_a_training_unasked() {
     let folder = Folder::with_text(text(100).as_bytes());
     assert!(folder.train("a", &SMALL).status.success());
     let before = read(&folder.path("a"), "model.onnx");
-    let refused = folder.train("a", &["--hidden", "9", "--steps", "3"]);
+    let refused = folder.train("a", &["--hidden-size", "9", "--steps", "3"]);
     assert!(
         !refused.status.success() && said(&refused).contains("--resume"),
         "{}",
         said(&refused)
     );
-    let refused = folder.train("a", &["--resume", "--hidden", "9"]);
+    let refused = folder.train("a", &["--resume", "--hidden-size", "9"]);
     assert!(
-        said(&refused).contains("hidden = 8, not 9"),
+        said(&refused).contains("hidden_size = 8, not 9"),
         "{}",
         said(&refused)
     );
@@ -616,7 +646,7 @@ fn the_command_does_not_overwrite_a_training_unasked() {
     assert_eq!(read(&folder.path("a"), "model.onnx"), before);
     assert!(
         folder
-            .train("a", &["--overwrite", "--hidden", "9", "--steps", "3"])
+            .train("a", &["--overwrite", "--hidden-size", "9", "--steps", "3"])
             .status
             .success()
     );
@@ -649,9 +679,9 @@ fn the_command_refuses_bad_texts_and_places_in_plain_words() {
     std::fs::write(text, "some text").unwrap();
     assert!(refusal(&["train", text, "--out", text, "--steps", "1"]).contains("text.txt"));
     assert!(refusal(&["train", text, "--out", out, "--resume"]).contains("checkpoint.bin"));
-    assert!(refusal(&["train", text, "--out", out, "--minutes", "0"]).contains("--minutes"));
+    assert!(refusal(&["train", text, "--out", out, "--time", "0s"]).contains("--time"));
     assert!(
-        refusal(&["train", text, "--out", out, "--settings", text]).contains("not a train.toml")
+        refusal(&["train", text, "--out", out, "--config", text]).contains("is not a config.toml")
     );
     assert!(refusal(&["train", out, "--out", out]).contains("out"));
     assert!(!Path::new(out).exists());
@@ -663,14 +693,16 @@ fn the_command_refuses_bad_texts_and_places_in_plain_words() {
 fn killed_trainings_resume_to_the_same_bytes() {
     let folder = Folder::with_text(text(400).as_bytes());
     let settings = [
-        "--hidden",
+        "--hidden-size",
         "24",
         "--steps",
         "1000",
-        "--batch",
+        "--batch-size",
         "4",
-        "--sequence",
+        "--seq-len",
         "20",
+        "--patience",
+        "0",
         "--quiet",
     ];
     assert!(folder.train("whole", &settings).status.success());
@@ -692,8 +724,8 @@ fn killed_trainings_resume_to_the_same_bytes() {
         }
     };
     let done = || {
-        let checkpoint = Checkpoint::<TrainSettings>::read(&Path::new(out).join("checkpoint.bin"));
-        checkpoint.map_or(0, |checkpoint| checkpoint.progress.step)
+        let checkpoint = Checkpoint::read(&Path::new(out).join("checkpoint.bin"));
+        checkpoint.map_or(0, |checkpoint| checkpoint.state.step)
     };
     let mut moment = 1u64;
     let mut steps = 0;
@@ -727,7 +759,7 @@ fn killed_trainings_resume_to_the_same_bytes() {
         read(&folder.path("killed"), "model.onnx")
     );
     assert_eq!(unfinished(), 0);
-    let names: Vec<_> = ["model.onnx", "train.toml", "loss.csv", "checkpoint.bin"]
+    let names: Vec<_> = ["model.onnx", "config.toml", "loss.csv", "checkpoint.bin"]
         .map(|n| Path::new(out).join(n))
         .into();
     assert!(names.iter().all(|name| name.exists()));
@@ -745,7 +777,7 @@ fn an_interrupt_leaves_a_model() {
             text.to_str().unwrap(),
             "--out",
             out.to_str().unwrap(),
-            "--hidden",
+            "--hidden-size",
             "32",
             "--steps",
             "10000000",

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 use trainer::inference::tasks::{argmax, classify, translate};
 use trainer::onnx;
-use trainer::training::sequence::Record;
+use trainer::training::artifacts::Metrics;
 
 struct Folder(tempfile::TempDir);
 
@@ -26,9 +26,8 @@ impl Folder {
         std::fs::read(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
-    fn record(&self, out: &str) -> Record {
-        let text = String::from_utf8(self.read(&format!("{out}/train.toml"))).unwrap();
-        toml::from_str(&text).unwrap()
+    fn metrics(&self, out: &str) -> Metrics {
+        Metrics::read(&self.path(&format!("{out}/metrics.json"))).unwrap()
     }
 
     fn command(&self, out: &str, more: &[&str]) -> Command {
@@ -78,9 +77,9 @@ fn lines(count: usize, mut line: impl FnMut(String) -> String) -> String {
 }
 
 const SMALL: [&str; 10] = [
-    "--hidden",
+    "--hidden-size",
     "24",
-    "--embedding",
+    "--embedding-dim",
     "6",
     "--dropout",
     "0",
@@ -95,7 +94,7 @@ const SMALL: [&str; 10] = [
 fn a_classifier_learns_what_is_long_past() {
     let folder = Folder::with_lines(&lines(600, |word| format!("is {}\t{word}", &word[..1])));
     for cell in ["gru", "lstm"] {
-        let more = ["--task", "classify", "--source", "char", "--cell", cell];
+        let more = ["--task", "classifier", "--source-tokenizer", "char", "--cell", cell];
         let text = done(&folder.train(cell, &[&SMALL[..], &more].concat()));
         assert!(text.contains("accuracy 100.00 %"), "{text}");
         let network = onnx::read(&folder.read(&format!("{cell}/model.onnx"))).unwrap();
@@ -119,14 +118,14 @@ fn a_translator_learns_to_turn_words_round() {
         symbols.collect::<Vec<_>>().join(" ")
     };
     let folder = Folder::with_lines(&lines(3000, |word| format!("{word}\t{}", backwards(&word))));
-    let more = ["--task", "translate", "--hidden", "48", "--steps", "900"];
+    let more = ["--task", "sequence-to-sequence", "--hidden-size", "48", "--steps", "900"];
     let more = [&SMALL[2..8], &more].concat();
     let text = done(&folder.train("out", &more));
     assert!(
         text.contains("4 different characters to 4 different symbols"),
         "{text}"
     );
-    let measures = folder.record("out").result.validation.unwrap();
+    let measures = folder.metrics("out").dev.unwrap();
     assert!(measures.token_error.unwrap() < 0.05, "{measures:?}");
     let network = onnx::read(&folder.read("out/model.onnx")).unwrap();
     let encoder = network.encoder.as_ref().unwrap();
@@ -148,12 +147,12 @@ fn a_translator_learns_to_turn_words_round() {
 #[test]
 fn a_describer_hears_its_features() {
     let folder = Folder::with_lines(&lines(800, |word| word));
-    let more = ["--task", "describe", "--features", "length,first-letter"];
+    let more = ["--task", "conditional-generator", "--features", "length,first-letter"];
     done(&folder.train("out", &[&SMALL[..], &more].concat()));
     let network = onnx::read(&folder.read("out/model.onnx")).unwrap();
     assert_eq!(network.channels, ["length", "a", "b", "c", "d"]);
-    let measures = folder.record("out").result.validation.unwrap();
-    let chain = measures.ngram.unwrap();
+    let measures = folder.metrics("out").dev.unwrap();
+    let chain = measures.ngram_without_features.unwrap();
     // Of letters drawn alike, 2 to 5 of them, the first letter and the end are told, and they are about 2 of 4.5 predictions.
     assert!(measures.bits < 0.75 * chain.bits, "{measures:?}");
 
@@ -164,7 +163,7 @@ fn a_describer_hears_its_features() {
     done(&named.train("out", &[&SMALL[..], &more[..2]].concat()));
     let network = onnx::read(&named.read("out/model.onnx")).unwrap();
     assert_eq!(network.channels, ["length", "a", "b", "c", "d"]);
-    let same = named.record("out").result.validation.unwrap();
+    let same = named.metrics("out").dev.unwrap();
     assert!(
         (same.bits - measures.bits).abs() < 0.05,
         "{same:?}, {measures:?}"
@@ -175,34 +174,30 @@ fn a_describer_hears_its_features() {
 #[test]
 fn any_target_of_a_source_counts_and_none_is_trained_on_that_is_held_back() {
     use trainer::data::corpus::Corpus;
-    use trainer::training::sequence::examples;
-    use trainer::training::sequence::settings::{Cut, SequenceSettings, Task};
+    use trainer::training::examples::{Example, Examples};
+    use trainer::training::presets;
+    use trainer::training::task::{Cut, Task};
 
     let text = lines(400, |word| format!("{word}\t{word}x\n{word}\t{word}y"));
     let folder = Folder::with_lines(&text);
     let corpus = Corpus::read(&folder.path("lines.tsv")).unwrap();
-    let settings = SequenceSettings::for_task(Task::Translate, Cut::Char, Cut::Char, 400);
-    let data = examples(&corpus, &settings).unwrap();
-    assert!(data.validation.len() > 5);
-    for held in &data.validation {
-        assert!(held.others.iter().any(|other| *other != held.target));
-        assert!(
-            data.train
-                .iter()
-                .all(|example| example.source != held.source)
-        );
-        let same = data
-            .validation
-            .iter()
-            .filter(|other| other.source == held.source);
-        assert_eq!(same.count(), 1);
+    let config = presets::lines(Task::SequenceToSequence, Cut::Char, Cut::Char, 400);
+    let data = Examples::new(&corpus, &config).unwrap();
+    let parts = [&data.dev, &data.test];
+    let sources = |examples: &[Example]| -> std::collections::HashSet<Vec<u16>> {
+        examples.iter().map(|example| example.source.clone()).collect()
+    };
+    for part in parts {
+        assert!(part.len() > 5);
+        assert_eq!(sources(part).len(), part.len(), "each source once");
+        assert!(sources(part).is_disjoint(&sources(&data.train)));
+        for held in part {
+            assert!(held.others.iter().any(|other| *other != held.target));
+        }
     }
-    let references: usize = data
-        .validation
-        .iter()
-        .map(|held| 1 + held.others.len())
-        .sum();
-    assert_eq!(data.train.len() + references, 800);
+    assert!(sources(&data.dev).is_disjoint(&sources(&data.test)));
+    let references = parts.into_iter().flatten().map(|held| 1 + held.others.len());
+    assert_eq!(data.train.len() + references.sum::<usize>(), 800);
 }
 
 #[test]
@@ -210,18 +205,18 @@ fn settings_repeat_a_training_and_json_tells_all() {
     let folder = Folder::with_lines(&lines(200, |word| format!("{word}\t{word}{word}")));
     let small = [
         "--task",
-        "translate",
-        "--hidden",
+        "sequence-to-sequence",
+        "--hidden-size",
         "8",
         "--steps",
         "30",
-        "--batch",
+        "--batch-size",
         "4",
     ];
     done(&folder.train("a", &small));
-    let toml = folder.path("a/train.toml");
+    let toml = folder.path("a/config.toml");
     let toml = toml.to_str().unwrap();
-    let again = done(&folder.train("b", &["--settings", toml, "--json"]));
+    let again = done(&folder.train("b", &["--config", toml, "--json"]));
     for name in ["model.onnx", "loss.csv"] {
         assert_eq!(
             folder.read(&format!("a/{name}")),
@@ -232,16 +227,16 @@ fn settings_repeat_a_training_and_json_tells_all() {
     let last: serde_json::Value = serde_json::from_str(again.lines().last().unwrap()).unwrap();
     assert_eq!(last["steps"], 30);
     assert!(
-        last["validation"]["token_error"].as_f64().is_some(),
+        last["dev"]["token_error"].as_f64().is_some(),
         "{last}"
     );
-    done(&folder.train("c", &["--settings", toml, "--seed", "3", "--quiet"]));
+    done(&folder.train("c", &["--config", toml, "--seed", "3", "--quiet"]));
     assert_ne!(folder.read("a/model.onnx"), folder.read("c/model.onnx"));
-    let other = folder.train("a", &["--resume", "--hidden", "9", "--source", "word"]);
+    let other = folder.train("a", &["--resume", "--hidden-size", "9", "--source-tokenizer", "word"]);
     assert!(said(&other).contains("--task"), "{}", said(&other));
-    let other = folder.train("a", &["--resume", "--hidden", "9"]);
+    let other = folder.train("a", &["--resume", "--hidden-size", "9"]);
     assert!(
-        said(&other).contains("hidden = 8, not 9"),
+        said(&other).contains("hidden_size = 8, not 9"),
         "{}",
         said(&other)
     );
@@ -253,8 +248,8 @@ fn killed_and_resumed(more: &[&str]) {
     let folder = Folder::with_lines(&lines(300, |word| format!("{word}\t{word}{word}")));
     let settings = [
         "--task",
-        "translate",
-        "--hidden",
+        "sequence-to-sequence",
+        "--hidden-size",
         "16",
         "--steps",
         "300",
@@ -305,7 +300,7 @@ fn killed_trainings_resume_to_the_same_bytes() {
 #[cfg(unix)]
 #[test]
 fn killed_trainings_of_4_bits_resume_to_the_same_bytes() {
-    killed_and_resumed(&["--bits", "4", "--head-bits", "4", "--rounded-steps", "290"]);
+    killed_and_resumed(&["--weight-bits", "4", "--output-weight-bits", "4", "--qat-steps", "290"]);
 }
 
 /// What a command says in JSON, after `train`.
@@ -319,14 +314,14 @@ fn json(arguments: &[&str]) -> serde_json::Value {
 fn every_task_is_trained_with_weights_of_4_bits() {
     let swap = |word: &str| word.chars().rev().collect::<String>();
     let tasks = [
-        ("classify", "--source", "char", &[][..]),
-        ("translate", "--source", "char", &["encoder "]),
-        ("describe", "--features", "length,first-letter", &[]),
+        ("classifier", "--source-tokenizer", "char", &[][..]),
+        ("sequence-to-sequence", "--source-tokenizer", "char", &["encoder "]),
+        ("conditional-generator", "--features", "length,first-letter", &[]),
     ];
     for (task, option, value, encoder) in tasks {
         let folder = Folder::with_lines(&lines(600, |word| match task {
-            "classify" => format!("is {}\t{word}", &word[..1]),
-            "translate" => format!("{word}\t{}", swap(&word)),
+            "classifier" => format!("is {}\t{word}", &word[..1]),
+            "sequence-to-sequence" => format!("{word}\t{}", swap(&word)),
             _ => word,
         }));
         let settings = [
@@ -336,15 +331,15 @@ fn every_task_is_trained_with_weights_of_4_bits() {
         let settings = settings.concat();
         let path = |name: &str| folder.path(name).to_str().unwrap().to_owned();
         let loss = |model: &str, out: &str| {
-            let (lines, record) = (path("lines.tsv"), path(&format!("{out}/train.toml")));
+            let (lines, record) = (path("lines.tsv"), path(&format!("{out}/config.toml")));
             let more = ["--data", &lines, "--config", &record];
             let said = json(&[&["eval", &path(model)][..], &more].concat());
             said["loss"].as_f64().unwrap()
         };
         // Both are the same until the second one begins to round.
         done(&folder.train("8", &[&settings[..], &["--steps", "400"]].concat()));
-        let four = ["--bits", "4", "--head-bits", "4"];
-        let rounds = ["--steps", "500", "--rounded-steps", "100"];
+        let four = ["--weight-bits", "4", "--output-weight-bits", "4"];
+        let rounds = ["--steps", "500", "--qat-steps", "100"];
         done(&folder.train("4", &[&settings[..], &four, &rounds].concat()));
         let export = |model: &str, image: &str, more: &[&str]| {
             json(&[&["export", &path(model), "--out", &path(image)][..], more].concat())
@@ -405,13 +400,13 @@ fn every_task_is_trained_with_weights_of_4_bits() {
 #[test]
 fn settings_repeat_a_training_of_4_bits() {
     let folder = Folder::with_lines(&lines(200, |word| format!("{word}\t{word}{word}")));
-    let small = ["--task", "translate", "--hidden", "8", "--steps", "60"];
+    let small = ["--task", "sequence-to-sequence", "--hidden-size", "8", "--steps", "60"];
     let four = ["--bits", "4", "--input-bits", "8", "--head-bits", "4"];
     done(&folder.train("a", &[&small[..], &four].concat()));
     let record = folder.record("a").settings.train;
     assert_eq!((record.rounded_steps, record.rounded_rate), (12, 3e-4));
-    let toml = folder.path("a/train.toml");
-    done(&folder.train("b", &["--settings", toml.to_str().unwrap()]));
+    let toml = folder.path("a/config.toml");
+    done(&folder.train("b", &["--config", toml.to_str().unwrap()]));
     assert!(folder.read("a/model.onnx") == folder.read("b/model.onnx"));
 
     let all = std::fs::read_to_string(&toml).unwrap();
@@ -423,12 +418,12 @@ fn settings_repeat_a_training_of_4_bits() {
     assert_eq!(old.len() + 6, all.lines().count(), "{all}");
     std::fs::write(folder.path("old.toml"), old.join("\n")).unwrap();
     let old = folder.path("old.toml");
-    let old = ["--settings", old.to_str().unwrap()];
+    let old = ["--config", old.to_str().unwrap()];
     done(&folder.train("c", &[&old[..], &four].concat()));
     assert!(folder.read("a/model.onnx") == folder.read("c/model.onnx"));
 
     // More rounded steps than there are time for.
-    let time = ["--minutes", "0.0001", "--rounded-steps", "50"];
+    let time = ["--minutes", "0.0001", "--qat-steps", "50"];
     let refused = folder.train("d", &[&small[..4], &four, &time].concat());
     let text = said(&refused);
     assert!(
@@ -455,13 +450,13 @@ fn lines_are_refused_by_their_number() {
         );
         text
     };
-    let (classify, describe) = (["--task", "classify"], ["--task", "describe"]);
+    let (classify, describe) = (["--task", "classifier"], ["--task", "conditional-generator"]);
     let text = refusal("a\tb\nc d\n", &classify);
     assert!(
         text.contains("lines.tsv, line 2: found 1 part(s), expected a class, a TAB and"),
         "{text}"
     );
-    let text = refusal("a\tb\tc\n", &["--task", "translate"]);
+    let text = refusal("a\tb\tc\n", &["--task", "sequence-to-sequence"]);
     assert!(text.contains("line 1: found 3 part(s)"), "{text}");
     let text = refusal("x=1\ty\n\nx=high\ty\n", &describe);
     assert!(
@@ -472,15 +467,15 @@ fn lines_are_refused_by_their_number() {
     assert!(text.contains("--features length,first-letter"), "{text}");
     let text = refusal("a\t \n", &classify);
     assert!(text.contains("line 1: found an empty part"), "{text}");
-    let text = refusal("a\tb\n", &["--task", "classify", "--validation", "0.99999"]);
+    let text = refusal("a\tb\n", &["--task", "classifier", "--validation", "0.99999"]);
     assert!(text.contains("no line for training"), "{text}");
-    let text = refusal("anna\n", &["--task", "describe", "--features", "colour"]);
+    let text = refusal("anna\n", &["--task", "conditional-generator", "--features", "colour"]);
     assert!(
         text.contains("\"colour\" is not a feature: expected length"),
         "{text}"
     );
     let folder = Folder::with_lines("a\tb\n");
     let text = said(&folder.train("out", &["--task", "caption"]));
-    assert!(text.contains("classify"), "{text}");
+    assert!(text.contains("classifier"), "{text}");
     assert!(!Path::new(&folder.path("out")).exists());
 }

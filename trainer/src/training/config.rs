@@ -426,6 +426,12 @@ impl Config {
         count("layers", model.layers, 8, "1 to 8")?;
         count("steps_per_token", model.steps_per_token, 4, "1 to 4")?;
         check(
+            "steps_per_token",
+            model.steps_per_token,
+            model.steps_per_token == 1 || self.data.task != Task::Classifier,
+            "1 with a classifier, of whose ONNX file more steps could not be read",
+        )?;
+        check(
             "embedding_dim",
             model.embedding_dim,
             model.embedding_dim <= 4096,

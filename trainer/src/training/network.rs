@@ -44,8 +44,8 @@ pub struct ModelConfig {
     /// Whether the embedding is the output layer's weights too. If E is not H, a projection `[E][H]` is between:
     /// `logits = embedding (projection h) + b`.
     pub tie_embeddings: bool,
-    /// How often the recurrent layers (an encoder's too) run for each token, with the same input and tied weights; the output
-    /// is read after the last run.
+    /// How often the recurrent layers of `stack` run for each token, with the same input and tied weights; the output is read
+    /// after the last run.
     pub steps_per_token: usize,
 }
 
@@ -240,9 +240,7 @@ impl Activations {
     fn new(config: &ModelConfig, rates: DropoutRates, shape: BatchShape) -> Self {
         let [batch, source_steps, steps] = shape;
         let hidden = config.stack.hidden_size;
-        let runs = config.steps_per_token;
-        let stack =
-            |config, steps: usize| Stack::new(config, steps * runs, batch, rates);
+        let stack = |config, steps: usize| Stack::new(config, steps, batch, rates);
         let outputs = match config.pooling {
             Pooling::EveryStep => steps,
             Pooling::LastStep => 1,
@@ -252,7 +250,7 @@ impl Activations {
         Self {
             shape,
             encoder: config.encoder.as_ref().map(|e| stack(e, source_steps)),
-            stack: stack(&config.stack, steps),
+            stack: stack(&config.stack, steps * config.steps_per_token),
             last: (config.pooling == Pooling::LastStep).then(|| LastState {
                 mask: Vec::new(),
                 read: series(hidden),
@@ -408,7 +406,7 @@ impl TrainableNetwork {
             ..
         } = activations.get_or_insert_with(|| Activations::new(config, *rates, shape));
 
-        let source = Steps::new(&batch.source, config.steps_per_token);
+        let source = Steps::new(&batch.source, 1);
         let inputs = Steps::new(&batch.inputs, config.steps_per_token);
         let mut initial_states = Vec::new();
         if let Some(encoder) = encoder {

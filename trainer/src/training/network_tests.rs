@@ -1,8 +1,92 @@
 //! The batched model against PyTorch, against finite differences and against the plain step of the canonical network.
 
-use super::*;
-use crate::network::nats;
+use chacha20::ChaCha8Rng;
+
+use super::network::{Batch, ModelConfig, Pooling, Sequences, TrainableNetwork};
+use super::stack::DropoutRates;
+use super::stack_config::StackConfig;
+use super::to_network::{Vocabularies, from_network, to_network};
+use crate::data::vocab::Vocabulary;
+use crate::network::{Dense, Network, Provenance, nats};
+use crate::nn::random;
 use crate::nn::rnn::Cells;
+use crate::nn::softmax::Soft;
+
+/// A language model in training whose states carry over, with its gradient.
+struct Model {
+    network: TrainableNetwork,
+    rows: usize,
+    state: Vec<f32>,
+    gradient: Vec<f32>,
+}
+
+impl Model {
+    fn new(config: ModelConfig, _steps: usize, rows: usize, dropout: f32) -> Self {
+        let stack = &config.stack;
+        let values: usize = (0..stack.cells.len()).map(|layer| stack.state_len(layer)).sum();
+        let rates = DropoutRates {
+            layers: dropout,
+            embedding: 0.0,
+        };
+        Self {
+            rows,
+            state: vec![0.0; values * rows],
+            gradient: vec![0.0; config.num_parameters()],
+            network: TrainableNetwork::new(config, rates),
+        }
+    }
+
+    fn state(&self) -> Vec<f32> {
+        self.state.clone()
+    }
+
+    fn set_state(&mut self, state: &[f32]) {
+        self.state = state.to_vec();
+    }
+
+    fn gradient(&self) -> &[f32] {
+        &self.gradient
+    }
+
+    fn train(&mut self, parameters: &[f32], inputs: &[u16], targets: &[u16], random: &mut ChaCha8Rng) -> f64 {
+        self.train_by(parameters, inputs, targets, None, random)
+    }
+
+    fn train_by(
+        &mut self,
+        parameters: &[f32],
+        inputs: &[u16],
+        targets: &[u16],
+        soft: Option<&Soft>,
+        random: &mut ChaCha8Rng,
+    ) -> f64 {
+        let batch = Batch {
+            inputs: Sequences {
+                tokens: inputs.to_vec(),
+                lengths: vec![inputs.len() / self.rows; self.rows],
+            },
+            targets: targets.to_vec(),
+            soft: soft.cloned(),
+            ..Batch::default()
+        };
+        let (state, gradient) = (Some(&mut self.state), &mut self.gradient);
+        self.network.loss_and_gradient(parameters, &batch, state, random, gradient)
+    }
+}
+
+/// The canonical network of a language model.
+fn canonical(config: &ModelConfig, parameters: &[f32], vocabulary: &Vocabulary) -> Network {
+    let vocabularies = Vocabularies {
+        input: vocabulary.clone(),
+        ..Vocabularies::default()
+    };
+    to_network(config, parameters, &vocabularies, Provenance::default())
+}
+
+/// Sizes and parameters of a network.
+fn back(network: &Network) -> Result<(ModelConfig, Vec<f32>), String> {
+    from_network(network).map(|(config, parameters, _)| (config, parameters))
+}
 
 fn values(count: usize, phase: f64) -> Vec<f32> {
     (0..count)
@@ -32,16 +116,20 @@ fn close(found: &[f32], expected: &[f64], tolerance: f64, what: &str) {
 }
 
 /// Without an embedding.
-fn shape(tokens: usize, hidden: usize, cells: &str) -> Shape {
+fn shape(tokens: usize, hidden: usize, cells: &str) -> ModelConfig {
     let cells: Cells = cells.parse().unwrap();
-    Shape {
-        stack: StackShape {
-            tokens,
-            embedding: None,
-            hidden,
+    ModelConfig {
+        encoder: None,
+        num_features: 0,
+        stack: StackConfig {
+            vocab_size: tokens,
+            embedding_dim: None,
+            hidden_size: hidden,
             cells: cells.stack(cells.len()).unwrap(),
         },
-        tied: false,
+        output_size: tokens,
+        pooling: Pooling::EveryStep,
+        tie_embeddings: false,
         steps_per_token: 1,
     }
 }
@@ -70,7 +158,7 @@ fn loss_states_and_gradients_are_those_of_pytorch() {
     for golden in golden {
         let (cells, expected) = (&golden.cells, golden.loss);
         let shape = shape(golden.tokens, golden.hidden, cells);
-        assert_eq!(shape.parameters(), golden.parameters.len(), "{cells}");
+        assert_eq!(shape.num_parameters(), golden.parameters.len(), "{cells}");
         let mut model = Model::new(shape, golden.steps, golden.batch, 0.0);
         model.set_state(&golden.state);
         let loss = model.train(
@@ -114,9 +202,9 @@ fn gradients_are_those_of_finite_differences() {
         (4, 5, "lstm,gru", 3, 2, 0.0, None, false, 3),
     ] {
         let mut shape = shape(v, hidden, cells);
-        shape.stack.embedding = embedding;
-        (shape.tied, shape.steps_per_token) = (tied, steps_per_token);
-        let mut parameters = values(shape.parameters(), 1.0);
+        shape.stack.embedding_dim = embedding;
+        (shape.tie_embeddings, shape.steps_per_token) = (tied, steps_per_token);
+        let mut parameters = values(shape.num_parameters(), 1.0);
         let (inputs, targets) = (tokens(steps * batch, v, 1), tokens(steps * batch, v, 2));
         let mut model = Model::new(shape, steps, batch, dropout);
         let state = values(model.state().len(), 5.0);
@@ -152,20 +240,20 @@ fn gradients_are_those_of_finite_differences() {
 #[test]
 fn heads_of_two_layers_that_are_not_trained_here_are_refused() {
     let mut shape = shape(6, 5, "gru");
-    (shape.stack.embedding, shape.tied) = (Some(3), true);
+    (shape.stack.embedding_dim, shape.tie_embeddings) = (Some(3), true);
     let vocabulary = Vocabulary::of_characters("abcdef").unwrap();
-    let parameters = values(shape.parameters(), 1.0);
-    let good = shape.network(&parameters, &vocabulary, Provenance::default());
-    assert_eq!(Shape::of(&good), Ok((shape, parameters)));
+    let parameters = values(shape.num_parameters(), 1.0);
+    let good = canonical(&shape, &parameters, &vocabulary);
+    assert_eq!(back(&good), Ok((shape, parameters)));
     let refused = |change: fn(&mut Vec<Dense>)| {
         let mut network = good.clone();
         change(&mut network.head.dense);
-        Shape::of(&network).unwrap_err()
+        back(&network).unwrap_err()
     };
     let said = refused(|dense| dense[0].b[1] = 0.5);
     assert!(said.contains("biases"), "{said}");
     let said = refused(|dense| dense[1].w.data[0] += 1.0);
-    assert!(said.contains("a head of two layers"), "{said}");
+    assert!(said.contains("two dense layers"), "{said}");
     let said = refused(|dense| dense[0].activation = crate::network::Activation::Tanh);
     assert!(said.contains("with activation Tanh"), "{said}");
 }
@@ -187,12 +275,12 @@ fn the_batched_loss_is_that_of_the_plain_step() {
         ("lstm,rnn", None, false, 3),
     ] {
         let mut shape = shape(v, hidden, cells);
-        shape.stack.embedding = embedding;
-        (shape.tied, shape.steps_per_token) = (tied, steps_per_token);
-        let parameters = values(shape.parameters(), 3.0);
+        shape.stack.embedding_dim = embedding;
+        (shape.tie_embeddings, shape.steps_per_token) = (tied, steps_per_token);
+        let parameters = values(shape.num_parameters(), 3.0);
         let vocabulary = Vocabulary::of_characters("abcdef").unwrap();
-        let network = shape.network(&parameters, &vocabulary, Provenance::default());
-        let again = Shape::of(&network).unwrap();
+        let network = canonical(&shape, &parameters, &vocabulary);
+        let again = back(&network).unwrap();
         assert_eq!(again, (shape.clone(), parameters.clone()), "{cells}");
         let (inputs, targets) = (tokens(steps * batch, v, 0), tokens(steps * batch, v, 4));
         let mut model = Model::new(shape, steps, batch, 0.0);
@@ -227,7 +315,7 @@ fn the_batched_loss_is_that_of_the_plain_step() {
 fn soft_targets_are_the_mean_of_plain_ones() {
     let (v, steps, batch, weight) = (3, 4, 5, 0.75);
     let shape = shape(v, 6, "gru");
-    let parameters = values(shape.parameters(), 2.0);
+    let parameters = values(shape.num_parameters(), 2.0);
     let inputs = tokens(steps * batch, v, 0);
     let targets = tokens(steps * batch, v, 1);
     let gradient = |targets: &[u16], soft: Option<&Soft>| {
@@ -258,7 +346,7 @@ fn soft_targets_are_the_mean_of_plain_ones() {
 #[test]
 fn dropout_is_on_outputs_only_and_leaves_the_states() {
     let shape = shape(4, 8, "gru");
-    let parameters = values(shape.parameters(), 2.0);
+    let parameters = values(shape.num_parameters(), 2.0);
     let (inputs, targets) = (tokens(12, 4, 0), tokens(12, 4, 1));
     let run = |dropout| {
         let mut model = Model::new(shape.clone(), 4, 3, dropout);
@@ -276,7 +364,7 @@ fn first_weights_are_those_of_each_cell() {
     let first = |cells: &str| {
         let shape = shape(v, hidden, cells);
         let vocabulary = Vocabulary::of_characters("abc").unwrap();
-        shape.network(&shape.initial(7), &vocabulary, Provenance::default())
+        canonical(&shape, &shape.initial_parameters(7), &vocabulary)
     };
     let bound = 1.0 / (hidden as f32).sqrt();
     let within = |values: &[f32]| values.iter().all(|value| value.abs() <= bound);

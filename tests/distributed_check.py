@@ -60,12 +60,16 @@ def default_text(out):
 
 def distributed(processes, text, settings, out, *options):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", processes]
-    return run(*torchrun, TRAIN, text, "--settings", settings, "--out", out, *options)
+    return run(*torchrun, TRAIN, text, "--config", settings, "--out", out, *options)
 
 
 def exported(trainer, folder, text, *options):
     """Exports the model; returns its losses in float and in integers."""
-    command = [trainer, "export", folder / "model.onnx", *options, "--data", text, "--last", "0.1", "--json"]
+    # Models of PyTorch do not say their split: the dev part is a file of its own.
+    characters = text.read_text(encoding="ascii")
+    dev = text.with_suffix(".dev.txt")
+    dev.write_text(characters[int(len(characters) * 0.9 + 1e-6) :], encoding="ascii")
+    command = [trainer, "export", folder / "model.onnx", *options, "--data", dev, "--json"]
     losses = json.loads(run(*command))["losses"]
     return losses["float"]["nats_per_char"], losses["integer"]["nats_per_char"]
 
@@ -74,9 +78,9 @@ def compare(seed, text, arguments):
     """Trains, exports and prints one seed's rows."""
     out, trainer = arguments.out / str(seed), arguments.trainer
     ours, one, two = out / "trainer", out / "one", out / "two"
-    sizes = ["--hidden", arguments.hidden, "--steps", arguments.steps, "--seed", seed, "--threads", 2]
-    run(trainer, "train", text, "--out", ours, *sizes, "--validation", "0.1", "--overwrite", "--quiet")
-    settings = ours / "train.toml"
+    sizes = ["--hidden-size", arguments.hidden, "--steps", arguments.steps, "--seed", seed, "--threads", 2]
+    run(trainer, "train", text, "--out", ours, *sizes, "--split", "90/10/0", "--patience", "0", "--overwrite", "--quiet")
+    settings = ours / "config.toml"
     distributed(1, text, settings, one, "--overwrite")
     half = arguments.steps // 2
     distributed(2, text, settings, two, "--overwrite", "--stop-after", half)
@@ -87,7 +91,7 @@ def compare(seed, text, arguments):
     row(seed, "trainer, 2 threads", None, in_float, in_integers)
     theirs = {}
     for folder, name in [(one, "PyTorch, 1 process"), (two, "PyTorch, 2 processes, resumed")]:
-        loss = json.loads((folder / "result.json").read_text(encoding="utf-8"))["validation_loss"]
+        loss = json.loads((folder / "result.json").read_text(encoding="utf-8"))["dev_loss"]
         imported, integer = exported(trainer, folder, text, "--vocab", folder / "vocabulary.json")
         row(seed, name, loss, imported, integer)
         require(abs(imported - loss) <= FLOAT, f"{name}: float loss {imported}, of PyTorch {loss}")

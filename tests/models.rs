@@ -42,15 +42,13 @@ fn the_model_generates_its_sample() {
 #[test]
 fn the_settings_hold_out_the_last_tenth() {
     for name in ALL {
-        let settings =
-            std::fs::read_to_string(root().join(format!("models/{name}/train.toml"))).unwrap();
-        for line in [
-            "validation = 0.1",
-            "characters = 1115394",
-            "train_characters = 1003854",
-        ] {
-            assert!(settings.lines().any(|l| l == line), "{name}: {line}");
-        }
+        let read = |file| std::fs::read_to_string(root().join(format!("models/{name}/{file}")));
+        let config = read("config.toml").unwrap();
+        assert!(config.lines().any(|l| l == "split = \"90/10/0\""), "{name}");
+        let metrics = read("metrics.json").unwrap();
+        let metrics: serde_json::Value = serde_json::from_str(&metrics).unwrap();
+        let sizes = &metrics["sizes"];
+        assert_eq!((&sizes["train"], &sizes["dev"]), (&1_003_854.into(), &111_540.into()));
         let (network, _) = shipped(name);
         assert_eq!(network.provenance.split, "first 90 %");
     }

@@ -37,21 +37,21 @@ fn pipeline(folder: &Path, text: &str, prompt: &str) -> String {
     let (corpus, out) = (corpus.to_str().unwrap(), folder.join("model"));
     let out = out.to_str().unwrap();
     let settings = [
-        "--hidden",
+        "--hidden-size",
         "32",
         "--steps",
         "150",
-        "--sequence",
+        "--seq-len",
         "16",
-        "--batch",
+        "--batch-size",
         "16",
-        "--validation",
-        "0.1",
+        "--split",
+        "90/10/0",
         "--quiet",
     ];
     run(&[&["train", corpus, "--out", out], &settings[..]].concat()).unwrap();
     let (onnx, pip) = (format!("{out}/model.onnx"), format!("{out}/model.pip"));
-    run(&["export", &onnx, "--data", corpus, "--last", "0.1"]).unwrap();
+    run(&["export", &onnx, "--data", corpus, "--split", "dev"]).unwrap();
 
     let vocabulary = Model::open(Path::new(&onnx)).unwrap().vocabulary().unwrap();
     let text = Corpus::read(Path::new(corpus)).unwrap();

@@ -3,9 +3,9 @@
 
 Run from the repository's folder, with PyTorch installed:
 
-    python3 tests/bench/classifier_vs_pytorch.py ag_news_classes.tsv models/news/train.toml
+    python3 tests/bench/classifier_vs_pytorch.py ag_news_classes.tsv models/news/config.toml
 
-Both train by the settings in train.toml: cell, units, embedding, dropout, batch, steps, learning rate, decay. PyTorch does it as
+Both train by the settings in config.toml: cell, units, embedding, dropout, batch, steps, learning rate, decay. PyTorch does it as
 its users do: nn.Embedding, a packed nn.GRU or nn.LSTM, dropout on the embedding and the last state, nn.Linear, AdamW with a
 warm-up and a cosine, clipping. The result is each one's mean accuracy over some seeds on what is held back. Exit code 1
 where the trainer's is more than --most points below.
@@ -33,15 +33,15 @@ class Classifier(torch.nn.Module):
 
     def __init__(self, data):
         super().__init__()
-        train = data["settings"]["train"]
-        self.embedding = torch.nn.Embedding(data["source_tokens"], train["embedding"])
+        model = data["config"]["model"]
+        self.embedding = torch.nn.Embedding(data["source_tokens"], model["embedding_dim"])
         # As the trainer's: PyTorch's own, a normal distribution of variance 1, learns far slower in so few steps.
-        bound = train["hidden"] ** -0.5
+        bound = model["hidden_size"] ** -0.5
         torch.nn.init.uniform_(self.embedding.weight, -bound, bound)
-        module = MODULES[train["cell"]]
-        self.recurrence = module(train["embedding"], train["hidden"], train["layers"], batch_first=True)
-        self.dropout = torch.nn.Dropout(train["dropout"])
-        self.head = torch.nn.Linear(train["hidden"], data["target_tokens"])
+        module = MODULES[model["cell"]]
+        self.recurrence = module(model["embedding_dim"], model["hidden_size"], model["layers"], batch_first=True)
+        self.dropout = torch.nn.Dropout(model["dropout"])
+        self.head = torch.nn.Linear(model["hidden_size"], data["target_tokens"])
 
     def forward(self, tokens, lengths):
         x = self.dropout(self.embedding(tokens))
@@ -67,8 +67,8 @@ def epochs(examples, size, order):
 def pytorch(data, seed):
     """Accuracy after a training."""
     torch.manual_seed(seed)
-    train = data["settings"]["train"]
-    model, steps, warmup = Classifier(data), train["steps"], train["warmup"]
+    train = data["config"]["optimizer"]
+    model, steps, warmup = Classifier(data), train["steps"], train["warmup_steps"]
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=train["learning_rate"], betas=(0.9, 0.99), weight_decay=train["weight_decay"]
     )
@@ -77,29 +77,29 @@ def pytorch(data, seed):
         if step < warmup:
             return (step + 1) / warmup
         cosine = (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup))) / 2
-        return train["last_rate"] + (1 - train["last_rate"]) * cosine
+        return train["min_lr_ratio"] + (1 - train["min_lr_ratio"]) * cosine
 
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
-    batches = epochs(list(data["train"]), train["batch"], random.Random(seed))
+    batches = epochs(list(data["train"]), train["batch_size"], random.Random(seed))
     for _ in range(steps):
         tokens, lengths, targets = batch_of(next(batches))
         optimizer.zero_grad(set_to_none=True)
         torch.nn.functional.cross_entropy(model(tokens, lengths), targets).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), train["clip"])
+        torch.nn.utils.clip_grad_norm_(model.parameters(), train["grad_clip"])
         optimizer.step()
         schedule.step()
     model.eval()
     with torch.no_grad():
-        tokens, lengths, targets = batch_of(data["validation"])
+        tokens, lengths, targets = batch_of(data["dev"])
         return (model(tokens, lengths).argmax(1) == targets).double().mean().item()
 
 
 def ours(command, lines, settings, seed):
     """Accuracy after a training."""
     with tempfile.TemporaryDirectory() as folder:
-        options = ["--settings", settings, "--out", f"{folder}/out", "--seed", str(seed), "--json", "--sample-every", "0"]
+        options = ["--config", settings, "--out", f"{folder}/out", "--seed", str(seed), "--json"]
         output = subprocess.run([*command, "train", lines, *options], check=True, capture_output=True, text=True)
-    return json.loads(output.stdout.splitlines()[-1])["validation"]["accuracy"]
+    return json.loads(output.stdout.splitlines()[-1])["dev"]["accuracy"]
 
 
 def main():
@@ -115,8 +115,8 @@ def main():
         [*cargo, "--example", "lines", "--", args.lines, args.settings], check=True, capture_output=True, text=True
     )
     data = json.loads(exported.stdout)
-    torch.set_num_threads(data["settings"]["train"]["threads"])
-    print(f"{len(data['train'])} examples, {len(data['validation'])} held back, {data['source_tokens']} tokens")
+    torch.set_num_threads(2)
+    print(f"{len(data['train'])} examples, {len(data['dev'])} held back, {data['source_tokens']} tokens")
     results = {"trainer": [], f"PyTorch {torch.__version__}": []}
     for seed in range(1, args.seeds + 1):
         accuracies = ours([*cargo, "--bin", "trainer", "--"], args.lines, args.settings, seed), pytorch(data, seed)

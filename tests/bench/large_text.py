@@ -22,11 +22,11 @@ ROOT = Path(__file__).resolve().parents[2]
 SIZES = {"1 MB": 1_000_000, "100 MB": 100_000_000}
 # The options of each row. "wide" begins with a line of 400 other characters, so that tokens do not fit into bytes.
 ROWS = {
-    "char": ["--level", "char"],
-    "wide": ["--level", "char"],
-    "byte": ["--level", "byte"],
-    "word": ["--level", "word"],
-    "subword": ["--level", "subword", "--vocabulary", "1000"],
+    "char": ["--tokenizer", "char"],
+    "wide": ["--tokenizer", "char"],
+    "byte": ["--tokenizer", "byte"],
+    "word": ["--tokenizer", "word"],
+    "subword": ["--tokenizer", "subword", "--vocab-size", "1000"],
 }
 WIDE = "".join(map(chr, range(0x4E00, 0x4E00 + 400))) + "\n"
 
@@ -73,7 +73,7 @@ def main():
         trainer = ROOT / "target" / "release" / "trainer"
     # Nothing is held back: measuring on that takes its own time. Batches are the same at every level.
     batch, sequence = 32, 64
-    same = ["--hidden", args.hidden, "--batch", batch, "--sequence", sequence, "--validation", 0, "--sample-every", 0]
+    same = ["--hidden-size", args.hidden, "--batch-size", batch, "--seq-len", sequence, "--split", "100/0/0"]
     lines = sources()
     failed = False
     with tempfile.TemporaryDirectory() as folder:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Trains the network of a train.toml in PyTorch, on many processes, machines or GPUs, for `trainer export` to take.
+"""Trains the network of a config.toml in PyTorch, on many processes, machines or GPUs, for `trainer export` to take.
 
-    torchrun --standalone --nproc-per-node 2 trainer/distributed/train.py CORPUS --settings train.toml --out FOLDER
+    torchrun --standalone --nproc-per-node 2 trainer/distributed/train.py CORPUS --config config.toml --out FOLDER
 
 The network, the optimizer and the batches are those of `trainer train` (trainer/src/train): a language model of GRU layers
 by characters. Each process has its own rows of the batch; DistributedDataParallel adds the gradients, by nccl where there
@@ -48,7 +48,7 @@ class Network(torch.nn.Module):
 
     def __init__(self, settings, tokens):
         super().__init__()
-        hidden, columns = settings["hidden"], settings.get("embedding", 0)
+        hidden, columns = settings["hidden_size"], settings["embedding_dim"]
         self.tokens, self.dropout = tokens, settings["dropout"]
         self.embedding = torch.nn.Embedding(tokens, columns) if columns else None
         inputs = [columns or tokens] + [hidden] * (settings["layers"] - 1)
@@ -83,8 +83,8 @@ class Batches:
         self.text, self.seed = text, settings["seed"]
         # The last character has none to predict.
         self.ring = len(text) - 1
-        self.rows = min(settings["batch"], max(self.ring // settings["sequence"], 1))
-        self.sequence = min(settings["sequence"], self.ring // self.rows)
+        self.rows = min(settings["batch_size"], max(self.ring // settings["seq_len"], 1))
+        self.sequence = min(settings["seq_len"], self.ring // self.rows)
         self.epoch = self.ring // self.rows // self.sequence
 
     def begins(self, step):
@@ -119,19 +119,19 @@ class Training:
             {"params": [p for p in parameters if p.dim() == 1], "weight_decay": 0.0},
         ]
         self.optimizer = torch.optim.AdamW(groups, lr=settings["learning_rate"], betas=(0.9, 0.99))
-        self.states = torch.zeros(settings["layers"], self.rows.stop - self.rows.start, settings["hidden"], device=device)
+        self.states = torch.zeros(settings["layers"], self.rows.stop - self.rows.start, settings["hidden_size"], device=device)
         ids = [device.index] if device.type == "cuda" else None
         self.parallel = torch.nn.parallel.DistributedDataParallel(self.network, device_ids=ids)
 
     def rate(self):
         """The learning rate: trainer/src/optimizer.rs."""
         settings, steps = self.settings, self.settings["steps"]
-        warmup = min(settings["warmup"], steps // 2)
+        warmup = min(settings["warmup_steps"], steps // 2)
         if self.step < warmup:
             return settings["learning_rate"] * (self.step + 1) / warmup
         done = (self.step - warmup) / max(steps - warmup, 1)
         cosine = (1 + math.cos(math.pi * min(done, 1.0))) / 2
-        return settings["learning_rate"] * (settings["last_rate"] + (1 - settings["last_rate"]) * cosine)
+        return settings["learning_rate"] * (settings["min_lr_ratio"] + (1 - settings["min_lr_ratio"]) * cosine)
 
     def advance(self):
         """One step; gives the sum of the losses of this process's predictions."""
@@ -148,7 +148,7 @@ class Training:
         predictions = self.batches.rows * self.batches.sequence
         self.optimizer.zero_grad(set_to_none=True)
         (loss * (dist.get_world_size() / predictions)).backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.settings["clip"])
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.settings["grad_clip"])
         if not norm.isfinite():
             raise Refused(f"the training diverged at step {self.step}: the gradient's norm is {norm}; lower learning_rate")
         for group in self.optimizer.param_groups:
@@ -156,7 +156,7 @@ class Training:
         self.optimizer.step()
         self.step += 1
         # Early on the average forgets faster, so that the first weights do not linger.
-        keep = min(self.settings["average"], (1 + self.step) / (10 + self.step)) if self.settings["average"] else 0.0
+        keep = min(self.settings["ema_decay"], (1 + self.step) / (10 + self.step)) if self.settings["ema_decay"] else 0.0
         with torch.no_grad():
             for average, weight in zip(self.average.parameters(), self.network.parameters()):
                 average.lerp_(weight, 1 - keep)
@@ -183,32 +183,34 @@ class Training:
 
 
 def read_settings(path):
-    """The settings of a train.toml, of which this script knows a part."""
+    """The settings of a config.toml, of which this script knows a part."""
     with open(path, "rb") as file:
-        settings = tomllib.load(file).get("settings", {})
-    missing = {"hidden", "layers", "dropout", "seed", "steps", "batch", "sequence", "learning_rate", "last_rate", "warmup"}
-    missing = (missing | {"weight_decay", "clip", "average", "validation", "cell"}) - set(settings)
+        sections = tomllib.load(file)
+    settings = {name: value for section in sections.values() if isinstance(section, dict) for name, value in section.items()}
+    missing = {"hidden_size", "embedding_dim", "layers", "dropout", "seed", "steps", "batch_size", "seq_len", "learning_rate"}
+    missing |= {"min_lr_ratio", "warmup_steps", "weight_decay", "grad_clip", "ema_decay", "split", "cell"}
+    missing -= set(settings)
     if missing:
-        raise Refused(f"{path}: [settings] has no {', '.join(sorted(missing))}: give the train.toml of a language model")
-    known = {"cell": "gru", "level": "char", "lines": False, "tied": False}
+        raise Refused(f"{path} has no {', '.join(sorted(missing))}: give the config.toml of a language model")
+    known = {"task": "language-model", "cell": "gru", "tokenizer": "char", "line_documents": False, "tie_embeddings": False}
     for name, expected in known.items():
         if settings.get(name, expected) != expected:
             raise Refused(f"{path}: {name} is {settings[name]!r}, expected {expected!r}; train others with `trainer train`")
-    # It splits the batch in the trainer; here the number of processes does.
-    settings.pop("threads", None)
     return settings
 
 
-def read_corpus(path, validation):
-    """The text's SHA-256, its different characters by code point, and its ids for training and for validation."""
+def read_corpus(path, split):
+    """The text's SHA-256, its different characters by code point, and its ids for training and for dev."""
     text = Path(path).read_bytes().decode("utf-8").removeprefix("\ufeff")
     vocabulary = sorted(set(text))
     ids = {character: id for id, character in enumerate(vocabulary)}
     tokens = torch.tensor([ids[character] for character in text])
-    first = int(len(text) * (1.0 - validation))
+    train, dev, _ = (float(percent) for percent in split.split("/"))
+    # As the trainer rounds.
+    first, second = (int(len(text) * percent / 100 + 1e-6) for percent in (train, train + dev))
     if first < 2:
         raise Refused(f"{path} has {len(text)} characters, {first} of them for training: expected at least 2")
-    return hashlib.sha256(text.encode()).hexdigest(), vocabulary, tokens[:first], tokens[first:]
+    return hashlib.sha256(text.encode()).hexdigest(), vocabulary, tokens[:first], tokens[first:second]
 
 
 @torch.no_grad()
@@ -274,8 +276,8 @@ def find_checkpoint(path, overwrite, identity):
 
 
 def train(arguments, device):
-    settings = read_settings(arguments.settings)
-    sha256, vocabulary, text, validation = read_corpus(arguments.corpus, settings["validation"])
+    settings = read_settings(arguments.config)
+    sha256, vocabulary, text, validation = read_corpus(arguments.corpus, settings["split"])
     identity = {"settings": settings, "sha256": sha256}
     first, world = dist.get_rank() == 0, dist.get_world_size()
     identities = [None] * world
@@ -332,7 +334,7 @@ def finish(out, training, vocabulary, validation, device, result):
     """Writes the model and what came out."""
     result = {
         "steps": training.step,
-        "validation_loss": evaluate(training.average, validation, device),
+        "dev_loss": evaluate(training.average, validation, device),
         **result,
         "processes": dist.get_world_size(),
         "backend": dist.get_backend(),
@@ -342,15 +344,15 @@ def finish(out, training, vocabulary, validation, device, result):
     for name, value in [("vocabulary.json", vocabulary), ("result.json", result)]:
         text = json.dumps(value, ensure_ascii=False) + "\n"
         write_atomically(out / name, lambda beside: beside.write_text(text, encoding="utf-8"))
-    loss = result["validation_loss"]
-    print(f"validation loss {'-' if loss is None else f'{loss:.4f}'} nats per character", flush=True)
+    loss = result["dev_loss"]
+    print(f"dev loss {'-' if loss is None else f'{loss:.4f}'} nats per character", flush=True)
     print(f"wrote {out}/model.onnx; next: trainer export {out}/model.onnx --vocab {out}/vocabulary.json", flush=True)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", help="the text to learn, UTF-8; the same file on each machine")
-    parser.add_argument("--settings", required=True, help="a train.toml of `trainer train`; its [settings] are used")
+    parser.add_argument("--config", required=True, help="a config.toml of `trainer train`")
     parser.add_argument("--out", type=Path, required=True, help="folder for the results, on the first machine")
     parser.add_argument("--overwrite", action="store_true", help="start anew in a folder that has a training already")
     parser.add_argument("--checkpoint-minutes", type=float, default=5.0, help="minutes between two checkpoints [default: 5]")

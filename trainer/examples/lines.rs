@@ -1,34 +1,31 @@
-//! Prints the examples of a training on lines as JSON, for other trainers: `lines FILE train.toml`.
+//! Prints the examples of a training on lines as JSON, for other trainers: `lines FILE config.toml`.
 //!
-//! The same vocabulary, ids and split as `trainer train FILE --settings train.toml` has; see `tests/bench`.
+//! The same vocabulary, ids and split as `trainer train FILE --config config.toml` has; see `tests/bench`.
 
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use trainer::data::corpus::Corpus;
-use trainer::training::sequence::data::Example;
-use trainer::training::sequence::{Record, examples};
+use trainer::training::config::Config;
+use trainer::training::examples::{Example, Examples};
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [lines, settings] = &arguments[..] else {
-        bail!("expected a file of lines and a train.toml");
+        bail!("expected a file of lines and a config.toml");
     };
-    let text = std::fs::read_to_string(settings).with_context(|| settings.clone())?;
-    let settings = toml::from_str::<Record>(&text)
-        .with_context(|| settings.clone())?
-        .settings;
-    let data = examples(&Corpus::read(Path::new(lines))?, &settings)?;
+    let config = Config::read(Path::new(settings))?;
+    let data = Examples::new(&Corpus::read(Path::new(lines))?, &config)?;
     let all = |examples: &[Example]| -> Vec<serde_json::Value> {
         let one = |example: &Example| serde_json::json!([example.source, example.target]);
         examples.iter().map(one).collect()
     };
     let json = serde_json::json!({
-        "settings": settings,
+        "config": config,
         "source_tokens": data.source.as_ref().map(|source| source.len()),
         "target_tokens": data.target.len(),
         "train": all(&data.train),
-        "validation": all(&data.validation),
+        "dev": all(&data.dev),
     });
     println!("{json}");
     Ok(())

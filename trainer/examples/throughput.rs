@@ -4,8 +4,11 @@
 
 use std::time::Instant;
 
-use trainer::data::vocab::Tokens;
-use trainer::training::{settings::TrainSettings, trainer::Trainer};
+use trainer::data::corpus::Corpus;
+use trainer::data::vocab::Kind;
+use trainer::training::Data;
+use trainer::training::config::Config;
+use trainer::training::trainer::Trainer;
 
 fn main() {
     let mut args = std::env::args().skip(1);
@@ -14,25 +17,25 @@ fn main() {
     let [hidden, layers, batch, sequence, threads, steps] = numbers[..] else {
         panic!("expected CELL HIDDEN LAYERS BATCH SEQUENCE THREADS STEPS");
     };
-    let settings = TrainSettings {
-        cell: cell.parse().expect("a cell"),
-        layers,
-        batch,
-        sequence,
-        threads,
-        dropout: 0.0,
-        average: 0.0,
-        ..TrainSettings::for_units(hidden, 1_000_000)
-    };
-    let text: Vec<u16> = (0..1_000_000u32)
-        .map(|i| (i.wrapping_mul(2_654_435_761) >> 7) as u16 % 65)
+    let mut config = Config::for_text(Kind::Char, hidden, 1_000_000);
+    config.data.split = "100/0/0".parse().expect("a split");
+    config.model.cell = cell.parse().expect("a cell");
+    (config.model.layers, config.model.dropout) = (layers, 0.0);
+    (config.optimizer.batch_size, config.optimizer.seq_len) = (batch, sequence);
+    config.optimizer.ema_decay = 0.0;
+    let text: String = (0..1_000_000u32)
+        .map(|i| char::from(b'0' + ((i.wrapping_mul(2_654_435_761) >> 7) % 65) as u8))
         .collect();
-    let text = Tokens::from(text);
-    let mut trainer = Trainer::new(&settings, 65, text.len(), None, None);
+    let folder = std::env::temp_dir().join(format!("throughput-{}.txt", std::process::id()));
+    std::fs::write(&folder, text).expect("a temporary file");
+    let corpus = Corpus::read(&folder).expect("a text");
+    std::fs::remove_file(&folder).expect("a temporary file");
+    let data = Data::new(&corpus, &config, None, threads).expect("good settings");
+    let mut trainer = Trainer::new(&config, data.model(&config), data.dataset(&config, None), None, threads);
     let mut times = Vec::new();
     for _ in 0..steps + 2 {
         let start = Instant::now();
-        trainer.step(&text).expect("a step");
+        trainer.step().expect("a step");
         times.push(start.elapsed().as_secs_f64());
     }
     // The first steps touch fresh memory.

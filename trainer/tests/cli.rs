@@ -24,7 +24,7 @@ fn help_names_every_command() {
     let help = String::from_utf8(trainer(&["--help"]).stdout).unwrap();
     for command in [
         "train",
-        "teach",
+        "distill",
         "finetune",
         "export",
         "generate",
@@ -52,7 +52,7 @@ fn help_names_every_command() {
     assert_eq!(trainer(&["generate"]).status.code(), Some(2));
     for lacking in [
         &["eval", "x.pip"][..],
-        &["export", "x.onnx", "--last", "0.1"],
+        &["export", "x.onnx", "--split", "dev"],
         &["export", "x.onnx", "--skip-unknown"],
     ] {
         let output = trainer(lacking);

@@ -356,13 +356,13 @@ fn language_models_of_every_cell_lose_less_than_two_thousandths_of_a_nat() {
             cells,
             "--layers",
             &layers,
-            "--hidden",
+            "--hidden-size",
             "32",
             "--steps",
             "200",
-            "--batch",
+            "--batch-size",
             "16",
-            "--sequence",
+            "--seq-len",
             "32",
         ];
         let cli = <trainer::cli::Cli as clap::Parser>::try_parse_from(arguments).unwrap();

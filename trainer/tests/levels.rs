@@ -16,7 +16,7 @@ use trainer::network::{Dense, Matrix, Network, Provenance};
 use trainer::training::artifacts::Metrics;
 use trainer::training::checkpoint::Checkpoint;
 use trainer::training::config::Config;
-use trainer::training::text::parts;
+use trainer::training::text;
 use trainer::training::{self, Data, Outcome, Request, Row, TrainError, Watch};
 
 /// Titles of three words, some of them rare.
@@ -125,7 +125,7 @@ fn every_level_trains_resumes_and_is_what_its_file_says() {
         assert!(loss < 0.5 * uniform(&network), "{what}: {loss}");
         // Bits per character, by hand: the tokens' losses, the spelling of the unknown, over the characters after the first.
         let vocabulary = network.vocabulary();
-        let [_, last, _] = parts(&corpus.text, config.data.split, lines);
+        let [_, last, _] = text::parts(&corpus.text, config.data.split, lines);
         let encoded = vocabulary.encode_stream(last, false).unwrap();
         assert_eq!(vocabulary.is_by_line(), lines, "{what}");
         let tokens = (encoded.tokens.len() - 1) as f64;
@@ -310,16 +310,9 @@ fn the_command_line_from_titles_to_a_title() {
     );
     let (json, _) = good(&[&eval[..], &["--json"]].concat());
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
-    let record = std::fs::read_to_string(format!("{out}/train.toml")).unwrap();
-    let record: Record = toml::from_str(&record).unwrap();
-    assert_eq!(
-        json["nats_per_token"].as_f64(),
-        record.result.validation_loss
-    );
-    assert_eq!(
-        json["bits_per_char"].as_f64(),
-        record.result.validation_bits
-    );
+    let metrics = Metrics::read(&Path::new(&out).join("metrics.json")).unwrap();
+    assert_eq!(json["nats_per_token"].as_f64(), metrics.dev_loss);
+    assert_eq!(json["bits_per_char"].as_f64(), metrics.dev_bits_per_char);
     // N-gram models of the same tokens pay the same for what is unknown.
     let ngrams = [
         "ngram",
@@ -446,11 +439,12 @@ fn files_of_before_are_read_and_written_byte_for_byte() {
         let network = trainer::onnx::read(&bytes).unwrap();
         assert_eq!(network.vocabulary().specials(), SpecialTokens::default());
         assert_eq!(trainer::onnx::write(&network), bytes, "{name}");
-        let record = std::fs::read_to_string(folder.join("train.toml")).unwrap();
-        let record: Record = toml::from_str(&record).unwrap();
+        let config = Config::read(&folder.join("config.toml")).unwrap();
+        config.check().unwrap();
         assert_eq!(
-            (record.settings.level, record.settings.embedding),
+            (config.data.tokenizer, config.model.embedding_dim),
             (Kind::Char, 0)
         );
+        Metrics::read(&folder.join("metrics.json")).unwrap();
     }
 }

@@ -99,7 +99,7 @@ fn a_model_is_compared_by_the_loss_that_eval_reports() {
         path,
         "--out",
         out.to_str().unwrap(),
-        "--hidden",
+        "--hidden-size",
         "8",
         "--steps",
         "3",
@@ -107,7 +107,7 @@ fn a_model_is_compared_by_the_loss_that_eval_reports() {
     let model = out.join("model.onnx");
     let model = model.to_str().unwrap();
     let found = json(&[model, "--data", path]);
-    let eval = trainer(&["eval", model, "--data", path, "--last", "0.1", "--json"]);
+    let eval = trainer(&["eval", model, "--data", path, "--split", "dev", "--json"]);
     let eval: serde_json::Value = serde_json::from_slice(&eval).unwrap();
     assert_eq!(found["model"]["bits_per_char"], eval["bits_per_char"]);
     assert_eq!(found["predicted_characters"], eval["characters"]);

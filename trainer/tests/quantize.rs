@@ -13,10 +13,12 @@ use trainer::network::{
 use trainer::nn::rnn::Cells;
 use trainer::quantize::formats::{INT4, INT8, INT8_INT4, WeightFormats};
 use trainer::quantize::{Options, QuantizeError, quantize, quantize_with, rounded};
-use trainer::training::sequence::data::Dataset;
-use trainer::training::sequence::model::Shape;
-use trainer::training::sequence::settings::Task;
-use trainer::training::stack::StackShape;
+use trainer::training::examples::Examples;
+use trainer::training::lines::vocabularies;
+use trainer::training::network::{ModelConfig, Pooling};
+use trainer::training::stack_config::StackConfig;
+use trainer::training::task::Task;
+use trainer::training::to_network::to_network;
 
 /// Uniform numbers in -largest to largest.
 fn values(rng: &mut Pcg32, count: usize, largest: f32) -> Vec<f32> {
@@ -347,37 +349,41 @@ fn mixed_widths_are_the_same_image_again_from_a_file() {
 
 /// Two layers of 40 units and an embedding of 24; the second layer reads by weights that are `large` times the others.
 fn task_network(task: Task, cells: &str, large: f32) -> Network {
-    let stack = |tokens| StackShape {
-        tokens,
-        embedding: Some(24),
-        hidden: 40,
+    let stack = |vocab_size| StackConfig {
+        vocab_size,
+        embedding_dim: Some(24),
+        hidden_size: 40,
         cells: cells.parse::<Cells>().unwrap().stack(2).unwrap(),
     };
     let letters = |count| Vocabulary::of_characters(&"abcdefghijklmnopqrstuvwxyz"[..count]);
     let (source, target) = (letters(20).unwrap(), letters(25).unwrap());
-    let describes = task == Task::Describe;
-    let shape = Shape {
-        encoder: (task == Task::Translate).then(|| stack(20)),
-        features: if describes { 2 } else { 0 },
-        stack: stack(if task == Task::Classify { 20 } else { 25 }),
-        outputs: 25,
-        reads_last: task == Task::Classify,
+    let has_features = task == Task::ConditionalGenerator;
+    let is_classifier = task == Task::Classifier;
+    let config = ModelConfig {
+        encoder: (task == Task::SequenceToSequence).then(|| stack(20)),
+        num_features: if has_features { 2 } else { 0 },
+        stack: stack(if is_classifier { 20 } else { 25 }),
+        output_size: 25,
+        pooling: if is_classifier {
+            Pooling::LastStep
+        } else {
+            Pooling::EveryStep
+        },
+        tie_embeddings: false,
+        steps_per_token: 1,
     };
-    let data = Dataset {
-        source: (!describes).then_some(source),
-        channels: ["a", "b"].map(String::from)[..shape.features].to_vec(),
+    let examples = Examples {
+        source: (!has_features).then_some(source),
+        channels: ["a", "b"].map(String::from)[..config.num_features].to_vec(),
         target,
         train: Vec::new(),
-        validation: Vec::new(),
+        dev: Vec::new(),
+        test: Vec::new(),
         left_out: 0,
     };
-    let parameters = values(&mut Pcg32::new(17, 1), shape.parameters(), 0.4);
-    let mut network = trainer::training::sequence::trainer::network(
-        &shape,
-        &parameters,
-        &data,
-        Default::default(),
-    );
+    let parameters = values(&mut Pcg32::new(17, 1), config.num_parameters(), 0.4);
+    let vocabularies = vocabularies(task, &examples);
+    let mut network = to_network(&config, &parameters, &vocabularies, Default::default());
     let w = match &mut network.layers[1] {
         Layer::Gru(gru) => &mut gru.w,
         Layer::Lstm(lstm) => &mut lstm.w,
@@ -397,7 +403,11 @@ fn rounded_networks_are_the_images_that_their_grids_were_found_for() {
         (vec![INT8], WeightFormat::Int4),
     ];
     let mut networks = Vec::new();
-    for task in [Task::Classify, Task::Translate, Task::Describe] {
+    for task in [
+        Task::Classifier,
+        Task::SequenceToSequence,
+        Task::ConditionalGenerator,
+    ] {
         for cells in ["gru", "lstm", "rnn,gru"] {
             networks.push(task_network(task, cells, 1.0));
             networks.push(task_network(task, cells, 6.0));

@@ -11,7 +11,8 @@ use common::{refused, said};
 use serde_json::Value;
 use trainer::data::corpus::Corpus;
 use trainer::network::Network;
-use trainer::training::{self, Plan, Record, Request, Row, Watch};
+use trainer::training::config::Config;
+use trainer::training::{self, Data, Plan, Request, Row, Watch};
 
 /// A text that does harm where it is not escaped.
 const HOSTILE: &str = "<script>alert(\"1\" & '2')</script>\n";
@@ -31,7 +32,7 @@ impl Training {
         };
         fs::write(training.folder.path().join(CORPUS), HOSTILE.repeat(40)).unwrap();
         let (corpus, out) = (training.path(CORPUS), training.path("out"));
-        let options = "--hidden 12 --steps 60 --batch 4 --sequence 16 --sample-every 20 --quiet";
+        let options = "--hidden-size 12 --steps 60 --batch-size 4 --seq-len 16 --eval-every 20 --quiet";
         let mut arguments = vec!["train", &corpus, "--out", &out];
         arguments.extend(options.split(' '));
         arguments.extend(more);
@@ -130,7 +131,7 @@ fn assert_shows(points: &[(f64, f64)], values: &[(f64, f64)]) {
 
 #[test]
 fn the_page_tells_what_the_files_say() {
-    let training = Training::new(&["--validation", "0.2"]);
+    let training = Training::new(&["--split", "80/20/0"]);
     let (out, onnx, pip) = (
         training.path("out"),
         training.path("out/model.onnx"),
@@ -168,21 +169,21 @@ fn the_page_tells_what_the_files_say() {
     assert_shows(&both, &[column(2), column(3)].concat());
     assert_shows(&line(rates, "#0F766E"), &column(4));
 
-    // train.toml
-    let record: toml::Table = training.read("train.toml").parse().unwrap();
-    let result = record["result"].as_table().unwrap();
-    let loss = result["validation_loss"].as_float().unwrap();
+    // config.toml and metrics.json
+    let metrics: Value = serde_json::from_str(&training.read("metrics.json")).unwrap();
+    let loss = metrics["dev_loss"].as_f64().unwrap();
     for fact in [
-        format!("<dt>validation loss, nats</dt><dd>{loss:.4}</dd>"),
-        format!("<dt>weights</dt><dd>{}</dd>", result["parameters"]),
+        format!("<dt>dev loss, nats</dt><dd>{loss:.4}</dd>"),
+        format!("<dt>weights</dt><dd>{}</dd>", metrics["parameters"]),
         "<dt>steps</dt><dd>60</dd>".into(),
         format!("Trained on <b>{}</b>", escaped(CORPUS)),
     ] {
         assert!(page.contains(&fact), "{fact}");
     }
-    for (name, value) in record["settings"].as_table().unwrap() {
+    let config: toml::Table = training.read("config.toml").parse().unwrap();
+    for (name, value) in config["optimizer"].as_table().unwrap() {
         let value = value.as_str().map_or(value.to_string(), String::from);
-        let row = format!("<td>settings.{name}</td><td>{value}</td>");
+        let row = format!("<td>optimizer.{name}</td><td>{value}</td>");
         assert!(section(&page, "settings").contains(&row), "{row}");
     }
 
@@ -349,11 +350,11 @@ fn what_is_missing_or_broken_is_named() {
         fs::write(&path, whole).unwrap();
         assert!(!training.out("report.html").exists());
     };
-    let head = "step,characters,train_loss,validation_loss,learning_rate\n";
+    let head = "step,tokens,train_loss,dev_loss,learning_rate\n";
     refuse(
         "loss.csv",
         None,
-        &["cannot read", "train_loss, validation_loss, learning_rate"],
+        &["cannot read", "train_loss, dev_loss, learning_rate"],
     );
     refuse(
         "loss.csv",
@@ -385,14 +386,15 @@ fn what_is_missing_or_broken_is_named() {
         Some(&format!("{head}2,8,1,,0.1\n2,8,1,,0.1\n")),
         &["line 3", "step 2 after step 2"],
     );
-    refuse("train.toml", None, &["cannot read", "trainer train --out"]);
-    refuse("train.toml", Some("a = ["), &["is not a train.toml"]);
-    refuse("train.toml", Some("[settings]\n"), &["no section [result]"]);
+    refuse("config.toml", None, &["cannot read", "trainer train --out"]);
+    refuse("config.toml", Some("a = ["), &["is not a config.toml"]);
+    refuse("config.toml", Some("[data]\n"), &["missing field `model`"]);
+    refuse("metrics.json", Some("{}"), &["is not a metrics.json"]);
     refuse("samples.jsonl", Some("{}\n"), &["line 1", "missing field"]);
     refuse("model.onnx", None, &["cannot read"]);
     let error = refused(&["report", &training.path("nowhere")]);
     assert!(
-        error.contains("nowhere/train.toml") && error.contains("expected a folder"),
+        error.contains("nowhere/config.toml") && error.contains("expected a folder"),
         "{error}"
     );
     let candidates = training.path("runs.csv");
@@ -426,10 +428,10 @@ fn what_is_missing_or_broken_is_named() {
 
 #[test]
 fn trainings_without_validation_samples_or_texts_have_pages_too() {
-    let training = Training::new(&["--validation", "0"]);
+    let training = Training::new(&["--split", "100/0/0"]);
     fs::remove_file(training.out("samples.jsonl")).unwrap();
     let page = training.report(&["--prompt", "ale", "--length", "5"]);
-    assert!(page.contains("Nothing was held back") && !page.contains("<dt>validation"));
+    assert!(page.contains("The training has no dev part") && !page.contains("<dt>dev"));
     assert!(section(&page, "samples").contains("There is no samples.jsonl"));
     assert!(!section(&page, "sizes").contains("<svg"));
     let shown: Vec<&str> = section(&page, "temperatures")
@@ -443,14 +445,14 @@ fn trainings_without_validation_samples_or_texts_have_pages_too() {
     // A training that was stopped at once.
     fs::write(
         training.out("loss.csv"),
-        "step,characters,train_loss,validation_loss,learning_rate\n",
+        "step,tokens,train_loss,dev_loss,learning_rate\n",
     )
     .unwrap();
     assert!(section(&training.report(&[]), "training").contains("no lines yet"));
     // One line makes no curve, and is no reason to fail.
     fs::write(
         training.out("loss.csv"),
-        "step,characters,train_loss,validation_loss,learning_rate\n1,9,2.5,2.5,0.001\n",
+        "step,tokens,train_loss,dev_loss,learning_rate\n1,9,2.5,2.5,0.001\n",
     )
     .unwrap();
     assert_eq!(
@@ -502,7 +504,7 @@ fn trainings_without_validation_samples_or_texts_have_pages_too() {
         let page = fs::read_to_string(Path::new(&out).join("report.html")).unwrap();
         assert!(section(&page, "temperatures").contains(expected), "{page}");
         assert!(
-            page.contains("<dt>validation loss") && section(&page, "samples").contains("&lt;"),
+            page.contains("<dt>dev loss") && section(&page, "samples").contains("&lt;"),
             "{page}"
         );
     }
@@ -523,21 +525,24 @@ impl Watch for StopAt<'_> {
 fn a_resumed_training_ends_with_the_samples_of_one_without_a_stop() {
     let training = Training::new(&[]);
     let whole = training.read("samples.jsonl");
-    let record: Record = toml::from_str(&training.read("train.toml")).unwrap();
+    let config = Config::read(Path::new(&training.path("out/config.toml"))).unwrap();
     let (out, corpus, stop) = (
         training.path("parts"),
         training.path(CORPUS),
         AtomicBool::new(false),
     );
+    let read = Corpus::read(Path::new(&corpus)).unwrap();
+    let data = Data::new(&read, &config, None, 1).unwrap();
     let request = Request {
-        corpus: &Corpus::read(Path::new(&corpus)).unwrap(),
-        settings: &record.settings,
+        corpus: &read,
+        data: &data,
+        config: &config,
+        initial: None,
+        soft: None,
         out: Path::new(&out),
-        first: None,
-        lessons: None,
         resume: None,
-        report_every: 0,
         checkpoint_every: Duration::from_secs(60),
+        threads: 1,
     };
     training::run(request, &stop, &mut StopAt(30, &stop)).unwrap();
     // As after a crash: samples of steps that the checkpoint does not know.
@@ -549,8 +554,6 @@ fn a_resumed_training_ends_with_the_samples_of_one_without_a_stop() {
         "--out",
         &out,
         "--resume",
-        "--sample-every",
-        "20",
         "--quiet",
     ]);
     assert_eq!(fs::read_to_string(&samples).unwrap(), whole);

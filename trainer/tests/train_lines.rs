@@ -8,6 +8,7 @@ use std::process::{Command, Output};
 use trainer::inference::tasks::{argmax, classify, translate};
 use trainer::onnx;
 use trainer::training::artifacts::Metrics;
+use trainer::training::config::Config;
 
 struct Folder(tempfile::TempDir);
 
@@ -401,37 +402,82 @@ fn every_task_is_trained_with_weights_of_4_bits() {
 fn settings_repeat_a_training_of_4_bits() {
     let folder = Folder::with_lines(&lines(200, |word| format!("{word}\t{word}{word}")));
     let small = ["--task", "sequence-to-sequence", "--hidden-size", "8", "--steps", "60"];
-    let four = ["--bits", "4", "--input-bits", "8", "--head-bits", "4"];
+    let four = [
+        "--weight-bits",
+        "4",
+        "--input-weight-bits",
+        "8",
+        "--output-weight-bits",
+        "4",
+    ];
     done(&folder.train("a", &[&small[..], &four].concat()));
-    let record = folder.record("a").settings.train;
-    assert_eq!((record.rounded_steps, record.rounded_rate), (12, 3e-4));
     let toml = folder.path("a/config.toml");
+    let quantization = Config::read(&toml).unwrap().quantization;
+    assert_eq!((quantization.qat_steps, quantization.qat_lr), (12, 3e-4));
     done(&folder.train("b", &["--config", toml.to_str().unwrap()]));
     assert!(folder.read("a/model.onnx") == folder.read("b/model.onnx"));
 
     let all = std::fs::read_to_string(&toml).unwrap();
-    let new = ["bits = 4", "input_bits", "head_bits", "rounded"];
-    let old = all
-        .lines()
-        .filter(|line| !new.iter().any(|new| line.starts_with(new)));
-    let old: Vec<&str> = old.collect();
-    assert_eq!(old.len() + 6, all.lines().count(), "{all}");
-    std::fs::write(folder.path("old.toml"), old.join("\n")).unwrap();
+    // Sections that are missing have their defaults.
+    let start = all.find("[quantization]").unwrap();
+    let old = &all[..start];
+    std::fs::write(folder.path("old.toml"), old).unwrap();
     let old = folder.path("old.toml");
     let old = ["--config", old.to_str().unwrap()];
     done(&folder.train("c", &[&old[..], &four].concat()));
     assert!(folder.read("a/model.onnx") == folder.read("c/model.onnx"));
 
-    // More rounded steps than there are time for.
-    let time = ["--minutes", "0.0001", "--qat-steps", "50"];
+    // More quantization-aware steps than there are time for.
+    let time = ["--time", "0.006s", "--qat-steps", "50"];
     let refused = folder.train("d", &[&small[..4], &four, &time].concat());
     let text = said(&refused);
     assert!(
-        text.contains("rounded_steps is 50: expected at most as many as steps"),
+        text.contains("qat_steps is 50: expected at most as many as steps"),
         "{text}"
     );
-    let text = said(&folder.train("d", &[&small[..], &["--steps-per-token", "2"]].concat()));
+    let classifier = ["--task", "classifier", "--steps-per-token", "2"];
+    let text = said(&folder.train("d", &classifier));
     assert!(text.contains("steps_per_token is 2: expected 1"), "{text}");
+}
+
+/// What language models are trained with, tasks on lines are too, with the same bytes on any number of threads.
+#[test]
+fn tied_embeddings_steps_per_token_teachers_and_initial_models_work_on_lines() {
+    let folder = Folder::with_lines(&lines(400, |word| format!("{word}\t{word}{word}")));
+    let task = ["--task", "sequence-to-sequence", "--quiet"];
+    let large = ["--hidden-size", "24", "--steps", "150"];
+    done(&folder.train("large", &[&task[..], &large].concat()));
+    let path = |name: &str| folder.path(name).to_str().unwrap().to_owned();
+    let (teacher, soft) = (path("large/model.onnx"), path("soft.bin"));
+    let config = path("large/config.toml");
+    let distill = [
+        "distill", &path("lines.tsv"), "--teacher", &teacher, "--config", &config, "--out", &soft,
+    ];
+    common::said(&distill);
+    let small = [
+        "--hidden-size", "12", "--tie-embeddings", "--steps-per-token", "2", "--steps", "40",
+    ];
+    let student = |out: &str, more: &[&str]| {
+        done(&folder.train(out, &[&task[..], &small, more].concat()));
+        folder.read(&format!("{out}/model.onnx"))
+    };
+    let plain = student("plain", &[]);
+    let one = student("one", &["--teacher", &teacher, "--threads", "1"]);
+    let three = student("three", &["--teacher", &teacher, "--threads", "3"]);
+    let file = student("file", &["--distillation", &soft]);
+    assert!(one == three && one == file && one != plain);
+    let network = onnx::read(&one).unwrap();
+    assert_eq!(network.steps_per_token, 2);
+    done(&folder.train("one", &["--resume", "--steps", "50"]));
+    common::said(&["export", &path("one/model.onnx")]);
+
+    let more = ["--init-from", &path("plain/model.onnx"), "--steps", "20"];
+    done(&folder.train("more", &[&task[..], &more].concat()));
+    let loss = |out: &str| folder.metrics(out).dev_loss.unwrap();
+    assert!(loss("more") < loss("plain") + 0.05);
+    let other = Folder::with_lines("x\ty\nz\tw\n");
+    let text = said(&other.train("out", &[&task[..2], &more].concat()));
+    assert!(text.contains("the initial model does not fit the data"), "{text}");
 }
 
 #[test]
@@ -467,7 +513,7 @@ fn lines_are_refused_by_their_number() {
     assert!(text.contains("--features length,first-letter"), "{text}");
     let text = refusal("a\t \n", &classify);
     assert!(text.contains("line 1: found an empty part"), "{text}");
-    let text = refusal("a\tb\n", &["--task", "classifier", "--validation", "0.99999"]);
+    let text = refusal("a\tb\n", &["--task", "classifier", "--split", "0.001/99.999/0"]);
     assert!(text.contains("no line for training"), "{text}");
     let text = refusal("anna\n", &["--task", "conditional-generator", "--features", "colour"]);
     assert!(

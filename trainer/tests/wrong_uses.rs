@@ -19,7 +19,8 @@ fn folder() -> tempfile::TempDir {
     copy("shakespeare", "model.pip", "lm.pip");
     copy("shakespeare", "model.onnx", "lm.onnx");
     copy("news", "model.pip", "classifier.pip");
-    copy("news", "train.toml", "news.toml");
+    copy("news", "config.toml", "news.toml");
+    copy("news", "metrics.json", "metrics.json");
     copy("g2p", "model.pip", "seq2seq.pip");
     copy("g2p", "model.onnx", "seq2seq.onnx");
     copy("names", "model.pip", "conditional.pip");
@@ -124,19 +125,28 @@ const WRONG: &[(&str, i32, &str)] = &[
         "expected a whole number from 0 to 65535",
     ),
     (
-        "eval lm.pip --data text.txt --last 0",
+        "eval lm.pip --data text.txt --split half",
         2,
-        "expected a number above 0 and at most 1",
+        "invalid value 'half'",
+    ),
+    ("train text.txt --out out --dropout -1", 2, "expected a number from 0 to below 1"),
+    ("train text.txt --out out --time 5", 2, "such as 90s, 7m or 1h"),
+    ("train text.txt --out out --split 80/30/10", 2, "that sum up to 100"),
+    ("train text.txt --out out --fit", 1, "--fit needs --max-size SIZE"),
+    (
+        "train text.txt --out out --train-on train+dev",
+        1,
+        "needs the number of steps that was good on dev",
     ),
     (
-        "eval lm.pip --data text.txt --last -0.1",
-        2,
-        "expected a number above 0 and at most 1",
+        "train text.txt --out out --qat-lr 0.1",
+        1,
+        "need 4-bit weights",
     ),
     (
-        "eval lm.pip --data text.txt --last NaN",
-        2,
-        "expected a number above 0 and at most 1",
+        "train text.txt --out out --distill-weight 0.5",
+        1,
+        "need a teacher",
     ),
     (
         "ngram --data text.txt --order 17",
@@ -264,7 +274,7 @@ const WRONG: &[(&str, i32, &str)] = &[
     (
         "eval classifier.pip --data text.txt --config text.txt",
         1,
-        "text.txt is not the train.toml",
+        "text.txt is not a config.toml",
     ),
     (
         "eval classifier.pip --data text.txt --config none.toml",
@@ -379,7 +389,7 @@ const WRONG: &[(&str, i32, &str)] = &[
         "expected a folder that trainer train --out has made",
     ),
     ("report text.txt", 1, "text.txt"),
-    ("report .", 1, "train.toml"),
+    ("report .", 1, "config.toml"),
     ("completions", 2, "SHELL"),
     // Arrays.
     (

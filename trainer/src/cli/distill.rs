@@ -6,7 +6,7 @@ use anyhow::bail;
 use clap::Args;
 use serde::Serialize;
 
-use super::args::OutputArgs;
+use super::args::{OutputArgs, whole};
 use super::options::{DataOptions, all_cores, threads};
 use super::print::{RecordType, print_json, print_out};
 use crate::cli::progress;
@@ -43,10 +43,10 @@ pub struct DistillArgs {
     #[arg(long = "teacher", value_name = "MODEL", required = true, help_heading = "Distillation")]
     pub teachers: Vec<PathBuf>,
     /// Number of tokens that the teachers generate; 0: they only read [default: 2000000; tasks on lines: 0]
-    #[arg(long, value_name = "TOKENS", help_heading = "Distillation", allow_negative_numbers = true)]
+    #[arg(long, value_name = "TOKENS", value_parser = whole::<usize>(0..=1 << 31), help_heading = "Distillation", allow_negative_numbers = true)]
     pub synthetic_tokens: Option<usize>,
     /// Seed of the generated text
-    #[arg(long, value_name = "SEED", default_value_t = 1, help_heading = "Distillation", allow_negative_numbers = true)]
+    #[arg(long, value_name = "SEED", default_value_t = 1, value_parser = whole::<u64>(0..=i64::MAX as u64), help_heading = "Distillation", allow_negative_numbers = true)]
     pub seed: u64,
     /// What is learned.
     #[command(flatten)]

@@ -6,7 +6,9 @@ use anyhow::bail;
 use clap::Args;
 
 use super::job::Job;
-use super::options::{DistillationOptions, OptimizerOptions, QuantizationOptions, RunOptions};
+use super::options::{
+    DistillationOptions, OptimizerOptions, QuantizationOptions, RunOptions, below_one,
+};
 use crate::data::corpus::Corpus;
 use crate::data::split::Split;
 use crate::data::vocab;
@@ -44,7 +46,7 @@ pub struct FinetuneArgs {
     #[arg(long, value_name = "TRAIN/DEV/TEST", help_heading = "Data")]
     pub split: Option<Split>,
     /// Fraction of the layers' outputs that is dropped in training, 0 to below 1 [default: by units]
-    #[arg(long, value_name = "FRACTION", help_heading = "Model", allow_negative_numbers = true)]
+    #[arg(long, value_name = "FRACTION", value_parser = below_one, help_heading = "Model", allow_negative_numbers = true)]
     pub dropout: Option<f32>,
     /// The optimizer.
     #[command(flatten)]

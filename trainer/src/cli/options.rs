@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use pipsqueak_boards::BoardSpec;
 
-use super::args;
+use super::args::{self, whole};
 use crate::data::split::Split;
 use crate::data::vocab;
 use crate::nn::rnn::Cells;
@@ -34,7 +34,7 @@ pub struct DataOptions {
     #[arg(long, value_name = "KIND", hide_possible_values = true)]
     pub tokenizer: Option<vocab::Kind>,
     /// Number of words or subwords in the vocabulary [default: 4000; 0 (all) with char and byte]
-    #[arg(long, value_name = "TOKENS", allow_negative_numbers = true)]
+    #[arg(long, value_name = "TOKENS", value_parser = whole::<usize>(0..=65533), allow_negative_numbers = true)]
     pub vocab_size: Option<usize>,
     /// Language model: each line is a document, such as a title or a name; generated text ends where a line would [default: off]
     #[arg(long)]
@@ -98,26 +98,26 @@ pub struct ModelOptions {
     pub cell: Option<Cells>,
     /// Units of each layer: more units learn more, and take more flash, time on the board and training time; 128 make a model file of
     /// about 87 KB [default: 48 to 128 by the length of the text]
-    #[arg(long, value_name = "UNITS", allow_negative_numbers = true)]
+    #[arg(long, value_name = "UNITS", value_parser = whole::<usize>(1..=4096), allow_negative_numbers = true)]
     pub hidden_size: Option<usize>,
     /// Number of recurrent layers [default: 1]
-    #[arg(long, value_name = "LAYERS", allow_negative_numbers = true)]
+    #[arg(long, value_name = "LAYERS", value_parser = whole::<usize>(1..=8), allow_negative_numbers = true)]
     pub layers: Option<usize>,
     /// Columns of the embedding; 0: none, a table of tokens [default: by the length of the text; the units with word and subword]
-    #[arg(long, value_name = "COLUMNS", allow_negative_numbers = true)]
+    #[arg(long, value_name = "COLUMNS", value_parser = whole::<usize>(0..=4096), allow_negative_numbers = true)]
     pub embedding_dim: Option<usize>,
     /// Use the embedding as the output layer's weights too, which halves the model file of a large vocabulary
     /// [default: true with word and subword, else false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub tie_embeddings: Option<bool>,
     /// Times that the recurrent layers run for each token: 2 gives a better model of the same size, in twice the time [default: 1]
-    #[arg(long, value_name = "TIMES", allow_negative_numbers = true)]
+    #[arg(long, value_name = "TIMES", value_parser = whole::<usize>(1..=4), allow_negative_numbers = true)]
     pub steps_per_token: Option<usize>,
     /// Fraction of the layers' outputs that is dropped in training, 0 to below 1 [default: by units and length of the text]
-    #[arg(long, value_name = "FRACTION", allow_negative_numbers = true)]
+    #[arg(long, value_name = "FRACTION", value_parser = below_one, allow_negative_numbers = true)]
     pub dropout: Option<f32>,
     /// The same of the embedding [default: 0; as --dropout in tasks on lines]
-    #[arg(long, value_name = "FRACTION", allow_negative_numbers = true)]
+    #[arg(long, value_name = "FRACTION", value_parser = below_one, allow_negative_numbers = true)]
     pub embedding_dropout: Option<f32>,
 }
 
@@ -158,45 +158,45 @@ impl ModelOptions {
 #[command(next_help_heading = "Optimizer")]
 pub struct OptimizerOptions {
     /// Optimizer steps, each over batch-size x seq-len tokens [default: by the length of the text, 300 to 40000; finetune: 1500]
-    #[arg(long, value_name = "STEPS", conflicts_with = "time", allow_negative_numbers = true)]
+    #[arg(long, value_name = "STEPS", conflicts_with = "time", value_parser = whole::<u64>(1..=1 << 31), allow_negative_numbers = true)]
     pub steps: Option<u64>,
     /// Instead of --steps: as many as this machine does in about this time, such as 7m or 90s, counted before the first
     /// [default: none; 7m with --fit]
     #[arg(long, value_name = "TIME", value_parser = time, allow_negative_numbers = true)]
     pub time: Option<Duration>,
     /// Rows of a batch [default: 32; 64 for tasks on lines that generate]
-    #[arg(long, value_name = "ROWS", allow_negative_numbers = true)]
+    #[arg(long, value_name = "ROWS", value_parser = whole::<usize>(1..=4096), allow_negative_numbers = true)]
     pub batch_size: Option<usize>,
     /// Truncated-BPTT length in tokens; the state carries over between sequences. Of lines: the longest one
     /// [default: 64; 32 with word and subword, 512 for lines]
-    #[arg(long, value_name = "TOKENS", allow_negative_numbers = true)]
+    #[arg(long, value_name = "TOKENS", value_parser = whole::<usize>(1..=4096), allow_negative_numbers = true)]
     pub seq_len: Option<usize>,
     /// Highest learning rate, after a warm-up; a cosine leads down from it [default: 0.003 to 0.008 by units; finetune: 0.0003]
-    #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
+    #[arg(long, value_name = "RATE", value_parser = rate, allow_negative_numbers = true)]
     pub learning_rate: Option<f64>,
     /// Last learning rate as a fraction of the highest [default: 0.02]
-    #[arg(long, value_name = "RATIO", allow_negative_numbers = true)]
+    #[arg(long, value_name = "RATIO", value_parser = ratio, allow_negative_numbers = true)]
     pub min_lr_ratio: Option<f64>,
     /// Steps until the learning rate is at its highest [default: 100]
-    #[arg(long, value_name = "STEPS", allow_negative_numbers = true)]
+    #[arg(long, value_name = "STEPS", value_parser = whole::<u64>(0..=1 << 31), allow_negative_numbers = true)]
     pub warmup_steps: Option<u64>,
     /// Weight decay of AdamW, against memorising [default: by units and length of the text]
-    #[arg(long, value_name = "DECAY", allow_negative_numbers = true)]
+    #[arg(long, value_name = "DECAY", value_parser = below_one, allow_negative_numbers = true)]
     pub weight_decay: Option<f32>,
     /// Largest norm of the gradient [default: 1]
-    #[arg(long, value_name = "NORM", allow_negative_numbers = true)]
+    #[arg(long, value_name = "NORM", value_parser = positive, allow_negative_numbers = true)]
     pub grad_clip: Option<f64>,
     /// Decay of the moving average of the weights, which is what the model gets; 0: the last weights [default: 0.999]
-    #[arg(long, value_name = "DECAY", allow_negative_numbers = true)]
+    #[arg(long, value_name = "DECAY", value_parser = below_one, allow_negative_numbers = true)]
     pub ema_decay: Option<f32>,
     /// Seed of the initial weights, the order of the batches and dropout [default: 1]
-    #[arg(long, value_name = "SEED", allow_negative_numbers = true)]
+    #[arg(long, value_name = "SEED", value_parser = whole::<u64>(0..=i64::MAX as u64), allow_negative_numbers = true)]
     pub seed: Option<u64>,
     /// Steps between two evaluations on dev, each with a sample; 0: a fortieth of all steps [default: 0]
-    #[arg(long, value_name = "STEPS", allow_negative_numbers = true)]
+    #[arg(long, value_name = "STEPS", value_parser = whole::<u64>(0..=1 << 31), allow_negative_numbers = true)]
     pub eval_every: Option<u64>,
     /// Evaluations without an improvement on dev after which training stops; 0: it does all steps [default: 10]
-    #[arg(long, value_name = "EVALUATIONS", allow_negative_numbers = true)]
+    #[arg(long, value_name = "EVALUATIONS", value_parser = whole::<u64>(0..=1 << 31), allow_negative_numbers = true)]
     pub patience: Option<u64>,
 }
 
@@ -227,22 +227,22 @@ const QAT_PART: u64 = 5;
 #[command(next_help_heading = "Quantization")]
 pub struct QuantizationOptions {
     /// Bits of the recurrent layers' weights in the model file, 8 or 4; token tables and embeddings always have 8 [default: 8]
-    #[arg(long, value_name = "BITS", allow_negative_numbers = true)]
+    #[arg(long, value_name = "BITS", value_parser = bits, allow_negative_numbers = true)]
     pub weight_bits: Option<u8>,
-    /// Bits of the first layer's weights over its input: 8 beside --weight-bits 4 is good with an embedding [default: as --weight-bits]
-    #[arg(long, value_name = "BITS", allow_negative_numbers = true)]
+    /// Bits of the first layer's weights over its input: 8 with --weight-bits 4 is good with an embedding [default: as --weight-bits]
+    #[arg(long, value_name = "BITS", value_parser = bits, allow_negative_numbers = true)]
     pub input_weight_bits: Option<u8>,
     /// Bits of the output layer's weights in the model file, 8 or 4 [default: 8]
-    #[arg(long, value_name = "BITS", allow_negative_numbers = true)]
+    #[arg(long, value_name = "BITS", value_parser = bits, allow_negative_numbers = true)]
     pub output_weight_bits: Option<u8>,
     /// Number of final steps trained with 4-bit fake quantization [default: steps / 5 with 4-bit weights; finetune: all]
-    #[arg(long, value_name = "STEPS", allow_negative_numbers = true)]
+    #[arg(long, value_name = "STEPS", value_parser = whole::<u64>(0..=1 << 31), allow_negative_numbers = true)]
     pub qat_steps: Option<u64>,
     /// Highest learning rate of these steps [default: 0.0003]
-    #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
+    #[arg(long, value_name = "RATE", value_parser = rate, allow_negative_numbers = true)]
     pub qat_lr: Option<f64>,
     /// Decay of the moving average of the weights in these steps [default: 0.995]
-    #[arg(long, value_name = "DECAY", allow_negative_numbers = true)]
+    #[arg(long, value_name = "DECAY", value_parser = below_one, allow_negative_numbers = true)]
     pub qat_ema_decay: Option<f32>,
 }
 
@@ -286,10 +286,10 @@ pub struct DistillationOptions {
     #[arg(long, value_name = "FILE")]
     pub distillation: Option<PathBuf>,
     /// Weight of the distillation loss relative to the data loss, 0 to below 1 [default: 0.8]
-    #[arg(long, value_name = "WEIGHT", allow_negative_numbers = true)]
+    #[arg(long, value_name = "WEIGHT", value_parser = below_one, allow_negative_numbers = true)]
     pub distill_weight: Option<f32>,
     /// Fraction of each batch that is text generated by the teachers, 0 to below 1 [default: 0.4; tasks on lines: none]
-    #[arg(long, value_name = "FRACTION", allow_negative_numbers = true)]
+    #[arg(long, value_name = "FRACTION", value_parser = below_one, allow_negative_numbers = true)]
     pub synthetic_fraction: Option<f32>,
 }
 
@@ -333,7 +333,7 @@ pub struct RunOptions {
     #[arg(long, value_name = "THREADS", value_parser = threads, allow_negative_numbers = true)]
     pub threads: Option<usize>,
     /// Seconds between two checkpoints, from which --resume continues after a crash [default: 60]
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, hide_default_value = true, allow_negative_numbers = true)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, hide_default_value = true, value_parser = whole::<u64>(0..=1 << 31), allow_negative_numbers = true)]
     pub checkpoint_every: u64,
     /// Print only the result [default: off]
     #[arg(long, short, conflicts_with = "json")]
@@ -431,6 +431,47 @@ fn time(text: &str) -> Result<Duration, String> {
     let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     time.filter(|time| !time.is_zero())
         .ok_or_else(|| "expected a time above 0 with its unit, such as 90s, 7m or 1h".into())
+}
+
+/// A fraction from 0 to below 1.
+pub(super) fn below_one(text: &str) -> Result<f32, String> {
+    match text.parse() {
+        Ok(value) if (0.0..1.0).contains(&value) => Ok(value),
+        _ => Err("expected a number from 0 to below 1".into()),
+    }
+}
+
+/// A learning rate.
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(value) if value > 0.0 && value <= 1.0 => Ok(value),
+        _ => Err("expected a number above 0, at most 1".into()),
+    }
+}
+
+/// A fraction from 0 to 1.
+fn ratio(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
+        _ => Err("expected a number from 0 to 1".into()),
+    }
+}
+
+/// A number above 0.
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(value) if value > 0.0 && value < f64::INFINITY => Ok(value),
+        _ => Err("expected a number above 0".into()),
+    }
+}
+
+/// The bits of a weight.
+fn bits(text: &str) -> Result<u8, String> {
+    match text {
+        "8" => Ok(8),
+        "4" => Ok(4),
+        _ => Err("expected 8 or 4".into()),
+    }
 }
 
 fn speed(text: &str) -> Result<f64, String> {

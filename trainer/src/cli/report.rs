@@ -83,7 +83,7 @@ struct ReportRecord<'a> {
 pub fn run(args: ReportArgs) -> anyhow::Result<()> {
     let inside = |name| args.folder.join(name);
     let (onnx, pip) = (inside("model.onnx"), inside("model.pip"));
-    let sources = ["train.toml", "loss.csv", samples::FILE, "checkpoint.bin"].map(inside);
+    let sources = ["config.toml", "metrics.json", "loss.csv", samples::FILE, "checkpoint.bin"].map(inside);
     let out = args.out.clone().unwrap_or_else(|| inside("report.html"));
     let read = sources.iter().chain([&onnx, &pip]).chain(&args.compare);
     if read.into_iter().any(|path| *path == out) {
@@ -92,8 +92,8 @@ pub fn run(args: ReportArgs) -> anyhow::Result<()> {
             out.display()
         );
     }
-    let record = Record::read(&sources[0])?;
-    let losses = files::losses(&sources[1])?;
+    let record = Record::read(&args.folder)?;
+    let losses = files::losses(&sources[2])?;
     let samples = samples::read(&args.folder)?;
     let candidates = match &args.compare {
         Some(path) => files::candidates(path)?,

@@ -60,7 +60,7 @@ pub struct TrainArgs {
     /// A budget.
     #[command(flatten)]
     pub size: SizeOptions,
-    /// Settings from the config.toml of another training; options beside it win [default: none]
+    /// Settings from the config.toml of another training; options that are given win [default: none]
     #[arg(long, value_name = "FILE", help_heading = "Run", conflicts_with = "resume")]
     pub config: Option<PathBuf>,
     /// Continue from the checkpoint in the folder, with its settings; with a larger --steps also after the end [default: off]

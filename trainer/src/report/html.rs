@@ -20,7 +20,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 pub struct HtmlReport {
     /// Name of the model.
     pub name: String,
-    /// `train.toml`.
+    /// `config.toml` and `metrics.json`.
     pub record: Record,
     /// The rows of `loss.csv`, in the order of steps.
     pub losses: Vec<LossPoint>,
@@ -95,21 +95,18 @@ impl HtmlReport {
     fn head(&self) -> Markup {
         let record = &self.record;
         let mut facts: Vec<(&str, String)> = Vec::new();
-        if let Some(loss) = record.validation_loss() {
-            facts.push(("validation loss, nats", format!("{loss:.4}")));
+        let metrics = record.metrics();
+        if let Some(loss) = record.dev_loss() {
+            facts.push(("dev loss, nats", format!("{loss:.4}")));
         }
-        let more = [
-            ("bits per character", "validation_bits", 4),
-            ("training loss, nats", "train_loss", 4),
-            ("weights", "parameters", 0),
-            ("steps", "steps", 0),
-            ("seconds of training", "seconds", 0),
-        ];
-        for (name, key, decimals) in more {
-            if let Some(value) = record.result(key) {
-                facts.push((name, format!("{value:.decimals$}")));
-            }
+        if let Some(bits) = metrics.dev_bits_per_char {
+            facts.push(("bits per character", format!("{bits:.4}")));
         }
+        facts.push(("training loss, nats", format!("{:.4}", metrics.train_loss)));
+        facts.push(("weights", metrics.parameters.to_string()));
+        facts.push(("steps", metrics.steps.to_string()));
+        facts.push(("best step", metrics.best_step.to_string()));
+        facts.push(("seconds of training", format!("{:.0}", metrics.seconds)));
         if let Ok(ModelSection { model, .. }) = &self.quantized {
             facts.push(("bytes of the model file", model.bytes.to_string()));
         }
@@ -117,7 +114,7 @@ impl HtmlReport {
             header {
                 h1 { (self.name) }
                 p {
-                    "Trained on " b { (record.corpus()) } "."
+                    "Trained on " b { (record.metrics().corpus) } "."
                     @if let Ok(ModelSection { from, model, .. }) = &self.quantized {
                         " Network: " (model.network()) ". Quantized model from " code { (from) } "."
                     }
@@ -130,7 +127,7 @@ impl HtmlReport {
     }
 
     fn training(&self) -> Markup {
-        let validated = self.losses.iter().any(|row| row.validation_loss.is_some());
+        let validated = self.losses.iter().any(|row| row.dev_loss.is_some());
         html! {
             section id="training" {
                 h2 { "Training" }
@@ -140,12 +137,12 @@ impl HtmlReport {
                     figure {
                         figcaption {
                             "Loss in nats: " span.key.train { "training, smoothed" }
-                            @if validated { " " span.key.validation { "validation" } }
+                            @if validated { " " span.key.validation { "dev" } }
                         }
                         (svg("LossPoint by steps", &chart::losses(&self.losses)))
                     }
                     @if !validated {
-                        p.note { "The training has no validation split, so there is no validation loss." }
+                        p.note { "The training has no dev part, so there is no dev loss." }
                     }
                     figure {
                         figcaption { span.key.other { "learning rate" } }
@@ -186,7 +183,7 @@ impl HtmlReport {
                                 h3 {
                                     "step " (sample.step)
                                     @if let Some(loss) = sample.dev_loss {
-                                        small { "validation " (format!("{loss:.4}")) }
+                                        small { "dev " (format!("{loss:.4}")) }
                                     }
                                 }
                                 pre dir="auto" { (sample.text) }
@@ -224,7 +221,7 @@ impl HtmlReport {
 
     fn sizes(&self) -> Markup {
         let mut points = self.candidates.clone();
-        let loss = self.record.validation_loss();
+        let loss = self.record.dev_loss();
         if let (Ok(ModelSection { model, .. }), Some(nats)) = (&self.quantized, loss) {
             let (name, bytes) = (self.name.clone(), model.bytes as u64);
             points.push(Candidate { name, bytes, nats });
@@ -238,7 +235,7 @@ impl HtmlReport {
             section id="sizes" {
                 h2 { "Loss against size" }
                 @if points.is_empty() {
-                    p.note { "This model has no validation loss or cannot be quantized, and no other models are given with --compare." }
+                    p.note { "This model has no dev loss or cannot be quantized, and no other models are given with --compare." }
                 } @else {
                     figure {
                         figcaption {
@@ -253,7 +250,7 @@ impl HtmlReport {
                         } }
                     } }
                     @if loss.is_none() {
-                        p.note { "This model has no validation loss, so it is not shown." }
+                        p.note { "This model has no dev loss, so it is not shown." }
                     } @else if self.candidates.is_empty() {
                         p.note { "Add other models with --compare FILE.csv, with the columns name, bytes, nats." }
                     }
@@ -297,7 +294,7 @@ impl HtmlReport {
     fn settings(&self) -> Markup {
         html! {
             section id="settings" {
-                h2 { "train.toml" }
+                h2 { "config.toml" }
                 details {
                     summary { "All settings and results" }
                     div.wide { table { tbody {

@@ -40,7 +40,7 @@ use crate::fs;
 use crate::network::Network;
 use artifacts::{LockedFolder, Metrics, NgramBaseline};
 use checkpoint::Checkpoint;
-use config::{Config, ConfigError, TrainOn};
+use config::{Config, ConfigError};
 use dataset::{Dataset, PartSizes};
 use distill::{DistillError, SoftTargets};
 use examples::{DataError, Examples};
@@ -175,7 +175,8 @@ impl Data {
         }
     }
 
-    fn dataset<'d>(
+    /// The batches, with the soft targets of teachers if there are any.
+    pub fn dataset<'d>(
         &'d self,
         config: &Config,
         soft: Option<&'d SoftTargets>,
@@ -497,11 +498,6 @@ fn plan(data: &Data, config: &Config, trainer: &Trainer) -> Plan {
         }
     }
     plan
-}
-
-/// Whether these settings choose the best step on dev.
-pub fn chooses_on_dev(config: &Config) -> bool {
-    config.data.train_on == TrainOn::Train
 }
 
 #[cfg(test)]

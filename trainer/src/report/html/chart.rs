@@ -89,7 +89,7 @@ pub fn losses(rows: &[LossPoint]) -> String {
     let train = rows.iter().map(|row| (row.step as f64, row.train_loss));
     let validation = rows
         .iter()
-        .filter_map(|row| Some((row.step as f64, row.validation_loss?)));
+        .filter_map(|row| Some((row.step as f64, row.dev_loss?)));
     let series = [(TRAIN, train.collect()), (VALIDATION, validation.collect())];
     curves(HEIGHT, "nats", series.into())
 }

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 
 use crate::fs::read_at_most;
+use crate::training::artifacts::{CONFIG, METRICS, Metrics, RecordError};
+use crate::training::config::Config;
 
 /// The largest file that is read.
 const MAX_BYTES: u64 = 64 << 20;
@@ -20,8 +22,8 @@ pub struct LossPoint {
     pub step: u64,
     /// Smoothed training loss, nats per token.
     pub train_loss: f64,
-    /// Validation loss, nats per token, if it was measured at this step.
-    pub validation_loss: Option<f64>,
+    /// Loss on dev, nats per token, if it was measured at this step.
+    pub dev_loss: Option<f64>,
     /// Learning rate of the step.
     pub learning_rate: f64,
 }
@@ -37,9 +39,12 @@ pub struct Candidate {
     pub nats: f64,
 }
 
-/// `train.toml`, of a training on a text or on lines.
+/// `config.toml` and `metrics.json` of a training.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Record(toml::Table);
+pub struct Record {
+    config: Config,
+    metrics: Metrics,
+}
 
 /// Why a file of a training or a table was rejected.
 #[derive(Debug, thiserror::Error)]
@@ -66,22 +71,9 @@ pub enum FileError {
         /// What is wrong.
         cause: String,
     },
-    /// It is no TOML.
-    #[error("{} is not a train.toml: {cause}", path.display())]
-    Toml {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        cause: toml::de::Error,
-    },
-    /// It is another TOML file.
-    #[error("{} is not a train.toml: it has no section [{section}]", path.display())]
-    Section {
-        /// The file.
-        path: PathBuf,
-        /// What is missing.
-        section: &'static str,
-    },
+    /// The settings or the metrics of the training were refused.
+    #[error("{0}; expected a folder that trainer train --out has made")]
+    Record(#[from] RecordError),
 }
 
 /// The lines of `loss.csv`.
@@ -89,12 +81,12 @@ pub enum FileError {
 /// # Errors
 /// If it cannot be read, or a line is not what a training writes.
 pub fn losses(path: &Path) -> Result<Vec<LossPoint>, FileError> {
-    const EXPECTED: &str = "the loss.csv that trainer train writes, with the columns step, train_loss, validation_loss, learning_rate, \
+    const EXPECTED: &str = "the loss.csv that trainer train writes, with the columns step, train_loss, dev_loss, learning_rate, \
          in the order of steps";
     let mut last = 0;
     table(path, EXPECTED, |row: &LossPoint| {
         check("train_loss", row.train_loss)?;
-        check("validation_loss", row.validation_loss.unwrap_or(0.0))?;
+        check("dev_loss", row.dev_loss.unwrap_or(0.0))?;
         check("learning_rate", row.learning_rate)?;
         check("step", row.step as f64)?;
         if row.step <= last {
@@ -173,60 +165,38 @@ fn table<T: DeserializeOwned>(
 }
 
 impl Record {
-    /// Reads a `train.toml`.
+    /// Reads the `config.toml` and the `metrics.json` in a folder.
     ///
     /// # Errors
-    /// If it cannot be read, or has no settings or no result.
-    pub fn read(path: &Path) -> Result<Self, FileError> {
-        let text = read_at_most(path, MAX_BYTES).map_err(|cause| FileError::Io {
-            path: path.into(),
-            expected: "a folder that trainer train --out has made",
-            cause,
-        })?;
-        let table: toml::Table = toml::from_slice(&text).map_err(|cause| FileError::Toml {
-            path: path.into(),
-            cause,
-        })?;
-        for section in ["settings", "result"] {
-            if !table.get(section).is_some_and(toml::Value::is_table) {
-                return Err(FileError::Section {
-                    path: path.into(),
-                    section,
-                });
-            }
-        }
-        Ok(Self(table))
+    /// If one of them cannot be read.
+    pub fn read(folder: &Path) -> Result<Self, FileError> {
+        Ok(Self {
+            config: Config::read(&folder.join(CONFIG))?,
+            metrics: Metrics::read(&folder.join(METRICS))?,
+        })
     }
 
-    /// File name of the training data.
-    pub fn corpus(&self) -> &str {
-        let sections = ["corpus", "data"].into_iter();
-        let mut names = sections.filter_map(|section| self.0.get(section)?.get("name")?.as_str());
-        names.next().unwrap_or("a text without a name")
+    /// What came out.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
-    /// A number of the outcome.
-    pub fn result(&self, key: &str) -> Option<f64> {
-        number(self.0.get("result")?.get(key)?)
-    }
-
-    /// The validation loss, if all steps were done.
-    pub fn validation_loss(&self) -> Option<f64> {
-        let of_lines = || number(self.0.get("result")?.get("validation")?.get("loss")?);
-        let loss = self.result("validation_loss").or_else(of_lines);
+    /// The loss on dev, if the training was finished.
+    pub fn dev_loss(&self) -> Option<f64> {
+        let loss = self.metrics.dev_loss;
         loss.filter(|loss| check("", *loss).is_ok())
     }
 
-    /// Every value under its name, with its sections before it.
+    /// Every setting under its name, with its section before it.
+    ///
+    /// # Panics
+    /// Never: settings are a table.
     pub fn entries(&self) -> Vec<(String, String)> {
+        let table = toml::Table::try_from(&self.config).expect("settings are a table");
         let mut entries = Vec::new();
-        flatten("", &self.0, &mut entries);
+        flatten("", &table, &mut entries);
         entries
     }
-}
-
-fn number(value: &toml::Value) -> Option<f64> {
-    value.as_float().or(value.as_integer().map(|n| n as f64))
 }
 
 fn flatten(prefix: &str, table: &toml::Table, entries: &mut Vec<(String, String)>) {

@@ -5,9 +5,9 @@
 use std::path::Path;
 
 use anyhow::bail;
-use trainer::data::corpus::Corpus;
+use trainer::data::corpus::{Corpus, CorpusOptions};
+use trainer::data::examples::{Example, ExampleSet};
 use trainer::training::config::Config;
-use trainer::training::examples::{Example, Examples};
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -15,7 +15,10 @@ fn main() -> anyhow::Result<()> {
         bail!("expected a file of lines and a config.toml");
     };
     let config = Config::read(Path::new(settings))?;
-    let data = Examples::new(&Corpus::read(Path::new(lines))?, &config)?;
+    let data = ExampleSet::read(
+        &Corpus::open(Path::new(lines), CorpusOptions::default())?,
+        &config.example_options(),
+    )?;
     let all = |examples: &[Example]| -> Vec<serde_json::Value> {
         let one = |example: &Example| serde_json::json!([example.source, example.target]);
         examples.iter().map(one).collect()

@@ -4,8 +4,8 @@
 
 use std::time::Instant;
 
-use trainer::data::corpus::Corpus;
-use trainer::data::vocab::Kind;
+use trainer::data::corpus::{Corpus, CorpusOptions};
+use trainer::data::tokenizer::Tokenizer;
 use trainer::training::Data;
 use trainer::training::config::Config;
 use trainer::training::trainer::Trainer;
@@ -17,7 +17,7 @@ fn main() {
     let [hidden, layers, batch, sequence, threads, steps] = numbers[..] else {
         panic!("expected CELL HIDDEN LAYERS BATCH SEQUENCE THREADS STEPS");
     };
-    let mut config = Config::for_text(Kind::Char, hidden, 1_000_000);
+    let mut config = Config::for_text(Tokenizer::CHAR, hidden, 1_000_000);
     config.data.split = "100/0/0".parse().expect("a split");
     config.model.cell = cell.parse().expect("a cell");
     (config.model.layers, config.model.dropout) = (layers, 0.0);
@@ -26,10 +26,8 @@ fn main() {
     let text: String = (0..1_000_000u32)
         .map(|i| char::from(b'0' + ((i.wrapping_mul(2_654_435_761) >> 7) % 65) as u8))
         .collect();
-    let folder = std::env::temp_dir().join(format!("throughput-{}.txt", std::process::id()));
-    std::fs::write(&folder, text).expect("a temporary file");
-    let corpus = Corpus::read(&folder).expect("a text");
-    std::fs::remove_file(&folder).expect("a temporary file");
+    let corpus = Corpus::from_bytes("text.txt", text.into_bytes(), CorpusOptions::default());
+    let corpus = corpus.expect("a text");
     let data = Data::new(&corpus, &config, None, threads).expect("good settings");
     let mut trainer = Trainer::new(&config, data.model(&config), data.dataset(&config, None), None, threads);
     let mut times = Vec::new();

@@ -3,8 +3,7 @@
 mod common;
 
 use common::{refused_in, said_in, trainer_in};
-use trainer::data::vocab::Vocabulary;
-use trainer::data::vocab::Kind;
+use trainer::data::tokenizer::{Tokenizer, Vocabulary};
 use trainer::deploy::fit::{Budget, FitError, Target, fit};
 use trainer::inference::model::ModelBytes;
 use trainer::network::Provenance;
@@ -26,7 +25,7 @@ fn text(lines: usize) -> String {
 #[test]
 fn the_largest_network_that_fits_is_chosen() {
     let vocabulary = Vocabulary::of_characters("abcdefghijklmnopqrstuvwxyz .,\n").unwrap();
-    let config = Config::for_text(Kind::Char, 128, 100_000);
+    let config = Config::for_text(Tokenizer::CHAR, 128, 100_000);
     let target = Target {
         config: &config,
         vocabulary: &vocabulary,
@@ -89,7 +88,7 @@ fn the_largest_network_that_fits_is_chosen() {
 #[test]
 fn what_cannot_fit_is_refused_with_the_smallest() {
     let vocabulary = Vocabulary::of_characters("abcdefgh").unwrap();
-    let config = Config::for_text(Kind::Char, 128, 100_000);
+    let config = Config::for_text(Tokenizer::CHAR, 128, 100_000);
     let target = Target {
         config: &config,
         vocabulary: &vocabulary,

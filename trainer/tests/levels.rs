@@ -9,14 +9,13 @@ use std::time::Duration;
 
 use common::trainer;
 use pipsqueak::{SamplingParams, Temperature};
-use trainer::data::corpus::Corpus;
-use trainer::data::vocab::{Kind, SpecialTokens, Tokenization, Vocabulary};
+use trainer::data::corpus::{Corpus, CorpusOptions};
+use trainer::data::tokenizer::{SpecialTokens, Tokenizer, Vocabulary};
 use trainer::inference::generate::FloatGenerator;
 use trainer::network::{Dense, Matrix, Network, Provenance};
 use trainer::training::artifacts::Metrics;
 use trainer::training::checkpoint::Checkpoint;
 use trainer::training::config::Config;
-use trainer::training::text;
 use trainer::training::{self, Data, Outcome, Request, Row, TrainError, Watch};
 
 /// Titles of three words, some of them rare.
@@ -37,17 +36,17 @@ fn corpus() -> Corpus {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("titles.txt");
     std::fs::write(&path, titles()).unwrap();
-    Corpus::read(&path).unwrap()
+    Corpus::open(&path, CorpusOptions::default()).unwrap()
 }
 
-fn config(tokenizer: Kind, lines: bool) -> Config {
+fn config(tokenizer: Tokenizer, lines: bool) -> Config {
     let mut config = Config::for_text(tokenizer, 12, 10_000);
     config.data.line_documents = lines;
-    config.data.vocab_size = if tokenizer.is_sized() { 40 } else { 0 };
+    config.data.vocab_size = if tokenizer.has_vocab_size() { 40 } else { 0 };
     config.data.split = "80/20/0".parse().unwrap();
     let model = &mut config.model;
     // As many columns as units; other ones need a projection.
-    model.embedding_dim = if tokenizer == Kind::Word { 9 } else { 12 };
+    model.embedding_dim = if tokenizer == Tokenizer::WORD { 9 } else { 12 };
     (model.tie_embeddings, model.dropout) = (true, 0.1);
     let optimizer = &mut config.optimizer;
     (optimizer.steps, optimizer.warmup_steps) = (150, 10);
@@ -95,15 +94,15 @@ fn every_level_trains_resumes_and_is_what_its_file_says() {
     let corpus = corpus();
     let uniform = |network: &Network| (network.tokens() as f64).ln();
     for (level, lines) in [
-        (Kind::Char, true),
-        (Kind::Byte, false),
-        (Kind::Byte, true),
-        (Kind::Word, false),
-        (Kind::Word, true),
-        (Kind::Subword, false),
-        (Kind::Subword, true),
+        (Tokenizer::CHAR, true),
+        (Tokenizer::BYTE, false),
+        (Tokenizer::BYTE, true),
+        (Tokenizer::WORD, false),
+        (Tokenizer::WORD, true),
+        (Tokenizer::SUBWORD, false),
+        (Tokenizer::SUBWORD, true),
     ] {
-        let what = format!("{level:?}, lines {lines}");
+        let what = format!("{level}, lines {lines}");
         let folder = tempfile::tempdir().unwrap();
         let [whole, parts] = ["whole", "parts"].map(|name| folder.path().join(name));
         let config = config(level, lines);
@@ -125,12 +124,13 @@ fn every_level_trains_resumes_and_is_what_its_file_says() {
         assert!(loss < 0.5 * uniform(&network), "{what}: {loss}");
         // Bits per character, by hand: the tokens' losses, the spelling of the unknown, over the characters after the first.
         let vocabulary = network.vocabulary();
-        let [_, last, _] = text::parts(&corpus.text, config.data.split, lines);
-        let encoded = vocabulary.encode_stream(last, false).unwrap();
-        assert_eq!(vocabulary.is_by_line(), lines, "{what}");
+        let [_, last, _] = config.data.split.parts(&corpus, lines).unwrap();
+        let last = corpus.text(last).unwrap();
+        let encoded = vocabulary.encode_stream(&last, false).unwrap();
+        assert_eq!(vocabulary.line_documents(), lines, "{what}");
         let tokens = (encoded.tokens.len() - 1) as f64;
         let spelling = vocabulary
-            .measure(&encoded, 1..encoded.tokens.len())
+            .char_stats(&encoded, 1..encoded.tokens.len())
             .spelling;
         let first = if lines {
             0
@@ -169,21 +169,21 @@ fn settings_of_vocabularies_are_checked() {
         let error = run(&corpus, &config, folder.path(), None, 1).unwrap_err();
         error.to_string()
     };
-    let said = refusal(Kind::Char, |c| c.data.vocab_size = 5);
+    let said = refusal(Tokenizer::CHAR, |c| c.data.vocab_size = 5);
     assert!(said.contains("vocab_size is 5: expected"), "{said}");
-    let said = refusal(Kind::Word, |c| c.data.vocab_size = 0);
+    let said = refusal(Tokenizer::WORD, |c| c.data.vocab_size = 0);
     assert!(said.contains("vocab_size is 0: expected"), "{said}");
-    let said = refusal(Kind::Word, |c| c.model.embedding_dim = 0);
+    let said = refusal(Tokenizer::WORD, |c| c.model.embedding_dim = 0);
     assert!(
         said.contains("tie_embeddings is true with embedding_dim 0 and hidden_size 12"),
         "{said}"
     );
-    let said = refusal(Kind::Word, |c| c.quantization.output_weight_bits = 4);
+    let said = refusal(Tokenizer::WORD, |c| c.quantization.output_weight_bits = 4);
     assert!(
         said.contains("output_weight_bits is 4 with tie_embeddings true"),
         "{said}"
     );
-    let said = refusal(Kind::Subword, |c| c.data.vocab_size = 4);
+    let said = refusal(Tokenizer::SUBWORD, |c| c.data.vocab_size = 4);
     assert!(
         said.contains("different characters, expected at most 4"),
         "{said}"
@@ -195,7 +195,7 @@ fn settings_of_vocabularies_are_checked() {
 fn constant(logits: &[f32], specials: SpecialTokens) -> Network {
     let (v, units) = (logits.len(), 2);
     let texts = (0..v).map(|i| format!("{i};")).collect();
-    let vocabulary = Vocabulary::with(Tokenization::Subword, specials, texts).unwrap();
+    let vocabulary = Vocabulary::with(Tokenizer::SUBWORD, specials, texts).unwrap();
     let shape = trainer::network::sample::Shape {
         tokens: v,
         units,
@@ -443,7 +443,7 @@ fn files_of_before_are_read_and_written_byte_for_byte() {
         config.check().unwrap();
         assert_eq!(
             (config.data.tokenizer, config.model.embedding_dim),
-            (Kind::Char, 0)
+            (Tokenizer::CHAR, 0)
         );
         Metrics::read(&folder.join("metrics.json")).unwrap();
     }

@@ -6,18 +6,18 @@ use pipsqueak::encode::{
 };
 use pipsqueak::{Model, Pcg32, Session, WeightFormat};
 use rand_core::Rng;
-use trainer::data::vocab::Vocabulary;
+use trainer::data::examples::ExampleSet;
+use trainer::data::task::Task;
+use trainer::data::tokenizer::Vocabulary;
 use trainer::network::{
     Activation, Activations, Dense, Gru, Input, Layer, Matrix, Network, Provenance, TensorGrid,
 };
 use trainer::nn::rnn::Cells;
 use trainer::quantize::formats::{INT4, INT8, INT8_INT4, WeightFormats};
 use trainer::quantize::{Options, QuantizeError, quantize, quantize_with, rounded};
-use trainer::training::examples::Examples;
 use trainer::training::lines::vocabularies;
 use trainer::training::network::{ModelConfig, Pooling};
 use trainer::training::stack_config::StackConfig;
-use trainer::training::task::Task;
 use trainer::training::to_network::to_network;
 
 /// Uniform numbers in -largest to largest.
@@ -372,14 +372,15 @@ fn task_network(task: Task, cells: &str, large: f32) -> Network {
         tie_embeddings: false,
         steps_per_token: 1,
     };
-    let examples = Examples {
+    let examples = ExampleSet {
         source: (!has_features).then_some(source),
-        channels: ["a", "b"].map(String::from)[..config.num_features].to_vec(),
+        feature_names: ["a", "b"].map(String::from)[..config.num_features].to_vec(),
         target,
         train: Vec::new(),
         dev: Vec::new(),
         test: Vec::new(),
-        left_out: 0,
+        skipped: 0,
+        notices: Vec::new(),
     };
     let parameters = values(&mut Pcg32::new(17, 1), config.num_parameters(), 0.4);
     let vocabularies = vocabularies(task, &examples);

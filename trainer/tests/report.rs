@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use common::{refused, said};
 use serde_json::Value;
-use trainer::data::corpus::Corpus;
+use trainer::data::corpus::{Corpus, CorpusOptions};
 use trainer::network::Network;
 use trainer::training::config::Config;
 use trainer::training::{self, Data, Plan, Request, Row, Watch};
@@ -531,7 +531,7 @@ fn a_resumed_training_ends_with_the_samples_of_one_without_a_stop() {
         training.path(CORPUS),
         AtomicBool::new(false),
     );
-    let read = Corpus::read(Path::new(&corpus)).unwrap();
+    let read = Corpus::open(Path::new(&corpus), CorpusOptions::default()).unwrap();
     let data = Data::new(&read, &config, None, 1).unwrap();
     let request = Request {
         corpus: &read,

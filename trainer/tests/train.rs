@@ -9,14 +9,13 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use common::trainer;
-use trainer::data::corpus::Corpus;
+use trainer::data::corpus::{Corpus, CorpusOptions};
 use trainer::network::Network;
 use trainer::nn::rnn::Cells;
 use trainer::data::split::{Part, Split};
-use trainer::data::vocab::Kind;
+use trainer::data::tokenizer::Tokenizer;
 use trainer::training::checkpoint::Checkpoint;
 use trainer::training::config::Config;
-use trainer::training::text::parts;
 use trainer::training::{self, Data, Outcome, Request, Row, TrainError, Watch};
 
 /// Sentences that a small network learns in no time.
@@ -35,11 +34,11 @@ fn corpus(text: &str) -> Corpus {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("text.txt");
     std::fs::write(&path, text).unwrap();
-    Corpus::read(&path).unwrap()
+    Corpus::open(&path, CorpusOptions::default()).unwrap()
 }
 
 fn config() -> Config {
-    let mut config = Config::for_text(Kind::Char, 12, 10_000);
+    let mut config = Config::for_text(Tokenizer::CHAR, 12, 10_000);
     config.data.split = "80/20/0".parse().unwrap();
     (config.model.layers, config.model.dropout) = (2, 0.2);
     let optimizer = &mut config.optimizer;
@@ -184,7 +183,7 @@ fn unigram_entropy(text: &str) -> f64 {
 #[test]
 fn every_cell_learns_and_its_file_is_what_was_trained() {
     let corpus = corpus(&text(400));
-    let entropy = unigram_entropy(&corpus.text);
+    let entropy = unigram_entropy(&corpus.text(corpus.all()).unwrap());
     for cells in ["gru", "lstm", "rnn", "lstm,rnn,gru"] {
         let folder = tempfile::tempdir().unwrap();
         let cell: Cells = cells.parse().unwrap();
@@ -220,7 +219,7 @@ fn a_training_learns() {
     assert_eq!(network, outcome.network);
     let tokens = network
         .vocabulary()
-        .encode(&corpus.text, false)
+        .encode(&corpus.text(corpus.all()).unwrap(), false)
         .unwrap()
         .tokens;
     let dev = &tokens[config.data.split.range(tokens.len(), Part::Dev)];
@@ -354,7 +353,9 @@ fn the_test_part_is_not_read() {
     let folder = tempfile::tempdir().unwrap();
     let config = with(|config| config.data.split = Split::default());
     let text = text(300);
-    let split = parts(&text, config.data.split, false);
+    let whole = corpus(&text);
+    let split = config.data.split.parts(&whole, false).unwrap();
+    let split = split.map(|part| whole.text(part).unwrap());
     // The same characters in another order.
     let backwards: String = split[2].chars().rev().collect();
     let other = format!("{}{}{backwards}", split[0], split[1]);

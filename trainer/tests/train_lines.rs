@@ -100,11 +100,11 @@ fn a_classifier_learns_what_is_long_past() {
         assert!(text.contains("accuracy 100.00 %"), "{text}");
         let network = onnx::read(&folder.read(&format!("{cell}/model.onnx"))).unwrap();
         let vocabulary = network.vocabulary();
-        assert_eq!(vocabulary.texts(), ["a", "b", "c", "d"]);
+        assert_eq!(vocabulary.tokens(), ["a", "b", "c", "d"]);
         let labels = network.labels.as_ref().unwrap();
-        assert_eq!(labels.texts(), ["is a", "is b", "is c", "is d"]);
+        assert_eq!(labels.tokens(), ["is a", "is b", "is c", "is d"]);
         let scores = classify(&network, &[2, 0, 0, 1, 3, 3]);
-        assert_eq!(labels.text(argmax(&scores)), "is c");
+        assert_eq!(labels.token(argmax(&scores)), "is c");
     }
 }
 
@@ -123,18 +123,18 @@ fn a_translator_learns_to_turn_words_round() {
     let more = [&SMALL[2..8], &more].concat();
     let text = done(&folder.train("out", &more));
     assert!(
-        text.contains("4 different characters to 4 different symbols"),
+        text.contains("4 different characters to 4 different words"),
         "{text}"
     );
     let measures = folder.metrics("out").dev.unwrap();
     assert!(measures.token_error.unwrap() < 0.05, "{measures:?}");
     let network = onnx::read(&folder.read("out/model.onnx")).unwrap();
     let encoder = network.encoder.as_ref().unwrap();
-    assert_eq!(encoder.vocabulary().texts(), ["a", "b", "c", "d"]);
+    assert_eq!(encoder.vocabulary().tokens(), ["a", "b", "c", "d"]);
     let said = translate(&network, &[0, 1, 3], 10);
     let said: Vec<&str> = said
         .iter()
-        .map(|token| network.vocabulary().text(*token))
+        .map(|token| network.vocabulary().token(*token))
         .collect();
     assert_eq!(said, ["D1", "B1", "A1"]);
     assert_eq!(
@@ -174,16 +174,17 @@ fn a_describer_hears_its_features() {
 /// A source with several targets is held back once, with all of them; no source is on both sides.
 #[test]
 fn any_target_of_a_source_counts_and_none_is_trained_on_that_is_held_back() {
-    use trainer::data::corpus::Corpus;
-    use trainer::training::examples::{Example, Examples};
+    use trainer::data::corpus::{Corpus, CorpusOptions};
+    use trainer::data::examples::{Example, ExampleSet};
+    use trainer::data::task::Task;
+    use trainer::data::tokenizer::Tokenizer;
     use trainer::training::presets;
-    use trainer::training::task::{Cut, Task};
 
     let text = lines(400, |word| format!("{word}\t{word}x\n{word}\t{word}y"));
     let folder = Folder::with_lines(&text);
-    let corpus = Corpus::read(&folder.path("lines.tsv")).unwrap();
-    let config = presets::lines(Task::SequenceToSequence, Cut::Char, Cut::Char, 400);
-    let data = Examples::new(&corpus, &config).unwrap();
+    let corpus = Corpus::open(&folder.path("lines.tsv"), CorpusOptions::default()).unwrap();
+    let config = presets::lines(Task::SequenceToSequence, Tokenizer::CHAR, Tokenizer::CHAR, 400);
+    let data = ExampleSet::read(&corpus, &config.example_options()).unwrap();
     let parts = [&data.dev, &data.test];
     let sources = |examples: &[Example]| -> std::collections::HashSet<Vec<u16>> {
         examples.iter().map(|example| example.source.clone()).collect()
@@ -193,11 +194,11 @@ fn any_target_of_a_source_counts_and_none_is_trained_on_that_is_held_back() {
         assert_eq!(sources(part).len(), part.len(), "each source once");
         assert!(sources(part).is_disjoint(&sources(&data.train)));
         for held in part {
-            assert!(held.others.iter().any(|other| *other != held.target));
+            assert!(held.alternative_targets.iter().any(|other| *other != held.target));
         }
     }
     assert!(sources(&data.dev).is_disjoint(&sources(&data.test)));
-    let references = parts.into_iter().flatten().map(|held| 1 + held.others.len());
+    let references = parts.into_iter().flatten().map(|held| 1 + held.alternative_targets.len());
     assert_eq!(data.train.len() + references.sum::<usize>(), 800);
 }
 
@@ -499,11 +500,11 @@ fn lines_are_refused_by_their_number() {
     let (classify, describe) = (["--task", "classifier"], ["--task", "conditional-generator"]);
     let text = refusal("a\tb\nc d\n", &classify);
     assert!(
-        text.contains("lines.tsv, line 2: found 1 part(s), expected a class, a TAB and"),
+        text.contains("lines.tsv, line 2: found 1 field(s), expected a class, a TAB and"),
         "{text}"
     );
     let text = refusal("a\tb\tc\n", &["--task", "sequence-to-sequence"]);
-    assert!(text.contains("line 1: found 3 part(s)"), "{text}");
+    assert!(text.contains("line 1: found 3 field(s)"), "{text}");
     let text = refusal("x=1\ty\n\nx=high\ty\n", &describe);
     assert!(
         text.contains("line 3: found \"x=high\", expected features such as"),
@@ -512,7 +513,7 @@ fn lines_are_refused_by_their_number() {
     let text = refusal("anna\n", &describe);
     assert!(text.contains("--features length,first-letter"), "{text}");
     let text = refusal("a\t \n", &classify);
-    assert!(text.contains("line 1: found an empty part"), "{text}");
+    assert!(text.contains("line 1: found an empty field"), "{text}");
     let text = refusal("a\tb\n", &["--task", "classifier", "--split", "0.001/99.999/0"]);
     assert!(text.contains("no line for training"), "{text}");
     let text = refusal("anna\n", &["--task", "conditional-generator", "--features", "colour"]);

@@ -8,13 +8,14 @@ use serde::Serialize;
 
 use super::args::{OutputArgs, whole};
 use super::options::{DataOptions, all_cores, threads};
+use super::train::open_corpus;
 use super::print::{RecordType, print_json, print_out};
 use crate::cli::progress;
 use crate::data::corpus::Corpus;
+use crate::data::task::Task;
 use crate::inference::model::Model;
 use crate::training::config::Config;
 use crate::training::distill::SoftTargets;
-use crate::training::task::Task;
 use crate::training::to_network::from_network;
 use crate::training::{Data, InitialModel, presets};
 
@@ -81,7 +82,6 @@ struct Written<'a> {
 /// # Errors
 /// Returns an error if the data or a teacher is refused, or the file cannot be written.
 pub fn run(args: DistillArgs) -> anyhow::Result<()> {
-    let corpus = Corpus::read(&args.corpus)?;
     let mut config = match &args.config {
         Some(path) => Config::read(path)?,
         None => presets::text(args.data.tokenizer.unwrap_or_default(), None, usize::MAX),
@@ -94,6 +94,11 @@ pub fn run(args: DistillArgs) -> anyhow::Result<()> {
     config.optimizer.seed = args.seed;
     let threads = args.threads.unwrap_or_else(all_cores);
     let initial = first_teacher(&args, &mut config)?;
+    let tokenizer = match &initial {
+        Some(initial) => initial.vocabularies.input.tokenizer(),
+        None => config.data.tokenizer,
+    };
+    let corpus = open_corpus(&args.corpus, args.data.keep_cr, Some(tokenizer))?;
     let data = Data::new(&corpus, &config, initial.as_ref(), threads)?;
     let synthetic = match (args.synthetic_tokens, config.data.task) {
         (tokens, Task::LanguageModel) => tokens.unwrap_or(SYNTHETIC_TOKENS),

@@ -6,15 +6,15 @@ use anyhow::bail;
 use clap::Args;
 
 use super::job::Job;
+use super::train::open_corpus;
 use super::options::{
     DistillationOptions, OptimizerOptions, QuantizationOptions, RunOptions, below_one,
 };
-use crate::data::corpus::Corpus;
 use crate::data::split::Split;
-use crate::data::vocab;
+use crate::data::task::Task;
+use crate::data::tokenizer::Tokenizer;
 use crate::training::config::{Config, TrainOn};
 use crate::training::presets;
-use crate::training::task::Task;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -45,6 +45,9 @@ pub struct FinetuneArgs {
     /// Percentages for training, dev and test, by position [default: 80/10/10]
     #[arg(long, value_name = "TRAIN/DEV/TEST", help_heading = "Data")]
     pub split: Option<Split>,
+    /// Read CR and CR LF line ends as they are instead of as LF [default: off]
+    #[arg(long, help_heading = "Data")]
+    pub keep_cr: bool,
     /// Fraction of the layers' outputs that is dropped in training, 0 to below 1 [default: by units]
     #[arg(long, value_name = "FRACTION", value_parser = below_one, help_heading = "Model", allow_negative_numbers = true)]
     pub dropout: Option<f32>,
@@ -67,10 +70,9 @@ pub struct FinetuneArgs {
 /// # Errors
 /// As `trainer train`.
 pub fn run(args: FinetuneArgs) -> anyhow::Result<()> {
-    let corpus = Corpus::read(&args.data)?;
     Job::check_folder(&args.run)?;
     // The sizes are the model's.
-    let mut sizes = presets::text(vocab::Kind::Char, None, 0);
+    let mut sizes = presets::text(Tokenizer::CHAR, None, 0);
     let initial = Job::initial_model(&args.model, &mut sizes)?;
     let is_language_model = sizes.language_model(initial.0.config.stack.vocab_size);
     if initial.0.config != is_language_model {
@@ -79,6 +81,8 @@ pub fn run(args: FinetuneArgs) -> anyhow::Result<()> {
             args.model.display()
         );
     }
+    let tokenizer = initial.0.vocabularies.input.tokenizer();
+    let corpus = open_corpus(&args.data, args.keep_cr, Some(tokenizer))?;
     let config = settings(&args, &sizes)?;
     Job {
         corpus: &corpus,
@@ -96,7 +100,7 @@ pub fn run(args: FinetuneArgs) -> anyhow::Result<()> {
 
 fn settings(args: &FinetuneArgs, sizes: &Config) -> anyhow::Result<Config> {
     let hidden_size = sizes.model.hidden_size;
-    let mut config = presets::text(vocab::Kind::Char, Some(hidden_size), usize::MAX);
+    let mut config = presets::text(Tokenizer::CHAR, Some(hidden_size), usize::MAX);
     let dropout = args.dropout.unwrap_or(config.model.dropout);
     config.model = sizes.model.clone();
     (config.model.dropout, config.model.embedding_dropout) = (dropout, 0.0);

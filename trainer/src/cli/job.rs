@@ -13,7 +13,9 @@ use super::train::read_model;
 use super::view::{JsonLines, Live, View, Watcher};
 use super::{distill, samples, summary};
 use crate::cli::progress;
-use crate::data::corpus::{self, Corpus};
+use crate::data::corpus::Corpus;
+use crate::data::hash;
+use crate::data::task::Task;
 use crate::deploy::fit::{Budget, FittedConfig};
 use crate::fs;
 use crate::inference::model::{Model, ModelBytes};
@@ -25,7 +27,6 @@ use crate::training::checkpoint::{self, Checkpoint};
 use crate::training::config::Config;
 use crate::training::distill::SoftTargets;
 use crate::training::samples::{FILE as SAMPLES, Log};
-use crate::training::task::Task;
 use crate::training::to_network::from_network;
 use crate::training::{self, Data, InitialModel, Outcome, Plan, Request, Row};
 
@@ -75,7 +76,7 @@ impl Job<'_> {
         };
         let (model, parameters, vocabularies) = from_network(&network)
             .map_err(|found| anyhow::anyhow!("{}: {found}", path.display()))?;
-        config.model.init_from = corpus::sha256(&bytes);
+        config.model.init_from = hash::sha256(&bytes);
         config.model.hidden_size = model.stack.hidden_size;
         config.model.layers = model.stack.cells.len();
         config.model.cell = Cells::of(&model.stack.cells);
@@ -83,7 +84,7 @@ impl Job<'_> {
         config.model.tie_embeddings = model.tie_embeddings;
         config.model.steps_per_token = model.steps_per_token;
         if config.data.task == Task::LanguageModel {
-            config.data.line_documents = vocabularies.input.is_by_line();
+            config.data.line_documents = vocabularies.input.line_documents();
         }
         let initial = InitialModel {
             config: model,
@@ -266,6 +267,9 @@ struct Terminal<'a> {
 impl View for Terminal<'_> {
     fn begins(&mut self, plan: &Plan) {
         self.live.say(&summary::plan(plan, self.data, &self.config));
+        for notice in self.data.notices() {
+            self.live.say(&notice.to_string());
+        }
         let unit = summary::unit(&self.config);
         self.live.measure(plan.steps, plan.done, plan.step_size as u64, unit);
     }

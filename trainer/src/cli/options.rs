@@ -8,12 +8,13 @@ use clap::Args;
 use pipsqueak_boards::BoardSpec;
 
 use super::args::{self, whole};
+use crate::data::features::Features;
 use crate::data::split::Split;
-use crate::data::vocab;
+use crate::data::task::Task;
+use crate::data::tokenizer::Tokenizer;
 use crate::nn::rnn::Cells;
 use crate::training::config::{Config, TrainOn};
 use crate::training::presets;
-use crate::training::task::{Cut, Features, Task};
 
 /// Sets a setting to the value of an option, if it was given.
 fn set<T: Clone>(setting: &mut T, option: &Option<T>) {
@@ -32,19 +33,19 @@ pub struct DataOptions {
     pub task: Option<Task>,
     /// Language model: what a token is: char, byte (any text), word (rare words are unknown) or subword [default: char]
     #[arg(long, value_name = "KIND", hide_possible_values = true)]
-    pub tokenizer: Option<vocab::Kind>,
+    pub tokenizer: Option<Tokenizer>,
     /// Number of words or subwords in the vocabulary [default: 4000; 0 (all) with char and byte]
     #[arg(long, value_name = "TOKENS", value_parser = whole::<usize>(0..=65533), allow_negative_numbers = true)]
     pub vocab_size: Option<usize>,
     /// Language model: each line is a document, such as a title or a name; generated text ends where a line would [default: off]
     #[arg(long)]
     pub line_documents: bool,
-    /// Tasks on lines: how a source is cut: char, word or symbol (at spaces) [default: word for classifier, else char]
+    /// Tasks on lines: the tokenizer of a source: char, word, whitespace or whitespace-lowercase [default: whitespace-lowercase for classifier, else char]
     #[arg(long, value_name = "KIND", requires = "task", hide_possible_values = true)]
-    pub source_tokenizer: Option<Cut>,
-    /// Tasks on lines: how a target is cut: char, word or symbol [default: symbol if the lines use few ones between spaces, else char]
+    pub source_tokenizer: Option<Tokenizer>,
+    /// Tasks on lines: the tokenizer of a target: char, word, whitespace or whitespace-lowercase [default: whitespace if the lines have few different words, else char]
     #[arg(long, value_name = "KIND", requires = "task", hide_possible_values = true)]
-    pub target_tokenizer: Option<Cut>,
+    pub target_tokenizer: Option<Tokenizer>,
     /// Conditional generator: features to compute from plain lines: length (in tens of characters), first-letter
     /// [default: none, the lines have them]
     #[arg(long, value_name = "FEATURES", requires = "task")]
@@ -52,6 +53,9 @@ pub struct DataOptions {
     /// Percentages for training, dev and test: a text is cut by position, lines by a hash of their source [default: 80/10/10]
     #[arg(long, value_name = "TRAIN/DEV/TEST")]
     pub split: Option<Split>,
+    /// Read CR and CR LF line ends as they are instead of as LF [default: off]
+    #[arg(long)]
+    pub keep_cr: bool,
     /// Parts to train on: train, or train+dev for a final model: with --steps or --config, nothing is chosen on dev then
     /// [default: train]
     #[arg(long, value_name = "PARTS", hide_possible_values = true)]
@@ -77,7 +81,7 @@ impl DataOptions {
         set(&mut data.features, &self.features);
         set(&mut data.split, &self.split);
         set(&mut data.train_on, &self.train_on);
-        let has_words = [data.source_tokenizer, data.target_tokenizer].contains(&Cut::Word);
+        let has_words = data.has_open_vocabulary();
         if !is_text && self.vocab_size.is_none() {
             data.vocab_size = match (has_words, data.vocab_size) {
                 (false, _) => 0,
@@ -131,7 +135,7 @@ impl ModelOptions {
                 model.layers = cells.len();
             }
         }
-        if let (Some(size), true) = (self.hidden_size, config.data.tokenizer.is_sized())
+        if let (Some(size), true) = (self.hidden_size, config.data.tokenizer.has_vocab_size())
             && model.embedding_dim == model.hidden_size
         {
             model.embedding_dim = size;

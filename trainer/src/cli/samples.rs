@@ -2,13 +2,13 @@
 
 use pipsqueak::{SamplingParams, Temperature};
 
+use crate::data::examples::{Example, ExampleSet};
+use crate::data::task::Task;
 use crate::inference::generate::FloatGenerator;
 use crate::inference::tasks::{argmax, classify, generate_conditioned, translate};
 use crate::network::Network;
 use crate::training::Data;
 use crate::training::config::Config;
-use crate::training::examples::{Example, Examples};
-use crate::training::task::Task;
 
 /// Characters of a generated text.
 const CHARACTERS: usize = 240;
@@ -57,7 +57,7 @@ fn generated(network: &Network, seed: u64) -> String {
 }
 
 /// Some examples of dev and the outputs for them, a line each.
-fn outputs(network: &Network, data: &Examples, task: Task) -> String {
+fn outputs(network: &Network, data: &ExampleSet, task: Task) -> String {
     let examples = match &data.dev[..] {
         [] => &data.train,
         dev => dev,
@@ -67,7 +67,7 @@ fn outputs(network: &Network, data: &Examples, task: Task) -> String {
     shown.map(line).collect::<Vec<_>>().join("\n")
 }
 
-fn output(network: &Network, data: &Examples, task: Task, example: &Example, seed: u64) -> String {
+fn output(network: &Network, data: &ExampleSet, task: Task, example: &Example, seed: u64) -> String {
     let target = |tokens: &[u16]| data.target.decode(tokens);
     let source = || {
         let vocabulary = data.source.as_ref().expect("a source");
@@ -76,7 +76,7 @@ fn output(network: &Network, data: &Examples, task: Task, example: &Example, see
     match task {
         Task::Classifier => {
             let class = argmax(&classify(network, &example.source));
-            format!("{} <- {}", data.target.text(class), source())
+            format!("{} <- {}", data.target.token(class), source())
         }
         Task::SequenceToSequence => {
             let output = translate(network, &example.source, TOKENS);
@@ -89,7 +89,7 @@ fn output(network: &Network, data: &Examples, task: Task, example: &Example, see
                 seed,
             };
             let output = generate_conditioned(network, &example.features, settings, TOKENS);
-            let features = data.channels.iter().zip(&example.features);
+            let features = data.feature_names.iter().zip(&example.features);
             let features = features.filter(|(_, value)| **value != 0.0);
             let features: Vec<String> = features
                 .map(|(name, value)| format!("{name}={value}"))

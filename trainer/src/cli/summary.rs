@@ -3,11 +3,10 @@
 use std::path::Path;
 
 use super::options::RunOptions;
-use crate::data::vocab::Kind;
+use crate::data::task::Task;
 use crate::deploy::fit::{Budget, FittedConfig};
 use crate::training::artifacts::{LAST, MODEL, Metrics};
 use crate::training::config::Config;
-use crate::training::task::{Cut, Task};
 use crate::training::{Data, End, Outcome, Plan};
 
 /// A loss on dev that is larger than the best one by this factor has risen.
@@ -15,22 +14,16 @@ const RISEN: f64 = 1.01;
 
 /// What a step counts.
 pub(super) fn unit(config: &Config) -> &'static str {
-    match (config.data.task, config.data.tokenizer) {
-        (Task::LanguageModel, Kind::Char) => "characters",
-        (Task::LanguageModel, Kind::Byte) => "bytes",
-        (Task::LanguageModel, Kind::Word) => "words",
-        (Task::LanguageModel, Kind::Subword) => "subwords",
+    match config.data.task {
+        Task::LanguageModel => config.data.tokenizer.token_names(),
         _ => "examples",
     }
 }
 
 /// A prediction, in units of losses.
 fn short_unit(config: &Config) -> &'static str {
-    match (config.data.task, config.data.tokenizer) {
-        (Task::LanguageModel, Kind::Char) => "char",
-        (Task::LanguageModel, Kind::Byte) => "byte",
-        (Task::LanguageModel, Kind::Word) => "word",
-        (Task::LanguageModel, Kind::Subword) => "subword",
+    match config.data.task {
+        Task::LanguageModel => config.data.tokenizer.token_name(),
         _ => "prediction",
     }
 }
@@ -42,23 +35,18 @@ pub(super) fn plan(plan: &Plan, data: &Data, config: &Config) -> String {
         Data::Lines(examples) => examples,
         Data::Text(_) => return text_plan(plan, unit),
     };
-    let cut = |cut: Cut| match cut {
-        Cut::Char => "characters",
-        Cut::Word => "words",
-        Cut::Symbol => "symbols",
-    };
     let source = match &examples.source {
-        Some(source) => format!("{} different {}", source.len(), cut(config.data.source_tokenizer)),
-        None => format!("{} features", examples.channels.len()),
+        Some(source) => format!("{} different {}", source.len(), config.data.source_tokenizer.token_names()),
+        None => format!("{} features", examples.feature_names.len()),
     };
     let target = match config.data.task {
         Task::Classifier => format!("{} classes", examples.target.len()),
         _ => {
             let count = examples.target.len() - 2;
-            format!("{count} different {}", cut(config.data.target_tokenizer))
+            format!("{count} different {}", config.data.target_tokenizer.token_names())
         }
     };
-    let left_out = match examples.left_out {
+    let left_out = match examples.skipped {
         0 => String::new(),
         count => format!(
             "; {count} line(s) left out, longer than {} tokens or empty",

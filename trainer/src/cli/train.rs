@@ -5,20 +5,21 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::Args;
 
+use super::args::print_notices;
 use super::job::Job;
 use super::options::{
     DataOptions, DistillationOptions, ModelOptions, OptimizerOptions, QuantizationOptions,
     RunOptions, SizeOptions,
 };
-use crate::data::corpus::Corpus;
+use crate::data::corpus::{Corpus, CorpusOptions};
+use crate::data::examples::guess_target_tokenizer;
 use crate::data::split::Part;
+use crate::data::task::Task;
+use crate::data::tokenizer::Tokenizer;
 use crate::deploy::fit::{self, Budget, FittedConfig, Target};
 use crate::training::checkpoint::{self, Checkpoint};
 use crate::training::config::{Config, TrainOn};
-use crate::training::examples::target_cut;
 use crate::training::presets;
-use crate::training::task::{Cut, Task};
-use crate::training::text;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -76,7 +77,6 @@ pub struct TrainArgs {
 /// # Errors
 /// Returns an error if the data, the settings or the checkpoint are refused, the training diverges, or a file cannot be written.
 pub fn run(args: TrainArgs) -> anyhow::Result<()> {
-    let corpus = Corpus::read(&args.corpus)?;
     let resume = match args.resume {
         true => Some(Checkpoint::read(&args.run.out.join(checkpoint::FILE))?),
         false => {
@@ -84,7 +84,16 @@ pub fn run(args: TrainArgs) -> anyhow::Result<()> {
             None
         }
     };
-    let mut config = args.settings(&corpus, resume.as_ref())?;
+    let given = args.given(resume.as_ref())?;
+    let corpus = open_corpus(
+        &args.corpus,
+        args.data.keep_cr,
+        args.data.tokenizer.or(given.as_ref().map(|config| config.data.tokenizer)),
+    )?;
+    let mut config = match given {
+        Some(config) => config,
+        None => args.preset(&corpus)?,
+    };
     let budget = args.size.budget()?;
     args.apply_to(&mut config)?;
     let mut chosen = None;
@@ -117,19 +126,22 @@ pub fn run(args: TrainArgs) -> anyhow::Result<()> {
 }
 
 impl TrainArgs {
-    /// The settings before the options.
-    fn settings(&self, corpus: &Corpus, resume: Option<&Checkpoint>) -> anyhow::Result<Config> {
+    /// The settings of a checkpoint or a file, before the options.
+    fn given(&self, resume: Option<&Checkpoint>) -> anyhow::Result<Option<Config>> {
         let mut config = match (resume, &self.config) {
             (Some(checkpoint), _) => checkpoint.config.clone(),
             (None, Some(path)) => {
                 let mut config = Config::read(path)?;
                 if !config.model.init_from.is_empty() && self.init_from.is_none() {
-                    bail!("{}: that training started from a model: give it with --init-from", path.display());
+                    bail!(
+                        "{}: that training started from a model: give it with --init-from",
+                        path.display()
+                    );
                 }
                 config.model.init_from.clear();
                 config
             }
-            (None, None) => return Ok(self.preset(corpus)),
+            (None, None) => return Ok(None),
         };
         if let Some(task) = self.data.task {
             if config.data.task != task && resume.is_none() {
@@ -137,28 +149,29 @@ impl TrainArgs {
             }
             config.data.task = task;
         }
-        Ok(config)
+        Ok(Some(config))
     }
 
     /// Good settings for the data.
-    fn preset(&self, corpus: &Corpus) -> Config {
+    fn preset(&self, corpus: &Corpus) -> anyhow::Result<Config> {
         let task = self.data.task.unwrap_or_default();
         if task == Task::LanguageModel {
             let split = self.data.split.unwrap_or_default();
-            let all = corpus.text.chars().count();
-            let characters = split.range(all, Part::Train).len();
+            let characters = split.range(corpus.characters(), Part::Train).len();
             let tokenizer = self.data.tokenizer.unwrap_or_default();
-            return presets::text(tokenizer, self.model.hidden_size, characters);
+            return Ok(presets::text(tokenizer, self.model.hidden_size, characters));
         }
         let source = self.data.source_tokenizer.unwrap_or(match task {
-            Task::Classifier => Cut::Word,
-            _ => Cut::Char,
+            Task::Classifier => Tokenizer::WHITESPACE_LOWERCASE,
+            _ => Tokenizer::CHAR,
         });
-        let target = self.data.target_tokenizer.unwrap_or_else(|| match task {
-            Task::SequenceToSequence => target_cut(corpus),
-            _ => Cut::Char,
-        });
-        presets::lines(task, source, target, corpus.text.lines().count())
+        let target = match (self.data.target_tokenizer, task) {
+            (Some(target), _) => target,
+            (None, Task::SequenceToSequence) => guess_target_tokenizer(corpus)?,
+            (None, _) => Tokenizer::CHAR,
+        };
+        let lines = corpus.text(corpus.all())?.lines().count();
+        Ok(presets::lines(task, source, target, lines))
     }
 
     fn apply_to(&self, config: &mut Config) -> anyhow::Result<()> {
@@ -191,18 +204,34 @@ impl TrainArgs {
 fn fitted(corpus: &Corpus, config: &mut Config, budget: Budget) -> anyhow::Result<FittedConfig> {
     config.check()?;
     let data = &config.data;
-    let [train, ..] = text::parts(&corpus.text, data.split, data.line_documents);
+    let [train, ..] = data.split.parts(corpus, data.line_documents)?;
     let vocabulary =
         data.tokenizer
-            .vocabulary(&corpus.text, train, data.vocab_size, data.line_documents)?;
+            .build_vocabulary(corpus, train, data.vocab_size, data.line_documents)?;
     let target = Target {
         config,
         vocabulary: &vocabulary,
         corpus: &corpus.name,
     };
     let fit = fit::fit(target, budget)?;
-    *config = presets::fitted(&fit, config, train.chars().count());
+    *config = presets::fitted(&fit, config, train.characters);
     Ok(fit)
+}
+
+/// Opens the data, and prints what its user should know.
+pub(super) fn open_corpus(
+    path: &Path,
+    keep_cr: bool,
+    tokenizer: Option<Tokenizer>,
+) -> anyhow::Result<Corpus> {
+    let options = CorpusOptions {
+        keep_cr,
+        bytes: tokenizer == Some(Tokenizer::BYTE),
+        ..CorpusOptions::default()
+    };
+    let corpus = Corpus::open(path, options)?;
+    print_notices(&corpus.name, &corpus.notices);
+    Ok(corpus)
 }
 
 /// Reads the bytes of a model file.

@@ -4,6 +4,8 @@ use std::fmt::{self, Display};
 use std::ops::Range;
 use std::str::FromStr;
 
+use super::corpus::{self, Corpus, CorpusError};
+
 /// Percentages of a data set for training, dev and test; they sum up to 100. As text `80/10/10`.
 ///
 /// A text is cut by position: the first characters are for training, then come dev and test. Lines are assigned by a hash of
@@ -64,6 +66,35 @@ impl Split {
             format!("{train}/{}/0", 100.0 - train).parse().ok()
         };
         first.parse().ok().or_else(older)
+    }
+
+    /// The training, dev and test part of a text. If every line is a document, the line that a border falls into belongs to the
+    /// part before.
+    ///
+    /// # Errors
+    /// If the text cannot be read again.
+    pub fn parts(
+        &self,
+        corpus: &Corpus,
+        line_documents: bool,
+    ) -> Result<[corpus::Part; 3], CorpusError> {
+        let characters = corpus.characters();
+        let ends = [Part::Train, Part::Dev].map(|part| self.range(characters, part).end);
+        let parts = corpus.split(&ends, line_documents)?;
+        Ok([parts[0], parts[1], parts[2]])
+    }
+
+    /// The training and the dev part of a text as one.
+    ///
+    /// # Errors
+    /// As [`parts`](Self::parts).
+    pub fn train_and_dev(
+        &self,
+        corpus: &Corpus,
+        line_documents: bool,
+    ) -> Result<corpus::Part, CorpusError> {
+        let end = self.range(corpus.characters(), Part::Dev).end;
+        Ok(corpus.split(&[end], line_documents)?[0])
     }
 
     /// The percentage of a part.

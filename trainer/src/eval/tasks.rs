@@ -5,10 +5,10 @@ use crate::inference::generate::{GREEDY, tokens};
 use crate::inference::integer::IntegerNetwork;
 use crate::inference::tasks::{argmax, translate};
 use crate::network::{Feeds, Network, Sequences, nats};
+use crate::data::examples::{Example, ExampleSet};
+use crate::data::task::Task;
 use crate::training::buckets::predictions;
-use crate::training::examples::{Example, Examples};
 use crate::training::lines::{BOS, EOS};
-use crate::training::task::Task;
 use pipsqueak::{Generator, StepInput};
 
 /// The highest order of an n-gram model.
@@ -109,7 +109,7 @@ pub fn loss(network: &Network, task: Task, examples: &[&Example], threads: usize
 pub fn measure(
     network: &impl Predictor,
     task: Task,
-    data: &Examples,
+    data: &ExampleSet,
     part: &[Example],
     threads: usize,
 ) -> Option<Measures> {
@@ -128,7 +128,7 @@ pub fn measure(
             }
             Task::SequenceToSequence => {
                 let said = network.translation(&example.source, limit);
-                let references = std::iter::once(&example.target).chain(&example.others);
+                let references = std::iter::once(&example.target).chain(&example.alternative_targets);
                 let nearest =
                     references.map(|reference| (distance(&said, reference), reference.len()));
                 let (errors, tokens) = nearest.min().expect("a target");
@@ -207,7 +207,7 @@ fn nats_of(logits: &[f32], task: Task, example: &Example) -> f64 {
 
 /// The n-gram models with the fewest bits over the targets of `part`, as one text of targets and ends; counted on the training
 /// part. First without the features, then with the first token of each text given, if a feature names it.
-fn best_ngrams(data: &Examples, part: &[Example]) -> [Option<NgramBits>; 2] {
+fn best_ngrams(data: &ExampleSet, part: &[Example]) -> [Option<NgramBits>; 2] {
     let text = |examples: &[Example]| {
         let mut text = vec![u32::from(EOS)];
         for example in examples {
@@ -233,8 +233,8 @@ fn best_ngrams(data: &Examples, part: &[Example]) -> [Option<NgramBits>; 2] {
         best.map(|(order, bits)| NgramBits { order, bits })
     };
     let is_given = |example: &Example| {
-        let first = example.target.first().map(|token| data.target.text(*token));
-        let features = data.channels.iter().zip(&example.features);
+        let first = example.target.first().map(|token| data.target.token(*token));
+        let features = data.feature_names.iter().zip(&example.features);
         let mut named = features.filter(|(_, value)| **value != 0.0);
         named.any(|(name, _)| Some(&**name) == first)
     };

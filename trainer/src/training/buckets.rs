@@ -1,8 +1,8 @@
 //! The examples that each step sees, padded to a common length.
 
-use super::examples::Example;
 use super::network::{Batch, Sequences};
-use super::task::Task;
+use crate::data::examples::Example;
+use crate::data::task::Task;
 use crate::nn::random::{self, Purpose};
 use crate::nn::softmax::IGNORE_INDEX;
 

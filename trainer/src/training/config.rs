@@ -4,9 +4,11 @@ use super::network::{ModelConfig, Pooling};
 use super::presets;
 use super::stack::DropoutRates;
 use super::stack_config::StackConfig;
-use super::task::{Cut, Features, Task};
+use crate::data::examples::ExampleOptions;
+use crate::data::features::Features;
 use crate::data::split::Split;
-use crate::data::vocab;
+use crate::data::task::Task;
+use crate::data::tokenizer::{self, Tokenizer, TokenizerKind};
 use crate::nn::rnn::{Cells, Kind};
 use crate::quantize::Options;
 use crate::quantize::formats::{INT4, INT8, INT8_INT4, WeightFormats};
@@ -39,7 +41,7 @@ pub struct DataConfig {
     pub task: Task,
     /// Text to tokens, of a language model.
     #[serde(default)]
-    pub tokenizer: vocab::Kind,
+    pub tokenizer: Tokenizer,
     /// Words or subwords of the vocabulary; 0 where it has all characters, bytes or symbols.
     #[serde(default)]
     pub vocab_size: usize,
@@ -48,10 +50,10 @@ pub struct DataConfig {
     pub line_documents: bool,
     /// Of a task on lines: how a source is cut into tokens.
     #[serde(default)]
-    pub source_tokenizer: Cut,
+    pub source_tokenizer: Tokenizer,
     /// Of a task on lines: how a target is cut into tokens.
     #[serde(default)]
-    pub target_tokenizer: Cut,
+    pub target_tokenizer: Tokenizer,
     /// Of a conditional generator: features that are computed from each line.
     #[serde(default)]
     pub features: Features,
@@ -61,6 +63,16 @@ pub struct DataConfig {
     /// The parts that are trained on.
     #[serde(default)]
     pub train_on: TrainOn,
+}
+
+impl DataConfig {
+    /// Whether sources or targets are words of an open set, of which the vocabulary holds the most frequent ones.
+    pub fn has_open_vocabulary(&self) -> bool {
+        let is_open = |tokenizer: Tokenizer| {
+            tokenizer.kind() == TokenizerKind::Word && tokenizer != Tokenizer::WHITESPACE
+        };
+        is_open(self.source_tokenizer) || is_open(self.target_tokenizer)
+    }
 }
 
 /// The parts of the data that are trained on.
@@ -253,7 +265,7 @@ fn count(
 
 impl Config {
     /// Good settings for a language model of `hidden_size` units on a text with `characters` characters to train on.
-    pub fn for_text(tokenizer: vocab::Kind, hidden_size: usize, characters: usize) -> Self {
+    pub fn for_text(tokenizer: Tokenizer, hidden_size: usize, characters: usize) -> Self {
         presets::text(tokenizer, Some(hidden_size), characters)
     }
 
@@ -285,6 +297,20 @@ impl Config {
             format!("{name} = {this}, not {other}")
         };
         names.iter().filter(differs).map(|name| line(name)).collect()
+    }
+
+    /// How the examples of a task on lines are read.
+    pub fn example_options(&self) -> ExampleOptions<'_> {
+        ExampleOptions {
+            task: self.data.task,
+            source: self.data.source_tokenizer,
+            target: self.data.target_tokenizer,
+            vocab_size: self.data.vocab_size,
+            features: &self.data.features,
+            max_len: self.optimizer.seq_len,
+            split: self.data.split,
+            trains_on_dev: self.data.train_on == TrainOn::TrainAndDev,
+        }
     }
 
     /// The dropout rates.
@@ -386,16 +412,15 @@ impl Config {
     fn check_data(&self) -> Result<(), ConfigError> {
         let data = &self.data;
         let is_text = data.task == Task::LanguageModel;
-        let has_words = [data.source_tokenizer, data.target_tokenizer].contains(&Cut::Word);
         let sized = match is_text {
-            true => data.tokenizer.is_sized(),
-            false => has_words,
+            true => data.tokenizer.has_vocab_size(),
+            false => data.has_open_vocabulary(),
         };
         check(
             "vocab_size",
             data.vocab_size,
             match sized {
-                true => (2..vocab::MAX_TOKENS - 1).contains(&data.vocab_size),
+                true => (2..tokenizer::MAX_TOKENS - 1).contains(&data.vocab_size),
                 false => data.vocab_size == 0,
             },
             "2 to 65533 of words or subwords, 0 of characters, bytes or symbols",
@@ -408,10 +433,24 @@ impl Config {
         )?;
         check(
             "tokenizer",
-            format!("{:?}", data.tokenizer).to_lowercase(),
-            is_text || data.tokenizer == vocab::Kind::default(),
-            "none with this task: its lines are cut by --source-tokenizer and --target-tokenizer",
+            data.tokenizer,
+            is_text || data.tokenizer == Tokenizer::default(),
+            "none with this task: its lines have --source-tokenizer and --target-tokenizer",
         )?;
+        for (name, tokenizer) in [
+            ("source_tokenizer", data.source_tokenizer),
+            ("target_tokenizer", data.target_tokenizer),
+        ] {
+            check(
+                name,
+                tokenizer,
+                !matches!(
+                    tokenizer.kind(),
+                    TokenizerKind::Byte | TokenizerKind::Subword
+                ),
+                "char, word, whitespace or whitespace-lowercase",
+            )?;
+        }
         check(
             "features",
             format!("{:?}", data.features.to_string()),

@@ -7,14 +7,14 @@ use rand_core::Rng;
 use sha2::{Digest, Sha256};
 
 use super::buckets::{padded_batch, predictions};
-use super::examples::{Example, Examples};
 use super::lines::{BOS, EOS, vocabularies};
 use super::network::{Batch, ModelConfig, Sequences, TrainableNetwork};
 use super::stack::DropoutRates;
-use super::task::Task;
 use super::to_network::{Vocabularies, from_network};
 use super::trainer::{in_parallel, reset_rows};
-use crate::data::corpus::hex;
+use crate::data::examples::{Example, ExampleSet};
+use crate::data::hash::hex;
+use crate::data::task::Task;
 use crate::fs::{self, OutputError};
 use crate::network::Network;
 use crate::nn::random::{self, Purpose};
@@ -212,7 +212,7 @@ impl SoftTargets {
     pub fn of_examples(
         networks: &[(String, Network)],
         task: Task,
-        examples: &Examples,
+        examples: &ExampleSet,
         data: &str,
         threads: usize,
         progress: &(dyn Fn(u64) + Sync),
@@ -523,7 +523,7 @@ fn generate(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::vocab::Vocabulary;
+    use crate::data::tokenizer::Vocabulary;
     use crate::network::{Provenance, nats};
     use crate::nn::rnn::Kind;
     use crate::training::network::Pooling;

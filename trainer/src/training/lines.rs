@@ -4,10 +4,10 @@ use super::buckets::{Buckets, padded_batch, predictions};
 use super::config::Config;
 use super::dataset::{DEV_TOKENS, Dataset, DevLoss, PartSizes, Resets, SHARD_ROWS};
 use super::distill::SoftTargets;
-use super::examples::{Example, Examples};
 use super::network::{Batch, ModelConfig};
-use super::task::Task;
 use super::to_network::Vocabularies;
+use crate::data::examples::{Example, ExampleSet};
+use crate::data::task::Task;
 use crate::eval::tasks;
 use crate::network::Network;
 use crate::nn::softmax::Soft;
@@ -21,13 +21,13 @@ pub(crate) const EOS: u16 = 1;
 ///
 /// # Panics
 /// If the settings are not good by [`Config::check`].
-pub fn model_config(config: &Config, examples: &Examples) -> ModelConfig {
+pub fn model_config(config: &Config, examples: &ExampleSet) -> ModelConfig {
     let source = examples.source.as_ref().map_or(0, |source| source.len());
-    config.model(source, examples.target.len(), examples.channels.len())
+    config.model(source, examples.target.len(), examples.feature_names.len())
 }
 
 /// The texts of tokens, classes and features of these examples.
-pub fn vocabularies(task: Task, examples: &Examples) -> Vocabularies {
+pub fn vocabularies(task: Task, examples: &ExampleSet) -> Vocabularies {
     let target = examples.target.clone();
     match (task, &examples.source) {
         (Task::Classifier, Some(source)) => Vocabularies {
@@ -39,15 +39,24 @@ pub fn vocabularies(task: Task, examples: &Examples) -> Vocabularies {
             input: target,
             source: examples.source.clone(),
             labels: None,
-            features: examples.channels.clone(),
+            features: examples.feature_names.clone(),
         },
+    }
+}
+
+/// Sizes of the parts, in examples.
+pub fn sizes(examples: &ExampleSet) -> PartSizes {
+    PartSizes {
+        train: examples.train.len(),
+        dev: examples.dev.len(),
+        test: examples.test.len(),
     }
 }
 
 /// Batches of examples.
 pub struct LineDataset<'d> {
     task: Task,
-    examples: &'d Examples,
+    examples: &'d ExampleSet,
     vocabularies: Vocabularies,
     buckets: Buckets,
     soft: Option<&'d SoftTargets>,
@@ -65,7 +74,7 @@ impl<'d> LineDataset<'d> {
     ///
     /// # Panics
     /// If there is no example to train on.
-    pub fn new(config: &Config, examples: &'d Examples, soft: Option<&'d SoftTargets>) -> Self {
+    pub fn new(config: &Config, examples: &'d ExampleSet, soft: Option<&'d SoftTargets>) -> Self {
         let task = config.data.task;
         let optimizer = &config.optimizer;
         let mut offset = 0;
@@ -109,7 +118,7 @@ impl Dataset for LineDataset<'_> {
     }
 
     fn sizes(&self) -> PartSizes {
-        self.examples.sizes()
+        sizes(self.examples)
     }
 
     fn prepare(&mut self, step: u64) {

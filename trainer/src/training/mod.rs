@@ -11,7 +11,6 @@ pub mod checkpoint;
 pub mod config;
 pub mod dataset;
 pub mod distill;
-pub mod examples;
 mod initial_states;
 pub mod lines;
 pub mod network;
@@ -23,7 +22,6 @@ mod stack;
 pub mod stack_config;
 pub mod state;
 pub mod stream;
-pub mod task;
 pub mod text;
 pub mod to_network;
 pub mod trainer;
@@ -32,9 +30,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use crate::data::corpus::Corpus;
+use crate::data::corpus::{Corpus, CorpusError};
+use crate::data::examples::{DataError, ExampleSet};
+use crate::data::notice::Notice;
 use crate::data::split::Split;
-use crate::data::vocab::VocabularyError;
+use crate::data::task::Task;
+use crate::data::tokenizer::EncodeError;
 use crate::eval::tasks;
 use crate::fs;
 use crate::network::Network;
@@ -43,14 +44,12 @@ use checkpoint::Checkpoint;
 use config::{Config, ConfigError};
 use dataset::{Dataset, PartSizes};
 use distill::{DistillError, SoftTargets};
-use examples::{DataError, Examples};
 use lines::LineDataset;
 use network::ModelConfig;
 use run_loop::Run;
 pub use run_loop::{End, Selection};
 pub use stack::DropoutRates;
 use state::Diverged;
-use task::Task;
 use text::{TextData, TextDataset};
 use to_network::Vocabularies;
 use trainer::Trainer;
@@ -78,7 +77,7 @@ pub enum Data {
     /// A text.
     Text(TextData),
     /// Examples.
-    Lines(Examples),
+    Lines(ExampleSet),
 }
 
 impl Data {
@@ -99,7 +98,7 @@ impl Data {
                 let vocabulary = initial.map(|initial| &initial.vocabularies.input);
                 Data::Text(TextData::new(corpus, config, vocabulary)?)
             }
-            _ => Data::Lines(Examples::new(corpus, config)?),
+            _ => Data::Lines(ExampleSet::read(corpus, &config.example_options())?),
         };
         let model = data.model(config);
         if let Some(initial) = initial {
@@ -159,7 +158,15 @@ impl Data {
     pub fn sizes(&self) -> PartSizes {
         match self {
             Data::Text(text) => text.sizes(),
-            Data::Lines(examples) => examples.sizes(),
+            Data::Lines(examples) => lines::sizes(examples),
+        }
+    }
+
+    /// What the user should know.
+    pub fn notices(&self) -> Vec<Notice> {
+        match self {
+            Data::Text(text) => text.notices(),
+            Data::Lines(examples) => examples.notices.clone(),
         }
     }
 
@@ -292,9 +299,12 @@ pub enum TrainError {
     /// Bad settings.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The text's vocabulary was refused.
+    /// The text cannot be read again.
     #[error(transparent)]
-    Vocabulary(#[from] VocabularyError),
+    Corpus(#[from] CorpusError),
+    /// The text or its vocabulary was refused.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
     /// Too few characters.
     #[error(
         "{name} has {characters} characters, {train} of them for training (split {split}): expected at least 2"

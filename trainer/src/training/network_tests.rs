@@ -6,7 +6,7 @@ use super::network::{Batch, ModelConfig, Pooling, Sequences, TrainableNetwork};
 use super::stack::DropoutRates;
 use super::stack_config::StackConfig;
 use super::to_network::{Vocabularies, from_network, to_network};
-use crate::data::vocab::Vocabulary;
+use crate::data::tokenizer::Vocabulary;
 use crate::network::{Dense, Network, Provenance, nats};
 use crate::nn::random;
 use crate::nn::rnn::Cells;

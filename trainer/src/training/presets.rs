@@ -4,9 +4,10 @@ use super::config::{
     Config, DataConfig, DistillationConfig, ModelSection, OptimizerConfig, QuantizationConfig,
     TrainOn, default_cells,
 };
-use super::task::{Cut, Features, Task};
+use crate::data::features::Features;
 use crate::data::split::Split;
-use crate::data::vocab::Kind;
+use crate::data::task::Task;
+use crate::data::tokenizer::Tokenizer;
 use crate::deploy::fit::FittedConfig;
 
 /// A row of the table of texts.
@@ -91,11 +92,11 @@ fn preset(task: Task, hidden_size: usize) -> Config {
     Config {
         data: DataConfig {
             task,
-            tokenizer: Kind::Char,
+            tokenizer: Tokenizer::CHAR,
             vocab_size: 0,
             line_documents: false,
-            source_tokenizer: Cut::Char,
-            target_tokenizer: Cut::Char,
+            source_tokenizer: Tokenizer::CHAR,
+            target_tokenizer: Tokenizer::CHAR,
             features: Features::default(),
             split: Split::default(),
             train_on: TrainOn::Train,
@@ -131,7 +132,7 @@ fn preset(task: Task, hidden_size: usize) -> Config {
 }
 
 /// Settings of a language model on a text with `characters` characters to train on, of `hidden_size` units if given.
-pub fn text(tokenizer: Kind, hidden_size: Option<usize>, characters: usize) -> Config {
+pub fn text(tokenizer: Tokenizer, hidden_size: Option<usize>, characters: usize) -> Config {
     let preset_of = |row: &&TextPreset| characters <= row.characters;
     let mut config = match hidden_size {
         None => {
@@ -156,7 +157,7 @@ pub fn text(tokenizer: Kind, hidden_size: Option<usize>, characters: usize) -> C
         }
     };
     config.data.tokenizer = tokenizer;
-    if tokenizer.is_sized() {
+    if tokenizer.has_vocab_size() {
         config.data.vocab_size = VOCAB_SIZE;
         config.model.embedding_dim = config.model.hidden_size;
         config.model.tie_embeddings = true;
@@ -175,17 +176,17 @@ fn steps(epochs: f64, tokens: usize, step_tokens: usize) -> u64 {
     (steps as u64).clamp(300, 40_000)
 }
 
-/// Settings of `task` on `lines` lines, cut in these ways.
+/// Settings of `task` on `lines` lines with these tokenizers.
 ///
 /// # Panics
 /// If the task is a language model.
-pub fn lines(task: Task, source: Cut, target: Cut, lines: usize) -> Config {
+pub fn lines(task: Task, source: Tokenizer, target: Tokenizer, lines: usize) -> Config {
     let row = TASKS.iter().find(|row| row.0 == task);
     let &(_, hidden_size, embedding_dim, dropout, learning_rate, batch_size, epochs) =
         row.expect("a task on lines");
     let mut config = preset(task, hidden_size);
     (config.data.source_tokenizer, config.data.target_tokenizer) = (source, target);
-    if [source, target].contains(&Cut::Word) {
+    if config.data.has_open_vocabulary() {
         config.data.vocab_size = VOCAB_SIZE;
     }
     config.model.embedding_dim = embedding_dim;

@@ -2,15 +2,15 @@
 
 use super::buckets::{padded_batch, predictions};
 use super::config::QuantizationConfig;
-use super::examples::{Example, Examples};
 use super::lines::vocabularies;
 use super::network::{ModelConfig, Pooling, TrainableNetwork};
 use super::qat::FakeQuantizer;
 use super::stack::DropoutRates;
 use super::stack_config::StackConfig;
-use super::task::Task;
 use super::to_network::{from_network, to_network};
-use crate::data::vocab::Vocabulary;
+use crate::data::examples::{Example, ExampleSet};
+use crate::data::task::Task;
+use crate::data::tokenizer::Vocabulary;
 use crate::eval::tasks;
 use crate::network::{Network, Provenance};
 use crate::nn::random;
@@ -75,7 +75,7 @@ fn examples(task: Task, count: usize) -> Vec<Example> {
             Task::Classifier => vec![(i % 6) as u16],
             _ => tokens(i + 1, 1 + (2 * i) % 4, 2, 4),
         },
-        others: Vec::new(),
+        alternative_targets: Vec::new(),
     };
     (0..count).map(example).collect()
 }
@@ -171,9 +171,9 @@ fn the_padded_loss_is_that_of_the_canonical_network_and_of_its_file() {
             let parameters = values(shape.num_parameters());
             let (loss, _) = loss_and_gradient(task, &shape, &parameters, &examples, 0.0);
             let letters = |text: &str| Vocabulary::of_characters(text).unwrap();
-            let data = Examples {
+            let data = ExampleSet {
                 source: (task != Task::ConditionalGenerator).then(|| letters("abcdefg")),
-                channels: match task {
+                feature_names: match task {
                     Task::ConditionalGenerator => ["length", "a", "b"].map(String::from).to_vec(),
                     _ => Vec::new(),
                 },
@@ -181,7 +181,8 @@ fn the_padded_loss_is_that_of_the_canonical_network_and_of_its_file() {
                 train: examples.clone(),
                 dev: Vec::new(),
                 test: Vec::new(),
-                left_out: 0,
+                skipped: 0,
+                notices: Vec::new(),
             };
             let vocabularies = vocabularies(task, &data);
             let network = to_network(&shape, &parameters, &vocabularies, Provenance::default());
@@ -235,14 +236,15 @@ fn rounding_changes_the_layers_of_both_networks_and_the_head_alone() {
             let rounded = quantizer.quantize(&parameters).to_vec();
             let letters = |text: &str| Vocabulary::of_characters(text).unwrap();
             let names = ["length", "a", "b"].map(String::from);
-            let data = Examples {
+            let data = ExampleSet {
                 source: (task != Task::ConditionalGenerator).then(|| letters("abcdefg")),
-                channels: names[..shape.num_features].to_vec(),
+                feature_names: names[..shape.num_features].to_vec(),
                 target: letters("uvwxyz"),
                 train: Vec::new(),
                 dev: Vec::new(),
                 test: Vec::new(),
-                left_out: 0,
+                skipped: 0,
+                notices: Vec::new(),
             };
             let vocabularies = vocabularies(task, &data);
             let network =

@@ -8,8 +8,8 @@ use super::stream::Stream;
 use super::to_network::Vocabularies;
 use super::TrainError;
 use crate::data::corpus::Corpus;
-use crate::data::split::{Part, Split};
-use crate::data::vocab::{Encoded, Measure, Tokens, Vocabulary};
+use crate::data::notice::Notice;
+use crate::data::tokenizer::{CharStats, Encoding, TokenIds, Vocabulary};
 use crate::eval::perplexity;
 use crate::network::Network;
 use crate::nn::softmax::{IGNORE_INDEX, Soft};
@@ -28,26 +28,10 @@ const STRETCHES: usize = 64;
 pub struct TextData {
     vocabulary: Vocabulary,
     /// Of the parts that are trained on.
-    pub(super) train: Tokens,
-    dev: Encoded,
+    pub(super) train: TokenIds,
+    dev: Encoding,
     /// Characters of the parts.
     sizes: PartSizes,
-}
-
-/// The parts of a text, in characters. Where lines are documents, the line that a border falls into belongs to the part before.
-pub fn parts(text: &str, split: Split, line_documents: bool) -> [&str; 3] {
-    let characters = text.chars().count();
-    let cut = |text: &str, characters: usize| {
-        let at = text.char_indices().nth(characters);
-        let at = at.map_or(text.len(), |(at, _)| at);
-        if !line_documents || at == 0 || text[..at].ends_with('\n') {
-            return at;
-        }
-        text[at..].find('\n').map_or(text.len(), |end| at + end + 1)
-    };
-    let first = cut(text, split.range(characters, Part::Train).end);
-    let second = cut(text, split.range(characters, Part::Dev).end).max(first);
-    [&text[..first], &text[first..second], &text[second..]]
 }
 
 impl TextData {
@@ -61,38 +45,39 @@ impl TextData {
         vocabulary: Option<&Vocabulary>,
     ) -> Result<Self, TrainError> {
         let data = &config.data;
-        let line_documents = vocabulary.map_or(data.line_documents, Vocabulary::is_by_line);
-        let [train, dev, test] = parts(&corpus.text, data.split, line_documents);
-        let [train_size, dev_size, test_size] =
-            [train, dev, test].map(|part| part.chars().count());
-        let (train, dev) = match data.train_on {
-            TrainOn::Train => (train, dev),
-            TrainOn::TrainAndDev => (&corpus.text[..train.len() + dev.len()], ""),
-        };
+        let line_documents = vocabulary.map_or(data.line_documents, Vocabulary::line_documents);
+        let parts = data.split.parts(corpus, line_documents)?;
         let sizes = PartSizes {
-            train: train_size,
-            dev: dev_size,
-            test: test_size,
+            train: parts[0].characters,
+            dev: parts[1].characters,
+            test: parts[2].characters,
+        };
+        let (train, dev) = match data.train_on {
+            TrainOn::Train => (parts[0], Some(parts[1])),
+            TrainOn::TrainAndDev => (data.split.train_and_dev(corpus, line_documents)?, None),
         };
         let too_short = || TrainError::TooShort {
             name: corpus.name.clone(),
-            characters: train_size + dev_size + test_size,
-            train: train_size,
+            characters: corpus.characters(),
+            train: train.characters,
             split: data.split,
         };
-        if train.chars().nth(1).is_none() {
+        if train.characters < 2 {
             return Err(too_short());
         }
         let vocabulary = match vocabulary {
             Some(vocabulary) => vocabulary.clone(),
             None => {
                 data.tokenizer
-                    .vocabulary(&corpus.text, train, data.vocab_size, line_documents)?
+                    .build_vocabulary(corpus, train, data.vocab_size, line_documents)?
             }
         };
-        let tokens = vocabulary.encode_long(train, || corpus.text.release())?;
-        let dev = vocabulary.encode_stream(dev, false)?;
-        corpus.text.release();
+        let tokens = vocabulary.encode_streaming(corpus, train)?;
+        // The vocabulary comes from the training part: what only dev has is left out, and reported.
+        let dev = match dev {
+            Some(dev) => vocabulary.encode_part(corpus, dev, true)?,
+            None => Encoding::default(),
+        };
         if tokens.len() < 2 {
             return Err(too_short());
         }
@@ -102,6 +87,14 @@ impl TextData {
             dev,
             sizes,
         })
+    }
+
+    /// What the user should know.
+    pub fn notices(&self) -> Vec<Notice> {
+        let skipped = &self.dev.skipped;
+        let summary = || skipped.summary(self.vocabulary.oov_name());
+        let notice = (skipped.count > 0).then(|| Notice::OutOfVocabulary { summary: summary() });
+        notice.into_iter().collect()
     }
 
     /// The vocabulary.
@@ -135,9 +128,9 @@ impl TextData {
     }
 
     /// What the predictions of the evaluated part of dev stand for.
-    fn measure(&self) -> Measure {
+    fn char_stats(&self) -> CharStats {
         let end = self.evaluated().len();
-        self.vocabulary.measure(&self.dev, 1..end.max(1))
+        self.vocabulary.char_stats(&self.dev, 1..end.max(1))
     }
 
     /// Bits per character of the best n-gram model of orders 0 to `order` on the evaluated part of dev, and its order; `None`
@@ -153,9 +146,9 @@ impl TextData {
         let model = crate::eval::ngram::KneserNey::new(&train, self.vocabulary.len(), order);
         let bits = model.bits(&dev).into_iter().enumerate();
         let (order, bits) = bits.min_by(|a, b| a.1.total_cmp(&b.1))?;
-        let measure = self.measure();
-        let spelling = measure.spelling / std::f64::consts::LN_2;
-        Some((order, (bits + spelling) / measure.characters.max(1) as f64))
+        let stats = self.char_stats();
+        let spelling = stats.spelling / std::f64::consts::LN_2;
+        Some((order, (bits + spelling) / stats.characters.max(1) as f64))
     }
 
     /// The dataset of this text.
@@ -353,7 +346,7 @@ impl Dataset for TextDataset<'_> {
         let tokens = self.data.evaluated();
         (tokens.len() > 1).then(|| {
             let evaluation = perplexity::float(network, tokens, || ());
-            let evaluation = evaluation.per_character(self.data.measure());
+            let evaluation = evaluation.per_character(self.data.char_stats());
             DevLoss {
                 loss: evaluation.nats_per_token,
                 bits_per_char: Some(evaluation.bits_per_char),
@@ -362,9 +355,9 @@ impl Dataset for TextDataset<'_> {
     }
 
     fn bits_per_char(&self, nats: f64) -> Option<f64> {
-        let measure = self.data.measure();
+        let stats = self.data.char_stats();
         let predictions = self.data.evaluated().len().saturating_sub(1);
-        let total = nats * predictions as f64 + measure.spelling;
-        Some(total / measure.characters.max(1) as f64 / std::f64::consts::LN_2)
+        let total = nats * predictions as f64 + stats.spelling;
+        Some(total / stats.characters.max(1) as f64 / std::f64::consts::LN_2)
     }
 }

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use super::network::{ModelConfig, Pooling};
 use super::stack_config::StackConfig;
-use crate::data::corpus::sha256;
-use crate::data::vocab::Vocabulary;
+use crate::data::hash::sha256;
+use crate::data::tokenizer::Vocabulary;
 use crate::network::{
     self, Activation, Dense, Dim, ElementType, Head, Input, Interface, Matrix, Network, Port,
     Provenance, Reads, Role, Start, Starts, StateId,
@@ -29,8 +29,8 @@ impl Vocabularies {
     /// SHA-256 of all texts, in hexadecimal.
     pub fn digest(&self) -> String {
         let texts = |vocabulary: &Vocabulary| {
-            let tokens = vocabulary.texts().join("\0");
-            format!("{:?}\0{:?}\0{tokens}\0", vocabulary.level(), vocabulary.specials())
+            let tokens = vocabulary.tokens().join("\0");
+            format!("{:?}\0{:?}\0{tokens}\0", vocabulary.tokenizer(), vocabulary.specials())
         };
         let all = [Some(&self.input), self.source.as_ref(), self.labels.as_ref()];
         let all = all.map(|vocabulary| vocabulary.map_or(String::new(), texts));
@@ -40,7 +40,7 @@ impl Vocabularies {
     /// In what these differ from the `expected` ones, for an error; `None` if in nothing.
     pub fn difference(&self, expected: &Self) -> Option<String> {
         let missing = |found: &Vocabulary, expected: &Vocabulary| {
-            let missing = expected.texts().iter().filter(|text| !found.texts().contains(text));
+            let missing = expected.tokens().iter().filter(|text| !found.tokens().contains(text));
             let some: Vec<String> = missing.take(5).map(|text| format!("{text:?}")).collect();
             match some.is_empty() {
                 true => String::new(),

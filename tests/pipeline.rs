@@ -54,7 +54,7 @@ fn pipeline(folder: &Path, text: &str, prompt: &str) -> String {
     run(&["export", &onnx, "--text", corpus, "--last", "0.1"]).unwrap();
 
     let vocabulary = Model::open(Path::new(&onnx)).unwrap().vocabulary().unwrap();
-    let text = Corpus::read(Path::new(corpus)).unwrap();
+    let text = Corpus::open(Path::new(corpus), CorpusOptions::default()).unwrap();
     let tokens = vocabulary.encode(text.split(0.1).1, false).unwrap().tokens;
     let Model::Float(network) = Model::open(Path::new(&onnx)).unwrap() else {
         panic!("an ONNX file is float")

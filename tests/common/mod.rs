@@ -45,7 +45,7 @@ pub fn unseen(network: &Network) -> Vec<u16> {
     let text = match data("tinyshakespeare.txt") {
         Some(path) => {
             println!("text: the last 10 % of {}", path.display());
-            let corpus = Corpus::read(&path).expect("the corpus can be read");
+            let corpus = Corpus::open(&path, CorpusOptions::default()).expect("the corpus can be read");
             corpus.split(0.1).1.to_owned()
         }
         None => {

@@ -5,8 +5,8 @@
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use trainer::data::corpus::Corpus;
-use trainer::training::sequence::data::Example;
+use trainer::data::corpus::{Corpus, CorpusOptions};
+use trainer::data::examples::Example;
 use trainer::training::sequence::{Record, examples};
 
 fn main() -> anyhow::Result<()> {
@@ -18,7 +18,7 @@ fn main() -> anyhow::Result<()> {
     let settings = toml::from_str::<Record>(&text)
         .with_context(|| settings.clone())?
         .settings;
-    let data = examples(&Corpus::read(Path::new(lines))?, &settings)?;
+    let data = examples(&Corpus::open(Path::new(lines), CorpusOptions::default())?, &settings)?;
     let all = |examples: &[Example]| -> Vec<serde_json::Value> {
         let one = |example: &Example| serde_json::json!([example.source, example.target]);
         examples.iter().map(one).collect()
@@ -28,7 +28,7 @@ fn main() -> anyhow::Result<()> {
         "source_tokens": data.source.as_ref().map(|source| source.len()),
         "target_tokens": data.target.len(),
         "train": all(&data.train),
-        "validation": all(&data.validation),
+        "validation": all(&data.dev),
     });
     println!("{json}");
     Ok(())

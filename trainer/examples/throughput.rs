@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use trainer::data::vocab::Tokens;
+use trainer::data::tokenizer::TokenIds;
 use trainer::training::{settings::TrainSettings, trainer::Trainer};
 
 fn main() {
@@ -27,7 +27,7 @@ fn main() {
     let text: Vec<u16> = (0..1_000_000u32)
         .map(|i| (i.wrapping_mul(2_654_435_761) >> 7) as u16 % 65)
         .collect();
-    let text = Tokens::from(text);
+    let text = TokenIds::from(text);
     let mut trainer = Trainer::new(&settings, 65, text.len(), None, None);
     let mut times = Vec::new();
     for _ in 0..steps + 2 {

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{refused_in, said_in, trainer_in};
-use trainer::data::vocab::Vocabulary;
+use trainer::data::tokenizer::Vocabulary;
 use trainer::deploy::fit::{Budget, FitError, fit};
 use trainer::inference::model::ImageBytes;
 use trainer::training::settings::TrainSettings;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use common::trainer;
 use pipsqueak::{SamplingParams, Temperature};
 use trainer::data::corpus::Corpus;
-use trainer::data::vocab::{Kind, SpecialTokens, Tokenization, Vocabulary};
+use trainer::data::tokenizer::{Kind, SpecialTokens, Tokenization, Vocabulary};
 use trainer::inference::generate::FloatGenerator;
 use trainer::network::{Dense, Matrix, Network, Provenance};
 use trainer::training::checkpoint::Checkpoint;
@@ -35,7 +35,7 @@ fn corpus() -> Corpus {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("titles.txt");
     std::fs::write(&path, titles()).unwrap();
-    Corpus::read(&path).unwrap()
+    Corpus::open(&path, CorpusOptions::default()).unwrap()
 }
 
 fn settings(level: Kind, lines: bool) -> TrainSettings {
@@ -131,7 +131,7 @@ fn every_level_trains_resumes_and_is_what_its_file_says() {
         let vocabulary = network.vocabulary();
         let (_, last) = corpus.parts(settings.validation, lines);
         let encoded = vocabulary.encode_stream(last, false).unwrap();
-        assert_eq!(vocabulary.is_by_line(), lines, "{what}");
+        assert_eq!(vocabulary.line_documents(), lines, "{what}");
         let tokens = (encoded.tokens.len() - 1) as f64;
         let spelling = vocabulary
             .measure(&encoded, 1..encoded.tokens.len())

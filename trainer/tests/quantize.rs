@@ -6,14 +6,14 @@ use pipsqueak::encode::{
 };
 use pipsqueak::{Model, Pcg32, Session, WeightFormat};
 use rand_core::Rng;
-use trainer::data::vocab::Vocabulary;
+use trainer::data::tokenizer::Vocabulary;
 use trainer::network::{
     Activation, Activations, Dense, Gru, Input, Layer, Matrix, Network, Provenance, TensorGrid,
 };
 use trainer::nn::rnn::Cells;
 use trainer::quantize::formats::{INT4, INT8, INT8_INT4, WeightFormats};
 use trainer::quantize::{Options, QuantizeError, quantize, quantize_with, rounded};
-use trainer::training::sequence::data::Dataset;
+use trainer::data::examples::Dataset;
 use trainer::training::sequence::model::Shape;
 use trainer::training::sequence::settings::Task;
 use trainer::training::stack::StackShape;

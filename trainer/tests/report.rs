@@ -530,7 +530,7 @@ fn a_resumed_training_ends_with_the_samples_of_one_without_a_stop() {
         AtomicBool::new(false),
     );
     let request = Request {
-        corpus: &Corpus::read(Path::new(&corpus)).unwrap(),
+        corpus: &Corpus::open(Path::new(&corpus), CorpusOptions::default()).unwrap(),
         settings: &record.settings,
         out: Path::new(&out),
         first: None,

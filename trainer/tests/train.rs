@@ -32,7 +32,7 @@ fn corpus(text: &str) -> Corpus {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("text.txt");
     std::fs::write(&path, text).unwrap();
-    Corpus::read(&path).unwrap()
+    Corpus::open(&path, CorpusOptions::default()).unwrap()
 }
 
 fn settings() -> TrainSettings {

@@ -100,9 +100,9 @@ fn a_classifier_learns_what_is_long_past() {
         assert!(text.contains("accuracy 100.00 %"), "{text}");
         let network = onnx::read(&folder.read(&format!("{cell}/model.onnx"))).unwrap();
         let vocabulary = network.vocabulary();
-        assert_eq!(vocabulary.texts(), ["a", "b", "c", "d"]);
+        assert_eq!(vocabulary.tokens(), ["a", "b", "c", "d"]);
         let labels = network.labels.as_ref().unwrap();
-        assert_eq!(labels.texts(), ["is a", "is b", "is c", "is d"]);
+        assert_eq!(labels.tokens(), ["is a", "is b", "is c", "is d"]);
         let scores = classify(&network, &[2, 0, 0, 1, 3, 3]);
         assert_eq!(labels.text(best(&scores)), "is c");
     }
@@ -130,7 +130,7 @@ fn a_translator_learns_to_turn_words_round() {
     assert!(measures.token_error.unwrap() < 0.05, "{measures:?}");
     let network = onnx::read(&folder.read("out/model.onnx")).unwrap();
     let encoder = network.encoder.as_ref().unwrap();
-    assert_eq!(encoder.vocabulary().texts(), ["a", "b", "c", "d"]);
+    assert_eq!(encoder.vocabulary().tokens(), ["a", "b", "c", "d"]);
     let said = translate(&network, &[0, 1, 3], 10);
     let said: Vec<&str> = said
         .iter()
@@ -180,7 +180,7 @@ fn any_target_of_a_source_counts_and_none_is_trained_on_that_is_held_back() {
 
     let text = lines(400, |word| format!("{word}\t{word}x\n{word}\t{word}y"));
     let folder = Folder::with_lines(&text);
-    let corpus = Corpus::read(&folder.path("lines.tsv")).unwrap();
+    let corpus = Corpus::open(&folder.path("lines.tsv"), CorpusOptions::default()).unwrap();
     let settings = SequenceSettings::for_task(Task::Translate, Cut::Char, Cut::Char, 400);
     let data = examples(&corpus, &settings).unwrap();
     assert!(data.validation.len() > 5);

@@ -1,10 +1,11 @@
 //! Arguments that several commands have.
 
-use crate::data::corpus::Corpus;
-use crate::data::vocab::{Encoded, Vocabulary};
-use anyhow::bail;
+use crate::data::corpus::{Corpus, CorpusError, CorpusOptions};
+use crate::data::notice::Notice;
+use crate::data::tokenizer::{EncodeError, Encoding, Tokenizer, Vocabulary, VocabularyError};
+use anyhow::{anyhow, bail};
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A text file, and what to do with characters that a model does not know.
 #[derive(Debug, Args)]
@@ -23,12 +24,19 @@ pub struct TextArgs {
 
 impl TextArgs {
     /// The tokens of the text, or of its last part, cut as training cuts it.
-    pub(super) fn encode(&self, vocabulary: &Vocabulary) -> anyhow::Result<Encoded> {
-        let corpus = Corpus::read(&self.text)?;
-        let last = |last| corpus.parts(last, vocabulary.is_by_line()).1;
-        let text = self.last.map_or(&*corpus.text, last);
-        let encoded = vocabulary.encode_stream(text, self.skip_unknown)?;
-        let (found, skipped) = (encoded.tokens.len(), encoded.skipped);
+    pub(super) fn encode(&self, vocabulary: &Vocabulary) -> anyhow::Result<Encoding> {
+        let corpus = open_text(&self.text, vocabulary.tokenizer())?;
+        let part = match self.last {
+            Some(last) => corpus.parts(last, vocabulary.line_documents())?[1],
+            None => corpus.all(),
+        };
+        let encoded = vocabulary
+            .encode_part(&corpus, part, self.skip_unknown)
+            .map_err(|error| match error {
+                EncodeError::Vocabulary(error) => or_skip(error),
+                EncodeError::Corpus(error) => error.into(),
+            })?;
+        let (found, skipped) = (encoded.tokens.len(), encoded.skipped.characters);
         // The first token is not predicted: without a second one there is no loss to tell.
         if found < 2 {
             bail!(
@@ -37,6 +45,32 @@ impl TextArgs {
             );
         }
         Ok(encoded)
+    }
+}
+
+/// Opens a text for a tokenizer, and prints what its user should know.
+pub(super) fn open_text(path: &Path, tokenizer: Tokenizer) -> Result<Corpus, CorpusError> {
+    let options = CorpusOptions {
+        bytes: tokenizer == Tokenizer::BYTE,
+        ..CorpusOptions::default()
+    };
+    let corpus = Corpus::open(path, options)?;
+    print_notices(&corpus.name, &corpus.notices);
+    Ok(corpus)
+}
+
+/// Prints notices about a text to standard error.
+pub(super) fn print_notices(name: &str, notices: &[Notice]) {
+    for notice in notices {
+        eprintln!("{name}: {notice}");
+    }
+}
+
+/// The error of a text with unknown tokens, for a command that has `--skip-unknown`.
+pub(super) fn or_skip(error: VocabularyError) -> anyhow::Error {
+    match error {
+        VocabularyError::Unknown(_) => anyhow!("{error} or pass --skip-unknown"),
+        _ => error.into(),
     }
 }
 

@@ -1,10 +1,10 @@
 //! `trainer baseline`
 
-use super::args::fraction;
+use super::args::{fraction, open_text};
 use super::print::{print_json, print_out};
-use crate::data::corpus::Corpus;
-use crate::data::vocab::{Measure, Vocabulary, VocabularyError};
-use crate::eval::ngram::{Ids, Level, Markov};
+use crate::data::corpus::{Corpus, CorpusError, Part};
+use crate::data::tokenizer::{CharStats, EncodeError, Tokenizer, Vocabulary};
+use crate::eval::ngram::{Ids, Markov};
 use crate::eval::perplexity;
 use crate::inference::model::Model;
 use anyhow::bail;
@@ -12,7 +12,7 @@ use clap::Args;
 use std::fmt::{self, Display};
 use std::path::{Path, PathBuf};
 
-/// Measures Markov chains on a text: what a table that needs no training predicts, and how many bytes it takes.
+/// CharStatss Markov chains on a text: what a table that needs no training predicts, and how many bytes it takes.
 ///
 /// The chains count the first part of the text and predict its last one, smoothed by interpolated Kneser-Ney. As in training,
 /// the tokens of both parts are known. A chain of order k sees the k tokens before; its bytes are those of a compact tree
@@ -25,8 +25,8 @@ pub struct BaselineArgs {
     #[arg(long, value_name = "FRACTION", default_value_t = crate::training::settings::VALIDATION, value_parser = fraction)]
     pub last: f64,
     /// What a token is; losses are by the character either way
-    #[arg(long, value_enum, default_value_t)]
-    pub level: Level,
+    #[arg(long, value_name = "TOKENIZER", default_value_t, value_parser = tokenizer)]
+    pub level: Tokenizer,
     /// The highest order
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=16))]
     pub order: u8,
@@ -44,12 +44,19 @@ pub struct BaselineArgs {
     pub json: bool,
 }
 
+/// A tokenizer that needs no vocabulary.
+fn tokenizer(name: &str) -> Result<Tokenizer, String> {
+    let known = [Tokenizer::CHAR, Tokenizer::WORD];
+    let named = name.parse().ok().filter(|found| known.contains(found));
+    named.ok_or_else(|| "expected char or word".into())
+}
+
 /// What was measured.
 #[derive(Debug, serde::Serialize)]
 struct Baseline {
     text: String,
     /// None: the tokens of the model.
-    level: Option<Level>,
+    level: Option<Tokenizer>,
     /// Different tokens of the whole text, or of the model.
     tokens: usize,
     counted_characters: usize,
@@ -96,14 +103,15 @@ impl Line {
 /// # Errors
 /// If the text or the model cannot be read, a part of the text is too short, or the model does not know all of its characters.
 pub fn run(args: BaselineArgs) -> anyhow::Result<()> {
-    let corpus = Corpus::read(&args.text)?;
     let model = args.model.as_deref().map(Model::open).transpose()?;
     let vocabulary = model.as_ref().map(Model::vocabulary).transpose()?;
-    let by_line = vocabulary.as_ref().is_some_and(Vocabulary::is_by_line);
-    let (first, last) = corpus.parts(args.last, by_line);
+    let tokenizer = vocabulary.as_ref().map_or(args.level, Vocabulary::tokenizer);
+    let corpus = open_text(&args.text, tokenizer)?;
+    let by_line = vocabulary.as_ref().is_some_and(Vocabulary::line_documents);
+    let [first, last] = corpus.parts(args.last, by_line)?;
     let counts = match vocabulary.as_ref().filter(|_| args.model_tokens) {
-        Some(vocabulary) => Counts::of_vocabulary(vocabulary, first, last)?,
-        None => Counts::of_level(args.level, first, last),
+        Some(vocabulary) => Counts::of_vocabulary(vocabulary, &corpus, [first, last])?,
+        None => Counts::of_tokenizer(args.level, &corpus, [first, last])?,
     };
     if counts.counted.is_empty() || counts.predicted.len() < 2 {
         bail!(
@@ -114,8 +122,8 @@ pub fn run(args: BaselineArgs) -> anyhow::Result<()> {
         );
     }
     let markov = Markov::new(&counts.counted, counts.tokens, args.order.into());
-    let spelling = counts.measure.spelling / std::f64::consts::LN_2;
-    let predicted_characters = counts.measure.characters;
+    let spelling = counts.stats.spelling / std::f64::consts::LN_2;
+    let predicted_characters = counts.stats.characters;
     let chain = |(order, bits): (usize, f64)| Chain {
         order,
         grams: markov.grams(order),
@@ -133,7 +141,7 @@ pub fn run(args: BaselineArgs) -> anyhow::Result<()> {
         .map(chain)
         .collect();
     let model = match (&args.model, &model) {
-        (Some(path), Some(model)) => Some(model_line(path, model, last)?),
+        (Some(path), Some(model)) => Some(model_line(path, model, &corpus, last)?),
         _ => None,
     };
     let most_bytes = args.bytes.or(model.as_ref().map(|line| line.bytes));
@@ -144,7 +152,7 @@ pub fn run(args: BaselineArgs) -> anyhow::Result<()> {
         text: corpus.name.clone(),
         level: (!args.model_tokens).then_some(args.level),
         tokens: counts.tokens,
-        counted_characters: first.chars().count(),
+        counted_characters: first.characters,
         predicted_characters,
         best: best.cloned(),
         chains,
@@ -167,53 +175,63 @@ struct Counts {
     /// Bytes of their texts, each with a byte for its length.
     text_bytes: usize,
     /// What is predicted, without its first token.
-    measure: Measure,
+    stats: CharStats,
 }
 
 impl Counts {
     /// The tokens of both parts are known.
-    fn of_level(level: Level, first: &str, last: &str) -> Self {
+    fn of_tokenizer(
+        tokenizer: Tokenizer,
+        corpus: &Corpus,
+        parts: [Part; 2],
+    ) -> Result<Self, CorpusError> {
         let mut ids = Ids::default();
-        let (counted, predicted) = (level.tokens(first), level.tokens(last));
+        let [first, last] = parts.map(|part| corpus.text(part));
+        let (counted, predicted) = (tokenizer.segment(&first?), tokenizer.segment(&last?));
         let characters = predicted.iter().skip(1).map(|text| text.chars().count());
-        let measure = Measure {
+        let stats = CharStats {
             characters: characters.sum(),
-            ..Measure::default()
+            ..CharStats::default()
         };
-        Self {
+        Ok(Self {
             counted: ids.of(&counted),
             predicted: ids.of(&predicted),
             tokens: ids.count(),
             text_bytes: ids.bytes(),
-            measure,
-        }
+            stats,
+        })
     }
 
     fn of_vocabulary(
         vocabulary: &Vocabulary,
-        first: &str,
-        last: &str,
-    ) -> Result<Self, VocabularyError> {
-        let [first, last] = [first, last].map(|text| vocabulary.encode_stream(text, false));
+        corpus: &Corpus,
+        parts: [Part; 2],
+    ) -> Result<Self, EncodeError> {
+        let [first, last] = parts.map(|part| vocabulary.encode_part(corpus, part, false));
         let (first, last) = (first?, last?);
         let ids = |tokens: &[u16]| tokens.iter().copied().map(u32::from).collect();
-        let texts = vocabulary.texts().iter();
+        let texts = vocabulary.tokens().iter();
         Ok(Self {
             counted: ids(&first.tokens),
             predicted: ids(&last.tokens),
             tokens: vocabulary.len(),
             text_bytes: texts.map(|text| text.len() + 1).sum(),
-            measure: vocabulary.measure(&last, 1..last.tokens.len().max(1)),
+            stats: vocabulary.char_stats(&last, 1..last.tokens.len().max(1)),
         })
     }
 }
 
 /// The model's loss on the same characters.
-fn model_line(path: &Path, model: &Model, text: &str) -> anyhow::Result<Line> {
+fn model_line(
+    path: &Path,
+    model: &Model,
+    corpus: &Corpus,
+    part: Part,
+) -> anyhow::Result<Line> {
     let vocabulary = model.vocabulary()?;
-    let encoded = vocabulary.encode_stream(text, false)?;
-    let measure = vocabulary.measure(&encoded, 1..encoded.tokens.len().max(1));
-    let evaluation = perplexity::model(model, &encoded.tokens, || ())?.by_character(measure);
+    let encoded = vocabulary.encode_part(corpus, part, false)?;
+    let stats = vocabulary.char_stats(&encoded, 1..encoded.tokens.len().max(1));
+    let evaluation = perplexity::model(model, &encoded.tokens, || ())?.per_character(stats);
     let bytes = match model {
         Model::Float(network) => 4 * network.parameters(),
         Model::Integer(image) => image.bytes().len(),

@@ -2,7 +2,7 @@
 
 use super::lines::{LinesArgs, each_line};
 use super::print::print_out;
-use crate::data::vocab::Vocabulary;
+use crate::data::tokenizer::Vocabulary;
 use crate::inference::model::Model;
 use crate::inference::tasks;
 use crate::network::{Normalization, Reads, normalize};
@@ -106,7 +106,7 @@ fn print(
 ) -> anyhow::Result<()> {
     normalize(Normalization::Softmax, &mut scores);
     let class = usize::from(tasks::best(&scores));
-    let label = labels.map_or(class.to_string(), |labels| labels.text(class as u16).into());
+    let label = labels.map_or(class.to_string(), |labels| labels.token(class as u16).into());
     if !json {
         return print_out(&format!("{label}\n"));
     }

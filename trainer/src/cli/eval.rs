@@ -1,10 +1,9 @@
 //! `trainer eval`
 
-use super::args::TextArgs;
+use super::args::{TextArgs, open_text};
 use super::print::{print_json, print_out};
 use super::vocab::VocabArgs;
 use crate::cli::progress;
-use crate::data::corpus::Corpus;
 use crate::eval::perplexity;
 use crate::eval::tasks;
 use crate::inference::integer::IntegerNetwork;
@@ -58,11 +57,11 @@ pub fn run(args: EvalArgs) -> anyhow::Result<()> {
     let vocabulary = model.vocabulary()?;
     let encoded = text.encode(&vocabulary)?;
     let progress = progress::bar(encoded.tokens.len() as u64, "reading");
-    let measure = vocabulary.measure(&encoded, 1..encoded.tokens.len());
+    let stats = vocabulary.char_stats(&encoded, 1..encoded.tokens.len());
     let mut evaluation =
-        perplexity::model(&model, &encoded.tokens, || progress.inc(1))?.by_character(measure);
+        perplexity::model(&model, &encoded.tokens, || progress.inc(1))?.per_character(stats);
     progress.finish_and_clear();
-    evaluation.skipped = encoded.skipped;
+    evaluation.skipped = encoded.skipped.characters;
     if args.json {
         return print_json(&evaluation);
     }
@@ -96,7 +95,7 @@ fn on_lines(model: &Model, lines: &Path, settings: &Path, json: bool) -> anyhow:
         )
     })?;
     let settings = record.settings;
-    let corpus = Corpus::read(lines)?;
+    let corpus = open_text(lines, settings.source)?;
     if corpus.sha256 != record.data.sha256 {
         bail!(
             "{} is not the file of that training: its SHA-256 is {}, the settings' {}; give the lines that it was trained on",

@@ -61,7 +61,7 @@ pub fn run(args: ExportArgs) -> anyhow::Result<()> {
         None => (network, 0),
         Some(file) => {
             let mut network = network;
-            file.put_into(&mut network)?;
+            file.attach_to(&mut network)?;
             // A larger one is as good as none.
             (
                 network,
@@ -96,15 +96,15 @@ pub fn run(args: ExportArgs) -> anyhow::Result<()> {
         Some(text) => {
             let vocabulary = network.as_language_model()?.vocabulary;
             let text = text.encode(vocabulary)?;
-            let measure = vocabulary.measure(&text, 1..text.tokens.len());
+            let stats = vocabulary.char_stats(&text, 1..text.tokens.len());
             let progress =
                 progress::bar(2 * text.tokens.len() as u64, "comparing float and integers");
             let float = perplexity::float(&network, &text.tokens, || progress.inc(1));
             let integer = perplexity::integer(&image.image(), &text.tokens, || progress.inc(1))?;
             let [mut float, mut integer] =
-                [float, integer].map(|evaluation| evaluation.by_character(measure));
+                [float, integer].map(|evaluation| evaluation.per_character(stats));
             progress.finish_and_clear();
-            (float.skipped, integer.skipped) = (text.skipped, text.skipped);
+            (float.skipped, integer.skipped) = (text.skipped.characters, text.skipped.characters);
             Some(Losses {
                 float,
                 integer,

@@ -1,8 +1,9 @@
 //! `trainer generate`
 
 use super::print::{print_bytes, print_out};
+use super::args::or_skip;
 use super::vocab::VocabArgs;
-use crate::data::vocab::Vocabulary;
+use crate::data::tokenizer::Vocabulary;
 use crate::inference::generate::{Cycle, FloatGenerator, cycle, tokens};
 use crate::inference::model::Model;
 use crate::inference::tasks;
@@ -54,9 +55,11 @@ pub struct GenerateArgs {
 pub fn run(args: GenerateArgs) -> anyhow::Result<()> {
     let model = args.vocab.open(&args.model)?;
     let vocabulary = model.vocabulary()?;
-    let prompt = vocabulary.encode(&args.prompt, args.skip_unknown)?;
+    let prompt = vocabulary
+        .encode(&args.prompt, args.skip_unknown)
+        .map_err(or_skip)?;
     // As it was typed, unless characters of it were left out.
-    let read = match prompt.skipped {
+    let read = match prompt.skipped.count {
         0 => args.prompt.clone(),
         _ => vocabulary.decode(&prompt.tokens),
     };
@@ -199,7 +202,7 @@ impl Text<'_> {
         for token in tokens {
             drawn.push(token);
             printed.clear();
-            self.vocabulary.print(token, after_text, &mut printed);
+            self.vocabulary.write_token(token, after_text, &mut printed);
             after_text |= !printed.is_empty();
             sink(&printed)?;
             written += characters(&printed);

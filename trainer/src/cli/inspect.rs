@@ -92,11 +92,11 @@ pub fn run(args: InspectArgs) -> anyhow::Result<()> {
                 steps_per_token: network.steps_per_token,
                 outputs: network.output_width(),
                 on_grids: on_grids(&network),
-                labels: network.labels.as_ref().map_or(&[], |labels| labels.texts()),
+                labels: network.labels.as_ref().map_or(&[], |labels| labels.tokens()),
                 channels: &network.channels,
                 parameters: network.parameters(),
                 provenance: &network.provenance,
-                vocabulary: network.vocabulary.as_ref().map_or(&[], |v| v.texts()),
+                vocabulary: network.vocabulary.as_ref().map_or(&[], |v| v.tokens()),
             };
             if args.json {
                 return print_json(&report);

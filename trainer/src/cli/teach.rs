@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use clap::Args;
 
+use super::args::open_text;
 use super::print::print_out;
 use crate::cli::progress;
 use crate::data::corpus::Corpus;
@@ -47,10 +48,12 @@ pub struct TeachArgs {
 /// # Errors
 /// If the text or a teacher is refused, or the file cannot be written.
 pub fn run(args: TeachArgs) -> anyhow::Result<()> {
-    let corpus = Corpus::read(&args.corpus)?;
+    let first = args.teachers.first().context("no teacher")?;
+    let tokenizer = Model::open(first)?.vocabulary()?.tokenizer();
+    let corpus = open_text(&args.corpus, tokenizer)?;
     let validation = args
         .validation
-        .unwrap_or_else(|| settings::validation(corpus.text.chars().count()));
+        .unwrap_or_else(|| settings::validation(corpus.characters()));
     if !(0.0..1.0).contains(&validation) {
         bail!("--validation {validation}: expected 0 or more, below 1");
     }
@@ -99,8 +102,8 @@ pub(super) fn lessons(
         .vocabulary
         .clone()
         .with_context(|| format!("{name}: expected a language model with a vocabulary"))?;
-    let (part, _) = corpus.parts(validation, vocabulary.is_by_line());
-    let text = vocabulary.encode_stream(part, false)?.tokens;
+    let [part, _] = corpus.parts(validation, vocabulary.line_documents())?;
+    let text = vocabulary.encode_part(corpus, part, false)?.tokens;
     if text.len() < 2 {
         bail!("{}: expected at least 2 tokens to read", corpus.name);
     }

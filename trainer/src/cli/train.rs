@@ -10,12 +10,16 @@ use indicatif::ProgressBar;
 use pipsqueak::SamplingParams;
 use pipsqueak_boards::BoardSpec;
 
+use super::args::open_text;
 use super::print::print_out;
 use super::view::{JsonLines, Live, View, Watcher};
 use super::{flash, teach, train_lines};
 use crate::cli::progress;
 use crate::data::corpus::{self, Corpus};
-use crate::data::vocab;
+use crate::data::examples::Task;
+use crate::data::features::Features;
+use crate::data::hash;
+use crate::data::tokenizer::Tokenizer;
 use crate::deploy::fit::{self, Budget, Fit};
 use crate::fs;
 use crate::inference::generate::FloatGenerator;
@@ -28,7 +32,7 @@ use crate::training::checkpoint::Checkpoint;
 use crate::training::lessons::Lessons;
 use crate::training::model::Shape;
 use crate::training::samples::{self, Log};
-use crate::training::sequence::settings::{Cut, Features, SequenceSettings, Task};
+use crate::training::sequence::settings::SequenceSettings;
 use crate::training::settings::{self, TrainSettings};
 use crate::training::{self, Outcome, Plan, Record, Request, Row};
 
@@ -50,11 +54,11 @@ pub struct TrainArgs {
     #[arg(long, value_name = "TASK")]
     pub task: Option<Task>,
     /// With --task: how a source is cut. By default words for classify, characters for translate
-    #[arg(long, value_name = "CUT", requires = "task")]
-    pub source: Option<Cut>,
+    #[arg(long, value_name = "TOKENIZER", requires = "task")]
+    pub source: Option<Tokenizer>,
     /// With --task: how a target is cut. By default symbols where the lines are some of a few ones between spaces, else characters
-    #[arg(long, value_name = "CUT", requires = "task")]
-    pub target: Option<Cut>,
+    #[arg(long, value_name = "TOKENIZER", requires = "task")]
+    pub target: Option<Tokenizer>,
     /// With --task describe: what to compute of each line, where they are plain texts: length (in tens of characters), first-letter
     #[arg(long, value_name = "FEATURES", requires = "task")]
     pub features: Option<Features>,
@@ -63,7 +67,7 @@ pub struct TrainArgs {
     pub out: PathBuf,
     /// What a token is: char, byte (any text), word (what is rarer than the vocabulary is unknown) or subword (words and parts of them)
     #[arg(long, value_enum)]
-    pub level: Option<vocab::Kind>,
+    pub level: Option<Tokenizer>,
     /// Words or subwords that the network knows, the most frequent ones [default: 4000]
     #[arg(long, value_name = "TOKENS")]
     pub vocabulary: Option<usize>,
@@ -204,7 +208,6 @@ pub fn run(args: TrainArgs) -> anyhow::Result<()> {
     let lines = args.task.is_some()
         || (args.resume && Checkpoint::<SequenceSettings>::is_one(&checkpoint))
         || args.settings.as_deref().is_some_and(train_lines::is_record);
-    let corpus = Corpus::read(&args.corpus)?;
     let results = [
         "checkpoint.bin",
         "model.onnx",
@@ -220,6 +223,7 @@ pub fn run(args: TrainArgs) -> anyhow::Result<()> {
         );
     }
     if lines {
+        let corpus = open_text(&args.corpus, Tokenizer::default())?;
         return train_lines::run(&args, &corpus);
     }
     let resume: Option<Checkpoint> = if args.resume {
@@ -227,11 +231,17 @@ pub fn run(args: TrainArgs) -> anyhow::Result<()> {
     } else {
         None
     };
-    let mut settings = match (&resume, &args.settings) {
-        (Some(checkpoint), _) => checkpoint.settings.clone(),
-        (None, Some(path)) => read_settings(path)?,
-        (None, None) => {
-            let all = corpus.text.chars().count();
+    let given = match (&resume, &args.settings) {
+        (Some(checkpoint), _) => Some(checkpoint.settings.clone()),
+        (None, Some(path)) => Some(read_settings(path)?),
+        (None, None) => None,
+    };
+    let level = given.as_ref().map(|settings| settings.level);
+    let corpus = open_text(&args.corpus, args.level.or(level).unwrap_or_default())?;
+    let mut settings = match given {
+        Some(settings) => settings,
+        None => {
+            let all = corpus.characters();
             let validation = args.validation.unwrap_or(settings::validation(all));
             let characters = corpus::training_part(all, validation);
             let hidden = args.hidden.unwrap_or(HIDDEN);
@@ -341,13 +351,13 @@ fn fitted(
     budget: Budget,
 ) -> anyhow::Result<Fit> {
     args.put_into(settings);
-    let (first, _) = corpus.parts(settings.validation, settings.lines);
+    let [first, _] = corpus.parts(settings.validation, settings.lines)?;
     let vocabulary =
         settings
             .level
-            .vocabulary(&corpus.text, first, settings.vocabulary, settings.lines)?;
+            .build_vocabulary(corpus, first, settings.vocabulary, settings.lines)?;
     let fit = fit::fit(settings, &vocabulary, budget)?;
-    *settings = TrainSettings::for_fit(&fit, settings, first.chars().count());
+    *settings = TrainSettings::for_fit(&fit, settings, first.characters);
     Ok(fit)
 }
 
@@ -440,7 +450,7 @@ fn first_weights(path: &Path, settings: &mut TrainSettings) -> anyhow::Result<Ve
     };
     let (shape, weights) =
         Shape::of(&network).map_err(|found| anyhow::anyhow!("{}: {found}", path.display()))?;
-    settings.from = corpus::sha256(&bytes);
+    settings.from = hash::sha256(&bytes);
     settings.hidden = shape.stack.hidden;
     settings.layers = shape.stack.cells.len();
     settings.cell = Cells::of(&shape.stack.cells);
@@ -554,7 +564,7 @@ fn summary(outcome: &Outcome, out: &Path, settings: &TrainSettings) -> String {
     let validation = result.validation_loss.map_or(String::new(), |loss| {
         format!(
             ", validation loss {loss:.4} nats/{} ({:.4} bits/char)",
-            short(settings.level),
+            settings.level.token_name(),
             result.validation_bits.unwrap_or_default()
         )
     });
@@ -593,7 +603,7 @@ impl View for Terminal {
             step_tokens,
             ..
         } = plan;
-        let (steps, unit) = (plan.steps, plural(plan.level));
+        let (steps, unit) = (plan.steps, plan.level.token_names());
         self.reading.finish_and_clear();
         self.live.say(&format!(
             "{parameters} weights, {tokens} different {unit}, {train_tokens} for training, \
@@ -604,6 +614,9 @@ impl View for Terminal {
             self.live.say(&format!(
                 "the text is short: the batch is {rows} sequence(s) of {sequence} {unit}"
             ));
+        }
+        for notice in &plan.notices {
+            self.live.say(&notice.to_string());
         }
         self.live
             .measure(plan.steps, plan.done, step_tokens as u64, unit);
@@ -653,22 +666,3 @@ fn sample(network: &Network, seed: u64) -> String {
 
 /// Characters of a sample.
 const SAMPLE: usize = 240;
-
-/// A token of this kind, in a unit.
-fn short(level: vocab::Kind) -> &'static str {
-    match level {
-        vocab::Kind::Char => "char",
-        vocab::Kind::Byte => "byte",
-        vocab::Kind::Word => "word",
-        vocab::Kind::Subword => "subword",
-    }
-}
-
-fn plural(level: vocab::Kind) -> &'static str {
-    match level {
-        vocab::Kind::Char => "characters",
-        vocab::Kind::Byte => "bytes",
-        vocab::Kind::Word => "words",
-        vocab::Kind::Subword => "subwords",
-    }
-}

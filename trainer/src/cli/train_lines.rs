@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use pipsqueak::{SamplingParams, Temperature};
 
+use super::args::print_notices;
 use super::print::print_out;
 use super::train::{TrainArgs, print_json_line, stop, time};
 use super::view::{JsonLines, Live, View, Watcher};
@@ -14,8 +15,9 @@ use crate::inference::tasks::{best, classify, describe, translate};
 use crate::network::Network;
 use crate::training::checkpoint::Checkpoint;
 use crate::training::samples::Log;
-use crate::training::sequence::data::{Dataset, Example, target_cut};
-use crate::training::sequence::settings::{Cut, SequenceSettings, Task};
+use crate::data::examples::{Example, ExampleSet, Task, guess_target_tokenizer};
+use crate::data::tokenizer::Tokenizer;
+use crate::training::sequence::settings::SequenceSettings;
 use crate::training::sequence::{self, Outcome, Record, Request};
 
 /// Examples that a report shows.
@@ -49,14 +51,14 @@ pub(super) fn run(args: &TrainArgs, corpus: &Corpus) -> anyhow::Result<()> {
         (None, None) => {
             let task = args.task.context("--task is needed to train on lines")?;
             let source = match task {
-                Task::Classify => Cut::Word,
-                Task::Translate | Task::Describe => Cut::Char,
+                Task::Classify => Tokenizer::WHITESPACE_LOWERCASE,
+                Task::Translate | Task::Describe => Tokenizer::CHAR,
             };
             let target = match task {
-                Task::Translate => target_cut(corpus),
-                Task::Classify | Task::Describe => Cut::Char,
+                Task::Translate => guess_target_tokenizer(corpus)?,
+                Task::Classify | Task::Describe => Tokenizer::CHAR,
             };
-            SequenceSettings::for_task(task, source, target, corpus.text.lines().count())
+            SequenceSettings::for_task(task, source, target, corpus.text(corpus.all())?.lines().count())
         }
     };
     settings.task = args.task.unwrap_or(settings.task);
@@ -71,6 +73,7 @@ pub(super) fn run(args: &TrainArgs, corpus: &Corpus) -> anyhow::Result<()> {
     settings.words = args.vocabulary.unwrap_or(settings.words);
 
     let data = sequence::examples(corpus, &settings)?;
+    print_notices(&corpus.name, &data.notices);
     if let Some(minutes) = args.minutes {
         settings.train.steps = sequence::steps_within(corpus, &data, &settings, time(minutes)?)?;
     }
@@ -116,15 +119,11 @@ pub(super) fn run(args: &TrainArgs, corpus: &Corpus) -> anyhow::Result<()> {
 }
 
 /// What is about to be trained on.
-fn summary(data: &Dataset, settings: &SequenceSettings) -> String {
-    let cut = |cut: Cut| match cut {
-        Cut::Char => "characters",
-        Cut::Word => "words",
-        Cut::Symbol => "symbols",
-    };
+fn summary(data: &ExampleSet, settings: &SequenceSettings) -> String {
+    let tokens = |tokenizer: Tokenizer| tokenizer.token_names();
     let source = match &data.source {
-        Some(source) => format!("{} different {}", source.len(), cut(settings.source)),
-        None => format!("{} features", data.channels.len()),
+        Some(source) => format!("{} different {}", source.len(), tokens(settings.source)),
+        None => format!("{} features", data.feature_names.len()),
     };
     let target = match settings.task {
         Task::Classify => format!("{} classes", data.target.len()),
@@ -132,11 +131,11 @@ fn summary(data: &Dataset, settings: &SequenceSettings) -> String {
             format!(
                 "{} different {}",
                 data.target.len() - 2,
-                cut(settings.target)
+                tokens(settings.target)
             )
         }
     };
-    let left_out = match data.left_out {
+    let left_out = match data.skipped {
         0 => String::new(),
         count => format!(
             "; {count} line(s) left out, longer than {} tokens or empty",
@@ -146,7 +145,7 @@ fn summary(data: &Dataset, settings: &SequenceSettings) -> String {
     format!(
         "{} examples for training, {} held back by the hash of their text; {source} to {target}{left_out}\n",
         data.train.len(),
-        data.validation.len()
+        data.dev.len()
     )
 }
 
@@ -198,9 +197,9 @@ fn result(outcome: &Outcome, out: &Path, settings: &SequenceSettings) -> String 
 }
 
 /// Some examples, and what the network makes of them, a line each.
-fn examples(network: &Network, data: &Dataset, task: Task) -> String {
+fn examples(network: &Network, data: &ExampleSet, task: Task) -> String {
     // Where nothing is held back, what was trained on.
-    let examples = match &data.validation[..] {
+    let examples = match &data.dev[..] {
         [] => &data.train,
         held => held,
     };
@@ -210,7 +209,7 @@ fn examples(network: &Network, data: &Dataset, task: Task) -> String {
 }
 
 /// An example, and what the network makes of it.
-fn show(network: &Network, data: &Dataset, task: Task, example: &Example, seed: u64) -> String {
+fn show(network: &Network, data: &ExampleSet, task: Task, example: &Example, seed: u64) -> String {
     let target = |tokens: &[u16]| data.target.decode(tokens);
     let source = || {
         let vocabulary = data.source.as_ref().expect("a source");
@@ -219,7 +218,7 @@ fn show(network: &Network, data: &Dataset, task: Task, example: &Example, seed: 
     match task {
         Task::Classify => {
             let said = best(&classify(network, &example.source));
-            let class = |class| data.target.text(class);
+            let class = |class| data.target.token(class);
             format!("{} <- {}", class(said), source())
         }
         Task::Translate => {
@@ -234,7 +233,7 @@ fn show(network: &Network, data: &Dataset, task: Task, example: &Example, seed: 
                 seed,
             };
             let said = describe(network, &example.features, settings, SHOWN_TOKENS);
-            let named = data.channels.iter().zip(&example.features);
+            let named = data.feature_names.iter().zip(&example.features);
             let named = named.filter(|(_, value)| **value != 0.0);
             let named: Vec<String> = named
                 .map(|(name, value)| format!("{name}={value}"))

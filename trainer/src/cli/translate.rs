@@ -2,7 +2,7 @@
 
 use super::lines::{LinesArgs, each_line};
 use super::print::print_out;
-use crate::data::vocab::Vocabulary;
+use crate::data::tokenizer::Vocabulary;
 use crate::inference::generate::{GREEDY, tokens};
 use crate::inference::model::Model;
 use crate::inference::tasks;
@@ -102,7 +102,7 @@ fn print(vocabulary: &Vocabulary, source: &str, tokens: &[u16], json: bool) -> a
     if !json {
         return print_out(&format!("{target}\n"));
     }
-    let tokens = tokens.iter().map(|&token| vocabulary.text(token)).collect();
+    let tokens = tokens.iter().map(|&token| vocabulary.token(token)).collect();
     let made = Translation {
         source,
         target,

@@ -3,7 +3,7 @@
 //! Candidates are the forms that gave the best text for their bytes (`models/RUNS.md`); each is made as large as fits. Sizes
 //! and memory are those of an image that is really made, of weights of zeros; the speed is predicted from it.
 
-use crate::data::vocab::Vocabulary;
+use crate::data::tokenizer::Vocabulary;
 use crate::inference::model::{BuildError, ImageBytes};
 use crate::network::Provenance;
 use crate::training::settings::TrainSettings;

@@ -17,52 +17,19 @@
 
 use std::collections::HashMap;
 
-/// What is a token.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Level {
-    /// A character, by code point.
-    #[default]
-    Char,
-    /// A run of letters and digits, or any other character.
-    Word,
-}
-
-impl Level {
-    /// The tokens of `text`, which are the text again when put together.
-    ///
-    /// ```
-    /// use trainer::eval::ngram::Level;
-    /// assert_eq!(Level::Word.tokens("it's 10!"), ["it", "'", "s", " ", "10", "!"]);
-    /// ```
-    pub fn tokens(self, text: &str) -> Vec<&str> {
-        let mut tokens = Vec::new();
-        let mut rest = text;
-        while let Some(first) = rest.chars().next() {
-            let word = match self {
-                Level::Char => 0,
-                Level::Word => rest
-                    .find(|c: char| !c.is_alphanumeric())
-                    .unwrap_or(rest.len()),
-            };
-            let (token, after) = rest.split_at(word.max(first.len_utf8()));
-            tokens.push(token);
-            rest = after;
-        }
-        tokens
-    }
-}
-
 /// Gives each different text an id, from 0 in the order in which they come.
 #[derive(Clone, Debug, Default)]
-pub struct Ids<'t>(HashMap<&'t str, u32>);
+pub struct Ids(HashMap<String, u32>);
 
-impl<'t> Ids<'t> {
+impl Ids {
     /// The ids of `tokens`, new ones where they are needed.
-    pub fn of(&mut self, tokens: &[&'t str]) -> Vec<u32> {
-        let id = |token: &&'t str| {
+    pub fn of(&mut self, tokens: &[String]) -> Vec<u32> {
+        let id = |token: &String| {
             let next = self.0.len() as u32;
-            *self.0.entry(token).or_insert(next)
+            match self.0.get(token) {
+                Some(id) => *id,
+                None => *self.0.entry(token.clone()).or_insert(next),
+            }
         };
         tokens.iter().map(id).collect()
     }
@@ -445,16 +412,18 @@ mod tests {
 
     #[test]
     fn tokens_are_the_text_and_have_ids_in_order() {
+        use crate::data::tokenizer::Tokenizer;
         let text = "Über 3 cats, 3\u{a0}dogs…\n";
-        for level in [Level::Char, Level::Word] {
-            assert_eq!(level.tokens(text).concat(), text);
+        for tokenizer in [Tokenizer::CHAR, Tokenizer::WORD] {
+            assert_eq!(tokenizer.segment(text).concat(), text);
         }
-        let words = Level::Word.tokens(text);
-        assert_eq!(words[..5], ["Über", " ", "3", " ", "cats"]);
+        let words = Tokenizer::WORD.segment("Über 3 3, cats 3");
+        assert_eq!(words, ["Über", " 3", " 3", ",", " cats", " 3"]);
         let mut ids = Ids::default();
-        assert_eq!(ids.of(&words[..5]), [0, 1, 2, 1, 3]);
-        assert_eq!((ids.of(&["3", "dogs"]), ids.count()), (vec![2, 4], 5));
-        assert_eq!(ids.bytes(), "Über3 catsdogs".len() + 5);
-        assert!(Level::Word.tokens("").is_empty());
+        assert_eq!(ids.of(&words), [0, 1, 1, 2, 3, 1]);
+        assert_eq!(ids.of(&[" 3".into(), "dogs".into()]), [1, 4]);
+        assert_eq!(ids.count(), 5);
+        assert_eq!(ids.bytes(), "Über 3, catsdogs".len() + 5);
+        assert!(Tokenizer::WORD.segment("").is_empty());
     }
 }

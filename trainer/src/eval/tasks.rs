@@ -6,8 +6,7 @@ use crate::inference::integer::IntegerNetwork;
 use crate::inference::tasks::{best, translate};
 use crate::network::{Feeds, Network, Sequences, nats};
 use crate::training::sequence::batches::predictions;
-use crate::training::sequence::data::{Dataset, Example};
-use crate::training::sequence::settings::Task;
+use crate::data::examples::{Example, ExampleSet, Task};
 use crate::training::sequence::trainer::{END, START};
 use pipsqueak::{Generator, StepInput};
 
@@ -106,10 +105,10 @@ pub fn loss(network: &Network, task: Task, examples: &[Example], threads: usize)
 pub fn measure(
     network: &impl Predictor,
     task: Task,
-    data: &Dataset,
+    data: &ExampleSet,
     threads: usize,
 ) -> Option<Measures> {
-    let examples = &data.validation;
+    let examples = &data.dev;
     let limit = 2 * data.longest().target;
     let sums = over(examples, threads, |example| {
         let logits = logits(network, task, example);
@@ -124,7 +123,7 @@ pub fn measure(
             }
             Task::Translate => {
                 let said = network.translation(&example.source, limit);
-                let references = std::iter::once(&example.target).chain(&example.others);
+                let references = std::iter::once(&example.target).chain(&example.alternative_targets);
                 let nearest =
                     references.map(|reference| (distance(&said, reference), reference.len()));
                 let (errors, tokens) = nearest.min().expect("a target");
@@ -197,7 +196,7 @@ fn nats_of(logits: &[f32], task: Task, example: &Example) -> f64 {
 }
 
 /// The chain with the fewest bits over the targets that are held back, as one text of targets and ends; counted on the others.
-fn best_chain(data: &Dataset) -> Chain {
+fn best_chain(data: &ExampleSet) -> Chain {
     let text = |examples: &[Example]| {
         let mut text = vec![u32::from(END)];
         for example in examples {
@@ -207,7 +206,7 @@ fn best_chain(data: &Dataset) -> Chain {
         text
     };
     let markov = Markov::new(&text(&data.train), data.target.len(), ORDER);
-    let held = text(&data.validation);
+    let held = text(&data.dev);
     let bits = markov.bits(&held);
     let (order, bits) = bits
         .into_iter()

@@ -1,6 +1,6 @@
 //! A model file, whichever of the two kinds it is.
 
-use crate::data::vocab::{Vocabulary, VocabularyError};
+use crate::data::tokenizer::{Vocabulary, VocabularyError};
 use crate::network::{Network, NotLanguageModel};
 use crate::onnx;
 use crate::quantize::{Options, QuantizeError, quantize_with, vocabulary_of};

@@ -1,5 +1,6 @@
 //! What networks other than language models are for, in float: a class for a text, a text for a text, a text for features.
 
+use crate::data::features::parse_features;
 use crate::inference::generate::{FloatGenerator, GREEDY};
 use crate::network::{Feeds, Network};
 use pipsqueak::SamplingParams;
@@ -73,19 +74,7 @@ pub enum FeatureError {
     Value(String),
 }
 
-/// The names in `text` and their values, such as `length=0.5, a`: a name alone is 1. Where a value is no number, that part of the
-/// text is the error.
-pub fn named(text: &str) -> impl Iterator<Item = Result<(&str, f32), &str>> {
-    let between = |c: char| c == ',' || c.is_ascii_whitespace();
-    let parts = text.split(between).filter(|part| !part.is_empty());
-    parts.map(|part| {
-        let (name, value) = part.split_once('=').unwrap_or((part, "1"));
-        let value = value.parse().ok().filter(|value: &f32| value.is_finite());
-        value.map(|value| (name, value)).ok_or(part)
-    })
-}
-
-/// The values of `channels` that `text` [names](named); what is not named is 0.
+/// The values of `channels` that `text` [names](parse_features); what is not named is 0.
 ///
 /// ```
 /// let channels = ["length".to_owned(), "a".to_owned()];
@@ -97,7 +86,7 @@ pub fn named(text: &str) -> impl Iterator<Item = Result<(&str, f32), &str>> {
 /// If a name is unknown, or a value is no number.
 pub fn features(channels: &[String], text: &str) -> Result<Vec<f32>, FeatureError> {
     let mut values = vec![0.0; channels.len()];
-    for part in named(text) {
+    for part in parse_features(text) {
         let (name, value) = part.map_err(|part| FeatureError::Value(part.into()))?;
         let Some(channel) = channels.iter().position(|channel| channel == name) else {
             let (found, channels) = (name.to_owned(), channels.to_vec());

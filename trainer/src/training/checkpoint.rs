@@ -33,7 +33,7 @@ pub trait Kept: Clone + PartialEq + serde::Serialize + serde::de::DeserializeOwn
 }
 
 impl Kept for TrainSettings {
-    const MAGIC: [u8; 8] = *b"PIPCKPT\x04";
+    const MAGIC: [u8; 8] = *b"PIPCKPT\x05";
 
     fn table(&self) -> toml::Table {
         toml::Table::try_from(self).expect("settings are a table")

@@ -8,8 +8,8 @@ use rand_core::Rng;
 use sha2::{Digest, Sha256};
 
 use super::model::{Model, Shape};
-use crate::data::corpus::hex;
-use crate::data::vocab::Vocabulary;
+use crate::data::hash::hex;
+use crate::data::tokenizer::Vocabulary;
 use crate::fs::{self, OutputError};
 use crate::network::Network;
 use crate::nn::random::{self, Purpose};

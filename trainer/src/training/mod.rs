@@ -17,8 +17,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use crate::data::corpus::Corpus;
-use crate::data::vocab::{Encoded, Tokens, Vocabulary};
+use crate::data::corpus::{Corpus, CorpusError};
+use crate::data::notice::Notice;
+use crate::data::tokenizer::{EncodeError, Encoding, TokenIds, Tokenizer, Vocabulary};
 use crate::eval::perplexity;
 use crate::fs;
 use crate::network::{Network, Provenance};
@@ -75,12 +76,12 @@ pub struct Row {
 }
 
 /// What a training is about to do.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// Weights of the network.
     pub parameters: usize,
     /// What a token is.
-    pub level: crate::data::vocab::Kind,
+    pub level: Tokenizer,
     /// Different tokens.
     pub tokens: usize,
     /// Tokens to train on.
@@ -91,6 +92,8 @@ pub struct Plan {
     pub step_tokens: usize,
     /// Rows of the batch and tokens of a sequence, where the text is too short for those of the settings.
     pub shrunk: Option<(usize, usize)>,
+    /// What the user should know about the text.
+    pub notices: Vec<Notice>,
     /// Steps done before.
     pub done: u64,
     /// All steps.
@@ -177,7 +180,10 @@ pub enum TrainError {
     Settings(#[from] settings::SettingsError),
     /// The text's vocabulary was refused.
     #[error(transparent)]
-    Vocabulary(#[from] crate::data::vocab::VocabularyError),
+    Encode(#[from] EncodeError),
+    /// The text cannot be read.
+    #[error(transparent)]
+    Corpus(#[from] CorpusError),
     /// Too few characters.
     #[error(
         "{name} has {characters} characters, {train} of them for training (validation {validation}): expected at least 2"
@@ -232,7 +238,7 @@ pub enum TrainError {
     Lessons(#[from] LessonsError),
     /// Lines were refused.
     #[error(transparent)]
-    Data(#[from] sequence::data::DataError),
+    Data(#[from] crate::data::examples::DataError),
     /// A result cannot be written.
     #[error(transparent)]
     Output(#[from] fs::OutputError),
@@ -246,8 +252,8 @@ const MAX_PARAMETERS: usize = (crate::onnx::MAX_FILE_BYTES - (2 << 20)) / 4;
 /// A text, encoded and divided.
 struct Texts {
     vocabulary: Vocabulary,
-    train: Tokens,
-    validation: Encoded,
+    train: TokenIds,
+    validation: Encoding,
     /// Characters in all. They are counted here, since no step looks at the text again.
     characters: usize,
     /// Characters for training.
@@ -257,9 +263,9 @@ struct Texts {
 impl Texts {
     fn new(corpus: &Corpus, settings: &TrainSettings) -> Result<Self, TrainError> {
         settings.check()?;
-        let (first, last) = corpus.parts(settings.validation, settings.lines);
-        let train_characters = first.chars().count();
-        let characters = train_characters + last.chars().count();
+        let [first, last] = corpus.parts(settings.validation, settings.lines)?;
+        let train_characters = first.characters;
+        let characters = corpus.characters();
         let too_short = |train| TrainError::TooShort {
             name: corpus.name.clone(),
             characters,
@@ -270,11 +276,10 @@ impl Texts {
             return Err(too_short(train_characters));
         }
         let &TrainSettings { level, lines, .. } = settings;
-        let vocabulary = level.vocabulary(&corpus.text, first, settings.vocabulary, lines)?;
-        // The tokens take the place of the text in memory.
-        let train = vocabulary.encode_long(first, || corpus.text.release())?;
-        let validation = vocabulary.encode_stream(last, false)?;
-        corpus.text.release();
+        let vocabulary = level.build_vocabulary(corpus, first, settings.vocabulary, lines)?;
+        let train = vocabulary.encode_streaming(corpus, first)?;
+        // The vocabulary comes from the training part: what only the validation part has is left out, and reported.
+        let validation = vocabulary.encode_part(corpus, last, true)?;
         if train.len() < 2 {
             return Err(too_short(train.len()));
         }
@@ -299,6 +304,13 @@ impl Texts {
             characters,
             train_characters,
         })
+    }
+
+    fn notices(&self) -> Vec<Notice> {
+        let skipped = &self.validation.skipped;
+        let summary = || skipped.summary(self.vocabulary.oov_name());
+        let notice = (skipped.count > 0).then(|| Notice::OutOfVocabulary { summary: summary() });
+        notice.into_iter().collect()
     }
 }
 
@@ -364,6 +376,7 @@ pub fn run(
         validation_tokens: texts.validation.tokens.len(),
         step_tokens: course.trainer.step_tokens(),
         shrunk: shrunk.then_some((batches.rows(), batches.sequence())),
+        notices: texts.notices(),
         done: course.updater().steps_done(),
         steps: settings.steps,
     });
@@ -465,9 +478,9 @@ impl Course for TextCourse<'_> {
         let network = shape.network(updater.model(), vocabulary, provenance);
         let mut network = updater.on_grids(network, &self.settings.widths());
         let measured = (tokens > 1).then(|| {
-            let measure = vocabulary.measure(validation, 1..tokens);
+            let stats = vocabulary.char_stats(validation, 1..tokens);
             let read = &validation.tokens[..tokens];
-            let evaluation = perplexity::float(&network, read, || ()).by_character(measure);
+            let evaluation = perplexity::float(&network, read, || ()).per_character(stats);
             Validation {
                 loss: evaluation.nats_per_token,
                 bits: Some(evaluation.bits_per_char),

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use chacha20::ChaCha8Rng;
 
-use crate::data::vocab::Vocabulary;
+use crate::data::tokenizer::Vocabulary;
 use crate::network::{Dense, Matrix, Network, Provenance};
 use crate::nn::embedding;
 use crate::nn::random;

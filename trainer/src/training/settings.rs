@@ -2,7 +2,7 @@
 
 use super::model::Shape;
 use super::stack::StackShape;
-use crate::data::vocab;
+use crate::data::tokenizer::{self, Tokenizer};
 use crate::deploy::fit::Fit;
 use crate::nn::rnn::{Cells, Kind};
 use crate::quantize::Options;
@@ -15,7 +15,7 @@ use pipsqueak::WeightFormat;
 pub struct TrainSettings {
     /// What a token is.
     #[serde(default)]
-    pub level: vocab::Kind,
+    pub level: Tokenizer,
     /// Words or subwords of the vocabulary; 0 where all characters or bytes are.
     #[serde(default)]
     pub vocabulary: usize,
@@ -175,7 +175,7 @@ impl TrainSettings {
         let (batch, sequence) = (32, 64);
         let epoch = characters as f64 / (batch * sequence) as f64;
         Self {
-            level: vocab::Kind::Char,
+            level: Tokenizer::CHAR,
             vocabulary: 0,
             lines: false,
             cell: Kind::Gru.into(),
@@ -212,8 +212,8 @@ impl TrainSettings {
     }
 
     /// Good settings for a kind of tokens, so many units, and a text of so many characters for training.
-    pub fn for_level(level: vocab::Kind, hidden: usize, characters: usize) -> Self {
-        if !level.is_sized() {
+    pub fn for_level(level: Tokenizer, hidden: usize, characters: usize) -> Self {
+        if !level.has_vocab_size() {
             return Self {
                 level,
                 ..Self::for_units(hidden, characters)
@@ -336,9 +336,9 @@ impl TrainSettings {
         };
         check(
             "vocabulary",
-            format!("{} with level {:?}", self.vocabulary, self.level),
-            match self.level.is_sized() {
-                true => (2..vocab::MAX_TOKENS - 1).contains(&self.vocabulary),
+            format!("{} with level {}", self.vocabulary, self.level),
+            match self.level.has_vocab_size() {
+                true => (2..tokenizer::MAX_TOKENS - 1).contains(&self.vocabulary),
                 false => self.vocabulary == 0,
             },
             "2 to 65533 of words or subwords, 0 of characters or bytes",

@@ -7,7 +7,7 @@ use super::lessons::Lessons;
 use super::model::{Model, Shape};
 use super::settings::TrainSettings;
 use super::update::{Diverged, Progress, Step, Updater};
-use crate::data::vocab::Tokens;
+use crate::data::tokenizer::TokenIds;
 use crate::nn::random::{self, Purpose};
 use crate::nn::softmax::Soft;
 
@@ -152,7 +152,7 @@ impl<'l> Trainer<'l> {
     ///
     /// # Panics
     /// If `text` is not as long as the trainer was made for, or has a token that is not below V.
-    pub fn step(&mut self, text: &Tokens) -> Result<Step, Diverged> {
+    pub fn step(&mut self, text: &TokenIds) -> Result<Step, Diverged> {
         let step = self.updater.steps_done();
         let predictions = self.step_tokens() as f64;
         let Self {

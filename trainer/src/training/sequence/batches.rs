@@ -1,8 +1,7 @@
 //! Which lines each step sees, padded to a common length.
 
-use super::data::Example;
+use crate::data::examples::{Example, Task};
 use super::model::Rows;
-use super::settings::Task;
 use crate::nn::random::{self, Purpose};
 use crate::nn::softmax::NO_TARGET;
 

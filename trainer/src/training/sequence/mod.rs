@@ -7,7 +7,6 @@
 //! are rounded as a language model's are, in an encoder and its decoder alike.
 
 pub mod batches;
-pub mod data;
 pub mod model;
 pub mod settings;
 pub mod stack;
@@ -27,7 +26,7 @@ use super::{MAX_MEMORY_GB, MAX_PARAMETERS, TrainError, Watch};
 use crate::data::corpus::Corpus;
 use crate::eval::tasks::{self, Measures};
 use crate::network::{Network, Provenance};
-use data::{Dataset, Example};
+use crate::data::examples::{Example, ExampleSet};
 use settings::SequenceSettings;
 use trainer::Trainer;
 
@@ -39,7 +38,7 @@ pub struct Request<'a> {
     /// The lines.
     pub corpus: &'a Corpus,
     /// The same, as [`examples`] gave them.
-    pub data: &'a Dataset,
+    pub data: &'a ExampleSet,
     /// The settings.
     pub settings: &'a SequenceSettings,
     /// The folder of the results, which is made where it is missing.
@@ -113,9 +112,9 @@ pub struct ResultRecord {
 ///
 /// # Errors
 /// If the settings or the lines are refused.
-pub fn examples(corpus: &Corpus, settings: &SequenceSettings) -> Result<Dataset, TrainError> {
+pub fn examples(corpus: &Corpus, settings: &SequenceSettings) -> Result<ExampleSet, TrainError> {
     settings.check()?;
-    let data = Dataset::new(corpus, settings)?;
+    let data = ExampleSet::read(corpus, &settings.examples())?;
     let needed = settings.memory(data.target.len(), data.longest()) >> 30;
     if needed > MAX_MEMORY_GB {
         return Err(TrainError::Memory { needed });
@@ -133,7 +132,7 @@ pub fn examples(corpus: &Corpus, settings: &SequenceSettings) -> Result<Dataset,
 /// If the training diverges.
 pub fn steps_within(
     corpus: &Corpus,
-    data: &Dataset,
+    data: &ExampleSet,
     settings: &SequenceSettings,
     time: Duration,
 ) -> Result<u64, TrainError> {
@@ -192,9 +191,9 @@ pub fn run(
             name: corpus.name.clone(),
             sha256: corpus.sha256.clone(),
             train_examples: data.train.len(),
-            validation_examples: data.validation.len(),
+            validation_examples: data.dev.len(),
             source_tokens: data.source.as_ref().map_or(0, |source| source.len()),
-            channels: data.channels.len(),
+            channels: data.feature_names.len(),
             target_tokens: data.target.len(),
         },
         result: result.clone(),
@@ -211,12 +210,12 @@ pub fn run(
 struct LineCourse<'a> {
     trainer: Trainer<'a>,
     corpus: &'a Corpus,
-    data: &'a Dataset,
+    data: &'a ExampleSet,
     settings: &'a SequenceSettings,
 }
 
 impl<'a> LineCourse<'a> {
-    fn new(corpus: &'a Corpus, data: &'a Dataset, settings: &'a SequenceSettings) -> Self {
+    fn new(corpus: &'a Corpus, data: &'a ExampleSet, settings: &'a SequenceSettings) -> Self {
         Self {
             trainer: Trainer::new(settings, data),
             corpus,
@@ -248,7 +247,7 @@ impl Course for LineCourse<'_> {
     }
 
     fn network(&self, extent: Extent) -> (Network, Option<Validation>) {
-        let all = &self.data.validation;
+        let all = &self.data.dev;
         let examples: &[Example] = match extent {
             Extent::Glance => &all[..all.len().min(GLANCE)],
             Extent::Whole => all,

@@ -5,7 +5,7 @@ use super::data::{Dataset, Example};
 use super::model::{Model, Parts, Shape};
 use super::settings::Task;
 use super::trainer::network;
-use crate::data::vocab::Vocabulary;
+use crate::data::tokenizer::Vocabulary;
 use crate::eval::tasks;
 use crate::network::Provenance;
 use crate::nn::random;

@@ -1,137 +1,12 @@
 //! The settings of a training on whole sequences.
 
-use std::fmt::{self, Display};
-use std::str::FromStr;
-
+use crate::data::examples::{ExampleOptions, Lengths, Task};
+use crate::data::features::Features;
+use crate::data::tokenizer::{Tokenizer, TokenizerKind};
 use crate::quantize::formats::WeightFormats;
-use pipsqueak::Tokenization;
-
-use super::data::Lengths;
-use crate::data::vocab;
 use crate::quantize::Options;
 use crate::training::checkpoint::Kept;
 use crate::training::settings::{SettingsError, TrainSettings};
-
-/// What is learned of the lines.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum Task {
-    /// `class TAB text`: a class for a text (many-to-one).
-    Classify,
-    /// `source TAB target`: a text for a text (sequence-to-sequence).
-    Translate,
-    /// `features TAB text`: a text for a feature vector (one-to-many).
-    Describe,
-}
-
-/// How a text is cut into tokens.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum Cut {
-    /// Characters, by code point.
-    Char,
-    /// Words and other characters, ASCII capitals made small, white space dropped; rare words are `<unk>`.
-    Word,
-    /// Words as they are, such as phonemes: every different one is a token.
-    Symbol,
-}
-
-impl Cut {
-    /// The tokens of `text`.
-    ///
-    /// ```
-    /// use trainer::training::sequence::settings::Cut;
-    /// assert_eq!(Cut::Char.tokens("to"), ["t", "o"]);
-    /// assert_eq!(Cut::Word.tokens("Don't, Jim"), ["don't", ",", "jim"]);
-    /// assert_eq!(Cut::Symbol.tokens("T AE1"), ["T", "AE1"]);
-    /// ```
-    pub fn tokens(self, text: &str) -> Vec<String> {
-        let words = |text: &str| self.level().split_words(text).map(String::from).collect();
-        match self {
-            Cut::Char => text.chars().map(String::from).collect(),
-            Cut::Word => words(&text.to_ascii_lowercase()),
-            Cut::Symbol => words(text),
-        }
-    }
-
-    /// What such tokens are to a vocabulary.
-    pub fn level(self) -> Tokenization {
-        match self {
-            Cut::Char => Tokenization::Subword,
-            Cut::Word => Tokenization::SpacedWord { lowercase: true },
-            Cut::Symbol => Tokenization::SpacedWord { lowercase: false },
-        }
-    }
-}
-
-/// A feature that is computed of a text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Feature {
-    /// Its characters, in tens.
-    Length,
-    /// A channel for each first character, 1 for the text's own.
-    FirstLetter,
-}
-
-/// Features that are computed of each text, as text `length,first-letter`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(into = "String", try_from = "String")]
-pub struct Features(pub Vec<Feature>);
-
-/// A feature that does not exist.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error(
-    "{0:?} is not a feature: expected length, first-letter or both, such as length,first-letter"
-)]
-pub struct FeatureError(String);
-
-impl FromStr for Features {
-    type Err = FeatureError;
-
-    fn from_str(text: &str) -> Result<Self, FeatureError> {
-        let names = text
-            .split(',')
-            .map(str::trim)
-            .filter(|name| !name.is_empty());
-        let feature = |name: &str| match name {
-            "length" => Ok(Feature::Length),
-            "first-letter" => Ok(Feature::FirstLetter),
-            other => Err(FeatureError(other.into())),
-        };
-        Ok(Self(names.map(feature).collect::<Result<_, _>>()?))
-    }
-}
-
-impl TryFrom<String> for Features {
-    type Error = FeatureError;
-
-    fn try_from(text: String) -> Result<Self, FeatureError> {
-        text.parse()
-    }
-}
-
-impl Display for Features {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        for (i, feature) in self.0.iter().enumerate() {
-            let name = match feature {
-                Feature::Length => "length",
-                Feature::FirstLetter => "first-letter",
-            };
-            write!(f, "{}{name}", if i == 0 { "" } else { "," })?;
-        }
-        Ok(())
-    }
-}
-
-impl From<Features> for String {
-    fn from(features: Features) -> Self {
-        features.to_string()
-    }
-}
 
 /// The settings that decide a training's result: with the same lines on the same machine they give the same bytes.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -139,10 +14,10 @@ impl From<Features> for String {
 pub struct SequenceSettings {
     /// What is learned.
     pub task: Task,
-    /// How a source is cut.
-    pub source: Cut,
-    /// How a target is cut.
-    pub target: Cut,
+    /// The tokenizer of a source.
+    pub source: Tokenizer,
+    /// The tokenizer of a target.
+    pub target: Tokenizer,
     /// The most words of a vocabulary of words; the rarer ones are `<unk>`.
     pub words: usize,
     /// What is computed of each text where the lines name no features.
@@ -152,7 +27,7 @@ pub struct SequenceSettings {
 }
 
 impl Kept for SequenceSettings {
-    const MAGIC: [u8; 8] = *b"PIPLINE\x01";
+    const MAGIC: [u8; 8] = *b"PIPLINE\x02";
 
     fn table(&self) -> toml::Table {
         let mut table = toml::Table::try_from(self).expect("settings are a table");
@@ -171,8 +46,8 @@ const RECIPES: [(Task, usize, usize, f32, f64, usize, f64); 3] = [
 ];
 
 impl SequenceSettings {
-    /// Good settings for `task` on so many training lines, cut in these ways.
-    pub fn for_task(task: Task, source: Cut, target: Cut, lines: usize) -> Self {
+    /// Good settings for `task` on so many training lines, with these tokenizers.
+    pub fn for_task(task: Task, source: Tokenizer, target: Tokenizer, lines: usize) -> Self {
         let recipe = RECIPES.iter().find(|recipe| recipe.0 == task);
         let &(_, hidden, embedding, dropout, learning_rate, batch, epochs) =
             recipe.expect("a recipe for every task");
@@ -210,6 +85,20 @@ impl SequenceSettings {
         }
     }
 
+    /// How the examples are read.
+    pub fn examples(&self) -> ExampleOptions<'_> {
+        ExampleOptions {
+            task: self.task,
+            source: self.source,
+            target: self.target,
+            vocab_size: self.words,
+            features: &self.features,
+            max_len: self.train.sequence,
+            dev: self.train.validation,
+            test: 0.0,
+        }
+    }
+
     /// Checks every setting.
     ///
     /// # Errors
@@ -233,10 +122,16 @@ impl SequenceSettings {
                 "1, where whole sequences are trained",
             ));
         }
-        if self.train.level != vocab::Kind::default() || self.train.lines {
-            let level = format!("{:?}, lines {}", self.train.level, self.train.lines);
-            let expected = "none: lines are cut as --source and --target say";
+        if self.train.level != Tokenizer::default() || self.train.lines {
+            let level = format!("{}, lines {}", self.train.level, self.train.lines);
+            let expected = "none: lines have the tokenizers of --source and --target";
             return Err(SettingsError::new("level", level, expected));
+        }
+        for (name, tokenizer) in [("source", self.source), ("target", self.target)] {
+            if let TokenizerKind::Byte | TokenizerKind::Subword = tokenizer.kind() {
+                let expected = "char, word, whitespace or whitespace-lowercase";
+                return Err(SettingsError::new(name, tokenizer.to_string(), expected));
+            }
         }
         Ok(())
     }
@@ -256,7 +151,7 @@ mod tests {
     #[test]
     fn an_encoders_layers_have_the_widths_of_its_decoders() {
         let widths = |task, bits, input_bits| {
-            let mut settings = SequenceSettings::for_task(task, Cut::Char, Cut::Char, 100);
+            let mut settings = SequenceSettings::for_task(task, Tokenizer::CHAR, Tokenizer::CHAR, 100);
             (settings.train.layers, settings.train.bits) = (3, bits);
             settings.train.input_bits = input_bits;
             settings.widths().layers

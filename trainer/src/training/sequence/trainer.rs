@@ -1,9 +1,10 @@
 //! One optimizer step on whole sequences after the other.
 
 use super::batches::{Epochs, predictions, rows};
-use super::data::{Dataset, Example};
+
 use super::model::{Model, Shape};
-use super::settings::{SequenceSettings, Task};
+use super::settings::SequenceSettings;
+use crate::data::examples::{Example, ExampleSet, Task};
 use crate::network::Provenance;
 use crate::network::{Dim, ElementType, Port, Role};
 use crate::network::{Head, Input, Interface, Network, Reads, Start, Starts, StateId};
@@ -27,7 +28,7 @@ pub struct Trainer<'d> {
     task: Task,
     seed: u64,
     widths: Options<'static>,
-    data: &'d Dataset,
+    data: &'d ExampleSet,
     shape: Shape,
     epochs: Epochs,
     workers: Vec<Worker>,
@@ -38,13 +39,13 @@ pub struct Trainer<'d> {
 ///
 /// # Panics
 /// If the settings are not good by [`SequenceSettings::check`].
-pub fn shape(settings: &SequenceSettings, data: &Dataset) -> Shape {
+pub fn shape(settings: &SequenceSettings, data: &ExampleSet) -> Shape {
     let source = data
         .source
         .as_ref()
         .map(|source| settings.train.stack(source.len()));
     let outputs = data.target.len();
-    let features = data.channels.len();
+    let features = data.feature_names.len();
     match (settings.task, source) {
         (Task::Classify, Some(stack)) => Shape {
             encoder: None,
@@ -68,7 +69,7 @@ impl<'d> Trainer<'d> {
     ///
     /// # Panics
     /// If there is no example to train on, or the settings are not good by [`SequenceSettings::check`].
-    pub fn new(settings: &SequenceSettings, data: &'d Dataset) -> Self {
+    pub fn new(settings: &SequenceSettings, data: &'d ExampleSet) -> Self {
         let shape = shape(settings, data);
         let train = &settings.train;
         let worker = |thread| Worker {
@@ -146,7 +147,7 @@ impl<'d> Trainer<'d> {
 pub fn network(
     shape: &Shape,
     parameters: &[f32],
-    data: &Dataset,
+    data: &ExampleSet,
     provenance: Provenance,
 ) -> Network {
     let parts = shape.network(parameters);
@@ -172,7 +173,7 @@ pub fn network(
         let vocabulary = data.source.clone();
         let count = vocabulary
             .as_ref()
-            .map_or(0, crate::data::vocab::Vocabulary::len);
+            .map_or(0, crate::data::tokenizer::Vocabulary::len);
         Box::new(Network {
             vocabulary,
             labels: None,
@@ -234,7 +235,7 @@ pub fn network(
     Network {
         vocabulary,
         labels,
-        channels: data.channels.clone(),
+        channels: data.feature_names.clone(),
         input: Input::Tokens {
             count: shape.stack.tokens,
             embedding,

@@ -124,7 +124,7 @@ fn bytes_are_any_text() {
     let error =
         Vocabulary::with(Tokenization::Byte, SpecialTokens::default(), texts(&["a"])).unwrap_err();
     assert_eq!(error, VocabularyError::Bytes(1));
-    let mut names = bytes.texts().to_vec();
+    let mut names = bytes.tokens().to_vec();
     names.push("<eos>".into());
     let good = Vocabulary::with(Tokenization::Byte, specials(Some(256), None), names.clone());
     assert_eq!(good.unwrap().start(), 256);
@@ -144,7 +144,7 @@ fn special_tokens_are_no_text() {
     let found = vocabulary.encode("<s>x", false).unwrap();
     assert_eq!(found.tokens, [4, 5, 6, 1]);
     assert_eq!(vocabulary.decode(&[2, 4, 0, 5, 1, 6, 3]), "<s>");
-    assert_eq!(vocabulary.start(), 2);
+    assert_eq!(vocabulary.initial_token(), 2);
     let none = Vocabulary::with(
         Tokenization::Subword,
         SpecialTokens::default(),
@@ -172,8 +172,8 @@ fn special_tokens_are_no_text() {
 fn lines_are_texts_of_their_own() {
     let text = "ab\n\nb\r\n";
     let vocabulary = Kind::Char.vocabulary(text, text, 0, true).unwrap();
-    assert_eq!(vocabulary.texts(), ["a", "b", "<eos>"]);
-    assert!(vocabulary.is_by_line());
+    assert_eq!(vocabulary.tokens(), ["a", "b", "<eos>"]);
+    assert!(vocabulary.line_documents());
     let found = vocabulary.encode_stream(text, false).unwrap();
     assert_eq!(found.tokens, [2, 0, 1, 2, 1, 2]);
     // Each end is the character that it stands for.
@@ -209,9 +209,9 @@ fn subwords_are_pieces_of_words_and_always_the_same() {
     assert_eq!(vocabulary, make());
     assert!(vocabulary.len() <= 40, "{}", vocabulary.len());
     assert!(
-        vocabulary.texts().contains(&" the".to_owned()),
+        vocabulary.tokens().contains(&" the".to_owned()),
         "{:?}",
-        vocabulary.texts()
+        vocabulary.tokens()
     );
     let found = vocabulary.encode(&text, false).unwrap();
     assert_eq!(vocabulary.decode(&found.tokens), text);

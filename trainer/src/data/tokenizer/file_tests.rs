@@ -222,7 +222,7 @@ fn sizes_are_compared_with_the_network() {
     };
     let mut network = crate::network::sample::network(1, shape);
     read(r#"["a", "b", "c"]"#).put_into(&mut network).unwrap();
-    assert_eq!(network.vocabulary().texts(), ["a", "b", "c"]);
+    assert_eq!(network.vocabulary().tokens(), ["a", "b", "c"]);
     let error = read(r#"["a", "b"]"#).put_into(&mut network).unwrap_err();
     let said = error.to_string();
     assert!(said.contains("has 2 tokens, the model has 3"), "{said}");

@@ -1,0 +1,417 @@
+//! Files of examples, one per line: what a network reads, and what it should answer.
+//!
+//! | task | line |
+//! |---|---|
+//! | [`Task::Classify`] | `class TAB text` |
+//! | [`Task::Translate`] | `source TAB target` |
+//! | [`Task::Describe`] | `features TAB text`, or `text` if features are computed |
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::corpus::{Corpus, CorpusError};
+use super::features::{Features, parse_features};
+use super::hash::part_of;
+use super::notice::Notice;
+use super::tokenizer::{OovStats, Tokenizer, TokenizerKind, Vocabulary, VocabularyError};
+
+/// The form of the lines, and what a network learns from them.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Task {
+    /// `class TAB text`: a class for a text (many-to-one).
+    Classify,
+    /// `source TAB target`: a text for a text (sequence-to-sequence).
+    Translate,
+    /// `features TAB text`: a text for a feature vector (one-to-many).
+    Describe,
+}
+
+/// How a file of examples is read.
+#[derive(Clone, Copy, Debug)]
+pub struct ExampleOptions<'o> {
+    /// The form of the lines.
+    pub task: Task,
+    /// The tokenizer of sources.
+    pub source: Tokenizer,
+    /// The tokenizer of targets.
+    pub target: Tokenizer,
+    /// The largest number of words in a vocabulary of words; the others are UNK.
+    pub vocab_size: usize,
+    /// The features to compute, if the lines are plain texts.
+    pub features: &'o Features,
+    /// The largest number of tokens of a source, or of a target and its end. Longer examples are skipped.
+    pub max_len: usize,
+    /// The fraction of all texts in the dev part.
+    pub dev: f64,
+    /// The fraction of all texts in the test part.
+    pub test: f64,
+}
+
+/// One encoded line.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Example {
+    /// The token ids of the source; empty if there are features.
+    pub source: Vec<u16>,
+    /// The value of each feature; empty if there is a source.
+    pub features: Vec<f32>,
+    /// The class, or the token ids of the text without its end.
+    pub target: Vec<u16>,
+    /// Other targets of the same source, which are equally right. Only outside of the training part.
+    pub alternative_targets: Vec<Vec<u16>>,
+}
+
+/// The lengths of the longest source and target of some examples, EOS included.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Lengths {
+    /// Tokens of the source.
+    pub source: usize,
+    /// Tokens of the target and its EOS.
+    pub target: usize,
+}
+
+/// A file of examples, encoded and split.
+///
+/// An example belongs to a part by the [hash](part_of) of its source, or of its text if it has features: `dev` has the hashes
+/// from 0, `test` those after it, `train` the others. Vocabularies come from the training part.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExampleSet {
+    /// The tokens of sources; none if there are features.
+    pub source: Option<Vocabulary>,
+    /// The names of the features; none if there is a source.
+    pub feature_names: Vec<String>,
+    /// The classes, or the tokens of targets, of which the first two are BOS and EOS.
+    pub target: Vocabulary,
+    /// The training part.
+    pub train: Vec<Example>,
+    /// The dev part; every source is there once.
+    pub dev: Vec<Example>,
+    /// The test part; every source is there once.
+    pub test: Vec<Example>,
+    /// Examples that were skipped, because they are too long or have no token that the vocabulary knows.
+    pub skipped: usize,
+    /// What the user should know.
+    pub notices: Vec<Notice>,
+}
+
+/// Why a file of examples was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// A line of another form.
+    #[error("{file}, line {line}: found {found}, expected {expected}")]
+    Line {
+        /// The file.
+        file: String,
+        /// From 1.
+        line: usize,
+        /// What the line contains.
+        found: String,
+        /// What it should contain.
+        expected: &'static str,
+    },
+    /// No example for training.
+    #[error(
+        "{file}: found no line for training, expected at least 1; give more lines or hold fewer back with --validation"
+    )]
+    Empty {
+        /// The file.
+        file: String,
+    },
+    /// Too many different tokens.
+    #[error(transparent)]
+    Vocabulary(#[from] VocabularyError),
+    /// The file cannot be read.
+    #[error(transparent)]
+    Corpus(#[from] CorpusError),
+}
+
+/// The fields of a line.
+struct Line<'t> {
+    /// From 1.
+    number: usize,
+    /// A text, or features.
+    source: &'t str,
+    target: &'t str,
+    part: Split,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Split {
+    Train,
+    Dev,
+    Test,
+}
+
+/// The fields of every line that is not empty.
+fn lines<'t>(
+    file: &str,
+    text: &'t str,
+    options: &ExampleOptions,
+) -> Result<Vec<Line<'t>>, DataError> {
+    let (task, is_plain) = (options.task, !options.features.0.is_empty());
+    let mut lines = Vec::new();
+    for (index, text) in text.lines().enumerate() {
+        let number = index + 1;
+        let text = text.trim_end_matches('\r');
+        if text.is_empty() {
+            continue;
+        }
+        let refused = |found: String, expected| DataError::Line {
+            file: file.into(),
+            line: number,
+            found,
+            expected,
+        };
+        let fields: Vec<&str> = text.split('\t').collect();
+        let (source, target) = match (task, &fields[..]) {
+            (Task::Describe, [text]) if is_plain => ("", *text),
+            (Task::Classify, [class, text]) => (*text, *class),
+            (Task::Translate | Task::Describe, [source, target]) if !is_plain => (*source, *target),
+            _ => {
+                let expected = match task {
+                    Task::Classify => "a class, a TAB and a text",
+                    Task::Translate => "a source, a TAB and a target",
+                    Task::Describe if is_plain => {
+                        "a text alone: features are computed, by --features"
+                    }
+                    Task::Describe => {
+                        "features, a TAB and a text; of plain texts, let them be computed with --features length,first-letter"
+                    }
+                };
+                return Err(refused(format!("{} field(s)", fields.len()), expected));
+            }
+        };
+        if target.trim().is_empty() || (source.trim().is_empty() && !is_plain) {
+            let expected = "a text on both sides of the TAB";
+            return Err(refused("an empty field".into(), expected));
+        }
+        // Equal keys must not be in two parts.
+        let key = match task {
+            Task::Describe => target,
+            Task::Classify | Task::Translate => source,
+        };
+        let hash = part_of(key);
+        lines.push(Line {
+            number,
+            source,
+            target,
+            part: match hash {
+                _ if hash < options.dev => Split::Dev,
+                _ if hash < options.dev + options.test => Split::Test,
+                _ => Split::Train,
+            },
+        });
+    }
+    Ok(lines)
+}
+
+/// Guesses the tokenizer of targets: words at white space, if most lines have several of at most 1,000 different ones, which occur
+/// four times on average; else characters.
+///
+/// # Errors
+/// If the file cannot be read.
+pub fn guess_target_tokenizer(corpus: &Corpus) -> Result<Tokenizer, CorpusError> {
+    let text = corpus.text(corpus.all())?;
+    let (mut count, mut spaced, mut lines) = (0, 0, 0);
+    let mut different = BTreeSet::new();
+    for target in text.lines().filter_map(|line| line.split('\t').nth(1)) {
+        let before = count;
+        for symbol in target.split_whitespace() {
+            count += 1;
+            different.insert(symbol);
+        }
+        lines += 1;
+        spaced += usize::from(count - before > 1);
+    }
+    let symbols = 2 * spaced > lines && different.len() <= 1_000 && count >= 4 * different.len();
+    Ok(match symbols {
+        true => Tokenizer::WHITESPACE,
+        false => Tokenizer::CHAR,
+    })
+}
+
+impl ExampleSet {
+    /// Reads the examples of a file.
+    ///
+    /// # Errors
+    /// If a line has another form, no line is for training, or a vocabulary is too large.
+    ///
+    /// # Panics
+    /// If a tokenizer is [`Tokenizer::BYTE`] or [`Tokenizer::SUBWORD`].
+    pub fn read(corpus: &Corpus, options: &ExampleOptions) -> Result<Self, DataError> {
+        let task = options.task;
+        let text = corpus.text(corpus.all())?;
+        let lines = lines(&corpus.name, &text, options)?;
+        let empty = || DataError::Empty {
+            file: corpus.name.clone(),
+        };
+        if lines.iter().all(|line| line.part != Split::Train) {
+            return Err(empty());
+        }
+        let features = match task {
+            Task::Describe => line_features(&corpus.name, &lines, options.features)?,
+            Task::Classify | Task::Translate => Vec::new(),
+        };
+        let sources: Vec<Vec<String>> = match task {
+            Task::Describe => Vec::new(),
+            _ => segment(&lines, |line| options.source.segment(line.source)),
+        };
+        let targets: Vec<Vec<String>> = match task {
+            Task::Classify => segment(&lines, |line| vec![line.target.to_owned()]),
+            _ => segment(&lines, |line| options.target.segment(line.target)),
+        };
+        let source = match task {
+            Task::Describe => None,
+            _ => Some(vocabulary(&lines, &sources, options.source, options, false)?),
+        };
+        let target = match task {
+            Task::Classify => vocabulary(&lines, &targets, Tokenizer::CHAR, options, false)?,
+            _ => vocabulary(&lines, &targets, options.target, options, true)?,
+        };
+        let mut set = Self {
+            feature_names: feature_names(&features),
+            train: Vec::new(),
+            dev: Vec::new(),
+            test: Vec::new(),
+            skipped: 0,
+            notices: Vec::new(),
+            source,
+            target,
+        };
+        let mut unknown = [OovStats::default(), OovStats::default()];
+        // The index of each source in its part.
+        let mut places: HashMap<&str, usize> = HashMap::new();
+        for (i, line) in lines.iter().enumerate() {
+            let features = features.get(i).map(|named| {
+                let value = |name: &String| named.get(name).copied().unwrap_or(0.0);
+                set.feature_names.iter().map(value).collect()
+            });
+            let source = set.source.as_ref();
+            let example = Example {
+                source: source.map_or_else(Vec::new, |source| {
+                    encode(source, &sources[i], &mut unknown[0])
+                }),
+                features: features.unwrap_or_default(),
+                target: encode(&set.target, &targets[i], &mut unknown[1]),
+                alternative_targets: Vec::new(),
+            };
+            let longest = example.source.len().max(example.target.len() + 1);
+            let nothing = source.is_some() && example.source.is_empty();
+            if longest > options.max_len || nothing || example.target.is_empty() {
+                set.skipped += 1;
+                continue;
+            }
+            let part = match line.part {
+                Split::Train => {
+                    set.train.push(example);
+                    continue;
+                }
+                Split::Dev => &mut set.dev,
+                Split::Test => &mut set.test,
+            };
+            if task == Task::Translate
+                && let Some(place) = places.get(line.source)
+            {
+                part[*place].alternative_targets.push(example.target);
+            } else {
+                places.insert(line.source, part.len());
+                part.push(example);
+            }
+        }
+        if set.train.is_empty() {
+            return Err(empty());
+        }
+        let sources = set.source.as_ref().map(Vocabulary::oov_name);
+        let targets = match task {
+            Task::Classify => "class(es)",
+            Task::Translate | Task::Describe => set.target.oov_name(),
+        };
+        for (name, unknown) in [sources.unwrap_or_default(), targets].iter().zip(unknown) {
+            if unknown.count > 0 {
+                let summary = unknown.summary(name);
+                set.notices.push(Notice::OutOfVocabulary { summary });
+            }
+        }
+        Ok(set)
+    }
+
+    /// Returns the lengths of the longest source and target of the training part.
+    pub fn longest(&self) -> Lengths {
+        let most = |length: fn(&Example) -> usize| self.train.iter().map(length).max().unwrap_or(0);
+        Lengths {
+            source: most(|example| example.source.len()),
+            target: most(|example| example.target.len() + 1),
+        }
+    }
+}
+
+fn segment(lines: &[Line], tokens: impl Fn(&Line) -> Vec<String>) -> Vec<Vec<String>> {
+    lines.iter().map(tokens).collect()
+}
+
+/// The features of every line, by name.
+fn line_features(
+    file: &str,
+    lines: &[Line],
+    computed: &Features,
+) -> Result<Vec<BTreeMap<String, f32>>, DataError> {
+    let features = lines.iter().map(|line| match computed.0.is_empty() {
+        true => named_features(line.source).map_err(|found| DataError::Line {
+            file: file.into(),
+            line: line.number,
+            found,
+            expected: "features such as length=0.5,a: names alone, or with a number",
+        }),
+        false => Ok(computed.compute(line.target)),
+    });
+    features.collect()
+}
+
+/// The features that a line names, each once.
+fn named_features(text: &str) -> Result<BTreeMap<String, f32>, String> {
+    let mut features = BTreeMap::new();
+    for part in parse_features(text) {
+        let (name, value) = part.map_err(|part| format!("{part:?}"))?;
+        if name.is_empty() || features.insert(name.to_owned(), value).is_some() {
+            return Err(format!("{name:?} without a name, or twice"));
+        }
+    }
+    Ok(features)
+}
+
+/// Every name, those of several characters first.
+fn feature_names(features: &[BTreeMap<String, f32>]) -> Vec<String> {
+    let names: BTreeSet<&String> = features.iter().flat_map(BTreeMap::keys).collect();
+    let mut names: Vec<String> = names.into_iter().cloned().collect();
+    names.sort_by_key(|name| name.chars().count() == 1);
+    names
+}
+
+/// The vocabulary of the training part's tokens. Characters, classes and words at white space as they are, such as phonemes, are a
+/// closed set; other words are an open one, of which the rare ones are UNK.
+fn vocabulary(
+    lines: &[Line],
+    tokens: &[Vec<String>],
+    tokenizer: Tokenizer,
+    options: &ExampleOptions,
+    has_ends: bool,
+) -> Result<Vocabulary, VocabularyError> {
+    let is_open = tokenizer.kind() == TokenizerKind::Word && tokenizer != Tokenizer::WHITESPACE;
+    let train = lines.iter().zip(tokens);
+    let train = train.filter(|(line, _)| line.part == Split::Train);
+    let tokens = train.flat_map(|(_, tokens)| tokens).map(String::as_str);
+    tokenizer.build_example_vocabulary(tokens, is_open.then_some(options.vocab_size), has_ends)
+}
+
+/// The ids of tokens. One that is not in the vocabulary becomes UNK, or is left out and counted if there is no UNK.
+fn encode(vocabulary: &Vocabulary, tokens: &[String], unknown: &mut OovStats) -> Vec<u16> {
+    let id = |token: &String| {
+        let id = vocabulary.id(token).or(vocabulary.specials().unk);
+        if id.is_none() {
+            unknown.add(token);
+        }
+        id
+    };
+    tokens.iter().filter_map(id).collect()
+}

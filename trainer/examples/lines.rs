@@ -18,7 +18,10 @@ fn main() -> anyhow::Result<()> {
     let settings = toml::from_str::<Record>(&text)
         .with_context(|| settings.clone())?
         .settings;
-    let data = examples(&Corpus::open(Path::new(lines), CorpusOptions::default())?, &settings)?;
+    let data = examples(
+        &Corpus::open(Path::new(lines), CorpusOptions::default())?,
+        &settings,
+    )?;
     let all = |examples: &[Example]| -> Vec<serde_json::Value> {
         let one = |example: &Example| serde_json::json!([example.source, example.target]);
         examples.iter().map(one).collect()

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use common::trainer;
 use pipsqueak::{SamplingParams, Temperature};
-use trainer::data::corpus::Corpus;
-use trainer::data::tokenizer::{Kind, SpecialTokens, Tokenization, Vocabulary};
+use trainer::data::corpus::{Corpus, CorpusOptions};
+use trainer::data::tokenizer::{SpecialTokens, Tokenizer, Vocabulary};
 use trainer::inference::generate::FloatGenerator;
 use trainer::network::{Dense, Matrix, Network, Provenance};
 use trainer::training::checkpoint::Checkpoint;
@@ -38,12 +38,12 @@ fn corpus() -> Corpus {
     Corpus::open(&path, CorpusOptions::default()).unwrap()
 }
 
-fn settings(level: Kind, lines: bool) -> TrainSettings {
+fn settings(level: Tokenizer, lines: bool) -> TrainSettings {
     TrainSettings {
         lines,
-        vocabulary: if level.is_sized() { 40 } else { 0 },
+        vocabulary: if level.has_vocab_size() { 40 } else { 0 },
         // As many columns as units; other ones need a factor.
-        embedding: if level == Kind::Word { 9 } else { 12 },
+        embedding: if level == Tokenizer::WORD { 9 } else { 12 },
         tied: true,
         steps: 150,
         batch: 4,
@@ -95,15 +95,15 @@ fn every_level_trains_resumes_and_is_what_its_file_says() {
     let corpus = corpus();
     let uniform = |network: &Network| (network.tokens() as f64).ln();
     for (level, lines) in [
-        (Kind::Char, true),
-        (Kind::Byte, false),
-        (Kind::Byte, true),
-        (Kind::Word, false),
-        (Kind::Word, true),
-        (Kind::Subword, false),
-        (Kind::Subword, true),
+        (Tokenizer::CHAR, true),
+        (Tokenizer::BYTE, false),
+        (Tokenizer::BYTE, true),
+        (Tokenizer::WORD, false),
+        (Tokenizer::WORD, true),
+        (Tokenizer::SUBWORD, false),
+        (Tokenizer::SUBWORD, true),
     ] {
-        let what = format!("{level:?}, lines {lines}");
+        let what = format!("{level}, lines {lines}");
         let folder = tempfile::tempdir().unwrap();
         let [whole, parts] = ["whole", "parts"].map(|name| folder.path().join(name));
         let settings = settings(level, lines);
@@ -129,12 +129,13 @@ fn every_level_trains_resumes_and_is_what_its_file_says() {
         assert!(loss < 0.5 * uniform(&network), "{what}: {loss}");
         // Bits per character, by hand: the tokens' losses, the spelling of the unknown, over the characters after the first.
         let vocabulary = network.vocabulary();
-        let (_, last) = corpus.parts(settings.validation, lines);
-        let encoded = vocabulary.encode_stream(last, false).unwrap();
+        let [_, last] = corpus.parts(settings.validation, lines).unwrap();
+        let last = corpus.text(last).unwrap();
+        let encoded = vocabulary.encode_stream(&last, false).unwrap();
         assert_eq!(vocabulary.line_documents(), lines, "{what}");
         let tokens = (encoded.tokens.len() - 1) as f64;
         let spelling = vocabulary
-            .measure(&encoded, 1..encoded.tokens.len())
+            .char_stats(&encoded, 1..encoded.tokens.len())
             .spelling;
         let first = if lines {
             0
@@ -173,17 +174,17 @@ fn settings_of_vocabularies_are_checked() {
     };
     let said = refusal(TrainSettings {
         vocabulary: 5,
-        ..settings(Kind::Char, false)
+        ..settings(Tokenizer::CHAR, false)
     });
-    assert!(said.contains("vocabulary is 5 with level Char"), "{said}");
+    assert!(said.contains("vocabulary is 5 with level char"), "{said}");
     let said = refusal(TrainSettings {
         vocabulary: 0,
-        ..settings(Kind::Word, false)
+        ..settings(Tokenizer::WORD, false)
     });
-    assert!(said.contains("vocabulary is 0 with level Word"), "{said}");
+    assert!(said.contains("vocabulary is 0 with level word"), "{said}");
     let said = refusal(TrainSettings {
         embedding: 0,
-        ..settings(Kind::Word, false)
+        ..settings(Tokenizer::WORD, false)
     });
     assert!(
         said.contains("tied is true with embedding 0 and hidden 12"),
@@ -191,12 +192,12 @@ fn settings_of_vocabularies_are_checked() {
     );
     let said = refusal(TrainSettings {
         head_bits: 4,
-        ..settings(Kind::Word, false)
+        ..settings(Tokenizer::WORD, false)
     });
     assert!(said.contains("head_bits is 4 with tied true"), "{said}");
     let said = refusal(TrainSettings {
         vocabulary: 4,
-        ..settings(Kind::Subword, false)
+        ..settings(Tokenizer::SUBWORD, false)
     });
     assert!(
         said.contains("different characters, expected at most 4"),
@@ -209,7 +210,7 @@ fn settings_of_vocabularies_are_checked() {
 fn constant(logits: &[f32], specials: SpecialTokens) -> Network {
     let (v, units) = (logits.len(), 2);
     let texts = (0..v).map(|i| format!("{i};")).collect();
-    let vocabulary = Vocabulary::with(Tokenization::Subword, specials, texts).unwrap();
+    let vocabulary = Vocabulary::with(Tokenizer::SUBWORD, specials, texts).unwrap();
     let shape = trainer::network::sample::Shape {
         tokens: v,
         units,
@@ -460,7 +461,7 @@ fn files_of_before_are_read_and_written_byte_for_byte() {
         let record: Record = toml::from_str(&record).unwrap();
         assert_eq!(
             (record.settings.level, record.settings.embedding),
-            (Kind::Char, 0)
+            (Tokenizer::CHAR, 0)
         );
     }
 }

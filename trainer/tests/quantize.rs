@@ -6,6 +6,7 @@ use pipsqueak::encode::{
 };
 use pipsqueak::{Model, Pcg32, Session, WeightFormat};
 use rand_core::Rng;
+use trainer::data::examples::{ExampleSet, Task};
 use trainer::data::tokenizer::Vocabulary;
 use trainer::network::{
     Activation, Activations, Dense, Gru, Input, Layer, Matrix, Network, Provenance, TensorGrid,
@@ -13,9 +14,7 @@ use trainer::network::{
 use trainer::nn::rnn::Cells;
 use trainer::quantize::formats::{INT4, INT8, INT8_INT4, WeightFormats};
 use trainer::quantize::{Options, QuantizeError, quantize, quantize_with, rounded};
-use trainer::data::examples::Dataset;
 use trainer::training::sequence::model::Shape;
-use trainer::training::sequence::settings::Task;
 use trainer::training::stack::StackShape;
 
 /// Uniform numbers in -largest to largest.
@@ -363,13 +362,15 @@ fn task_network(task: Task, cells: &str, large: f32) -> Network {
         outputs: 25,
         reads_last: task == Task::Classify,
     };
-    let data = Dataset {
+    let data = ExampleSet {
         source: (!describes).then_some(source),
-        channels: ["a", "b"].map(String::from)[..shape.features].to_vec(),
+        feature_names: ["a", "b"].map(String::from)[..shape.features].to_vec(),
         target,
         train: Vec::new(),
-        validation: Vec::new(),
-        left_out: 0,
+        dev: Vec::new(),
+        test: Vec::new(),
+        skipped: 0,
+        notices: Vec::new(),
     };
     let parameters = values(&mut Pcg32::new(17, 1), shape.parameters(), 0.4);
     let mut network = trainer::training::sequence::trainer::network(

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use common::{refused, said};
 use serde_json::Value;
-use trainer::data::corpus::Corpus;
+use trainer::data::corpus::{Corpus, CorpusOptions};
 use trainer::network::Network;
 use trainer::training::{self, Plan, Record, Request, Row, Watch};
 

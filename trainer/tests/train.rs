@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use common::trainer;
-use trainer::data::corpus::Corpus;
+use trainer::data::corpus::{Corpus, CorpusOptions};
 use trainer::network::Network;
 use trainer::nn::rnn::Cells;
 use trainer::training::checkpoint::Checkpoint;
@@ -123,7 +123,7 @@ fn unigram_entropy(text: &str) -> f64 {
 #[test]
 fn every_cell_learns_and_its_file_is_what_was_trained() {
     let corpus = corpus(&text(400));
-    let entropy = unigram_entropy(&corpus.text);
+    let entropy = unigram_entropy(&corpus.text(corpus.all()).unwrap());
     for cells in ["gru", "lstm", "rnn", "lstm,rnn,gru"] {
         let folder = tempfile::tempdir().unwrap();
         let cell: Cells = cells.parse().unwrap();
@@ -164,7 +164,7 @@ fn a_training_learns() {
     assert_eq!(network, outcome.network);
     let tokens = network
         .vocabulary()
-        .encode(&corpus.text, false)
+        .encode(&corpus.text(corpus.all()).unwrap(), false)
         .unwrap()
         .tokens;
     let first = trainer::data::corpus::training_part(tokens.len(), settings.validation);

@@ -104,7 +104,7 @@ fn a_classifier_learns_what_is_long_past() {
         let labels = network.labels.as_ref().unwrap();
         assert_eq!(labels.tokens(), ["is a", "is b", "is c", "is d"]);
         let scores = classify(&network, &[2, 0, 0, 1, 3, 3]);
-        assert_eq!(labels.text(best(&scores)), "is c");
+        assert_eq!(labels.token(best(&scores)), "is c");
     }
 }
 
@@ -134,7 +134,7 @@ fn a_translator_learns_to_turn_words_round() {
     let said = translate(&network, &[0, 1, 3], 10);
     let said: Vec<&str> = said
         .iter()
-        .map(|token| network.vocabulary().text(*token))
+        .map(|token| network.vocabulary().token(*token))
         .collect();
     assert_eq!(said, ["D1", "B1", "A1"]);
     assert_eq!(
@@ -174,33 +174,37 @@ fn a_describer_hears_its_features() {
 /// A source with several targets is held back once, with all of them; no source is on both sides.
 #[test]
 fn any_target_of_a_source_counts_and_none_is_trained_on_that_is_held_back() {
-    use trainer::data::corpus::Corpus;
+    use trainer::data::corpus::{Corpus, CorpusOptions};
+    use trainer::data::examples::Task;
+    use trainer::data::tokenizer::Tokenizer;
     use trainer::training::sequence::examples;
-    use trainer::training::sequence::settings::{Cut, SequenceSettings, Task};
+    use trainer::training::sequence::settings::SequenceSettings;
 
     let text = lines(400, |word| format!("{word}\t{word}x\n{word}\t{word}y"));
     let folder = Folder::with_lines(&text);
     let corpus = Corpus::open(&folder.path("lines.tsv"), CorpusOptions::default()).unwrap();
-    let settings = SequenceSettings::for_task(Task::Translate, Cut::Char, Cut::Char, 400);
+    let settings =
+        SequenceSettings::for_task(Task::Translate, Tokenizer::CHAR, Tokenizer::CHAR, 400);
     let data = examples(&corpus, &settings).unwrap();
-    assert!(data.validation.len() > 5);
-    for held in &data.validation {
-        assert!(held.others.iter().any(|other| *other != held.target));
+    assert!(data.dev.len() > 5);
+    for held in &data.dev {
+        assert!(
+            held.alternative_targets
+                .iter()
+                .any(|other| *other != held.target)
+        );
         assert!(
             data.train
                 .iter()
                 .all(|example| example.source != held.source)
         );
-        let same = data
-            .validation
-            .iter()
-            .filter(|other| other.source == held.source);
+        let same = data.dev.iter().filter(|other| other.source == held.source);
         assert_eq!(same.count(), 1);
     }
     let references: usize = data
-        .validation
+        .dev
         .iter()
-        .map(|held| 1 + held.others.len())
+        .map(|held| 1 + held.alternative_targets.len())
         .sum();
     assert_eq!(data.train.len() + references, 800);
 }
@@ -237,7 +241,16 @@ fn settings_repeat_a_training_and_json_tells_all() {
     );
     done(&folder.train("c", &["--settings", toml, "--seed", "3", "--quiet"]));
     assert_ne!(folder.read("a/model.onnx"), folder.read("c/model.onnx"));
-    let other = folder.train("a", &["--resume", "--hidden", "9", "--source", "word"]);
+    let other = folder.train(
+        "a",
+        &[
+            "--resume",
+            "--hidden",
+            "9",
+            "--source",
+            "whitespace-lowercase",
+        ],
+    );
     assert!(said(&other).contains("--task"), "{}", said(&other));
     let other = folder.train("a", &["--resume", "--hidden", "9"]);
     assert!(
@@ -454,11 +467,11 @@ fn lines_are_refused_by_their_number() {
     let (classify, describe) = (["--task", "classify"], ["--task", "describe"]);
     let text = refusal("a\tb\nc d\n", &classify);
     assert!(
-        text.contains("lines.tsv, line 2: found 1 part(s), expected a class, a TAB and"),
+        text.contains("lines.tsv, line 2: found 1 field(s), expected a class, a TAB and"),
         "{text}"
     );
     let text = refusal("a\tb\tc\n", &["--task", "translate"]);
-    assert!(text.contains("line 1: found 3 part(s)"), "{text}");
+    assert!(text.contains("line 1: found 3 field(s)"), "{text}");
     let text = refusal("x=1\ty\n\nx=high\ty\n", &describe);
     assert!(
         text.contains("line 3: found \"x=high\", expected features such as"),
@@ -467,7 +480,7 @@ fn lines_are_refused_by_their_number() {
     let text = refusal("anna\n", &describe);
     assert!(text.contains("--features length,first-letter"), "{text}");
     let text = refusal("a\t \n", &classify);
-    assert!(text.contains("line 1: found an empty part"), "{text}");
+    assert!(text.contains("line 1: found an empty field"), "{text}");
     let text = refusal("a\tb\n", &["--task", "classify", "--validation", "0.99999"]);
     assert!(text.contains("no line for training"), "{text}");
     let text = refusal("anna\n", &["--task", "describe", "--features", "colour"]);

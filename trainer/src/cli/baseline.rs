@@ -105,7 +105,9 @@ impl Line {
 pub fn run(args: BaselineArgs) -> anyhow::Result<()> {
     let model = args.model.as_deref().map(Model::open).transpose()?;
     let vocabulary = model.as_ref().map(Model::vocabulary).transpose()?;
-    let tokenizer = vocabulary.as_ref().map_or(args.level, Vocabulary::tokenizer);
+    let tokenizer = vocabulary
+        .as_ref()
+        .map_or(args.level, Vocabulary::tokenizer);
     let corpus = open_text(&args.text, tokenizer)?;
     let by_line = vocabulary.as_ref().is_some_and(Vocabulary::line_documents);
     let [first, last] = corpus.parts(args.last, by_line)?;
@@ -222,12 +224,7 @@ impl Counts {
 }
 
 /// The model's loss on the same characters.
-fn model_line(
-    path: &Path,
-    model: &Model,
-    corpus: &Corpus,
-    part: Part,
-) -> anyhow::Result<Line> {
+fn model_line(path: &Path, model: &Model, corpus: &Corpus, part: Part) -> anyhow::Result<Line> {
     let vocabulary = model.vocabulary()?;
     let encoded = vocabulary.encode_part(corpus, part, false)?;
     let stats = vocabulary.char_stats(&encoded, 1..encoded.tokens.len().max(1));

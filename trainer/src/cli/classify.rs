@@ -106,7 +106,9 @@ fn print(
 ) -> anyhow::Result<()> {
     normalize(Normalization::Softmax, &mut scores);
     let class = usize::from(tasks::best(&scores));
-    let label = labels.map_or(class.to_string(), |labels| labels.token(class as u16).into());
+    let label = labels.map_or(class.to_string(), |labels| {
+        labels.token(class as u16).into()
+    });
     if !json {
         return print_out(&format!("{label}\n"));
     }

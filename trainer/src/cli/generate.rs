@@ -1,7 +1,7 @@
 //! `trainer generate`
 
-use super::print::{print_bytes, print_out};
 use super::args::or_skip;
+use super::print::{print_bytes, print_out};
 use super::vocab::VocabArgs;
 use crate::data::tokenizer::Vocabulary;
 use crate::inference::generate::{Cycle, FloatGenerator, cycle, tokens};

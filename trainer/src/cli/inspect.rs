@@ -92,7 +92,10 @@ pub fn run(args: InspectArgs) -> anyhow::Result<()> {
                 steps_per_token: network.steps_per_token,
                 outputs: network.output_width(),
                 on_grids: on_grids(&network),
-                labels: network.labels.as_ref().map_or(&[], |labels| labels.tokens()),
+                labels: network
+                    .labels
+                    .as_ref()
+                    .map_or(&[], |labels| labels.tokens()),
                 channels: &network.channels,
                 parameters: network.parameters(),
                 provenance: &network.provenance,

@@ -11,12 +11,12 @@ use super::print::print_out;
 use super::train::{TrainArgs, print_json_line, stop, time};
 use super::view::{JsonLines, Live, View, Watcher};
 use crate::data::corpus::Corpus;
+use crate::data::examples::{Example, ExampleSet, Task, guess_target_tokenizer};
+use crate::data::tokenizer::Tokenizer;
 use crate::inference::tasks::{best, classify, describe, translate};
 use crate::network::Network;
 use crate::training::checkpoint::Checkpoint;
 use crate::training::samples::Log;
-use crate::data::examples::{Example, ExampleSet, Task, guess_target_tokenizer};
-use crate::data::tokenizer::Tokenizer;
 use crate::training::sequence::settings::SequenceSettings;
 use crate::training::sequence::{self, Outcome, Record, Request};
 
@@ -58,7 +58,12 @@ pub(super) fn run(args: &TrainArgs, corpus: &Corpus) -> anyhow::Result<()> {
                 Task::Translate => guess_target_tokenizer(corpus)?,
                 Task::Classify | Task::Describe => Tokenizer::CHAR,
             };
-            SequenceSettings::for_task(task, source, target, corpus.text(corpus.all())?.lines().count())
+            SequenceSettings::for_task(
+                task,
+                source,
+                target,
+                corpus.text(corpus.all())?.lines().count(),
+            )
         }
     };
     settings.task = args.task.unwrap_or(settings.task);

@@ -102,7 +102,10 @@ fn print(vocabulary: &Vocabulary, source: &str, tokens: &[u16], json: bool) -> a
     if !json {
         return print_out(&format!("{target}\n"));
     }
-    let tokens = tokens.iter().map(|&token| vocabulary.token(token)).collect();
+    let tokens = tokens
+        .iter()
+        .map(|&token| vocabulary.token(token))
+        .collect();
     let made = Translation {
         source,
         target,

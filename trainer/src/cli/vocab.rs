@@ -1,7 +1,7 @@
 //! `--vocab FILE`, for models of others, whose files have no texts.
 
-use crate::data::tokenizer::file::VocabularyFile;
 use crate::data::tokenizer::Tokenizer;
+use crate::data::tokenizer::file::VocabularyFile;
 use crate::inference::model::Model;
 use anyhow::bail;
 use clap::Args;
@@ -14,7 +14,12 @@ pub struct VocabArgs {
     #[arg(long, value_name = "FILE")]
     pub vocab: Option<PathBuf>,
     /// The tokenizer of --vocab [default: guessed from the tokens]
-    #[arg(long = "vocab-level", value_name = "TOKENIZER", requires = "vocab", value_enum)]
+    #[arg(
+        long = "vocab-level",
+        value_name = "TOKENIZER",
+        requires = "vocab",
+        value_enum
+    )]
     pub vocab_level: Option<Tokenizer>,
 }
 

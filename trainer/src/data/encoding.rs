@@ -15,20 +15,14 @@ const SIGNATURES: [(&[u8], &str); 15] = [
         "a zip archive (.zip, .npz, .docx): unpack it first",
     ),
     (b"BZh", "a bzip2 archive: unpack it first, with bunzip2"),
-    (
-        b"\xfd7zXZ",
-        "an xz archive: unpack it first, with unxz",
-    ),
+    (b"\xfd7zXZ", "an xz archive: unpack it first, with unxz"),
     (
         b"\x28\xb5\x2f\xfd",
         "a zstd archive: unpack it first, with unzstd",
     ),
     (b"\x7fELF", "a program (ELF)"),
     (b"\x93NUMPY", "a NumPy array"),
-    (
-        &pipsqueak::format::MAGIC,
-        "a Pipsqueak model file (.pip)",
-    ),
+    (&pipsqueak::format::MAGIC, "a Pipsqueak model file (.pip)"),
     (b"PIPCKPT", "a checkpoint of a training"),
     (b"PIPLINE", "a checkpoint of a training"),
     (b"PIPLSSN", "a file of soft targets"),

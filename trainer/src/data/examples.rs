@@ -263,7 +263,13 @@ impl ExampleSet {
         };
         let source = match task {
             Task::Describe => None,
-            _ => Some(vocabulary(&lines, &sources, options.source, options, false)?),
+            _ => Some(vocabulary(
+                &lines,
+                &sources,
+                options.source,
+                options,
+                false,
+            )?),
         };
         let target = match task {
             Task::Classify => vocabulary(&lines, &targets, Tokenizer::CHAR, options, false)?,

@@ -1,12 +1,12 @@
 //! How well a network does what it was trained for, on examples that it was not trained on.
 
+use crate::data::examples::{Example, ExampleSet, Task};
 use crate::eval::ngram::Markov;
 use crate::inference::generate::{GREEDY, tokens};
 use crate::inference::integer::IntegerNetwork;
 use crate::inference::tasks::{best, translate};
 use crate::network::{Feeds, Network, Sequences, nats};
 use crate::training::sequence::batches::predictions;
-use crate::data::examples::{Example, ExampleSet, Task};
 use crate::training::sequence::trainer::{END, START};
 use pipsqueak::{Generator, StepInput};
 
@@ -123,7 +123,8 @@ pub fn measure(
             }
             Task::Translate => {
                 let said = network.translation(&example.source, limit);
-                let references = std::iter::once(&example.target).chain(&example.alternative_targets);
+                let references =
+                    std::iter::once(&example.target).chain(&example.alternative_targets);
                 let nearest =
                     references.map(|reference| (distance(&said, reference), reference.len()));
                 let (errors, tokens) = nearest.min().expect("a target");

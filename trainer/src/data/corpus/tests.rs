@@ -87,7 +87,10 @@ fn a_large_text_is_the_same_from_its_file_and_from_a_pipe() {
     let memory = Corpus::from_bytes("m", bytes.clone().into_bytes(), options()).unwrap();
     for corpus in [file, pipe, memory] {
         assert!(text(&corpus) == expected);
-        assert_eq!(corpus.sha256, super::super::hash::sha256(expected.as_bytes()));
+        assert_eq!(
+            corpus.sha256,
+            super::super::hash::sha256(expected.as_bytes())
+        );
         assert_eq!(corpus.characters(), expected.chars().count());
         let [first, last] = corpus.parts(0.3, false).unwrap();
         let chars = training_part(corpus.characters(), 0.3);
@@ -184,24 +187,44 @@ fn what_is_not_utf8_text_is_named() {
         .unwrap();
     let zip = zip.finish().unwrap().into_inner();
     // The second half of the bytes of a text in GB 18030.
-    let chinese: Vec<u8> = (0..100).flat_map(|i| [0xb0 + i % 40, 0xa1 + i % 90]).collect();
+    let chinese: Vec<u8> = (0..100)
+        .flat_map(|i| [0xb0 + i % 40, 0xa1 + i % 90])
+        .collect();
     for (bytes, expected) in [
-        (utf16(b"\xff\xfe", u16::to_le_bytes), "iconv -f utf-16 -t utf-8 IN > OUT"),
-        (utf16(b"\xfe\xff", u16::to_be_bytes), "iconv -f utf-16 -t utf-8 IN > OUT"),
+        (
+            utf16(b"\xff\xfe", u16::to_le_bytes),
+            "iconv -f utf-16 -t utf-8 IN > OUT",
+        ),
+        (
+            utf16(b"\xfe\xff", u16::to_be_bytes),
+            "iconv -f utf-16 -t utf-8 IN > OUT",
+        ),
         (utf16(b"", u16::to_le_bytes), "iconv -f utf-16le -t"),
         (utf16(b"", u16::to_be_bytes), "iconv -f utf-16be -t"),
-        (b"caf\xe9 \x93quoted\x94\r\n".to_vec(), "iconv -f cp1252 -t utf-8 IN > OUT"),
+        (
+            b"caf\xe9 \x93quoted\x94\r\n".to_vec(),
+            "iconv -f cp1252 -t utf-8 IN > OUT",
+        ),
         (chinese, "iconv -f ENCODING"),
-        (b"some\x00\x01bytes\xff\xfe".to_vec(), "only training with `--tokenizer byte`"),
+        (
+            b"some\x00\x01bytes\xff\xfe".to_vec(),
+            "only training with `--tokenizer byte`",
+        ),
         (b"\x89PNG\r\n\x1a\n".to_vec(), "is a PNG image"),
         (b"\x1f\x8b\x08\x00".to_vec(), "is a gzip archive"),
         (zip, "is a zip archive"),
         (model("model.onnx"), "is an ONNX model"),
         (model("model.pip"), "is a Pipsqueak model file"),
-        (std::fs::read(std::env::current_exe().unwrap()).unwrap(), "is a program (ELF)"),
+        (
+            std::fs::read(std::env::current_exe().unwrap()).unwrap(),
+            "is a program (ELF)",
+        ),
     ] {
         let error = refusal(&bytes);
-        assert!(error.contains(expected) && error.contains("a text.txt"), "{error}");
+        assert!(
+            error.contains(expected) && error.contains("a text.txt"),
+            "{error}"
+        );
         let bytes_options = CorpusOptions {
             bytes: true,
             ..options()

@@ -192,9 +192,7 @@ fn with_line_documents(vocabulary: Vocabulary) -> Result<Vocabulary, VocabularyE
     let mut specials = vocabulary.specials();
     let mut tokens = vocabulary.tokens().to_vec();
     // UNK is the first token, and keeps its id.
-    tokens.retain(|text| {
-        tokenizer.kind() == TokenizerKind::Byte || !text.contains(['\n', '\r'])
-    });
+    tokens.retain(|text| tokenizer.kind() == TokenizerKind::Byte || !text.contains(['\n', '\r']));
     specials.eos = u16::try_from(tokens.len()).ok();
     tokens.push(EOS.into());
     Vocabulary::with(tokenizer, specials, tokens)

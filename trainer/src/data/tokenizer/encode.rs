@@ -136,12 +136,14 @@ impl Vocabulary {
         let mut tokens = TokenIds::new(self.len());
         let mut unknown = OovStats::default();
         let unk = self.specials().unk;
-        self.stream(corpus, part, &mut |found| {
-            match found.or_else(|text| unk.ok_or(text)) {
+        self.stream(
+            corpus,
+            part,
+            &mut |found| match found.or_else(|text| unk.ok_or(text)) {
                 Ok(id) => tokens.push(id),
                 Err(text) => unknown.add(text),
-            }
-        })?;
+            },
+        )?;
         self.refuse(&unknown)?;
         Ok(tokens)
     }

@@ -190,13 +190,13 @@ impl VocabularyFile {
             eos: stop,
             ..target.specials()
         };
-        target = Vocabulary::with(target.tokenizer(), specials, target.tokens().to_vec()).map_err(|cause| {
-            VocabularyFileError::Vocabulary {
+        target = Vocabulary::with(target.tokenizer(), specials, target.tokens().to_vec()).map_err(
+            |cause| VocabularyFileError::Vocabulary {
                 path: path.into(),
                 place,
                 cause,
-            }
-        })?;
+            },
+        )?;
         Ok(Self {
             path: path.into(),
             source,

@@ -186,7 +186,9 @@ impl Display for Tokenizer {
 
 /// A tokenizer that does not exist.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("{0:?} is not a tokenizer: expected char, byte, word, subword, whitespace or whitespace-lowercase")]
+#[error(
+    "{0:?} is not a tokenizer: expected char, byte, word, subword, whitespace or whitespace-lowercase"
+)]
 pub struct TokenizerError(String);
 
 impl FromStr for Tokenizer {
@@ -236,3 +238,6 @@ impl clap::ValueEnum for Tokenizer {
         Some(clap::builder::PossibleValue::new(self.name()).help(help))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -177,10 +177,7 @@ impl Vocabulary {
         if tokens.len() > MAX_TOKENS {
             return Err(VocabularyError::TooLarge(tokens.len()));
         }
-        for (name, id) in ["bos", "eos", "pad", "unk"]
-            .into_iter()
-            .zip(specials.all())
-        {
+        for (name, id) in ["bos", "eos", "pad", "unk"].into_iter().zip(specials.all()) {
             if let Some(id) = id.filter(|id| usize::from(*id) >= tokens.len()) {
                 let tokens = tokens.len();
                 return Err(VocabularyError::Special { name, id, tokens });
@@ -380,7 +377,3 @@ fn single_char_ids(tokenizer: Tokenizer, ids: &HashMap<String, u16>) -> Vec<Opti
     };
     (0..128).map(single).collect()
 }
-
-#[cfg(test)]
-#[path = "tests.rs"]
-mod tests;

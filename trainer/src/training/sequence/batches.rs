@@ -1,7 +1,7 @@
 //! Which lines each step sees, padded to a common length.
 
-use crate::data::examples::{Example, Task};
 use super::model::Rows;
+use crate::data::examples::{Example, Task};
 use crate::nn::random::{self, Purpose};
 use crate::nn::softmax::NO_TARGET;
 

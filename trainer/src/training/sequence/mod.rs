@@ -24,9 +24,9 @@ use super::course::{self, Course, Drive, Extent, Validation};
 use super::update::{Diverged, Progress, Step, Updater};
 use super::{MAX_MEMORY_GB, MAX_PARAMETERS, TrainError, Watch};
 use crate::data::corpus::Corpus;
+use crate::data::examples::{Example, ExampleSet};
 use crate::eval::tasks::{self, Measures};
 use crate::network::{Network, Provenance};
-use crate::data::examples::{Example, ExampleSet};
 use settings::SequenceSettings;
 use trainer::Trainer;
 

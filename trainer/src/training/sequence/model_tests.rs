@@ -1,10 +1,9 @@
 //! Gradients against finite differences, and the padded batch against the plain reading of the canonical network.
 
 use super::batches::{predictions, rows};
-use super::data::{Dataset, Example};
 use super::model::{Model, Parts, Shape};
-use super::settings::Task;
 use super::trainer::network;
+use crate::data::examples::{Example, ExampleSet, Task};
 use crate::data::tokenizer::Vocabulary;
 use crate::eval::tasks;
 use crate::network::Provenance;
@@ -62,7 +61,7 @@ fn examples(task: Task, count: usize) -> Vec<Example> {
             Task::Classify => vec![(i % 6) as u16],
             _ => tokens(i + 1, 1 + (2 * i) % 4, 2, 4),
         },
-        others: Vec::new(),
+        alternative_targets: Vec::new(),
     };
     (0..count).map(example).collect()
 }
@@ -139,16 +138,18 @@ fn the_padded_loss_is_that_of_the_canonical_network_and_of_its_file() {
             let parameters = values(shape.parameters());
             let (loss, _) = loss_and_gradient(task, &shape, &parameters, &examples, 0.0);
             let letters = |text: &str| Vocabulary::of_characters(text).unwrap();
-            let data = Dataset {
+            let data = ExampleSet {
                 source: (task != Task::Describe).then(|| letters("abcdefg")),
-                channels: match task {
+                feature_names: match task {
                     Task::Describe => ["length", "a", "b"].map(String::from).to_vec(),
                     _ => Vec::new(),
                 },
                 target: letters("uvwxyz"),
                 train: examples.clone(),
-                validation: Vec::new(),
-                left_out: 0,
+                dev: Vec::new(),
+                test: Vec::new(),
+                skipped: 0,
+                notices: Vec::new(),
             };
             let network = network(&shape, &parameters, &data, Provenance::default());
             assert_eq!(network.parameters(), shape_parameters(&shape, &network));

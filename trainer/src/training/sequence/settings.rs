@@ -3,8 +3,8 @@
 use crate::data::examples::{ExampleOptions, Lengths, Task};
 use crate::data::features::Features;
 use crate::data::tokenizer::{Tokenizer, TokenizerKind};
-use crate::quantize::formats::WeightFormats;
 use crate::quantize::Options;
+use crate::quantize::formats::WeightFormats;
 use crate::training::checkpoint::Kept;
 use crate::training::settings::{SettingsError, TrainSettings};
 
@@ -151,7 +151,8 @@ mod tests {
     #[test]
     fn an_encoders_layers_have_the_widths_of_its_decoders() {
         let widths = |task, bits, input_bits| {
-            let mut settings = SequenceSettings::for_task(task, Tokenizer::CHAR, Tokenizer::CHAR, 100);
+            let mut settings =
+                SequenceSettings::for_task(task, Tokenizer::CHAR, Tokenizer::CHAR, 100);
             (settings.train.layers, settings.train.bits) = (3, bits);
             settings.train.input_bits = input_bits;
             settings.widths().layers

@@ -65,7 +65,7 @@ pub fn run(args: ExportArgs) -> anyhow::Result<()> {
             // A larger one is as good as none.
             (
                 network,
-                file.limit
+                file.max_len
                     .and_then(|limit| u16::try_from(limit).ok())
                     .unwrap_or(0),
             )

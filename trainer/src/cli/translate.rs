@@ -41,7 +41,7 @@ struct Translation<'a> {
 /// If the model is no encoder and decoder of texts, or a text has characters that it does not know.
 pub fn run(TranslateArgs { lines: args }: TranslateArgs) -> anyhow::Result<()> {
     let place = || args.model.display().to_string();
-    let limit = args.vocab.read()?.and_then(|file| file.limit);
+    let limit = args.vocab.read()?.and_then(|file| file.max_len);
     match args.vocab.open(&args.model)? {
         Model::Integer(bytes) => {
             let image = bytes.image();

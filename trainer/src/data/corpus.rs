@@ -4,11 +4,11 @@
 //! characters. Later passes read a [`Part`] of it again, for the counts of a vocabulary or for the token ids.
 
 mod reader;
+mod source;
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
 
@@ -16,6 +16,7 @@ use super::encoding;
 use super::hash::hex;
 use super::notice::Notice;
 use reader::{ReadError, Reader};
+use source::{Source, SourceReader};
 
 /// The largest text that is read, in bytes.
 pub const MAX_BYTES: u64 = 256 << 20;
@@ -81,21 +82,6 @@ pub struct Corpus {
     options: CorpusOptions,
     source: Source,
     all: Part,
-}
-
-/// Where the bytes are.
-#[derive(Debug)]
-enum Source {
-    /// A small text.
-    Memory(Vec<u8>),
-    /// A large one is read again from its file, or from a temporary copy.
-    File {
-        file: File,
-        /// The time of its last change.
-        modified: Option<SystemTime>,
-        /// Its bytes.
-        length: u64,
-    },
 }
 
 /// Why a text was refused.
@@ -489,51 +475,6 @@ impl Iterator for Chunks<'_> {
             }
         }
         None
-    }
-}
-
-impl Source {
-    fn reader(&self) -> SourceReader<'_> {
-        match self {
-            Self::Memory(bytes) => SourceReader::Memory(bytes),
-            Self::File { file, .. } => SourceReader::File { file, offset: 0 },
-        }
-    }
-
-    /// Whether a file has another length, or was written to.
-    fn was_changed(&self) -> bool {
-        match self {
-            Self::Memory(_) => false,
-            Self::File {
-                file,
-                modified,
-                length,
-            } => file.metadata().map_or(true, |metadata| {
-                metadata.len() != *length || metadata.modified().ok() != *modified
-            }),
-        }
-    }
-}
-
-/// Reads the bytes from the beginning, whatever other readers do.
-enum SourceReader<'c> {
-    Memory(&'c [u8]),
-    File { file: &'c File, offset: u64 },
-}
-
-impl Read for SourceReader<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Memory(bytes) => bytes.read(buffer),
-            Self::File { file, offset } => {
-                #[cfg(unix)]
-                let count = std::os::unix::fs::FileExt::read_at(*file, buffer, *offset)?;
-                #[cfg(windows)]
-                let count = std::os::windows::fs::FileExt::seek_read(*file, buffer, *offset)?;
-                *offset += count as u64;
-                Ok(count)
-            }
-        }
     }
 }
 

@@ -240,7 +240,6 @@ impl ExampleSet {
     /// # Panics
     /// If a tokenizer is [`Tokenizer::BYTE`] or [`Tokenizer::SUBWORD`].
     pub fn read(corpus: &Corpus, options: &ExampleOptions) -> Result<Self, DataError> {
-        let task = options.task;
         let text = corpus.text(corpus.all())?;
         let lines = lines(&corpus.name, &text, options)?;
         let empty = || DataError::Empty {
@@ -249,32 +248,12 @@ impl ExampleSet {
         if lines.iter().all(|line| line.part != Split::Train) {
             return Err(empty());
         }
-        let features = match task {
+        let features = match options.task {
             Task::Describe => line_features(&corpus.name, &lines, options.features)?,
             Task::Classify | Task::Translate => Vec::new(),
         };
-        let sources: Vec<Vec<String>> = match task {
-            Task::Describe => Vec::new(),
-            _ => segment(&lines, |line| options.source.segment(line.source)),
-        };
-        let targets: Vec<Vec<String>> = match task {
-            Task::Classify => segment(&lines, |line| vec![line.target.to_owned()]),
-            _ => segment(&lines, |line| options.target.segment(line.target)),
-        };
-        let source = match task {
-            Task::Describe => None,
-            _ => Some(vocabulary(
-                &lines,
-                &sources,
-                options.source,
-                options,
-                false,
-            )?),
-        };
-        let target = match task {
-            Task::Classify => vocabulary(&lines, &targets, Tokenizer::CHAR, options, false)?,
-            _ => vocabulary(&lines, &targets, options.target, options, true)?,
-        };
+        let tokens = segment(&lines, options);
+        let (source, target) = vocabularies(&lines, &tokens, options)?;
         let mut set = Self {
             feature_names: feature_names(&features),
             train: Vec::new(),
@@ -288,22 +267,22 @@ impl ExampleSet {
         let mut unknown = [OovStats::default(), OovStats::default()];
         // The index of each source in its part.
         let mut places: HashMap<&str, usize> = HashMap::new();
-        for (i, line) in lines.iter().enumerate() {
+        for (i, (line, (source, target))) in lines.iter().zip(&tokens).enumerate() {
             let features = features.get(i).map(|named| {
                 let value = |name: &String| named.get(name).copied().unwrap_or(0.0);
                 set.feature_names.iter().map(value).collect()
             });
-            let source = set.source.as_ref();
+            let vocabulary = set.source.as_ref();
             let example = Example {
-                source: source.map_or_else(Vec::new, |source| {
-                    encode(source, &sources[i], &mut unknown[0])
+                source: vocabulary.map_or_else(Vec::new, |vocabulary| {
+                    encode(vocabulary, source, &mut unknown[0])
                 }),
                 features: features.unwrap_or_default(),
-                target: encode(&set.target, &targets[i], &mut unknown[1]),
+                target: encode(&set.target, target, &mut unknown[1]),
                 alternative_targets: Vec::new(),
             };
             let longest = example.source.len().max(example.target.len() + 1);
-            let nothing = source.is_some() && example.source.is_empty();
+            let nothing = vocabulary.is_some() && example.source.is_empty();
             if longest > options.max_len || nothing || example.target.is_empty() {
                 set.skipped += 1;
                 continue;
@@ -316,7 +295,7 @@ impl ExampleSet {
                 Split::Dev => &mut set.dev,
                 Split::Test => &mut set.test,
             };
-            if task == Task::Translate
+            if options.task == Task::Translate
                 && let Some(place) = places.get(line.source)
             {
                 part[*place].alternative_targets.push(example.target);
@@ -329,8 +308,8 @@ impl ExampleSet {
             return Err(empty());
         }
         let sources = set.source.as_ref().map(Vocabulary::oov_name);
-        let targets = match task {
-            Task::Classify => "class(es)",
+        let targets = match options.task {
+            Task::Classify => "label",
             Task::Translate | Task::Describe => set.target.oov_name(),
         };
         for (name, unknown) in [sources.unwrap_or_default(), targets].iter().zip(unknown) {
@@ -352,7 +331,19 @@ impl ExampleSet {
     }
 }
 
-fn segment(lines: &[Line], tokens: impl Fn(&Line) -> Vec<String>) -> Vec<Vec<String>> {
+/// The source tokens and target tokens of every line. A class is one token; features have no source tokens.
+fn segment(lines: &[Line], options: &ExampleOptions) -> Vec<(Vec<String>, Vec<String>)> {
+    let tokens = |line: &Line| {
+        let source = match options.task {
+            Task::Describe => Vec::new(),
+            Task::Classify | Task::Translate => options.source.segment(line.source),
+        };
+        let target = match options.task {
+            Task::Classify => vec![line.target.to_owned()],
+            Task::Translate | Task::Describe => options.target.segment(line.target),
+        };
+        (source, target)
+    };
     lines.iter().map(tokens).collect()
 }
 
@@ -394,20 +385,37 @@ fn feature_names(features: &[BTreeMap<String, f32>]) -> Vec<String> {
     names
 }
 
-/// The vocabulary of the training part's tokens. Characters, classes and words at white space as they are, such as phonemes, are a
-/// closed set; other words are an open one, of which the rare ones are UNK.
-fn vocabulary(
+/// The vocabularies of the training part's sources, unless there are features, and of its targets.
+///
+/// Characters, classes and words at white space as they are, such as phonemes, are a closed set; other words are an open one, of
+/// which the rare ones are UNK.
+fn vocabularies(
     lines: &[Line],
-    tokens: &[Vec<String>],
-    tokenizer: Tokenizer,
+    tokens: &[(Vec<String>, Vec<String>)],
     options: &ExampleOptions,
-    has_ends: bool,
-) -> Result<Vocabulary, VocabularyError> {
-    let is_open = tokenizer.kind() == TokenizerKind::Word && tokenizer != Tokenizer::WHITESPACE;
+) -> Result<(Option<Vocabulary>, Vocabulary), VocabularyError> {
     let train = lines.iter().zip(tokens);
     let train = train.filter(|(line, _)| line.part == Split::Train);
-    let tokens = train.flat_map(|(_, tokens)| tokens).map(String::as_str);
-    tokenizer.build_example_vocabulary(tokens, is_open.then_some(options.vocab_size), has_ends)
+    let train = train.map(|(_, tokens)| tokens);
+    let size = |tokenizer: Tokenizer| {
+        let is_open = tokenizer.kind() == TokenizerKind::Word && tokenizer != Tokenizer::WHITESPACE;
+        is_open.then_some(options.vocab_size)
+    };
+    let source = match options.task {
+        Task::Describe => None,
+        Task::Classify | Task::Translate => {
+            let sources = train.clone().flat_map(|(source, _)| source);
+            let (tokenizer, sources) = (options.source, sources.map(String::as_str));
+            Some(tokenizer.build_example_vocabulary(sources, size(tokenizer), false)?)
+        }
+    };
+    let (tokenizer, has_ends) = match options.task {
+        Task::Classify => (Tokenizer::CHAR, false),
+        Task::Translate | Task::Describe => (options.target, true),
+    };
+    let targets = train.flat_map(|(_, target)| target).map(String::as_str);
+    let target = tokenizer.build_example_vocabulary(targets, size(tokenizer), has_ends)?;
+    Ok((source, target))
 }
 
 /// The ids of tokens. One that is not in the vocabulary becomes UNK, or is left out and counted if there is no UNK.

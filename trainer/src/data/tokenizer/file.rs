@@ -42,13 +42,13 @@ pub struct VocabularyFile {
     /// The tokens of the network, of an encoder and decoder those of the output.
     pub target: Vocabulary,
     /// The token of the source that every input ends with.
-    pub append: Option<u16>,
+    pub source_eos: Option<u16>,
     /// The token of the target that an output starts after.
-    pub start: Option<u16>,
+    pub bos: Option<u16>,
     /// The token of the target that ends an output.
-    pub stop: Option<u16>,
+    pub eos: Option<u16>,
     /// The most tokens of an output.
-    pub limit: Option<usize>,
+    pub max_len: Option<usize>,
 }
 
 /// Why a vocabulary file was refused.
@@ -201,10 +201,10 @@ impl VocabularyFile {
             path: path.into(),
             source,
             target,
-            append,
-            start,
-            stop,
-            limit: parts.limit,
+            source_eos: append,
+            bos: start,
+            eos: stop,
+            max_len: parts.limit,
         })
     }
 

@@ -36,8 +36,8 @@ fn lists_are_tokens_by_id() {
     assert_eq!(file.target.tokens(), ["a", "b", "\n", "<eos>"]);
     assert_eq!(file.target.tokenizer(), Tokenizer::CHAR);
     assert_eq!(specials(&file.target), [None, Some(3), None, None]);
-    assert_eq!((file.start, file.stop, file.limit), (None, Some(3), None));
-    assert_eq!((file.source, file.append), (None, None));
+    assert_eq!((file.bos, file.eos, file.max_len), (None, Some(3), None));
+    assert_eq!((file.source, file.source_eos), (None, None));
     // What Keras's TextVectorization gives.
     let words = read(r#"["", "[UNK]", "the", "cat"]"#).target;
     assert_eq!(words.tokens()[0], "<pad>");
@@ -93,20 +93,20 @@ fn an_encoder_and_a_decoder_have_a_vocabulary_each() {
         (Tokenizer::WHITESPACE, 6)
     );
     assert_eq!(
-        (file.append, file.start, file.stop),
+        (file.source_eos, file.bos, file.eos),
         (Some(2), Some(2), Some(3))
     );
-    assert_eq!(file.limit, Some(20));
+    assert_eq!(file.max_len, Some(20));
     assert_eq!(file.target.decode(&[2, 5, 4, 3]), "B AA0");
     // What the file says counts more than the names.
     let file = read(&text.replace(r#""stop": "</s>""#, r#""stop": "B""#));
-    assert_eq!((file.stop, file.target.specials().eos), (Some(5), Some(5)));
+    assert_eq!((file.eos, file.target.specials().eos), (Some(5), Some(5)));
     let path = std::env::var("PIPSQUEAK_DATA");
     if let Ok(path) = path.map(|data| Path::new(&data).join("cases/g2p_en/vocabulary.json")) {
         let file = VocabularyFile::read(&path, None).unwrap();
         assert_eq!((file.source.unwrap().len(), file.target.len()), (29, 74));
         assert_eq!(
-            (file.append, file.start, file.stop, file.limit),
+            (file.source_eos, file.bos, file.eos, file.max_len),
             (Some(2), Some(2), Some(3), Some(20))
         );
     }

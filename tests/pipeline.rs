@@ -8,7 +8,7 @@ use rand_core::Rng;
 use std::fs;
 use std::path::Path;
 use trainer::cli::Cli;
-use trainer::data::corpus::Corpus;
+use trainer::data::corpus::{Corpus, CorpusOptions};
 use trainer::inference::model::Model;
 
 /// Runs a command line in this process.
@@ -54,8 +54,10 @@ fn pipeline(folder: &Path, text: &str, prompt: &str) -> String {
     run(&["export", &onnx, "--data", corpus, "--split", "dev"]).unwrap();
 
     let vocabulary = Model::open(Path::new(&onnx)).unwrap().vocabulary().unwrap();
-    let text = Corpus::read(Path::new(corpus)).unwrap();
-    let tokens = vocabulary.encode(text.split(0.1).1, false).unwrap().tokens;
+    let text = Corpus::open(Path::new(corpus), CorpusOptions::default()).unwrap();
+    let [_, last] = text.parts(0.1, false).unwrap();
+    let last = text.text(last).unwrap();
+    let tokens = vocabulary.encode(&last, false).unwrap().tokens;
     let Model::Float(network) = Model::open(Path::new(&onnx)).unwrap() else {
         panic!("an ONNX file is float")
     };
@@ -136,7 +138,7 @@ fn a_prompt_outside_the_vocabulary_is_named() {
     let pip = folder.path().join("model/model.pip");
     let error = run(&["generate", pip.to_str().unwrap(), "--prompt", "zero ☃"]).unwrap_err();
     assert!(
-        error.contains("2 character(s)")
+        error.contains("2 characters are not in the vocabulary")
             && error.contains("U+2603")
             && error.contains("--skip-unknown"),
         "{error}"

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What a large text costs in training: memory, time before the first step, and characters a second on 1 MB and on 100 MB.
+"""What a large text costs in training: memory, time before the first step, and tokens a second on 1 MB and on 100 MB.
 
 Run from the repository's folder; it builds the trainer and needs nothing else:
 
@@ -20,13 +20,16 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZES = {"1 MB": 1_000_000, "100 MB": 100_000_000}
-# The options of each row. "wide" begins with a line of 400 other characters, so that tokens do not fit into bytes.
+# The options of each row. "wide" begins with a line of 400 other characters, so that tokens do not fit into bytes; "pipe" reads
+# standard input; the lines of "crlf" end in CR LF.
 ROWS = {
     "char": ["--tokenizer", "char"],
     "wide": ["--tokenizer", "char"],
     "byte": ["--tokenizer", "byte"],
     "word": ["--tokenizer", "word"],
     "subword": ["--tokenizer", "subword", "--vocab-size", "1000"],
+    "pipe": ["--tokenizer", "char"],
+    "crlf": ["--tokenizer", "char"],
 }
 WIDE = "".join(map(chr, range(0x4E00, 0x4E00 + 400))) + "\n"
 
@@ -49,11 +52,18 @@ def write_text(path, size, first, lines):
             left -= file.write(piece)
 
 
-def run(trainer, text, options, steps, folder):
-    """Seconds of the processor, and the most memory in MB."""
-    command = [trainer, "train", text, "--out", folder / "out", "--overwrite", "--quiet", "--steps", steps]
-    process = subprocess.Popen([*map(str, command), *options], stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
+def run(trainer, text, options, steps, folder, pipe=None):
+    """Seconds of the processor, and the most memory in MB, on the file `text` or on what is piped."""
+    command = [trainer, "train", text or "-", "--out", folder / "out", "--overwrite", "--quiet", "--steps", steps]
+    with open(pipe or os.devnull, "rb") as file:
+        # Through a pipe: a file as standard input could be read twice.
+        cat = subprocess.Popen(["cat"], stdin=file, stdout=subprocess.PIPE)
+        process = subprocess.Popen(
+            [*map(str, command), *options], stdin=cat.stdout, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        cat.stdout.close()
+        _, status, usage = os.wait4(process.pid, 0)
+        cat.wait()
     if status:
         sys.exit(f"{' '.join(map(str, command))} failed")
     return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000
@@ -64,7 +74,7 @@ def main():
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=["char", "wide", "word"])
     parser.add_argument("--hidden", type=int, default=128)
     parser.add_argument("--steps", type=int, default=60)
-    parser.add_argument("--most", type=float, default=300, help="the most MB that 100 MB may take beyond 1 MB")
+    parser.add_argument("--most", type=float, default=150, help="the most MB that 100 MB may take beyond 1 MB")
     parser.add_argument("--binary", type=Path, help="a built trainer, instead of building it")
     args = parser.parse_args()
     trainer = args.binary
@@ -83,10 +93,12 @@ def main():
             memory = {}
             for name, size in SIZES.items():
                 text = folder / "text.txt"
-                write_text(text, size, WIDE.encode() if row == "wide" else b"", lines)
+                ends = [line.replace(b"\n", b"\r\n") for line in lines] if row == "crlf" else lines
+                write_text(text, size, WIDE.encode() if row == "wide" else b"", ends)
                 options = [*ROWS[row], *map(str, same)]
-                first, _ = run(trainer, text, options, 1, folder)
-                whole, memory[name] = run(trainer, text, options, args.steps, folder)
+                source = {"text": None, "pipe": text} if row == "pipe" else {"text": text}
+                first, _ = run(trainer, options=options, steps=1, folder=folder, **source)
+                whole, memory[name] = run(trainer, options=options, steps=args.steps, folder=folder, **source)
                 speed = (args.steps - 1) * batch * sequence / max(whole - first, 1e-9)
                 print(f"{row:8} {name:>7} {memory[name]:11.1f} {first:21.2f} {speed:9.0f}", flush=True)
             cost = memory["100 MB"] - memory["1 MB"]

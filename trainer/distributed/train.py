@@ -200,17 +200,21 @@ def read_settings(path):
 
 
 def read_corpus(path, split):
-    """The text's SHA-256, its different characters by code point, and its ids for training and for dev."""
+    """The text's SHA-256, the training part's different characters by code point, and the ids for training and for dev.
+
+    As the trainer does, CR LF and CR are read as LF, and characters that only the dev part has are left out."""
     text = Path(path).read_bytes().decode("utf-8").removeprefix("\ufeff")
-    vocabulary = sorted(set(text))
-    ids = {character: id for id, character in enumerate(vocabulary)}
-    tokens = torch.tensor([ids[character] for character in text])
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     train, dev, _ = (float(percent) for percent in split.split("/"))
     # As the trainer rounds.
     first, second = (int(len(text) * percent / 100 + 1e-6) for percent in (train, train + dev))
+    vocabulary = sorted(set(text[:first]))
+    ids = {character: id for id, character in enumerate(vocabulary)}
+    parts = (text[:first], text[first:second])
+    train, held_out = (torch.tensor([ids[c] for c in part if c in ids]) for part in parts)
     if first < 2:
         raise Refused(f"{path} has {len(text)} characters, {first} of them for training: expected at least 2")
-    return hashlib.sha256(text.encode()).hexdigest(), vocabulary, tokens[:first], tokens[first:second]
+    return hashlib.sha256(text.encode()).hexdigest(), vocabulary, train, held_out
 
 
 @torch.no_grad()

@@ -142,7 +142,7 @@ fn inspect_and_eval_speak_json() {
     assert!(error.contains("found 1 (2 skipped)"), "{error}");
     let error = refused(&["eval", &model, "--data", text]);
     assert!(
-        error.contains("' ' (U+0020)") && error.contains("--skip-unknown"),
+        error.contains("' ' U+0020") && error.contains("--skip-unknown"),
         "{error}"
     );
 }

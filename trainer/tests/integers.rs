@@ -332,7 +332,7 @@ fn networks_of_every_shape_are_near_float() {
 
 /// A text of about 60 KB that is always there: this crate's own.
 const TEXT: &str = concat!(
-    include_str!("../src/data/vocab/file.rs"),
+    include_str!("../src/data/tokenizer/file.rs"),
     include_str!("../src/onnx/graph.rs"),
     include_str!("../src/quantize/mod.rs"),
 );

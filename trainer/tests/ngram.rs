@@ -66,7 +66,7 @@ fn words_are_measured_by_the_character() {
     let characters = json(&["--data", path]);
     assert_eq!(
         (&words["tokens"], &characters["tokens"]),
-        (&6.into(), &10.into())
+        (&7.into(), &10.into())
     );
     assert_eq!(characters["predicted_characters"], 63);
     assert_eq!(words["predicted_characters"], 61, "all but \"one\"");

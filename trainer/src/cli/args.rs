@@ -1,18 +1,18 @@
 //! Options that several commands share, and the values that they take.
 
 use super::progress;
-use crate::data::corpus::Corpus;
+use crate::data::corpus::{Corpus, CorpusError, CorpusOptions};
+use crate::data::notice::Notice;
 use crate::data::split::{Part, Split};
-use crate::data::vocab::{Encoded, Vocabulary};
+use crate::data::tokenizer::{EncodeError, Encoding, Tokenizer, Vocabulary, VocabularyError};
 use crate::quantize::formats::{INT4, INT8, INT8_INT4, WeightFormats};
-use crate::training::text::parts;
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use indicatif::ProgressBar;
 use pipsqueak::{Temperature, WeightFormat};
 use pipsqueak_boards::BoardSpec;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A text to measure on.
 #[derive(Debug, Args)]
@@ -45,15 +45,15 @@ impl DataArgs {
         &self,
         vocabulary: &Vocabulary,
         split: Option<Split>,
-    ) -> anyhow::Result<Encoded> {
-        let corpus = Corpus::read(&self.data)?;
-        let text = match self.split.and_then(PartChoice::part) {
-            None => &*corpus.text,
+    ) -> anyhow::Result<Encoding> {
+        let corpus = open_text(&self.data, vocabulary.tokenizer())?;
+        let part = match self.split.and_then(PartChoice::part) {
+            None => corpus.all(),
             Some(part) => {
                 let split = split.context(
                     "--split: the model does not say how its training has split the text: give the config.toml of that training with --config, or --split all",
                 )?;
-                let [train, dev, test] = parts(&corpus.text, split, vocabulary.is_by_line());
+                let [train, dev, test] = split.parts(&corpus, vocabulary.line_documents())?;
                 match part {
                     Part::Train => train,
                     Part::Dev => dev,
@@ -61,8 +61,13 @@ impl DataArgs {
                 }
             }
         };
-        let encoded = vocabulary.encode_stream(text, self.skip_unknown)?;
-        let (found, skipped) = (encoded.tokens.len(), encoded.skipped);
+        let encoded = vocabulary
+            .encode_part(&corpus, part, self.skip_unknown)
+            .map_err(|error| match error {
+                EncodeError::Vocabulary(error) => or_skip(error),
+                EncodeError::Corpus(error) => error.into(),
+            })?;
+        let (found, skipped) = (encoded.tokens.len(), encoded.skipped.characters);
         // The first token is not predicted: one token has no loss.
         if found < 2 {
             bail!(
@@ -71,6 +76,32 @@ impl DataArgs {
             );
         }
         Ok(encoded)
+    }
+}
+
+/// Opens a text for a tokenizer, and prints what its user should know.
+pub(super) fn open_text(path: &Path, tokenizer: Tokenizer) -> Result<Corpus, CorpusError> {
+    let options = CorpusOptions {
+        bytes: tokenizer == Tokenizer::BYTE,
+        ..CorpusOptions::default()
+    };
+    let corpus = Corpus::open(path, options)?;
+    print_notices(&corpus.name, &corpus.notices);
+    Ok(corpus)
+}
+
+/// Prints notices about a text to standard error.
+pub(super) fn print_notices(name: &str, notices: &[Notice]) {
+    for notice in notices {
+        eprintln!("{name}: {notice}");
+    }
+}
+
+/// The error of a text with unknown tokens, for a command that has `--skip-unknown`.
+pub(super) fn or_skip(error: VocabularyError) -> anyhow::Error {
+    match error {
+        VocabularyError::Unknown(_) => anyhow!("{error} or pass --skip-unknown"),
+        _ => error.into(),
     }
 }
 

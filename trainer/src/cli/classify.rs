@@ -2,7 +2,7 @@
 
 use super::inputs::{Answer, TextInputs};
 use super::print::RecordType;
-use crate::data::vocab::Vocabulary;
+use crate::data::tokenizer::Vocabulary;
 use crate::inference::model::Model;
 use crate::inference::tasks;
 use crate::network::{Normalization, Reads, normalize};
@@ -121,7 +121,7 @@ fn classification(labels: Option<&Vocabulary>, mut scores: Vec<f32>) -> Classifi
     let class = tasks::argmax(&scores);
     Classification {
         class: class.into(),
-        label: labels.map_or(class.to_string(), |labels| labels.text(class).into()),
+        label: labels.map_or(class.to_string(), |labels| labels.token(class).into()),
         probabilities: scores,
     }
 }

@@ -1,20 +1,20 @@
 //! `trainer eval`
 
-use super::args::{DataArgs, OutputArgs, PartChoice};
+use super::args::{DataArgs, OutputArgs, PartChoice, open_text};
 use super::options::all_cores;
 use super::print::{RecordType, print_json, print_out};
 use super::vocab::VocabArgs;
-use crate::data::corpus::Corpus;
+use crate::data::examples::ExampleSet;
 use crate::data::split::Part;
+use crate::data::task::Task;
+use crate::data::tokenizer::Tokenizer;
 use crate::eval::perplexity::{self, Evaluation};
 use crate::eval::tasks::{self, Measures};
 use crate::inference::integer::IntegerNetwork;
 use crate::inference::model::Model;
 use crate::report::text::task_name;
-use crate::training;
 use crate::training::artifacts::{METRICS, Metrics};
 use crate::training::config::Config;
-use crate::training::examples::Examples;
 use anyhow::{Context, bail};
 use clap::Args;
 use serde::Serialize;
@@ -70,13 +70,13 @@ pub fn run(args: EvalArgs) -> anyhow::Result<()> {
     let model = args.vocab.open(&args.model)?;
     let config = args.config.as_deref().map(Config::read).transpose()?;
     let text = match (&config, &args.config) {
-        (Some(config), Some(path)) if config.data.task != training::task::Task::LanguageModel => {
+        (Some(config), Some(path)) if config.data.task != Task::LanguageModel => {
             let measures = measure_task(&model, &args, config, path)?;
             let task = match config.data.task {
-                training::task::Task::LanguageModel => pipsqueak::Task::LanguageModel,
-                training::task::Task::Classifier => pipsqueak::Task::Classifier,
-                training::task::Task::SequenceToSequence => pipsqueak::Task::SequenceToSequence,
-                training::task::Task::ConditionalGenerator => pipsqueak::Task::ConditionalGenerator,
+                Task::LanguageModel => pipsqueak::Task::LanguageModel,
+                Task::Classifier => pipsqueak::Task::Classifier,
+                Task::SequenceToSequence => pipsqueak::Task::SequenceToSequence,
+                Task::ConditionalGenerator => pipsqueak::Task::ConditionalGenerator,
             };
             if args.output.json {
                 return print_record(&args, task, &measures);
@@ -125,11 +125,11 @@ fn measure_text(
     }
     let encoded = args.data.encode(&vocabulary, config.map(|config| config.data.split).or(model.split()))?;
     let progress = args.output.progress(encoded.tokens.len(), "evaluating");
-    let measure = vocabulary.measure(&encoded, 1..encoded.tokens.len());
+    let measure = vocabulary.char_stats(&encoded, 1..encoded.tokens.len());
     let evaluation = perplexity::model(model, &encoded.tokens, || progress.inc(1))?;
     let mut evaluation = evaluation.per_character(measure);
     progress.finish_and_clear();
-    evaluation.skipped = encoded.skipped;
+    evaluation.skipped = encoded.skipped.characters;
     Ok(evaluation)
 }
 
@@ -161,7 +161,7 @@ fn measure_task(
     path: &Path,
 ) -> anyhow::Result<Measures> {
     let lines = &args.data.data;
-    let corpus = Corpus::read(lines)?;
+    let corpus = open_text(lines, Tokenizer::CHAR)?;
     let metrics = Metrics::read(&path.with_file_name(METRICS))?;
     if corpus.sha256 != metrics.sha256 {
         bail!(
@@ -173,7 +173,7 @@ fn measure_task(
         );
     }
     config.check()?;
-    let data = Examples::new(&corpus, config)?;
+    let data = ExampleSet::read(&corpus, &config.example_options())?;
     let part = match args.data.split.and_then(PartChoice::part) {
         Some(Part::Train) => &data.train,
         Some(Part::Test) => &data.test,

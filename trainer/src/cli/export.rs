@@ -92,10 +92,10 @@ pub fn run(args: ExportArgs) -> anyhow::Result<()> {
     let layers = args::layer_formats(&args.weight_bits, &args.input_weight_bits, layers)?;
     let mut max_tokens = 0;
     if let Some(file) = args.vocab.read()? {
-        file.put_into(&mut network)?;
+        file.attach_to(&mut network)?;
         // 0 is no limit, which a limit of more than 16 bits amounts to.
         max_tokens = file
-            .limit
+            .max_len
             .and_then(|limit| u16::try_from(limit).ok())
             .unwrap_or(0);
     }
@@ -149,14 +149,14 @@ fn compare_losses(
     let vocabulary = network.as_language_model()?.vocabulary;
     let split = Split::of_provenance(&network.provenance.split);
     let text = data.encode(vocabulary, split)?;
-    let measure = vocabulary.measure(&text, 1..text.tokens.len());
+    let measure = vocabulary.char_stats(&text, 1..text.tokens.len());
     let progress = output.progress(2 * text.tokens.len(), "comparing float and integers");
     let float = perplexity::float(network, &text.tokens, || progress.inc(1));
     let integer = perplexity::integer(&model.model(), &text.tokens, || progress.inc(1))?;
     progress.finish_and_clear();
     let [mut float, mut integer] =
         [float, integer].map(|evaluation| evaluation.per_character(measure));
-    (float.skipped, integer.skipped) = (text.skipped, text.skipped);
+    (float.skipped, integer.skipped) = (text.skipped.characters, text.skipped.characters);
     Ok(LossComparison {
         float,
         integer,

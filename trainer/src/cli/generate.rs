@@ -1,9 +1,9 @@
 //! `trainer generate`
 
-use super::args::{self, OutputArgs, TemperatureArg};
+use super::args::{self, OutputArgs, TemperatureArg, or_skip};
 use super::print::{RecordType, print_bytes, print_json, print_out};
 use super::vocab::VocabArgs;
-use crate::data::vocab::Vocabulary;
+use crate::data::tokenizer::Vocabulary;
 use crate::inference::generate::{FloatGenerator, Repetition, repetition, tokens};
 use crate::inference::model::Model;
 use crate::inference::tasks;
@@ -104,9 +104,10 @@ pub fn run(args: GenerateArgs) -> anyhow::Result<()> {
     let vocabulary = model.vocabulary().with_context(place)?;
     let prompt = vocabulary
         .encode(&args.prompt, args.skip_unknown)
+        .map_err(or_skip)
         .context("--prompt")?;
     // As given, unless characters were skipped.
-    let prompt_text = match prompt.skipped {
+    let prompt_text = match prompt.skipped.count {
         0 => args.prompt.clone(),
         _ => vocabulary.decode(&prompt.tokens),
     };
@@ -286,7 +287,7 @@ impl TextRequest<'_> {
         for token in tokens {
             generated.push(token);
             printed.clear();
-            self.vocabulary.print(token, after_text, &mut printed);
+            self.vocabulary.write_token(token, after_text, &mut printed);
             after_text |= !printed.is_empty();
             sink(&printed)?;
             written += characters(&printed);

@@ -1,10 +1,10 @@
 //! `trainer ngram`
 
-use super::args::{fraction, whole};
+use super::args::{fraction, open_text, whole};
 use super::print::{RecordType, print_json, print_out};
-use crate::data::corpus::Corpus;
-use crate::data::vocab::{Measure, Vocabulary, VocabularyError};
-use crate::eval::ngram::{Interner, KneserNey, NgramUnit};
+use crate::data::corpus::{Corpus, CorpusError, Part};
+use crate::data::tokenizer::{CharStats, EncodeError, Tokenizer, Vocabulary};
+use crate::eval::ngram::{Interner, KneserNey};
 use crate::eval::perplexity;
 use crate::inference::model::Model;
 use anyhow::{Context, bail};
@@ -122,15 +122,22 @@ impl Row {
 /// the model's vocabulary.
 pub fn run(args: NgramArgs) -> anyhow::Result<()> {
     let model = args.model.as_deref().map(open).transpose()?;
-    let corpus = Corpus::read(&args.data)?;
-    let by_line = model.as_ref().is_some_and(|m| m.vocabulary.is_by_line());
-    let held_out = corpus.parts(args.last, by_line).1;
-    let counted = &corpus.text[..corpus.text.len() - held_out.len()];
+    let tokenizer = match (args.tokenizer, &model) {
+        (_, Some(model)) => model.vocabulary.tokenizer(),
+        (NgramTokenizer::Word, None) => Tokenizer::WORD,
+        _ => Tokenizer::CHAR,
+    };
+    let corpus = open_text(&args.data, tokenizer)?;
+    let by_line = model
+        .as_ref()
+        .is_some_and(|model| model.vocabulary.line_documents());
+    let parts = corpus.parts(args.last, by_line)?;
+    let [counted, held_out] = parts;
     let split = match (args.tokenizer, &model) {
-        (NgramTokenizer::Char, _) => TokenSplit::of_unit(NgramUnit::Char, counted, held_out),
-        (NgramTokenizer::Word, _) => TokenSplit::of_unit(NgramUnit::Word, counted, held_out),
+        (NgramTokenizer::Char, _) => TokenSplit::new(Tokenizer::CHAR, &corpus, parts)?,
+        (NgramTokenizer::Word, _) => TokenSplit::new(Tokenizer::WORD, &corpus, parts)?,
         (NgramTokenizer::Model, Some(model)) => {
-            TokenSplit::of_vocabulary(&model.vocabulary, counted, held_out)?
+            TokenSplit::of_vocabulary(&model.vocabulary, &corpus, parts)?
         }
         (NgramTokenizer::Model, None) => {
             bail!("--tokenizer model: give the MODEL whose tokens are counted")
@@ -145,7 +152,7 @@ pub fn run(args: NgramArgs) -> anyhow::Result<()> {
         );
     }
     let ngrams = rows(&split, args.order);
-    let row = model.map(|model| model.row(held_out)).transpose()?;
+    let row = model.map(|model| model.row(&corpus, held_out)).transpose()?;
     let max_bytes = args.max_bytes.or(row.as_ref().map(|row| row.bytes));
     let fits = ngrams.iter().map(|ngram| &ngram.row);
     let fits = fits.filter(|row| max_bytes.is_some_and(|max| row.bytes <= max));
@@ -154,8 +161,8 @@ pub fn run(args: NgramArgs) -> anyhow::Result<()> {
         data: corpus.name.clone(),
         tokenizer: args.tokenizer,
         tokens: split.tokens,
-        counted_characters: counted.chars().count(),
-        predicted_characters: split.measure.characters,
+        counted_characters: counted.characters,
+        predicted_characters: split.stats.characters,
         best: best.cloned(),
         ngrams,
         model: row,
@@ -170,14 +177,14 @@ pub fn run(args: NgramArgs) -> anyhow::Result<()> {
 /// The n-gram models of orders 1 to `order`.
 fn rows(split: &TokenSplit, order: usize) -> Vec<NgramRow> {
     let models = KneserNey::new(&split.counted, split.tokens, order);
-    let spelling = split.measure.spelling / std::f64::consts::LN_2;
+    let spelling = split.stats.spelling / std::f64::consts::LN_2;
     let row = |(order, bits): (usize, f64)| NgramRow {
         order,
         ngrams: models.ngrams(order),
         row: Row::new(
             format!("order {order}"),
             models.bytes(order) + split.token_bytes,
-            (bits + spelling) / split.measure.characters as f64,
+            (bits + spelling) / split.stats.characters as f64,
         ),
     };
     let bits = models.bits(&split.predicted);
@@ -193,43 +200,44 @@ struct TokenSplit {
     /// Bytes of their strings, plus one length byte each.
     token_bytes: usize,
     /// The predicted part without its first token.
-    measure: Measure,
+    stats: CharStats,
 }
 
 impl TokenSplit {
     /// Tokens of both parts are in the vocabulary.
-    fn of_unit(unit: NgramUnit, counted: &str, predicted: &str) -> Self {
+    fn new(tokenizer: Tokenizer, corpus: &Corpus, parts: [Part; 2]) -> Result<Self, CorpusError> {
         let mut ids = Interner::default();
-        let (counted, predicted) = (unit.tokens(counted), unit.tokens(predicted));
+        let [counted, predicted] = parts.map(|part| corpus.text(part));
+        let (counted, predicted) = (tokenizer.segment(&counted?), tokenizer.segment(&predicted?));
         let characters = predicted.iter().skip(1).map(|text| text.chars().count());
-        let measure = Measure {
+        let stats = CharStats {
             characters: characters.sum(),
-            ..Measure::default()
+            ..CharStats::default()
         };
-        Self {
+        Ok(Self {
             counted: ids.intern(&counted),
             predicted: ids.intern(&predicted),
             tokens: ids.len(),
             token_bytes: ids.bytes(),
-            measure,
-        }
+            stats,
+        })
     }
 
     fn of_vocabulary(
         vocabulary: &Vocabulary,
-        counted: &str,
-        predicted: &str,
-    ) -> Result<Self, VocabularyError> {
-        let counted = vocabulary.encode_stream(counted, false)?;
-        let predicted = vocabulary.encode_stream(predicted, false)?;
+        corpus: &Corpus,
+        parts: [Part; 2],
+    ) -> Result<Self, EncodeError> {
+        let [counted, predicted] = parts.map(|part| vocabulary.encode_part(corpus, part, false));
+        let (counted, predicted) = (counted?, predicted?);
         let ids = |tokens: &[u16]| tokens.iter().copied().map(u32::from).collect();
-        let texts = vocabulary.texts().iter();
+        let texts = vocabulary.tokens().iter();
         Ok(Self {
             counted: ids(&counted.tokens),
             predicted: ids(&predicted.tokens),
             tokens: vocabulary.len(),
             token_bytes: texts.map(|text| text.len() + 1).sum(),
-            measure: vocabulary.measure(&predicted, 1..predicted.tokens.len().max(1)),
+            stats: vocabulary.char_stats(&predicted, 1..predicted.tokens.len().max(1)),
         })
     }
 }
@@ -257,16 +265,16 @@ fn open(path: &Path) -> anyhow::Result<Compared> {
 
 impl Compared {
     /// Its size, and its loss on the same characters.
-    fn row(self, text: &str) -> anyhow::Result<Row> {
-        let encoded = self.vocabulary.encode_stream(text, false)?;
+    fn row(self, corpus: &Corpus, part: Part) -> anyhow::Result<Row> {
+        let encoded = self.vocabulary.encode_part(corpus, part, false)?;
         let last = encoded.tokens.len().max(1);
-        let measure = self.vocabulary.measure(&encoded, 1..last);
+        let stats = self.vocabulary.char_stats(&encoded, 1..last);
         let evaluation = perplexity::model(&self.model, &encoded.tokens, || ())?;
         let bytes = match &self.model {
             Model::Float(network) => 4 * network.parameters(),
             Model::Integer(model) => model.bytes().len(),
         };
-        let bits = evaluation.per_character(measure).bits_per_char;
+        let bits = evaluation.per_character(stats).bits_per_char;
         Ok(Row::new(self.name, bytes, bits))
     }
 }

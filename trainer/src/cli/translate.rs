@@ -2,7 +2,7 @@
 
 use super::inputs::{Answer, TextInputs};
 use super::print::RecordType;
-use crate::data::vocab::Vocabulary;
+use crate::data::tokenizer::Vocabulary;
 use crate::inference::generate::{GREEDY, tokens};
 use crate::inference::model::Model;
 use crate::inference::tasks;
@@ -55,7 +55,7 @@ impl Answer for Translation {
 /// Returns an error if the model is not a sequence-to-sequence model of texts, or a text has characters outside of its vocabulary.
 pub fn run(TranslateArgs { inputs }: TranslateArgs) -> anyhow::Result<()> {
     let place = || inputs.model.display().to_string();
-    let limit = inputs.vocab.read()?.and_then(|file| file.limit);
+    let limit = inputs.vocab.read()?.and_then(|file| file.max_len);
     match inputs.vocab.open(&inputs.model)? {
         Model::Integer(bytes) => {
             let model = bytes.model();
@@ -115,7 +115,7 @@ fn float_vocabularies(network: &Network) -> anyhow::Result<(&Vocabulary, &Vocabu
 }
 
 fn translation(vocabulary: &Vocabulary, tokens: &[u16]) -> Translation {
-    let text = |token: &u16| vocabulary.text(*token).to_owned();
+    let text = |token: &u16| vocabulary.token(*token).to_owned();
     Translation {
         target: vocabulary.decode(tokens),
         tokens: tokens.iter().map(text).collect(),

@@ -1,4 +1,10 @@
-//! Text files: reading them with bounds, and which part is for training.
+//! Text files: read in chunks as often as it takes, so that memory does not grow with the text.
+//!
+//! [`Corpus::open`] makes the first pass: it checks that the file is UTF-8 text, and computes its SHA-256 and the number of
+//! characters. Later passes read a [`Part`] of it again, for the counts of a vocabulary or for the token ids.
+
+mod reader;
+mod source;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -6,25 +12,76 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-mod text;
-
-pub use text::Text;
+use super::encoding;
+use super::hash::hex;
+use super::notice::Notice;
+use reader::{ReadError, Reader};
+use source::{Source, SourceReader};
 
 /// The largest text that is read, in bytes.
 pub const MAX_BYTES: u64 = 256 << 20;
 
-/// From so many bytes on a text stays in its file. Smaller ones are read, so that nobody can change them any more.
-const MAPPED_BYTES: u64 = 16 << 20;
+/// Bytes of a chunk. A text of fewer bytes is kept in memory.
+const CHUNK_BYTES: usize = 1 << 20;
 
-/// A text, and what says that it is the same one.
+/// The path that stands for standard input.
+pub const STDIN: &str = "-";
+
+/// How a text is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CorpusOptions {
+    /// Whether carriage returns are characters of the text. Otherwise CR LF and CR are read as LF.
+    pub keep_cr: bool,
+    /// Whether any bytes are taken as they are, UTF-8 or not: for the byte tokenizer.
+    pub bytes: bool,
+    /// Bytes of a chunk, at least 1. It has no influence on the result.
+    pub chunk_bytes: usize,
+}
+
+impl Default for CorpusOptions {
+    fn default() -> Self {
+        Self {
+            keep_cr: false,
+            bytes: false,
+            chunk_bytes: CHUNK_BYTES,
+        }
+    }
+}
+
+/// A stretch of a text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    /// Bytes before it.
+    start: u64,
+    /// Bytes up to its end.
+    end: u64,
+    /// Its number of characters.
+    pub characters: usize,
+}
+
+impl Part {
+    /// Returns the number of bytes.
+    pub fn bytes(&self) -> u64 {
+        self.end - self.start
+    }
+}
+
+/// A text that was checked, and can be read as often as necessary.
+///
+/// Its bytes and characters are those after the conversion of line ends and without a byte order mark.
 #[derive(Debug)]
 pub struct Corpus {
     /// The file's name, without its folder.
     pub name: String,
-    /// The text, without a byte order mark.
-    pub text: Text,
     /// SHA-256 of the text, in hexadecimal.
     pub sha256: String,
+    /// What its user should know.
+    pub notices: Vec<Notice>,
+    /// For errors.
+    path: PathBuf,
+    options: CorpusOptions,
+    source: Source,
+    all: Part,
 }
 
 /// Why a text was refused.
@@ -45,25 +102,32 @@ pub enum CorpusError {
         path: PathBuf,
     },
     /// Too many bytes.
-    #[error("{} has more than {MAX_BYTES} bytes (256 MB), the most that is read: train on a part of it", path.display())]
+    #[error("{} has more than {MAX_BYTES} bytes (256 MB), the maximum: train on a part of it", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
     },
+    /// Another kind of file.
+    #[error("expected a text in UTF-8, but {} is {found}", path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// What it is, and what to do.
+        found: String,
+    },
     /// Not UTF-8.
-    #[error(
-        "{} is not UTF-8: byte {byte:#04x} at offset {offset} (line {line}); convert it first, such as by `iconv -f latin1 -t utf-8`",
-        path.display()
-    )]
+    #[error("{} is not UTF-8: byte {byte:#04x} at offset {offset} (line {line}); {advice}", path.display())]
     NotUtf8 {
         /// The file.
         path: PathBuf,
-        /// Where the first bad byte is, from 0.
-        offset: usize,
+        /// Offset of the first invalid byte.
+        offset: u64,
         /// Its line, from 1.
-        line: usize,
-        /// The bad byte.
+        line: u64,
+        /// The invalid byte.
         byte: u8,
+        /// What to do.
+        advice: String,
     },
     /// No character at all.
     #[error("{} is empty: expected a text", path.display())]
@@ -71,107 +135,355 @@ pub enum CorpusError {
         /// The file.
         path: PathBuf,
     },
+    /// The file is not the same as in the first pass.
+    #[error("{} was changed while it was read: start again", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Bytes for a tokenizer of text.
+    #[error("{} was opened as bytes: expected a byte tokenizer", path.display())]
+    Bytes {
+        /// The file.
+        path: PathBuf,
+    },
 }
 
 impl Corpus {
-    /// Reads a text file, UTF-8, at most [`MAX_BYTES`]. A large file is not copied: it must not be changed while the corpus
-    /// is in use.
+    /// Opens a text file of at most [`MAX_BYTES`], or standard input for [`STDIN`], and checks all of it.
     ///
     /// # Errors
-    /// If the file is missing, a folder, empty, too large or not UTF-8.
-    pub fn read(path: &Path) -> Result<Self, CorpusError> {
-        Self::read_or_map(path, MAPPED_BYTES)
-    }
-
-    /// Reads a file; one of at least `mapped` bytes is mapped.
-    fn read_or_map(path: &Path, mapped: u64) -> Result<Self, CorpusError> {
+    /// If the file is missing, a folder, empty, too large, or not a text in UTF-8.
+    pub fn open(path: &Path, options: CorpusOptions) -> Result<Self, CorpusError> {
         let io = |cause| CorpusError::Io {
             path: path.into(),
             cause,
         };
+        if path == Path::new(STDIN) {
+            let input = io::stdin().lock();
+            return Self::new(path, "standard input".into(), input, None, options);
+        }
         if path.is_dir() {
             return Err(CorpusError::Folder { path: path.into() });
         }
         let file = File::open(path).map_err(io)?;
-        // Of what is no plain file, the length says nothing.
-        let length = file.metadata().map_err(io)?.len();
-        if length > MAX_BYTES {
+        let metadata = file.metadata().map_err(io)?;
+        if metadata.len() > MAX_BYTES {
             return Err(CorpusError::TooLarge { path: path.into() });
         }
-        let text = if length >= mapped {
-            Text::map(&file)
-                .map_err(io)?
-                .map_err(|(bytes, error)| not_utf8(path, &bytes, error))?
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        // Devices and pipes can be read only once.
+        let again = metadata.is_file().then(|| file.try_clone());
+        let again = again.transpose().map_err(io)?;
+        Self::new(path, name.into_owned(), file, again, options)
+    }
+
+    /// A text in memory.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn from_bytes(
+        name: &str,
+        bytes: Vec<u8>,
+        options: CorpusOptions,
+    ) -> Result<Self, CorpusError> {
+        Self::checked(Path::new(name), name.into(), Source::Memory(bytes), options)
+    }
+
+    /// Reads `input`. What does not fit into memory is read from `again`, the same file, or from a temporary copy.
+    fn new(
+        path: &Path,
+        name: String,
+        mut input: impl Read,
+        again: Option<File>,
+        options: CorpusOptions,
+    ) -> Result<Self, CorpusError> {
+        let io = |cause| CorpusError::Io {
+            path: path.into(),
+            cause,
+        };
+        let mut start = Vec::new();
+        (&mut input)
+            .take(CHUNK_BYTES as u64)
+            .read_to_end(&mut start)
+            .map_err(io)?;
+        let source = if start.len() < CHUNK_BYTES {
+            Source::Memory(start)
         } else {
-            let mut bytes = Vec::new();
-            // A device or a pipe may have no end: never more than one byte too many.
-            file.take(MAX_BYTES + 1)
-                .read_to_end(&mut bytes)
-                .map_err(io)?;
-            if bytes.len() as u64 > MAX_BYTES {
+            let file = match again {
+                Some(file) => file,
+                None => {
+                    let mut copy = tempfile::tempfile().map_err(io)?;
+                    // A device or a pipe may have no end.
+                    let mut all = start.as_slice().chain(input.take(MAX_BYTES));
+                    io::copy(&mut all, &mut copy).map_err(io)?;
+                    copy
+                }
+            };
+            let metadata = file.metadata().map_err(io)?;
+            if metadata.len() > MAX_BYTES {
                 return Err(CorpusError::TooLarge { path: path.into() });
             }
-            let text = String::from_utf8(bytes)
-                .map_err(|error| not_utf8(path, error.as_bytes(), error.utf8_error()))?;
-            Text::new(text)
+            Source::File {
+                modified: metadata.modified().ok(),
+                length: metadata.len(),
+                file,
+            }
         };
-        if text.is_empty() {
+        Self::checked(path, name, source, options)
+    }
+
+    /// Makes the first pass.
+    fn checked(
+        path: &Path,
+        name: String,
+        source: Source,
+        options: CorpusOptions,
+    ) -> Result<Self, CorpusError> {
+        let mut corpus = Self {
+            name,
+            sha256: String::new(),
+            notices: Vec::new(),
+            path: path.into(),
+            options,
+            source,
+            all: Part::default(),
+        };
+        if !options.bytes {
+            let found = encoding::not_text(&corpus.start()?);
+            if let Some(found) = found {
+                let path = path.into();
+                return Err(CorpusError::NotText { path, found });
+            }
+        }
+        let mut hash = Sha256::new();
+        let mut all = Part::default();
+        let mut chunks = corpus.chunks(Part {
+            end: u64::MAX,
+            ..Part::default()
+        });
+        for chunk in &mut chunks {
+            let chunk = chunk?;
+            hash.update(&chunk);
+            all.end += chunk.len() as u64;
+            all.characters += chunk.iter().filter(|byte| begins_character(**byte)).count();
+        }
+        let (has_mark, count) = (chunks.reader.has_mark, chunks.reader.carriage_returns);
+        if all.end == 0 {
             return Err(CorpusError::Empty { path: path.into() });
         }
-        let sha256 = sha256(text.as_bytes());
-        text.release();
-        let name = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        Ok(Self { name, text, sha256 })
+        if has_mark {
+            corpus.notices.push(Notice::ByteOrderMark);
+        }
+        if count > 0 {
+            corpus.notices.push(Notice::CarriageReturns { count });
+        }
+        corpus.sha256 = hex(&hash.finalize());
+        corpus.all = all;
+        Ok(corpus)
     }
 
-    /// [`split`](Self::split), and where lines are texts of their own, the line that it falls into is all for training.
-    pub fn parts(&self, validation: f64, by_line: bool) -> (&str, &str) {
-        let (first, last) = self.split(validation);
-        let whole = !by_line || first.is_empty() || first.ends_with('\n');
-        let more = last.find('\n').map_or(last.len(), |at| at + 1);
-        self.text
-            .split_at(first.len() + if whole { 0 } else { more })
+    /// Returns the whole text.
+    pub fn all(&self) -> Part {
+        self.all
     }
 
-    /// The part for training, and the last `validation` of the characters.
-    pub fn split(&self, validation: f64) -> (&str, &str) {
-        let first = training_part(self.text.chars().count(), validation);
-        let end = self
-            .text
-            .char_indices()
-            .nth(first)
-            .map_or(self.text.len(), |(at, _)| at);
-        self.text.split_at(end)
+    /// Returns the number of characters. Of bytes that are not UTF-8, each one counts that does not continue a character.
+    pub fn characters(&self) -> usize {
+        self.all.characters
+    }
+
+    /// Returns whether the text was opened as [bytes](CorpusOptions::bytes).
+    pub fn is_bytes(&self) -> bool {
+        self.options.bytes
+    }
+
+    /// Checks that a text that was opened as bytes is split into bytes.
+    ///
+    /// # Errors
+    /// If it is not.
+    pub fn check_bytes(&self, tokens_are_bytes: bool) -> Result<(), CorpusError> {
+        match self.is_bytes() && !tokens_are_bytes {
+            true => Err(CorpusError::Bytes {
+                path: self.path.clone(),
+            }),
+            false => Ok(()),
+        }
+    }
+
+    /// Divides the text after its first `ends[0]` characters, after its first `ends[1]`, and so on, into one part more than
+    /// there are ends. If every line is a document, the line that an end falls into belongs to the part before the end.
+    ///
+    /// # Errors
+    /// If the file cannot be read again, or was changed.
+    pub fn split(&self, ends: &[usize], line_documents: bool) -> Result<Vec<Part>, CorpusError> {
+        let mut parts = Vec::with_capacity(ends.len() + 1);
+        let (mut at, mut characters, mut last) = (0, 0, b'\n');
+        let mut part = Part::default();
+        for chunk in self.chunks(self.all) {
+            for byte in chunk? {
+                // An end lies before a character, and several ends may lie there.
+                while begins_character(byte)
+                    && ends.get(parts.len()).is_some_and(|end| characters >= *end)
+                    && (!line_documents || last == b'\n')
+                {
+                    part.end = at;
+                    parts.push(part);
+                    part = Part {
+                        start: at,
+                        ..Part::default()
+                    };
+                }
+                let one = usize::from(begins_character(byte));
+                (at, last) = (at + 1, byte);
+                characters += one;
+                part.characters += one;
+            }
+        }
+        part.end = at;
+        while parts.len() < ends.len() {
+            parts.push(part);
+            part = Part {
+                start: at,
+                end: at,
+                characters: 0,
+            };
+        }
+        parts.push(part);
+        Ok(parts)
+    }
+
+    /// Divides the text into the part for training and the last `validation` (0 to below 1) of its characters, as
+    /// [`split`](Self::split) does.
+    ///
+    /// # Errors
+    /// As [`split`](Self::split).
+    pub fn parts(&self, validation: f64, line_documents: bool) -> Result<[Part; 2], CorpusError> {
+        let end = training_part(self.characters(), validation);
+        let parts = self.split(&[end], line_documents)?;
+        Ok([parts[0], parts[1]])
+    }
+
+    /// Reads a part into memory.
+    ///
+    /// # Errors
+    /// If the file cannot be read again, was changed, or was opened as bytes and the part is not UTF-8.
+    pub fn text(&self, part: Part) -> Result<String, CorpusError> {
+        let mut bytes = Vec::new();
+        for chunk in self.chunks(part) {
+            bytes.extend(chunk?);
+        }
+        String::from_utf8(bytes).map_err(|_| CorpusError::Bytes {
+            path: self.path.clone(),
+        })
+    }
+
+    /// Reads a part in chunks of whole characters, unless the text was opened as bytes. No chunk is empty.
+    pub fn chunks(&self, part: Part) -> Chunks<'_> {
+        let CorpusOptions {
+            keep_cr,
+            bytes,
+            chunk_bytes,
+        } = self.options;
+        Chunks {
+            corpus: self,
+            reader: Reader::new(self.source.reader(), chunk_bytes, bytes, keep_cr),
+            part,
+            at: 0,
+            is_done: false,
+        }
+    }
+
+    /// Returns the first bytes of the file.
+    fn start(&self) -> Result<Vec<u8>, CorpusError> {
+        let mut start = Vec::new();
+        let reader = self.source.reader();
+        reader
+            .take(encoding::SAMPLE as u64)
+            .read_to_end(&mut start)
+            .map_err(|cause| self.error(ReadError::Io(cause)))?;
+        Ok(start)
+    }
+
+    fn error(&self, error: ReadError) -> CorpusError {
+        let path = self.path.clone();
+        match error {
+            ReadError::Io(cause) => CorpusError::Io { path, cause },
+            // All of it was UTF-8 in the first pass.
+            ReadError::NotUtf8 { .. } if !self.sha256.is_empty() => CorpusError::Changed { path },
+            ReadError::NotUtf8 {
+                offset,
+                line,
+                byte,
+                stretch,
+                is_cut,
+            } => {
+                let advice = match is_cut {
+                    true => "it ends inside a character".into(),
+                    false => encoding::advice(&stretch),
+                };
+                CorpusError::NotUtf8 {
+                    path,
+                    offset,
+                    line,
+                    byte,
+                    advice,
+                }
+            }
+        }
     }
 }
 
-/// Where bytes are no UTF-8.
-fn not_utf8(path: &Path, bytes: &[u8], error: std::str::Utf8Error) -> CorpusError {
-    let offset = error.valid_up_to();
-    let ends = bytes[..offset].iter().filter(|byte| **byte == b'\n');
-    CorpusError::NotUtf8 {
-        path: path.into(),
-        offset,
-        line: 1 + ends.count(),
-        byte: bytes[offset],
+/// The chunks of a part of a text.
+pub struct Chunks<'c> {
+    corpus: &'c Corpus,
+    reader: Reader<SourceReader<'c>>,
+    part: Part,
+    /// Bytes of the text before the next chunk.
+    at: u64,
+    is_done: bool,
+}
+
+impl Iterator for Chunks<'_> {
+    type Item = Result<Vec<u8>, CorpusError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.is_done {
+            let chunk = match self.reader.next_chunk() {
+                Ok(chunk) => chunk.filter(|_| self.at < self.part.end),
+                Err(error) => {
+                    self.is_done = true;
+                    return Some(Err(self.corpus.error(error)));
+                }
+            };
+            let Some(mut chunk) = chunk else {
+                self.is_done = true;
+                let is_short = self.part.end != u64::MAX && self.at < self.part.end;
+                let path = self.corpus.path.clone();
+                return (is_short || self.corpus.source.was_changed())
+                    .then_some(Err(CorpusError::Changed { path }));
+            };
+            let before = self.part.start.saturating_sub(self.at);
+            let after = self.part.end.saturating_sub(self.at);
+            self.at += chunk.len() as u64;
+            if after < chunk.len() as u64 {
+                chunk.truncate(after as usize);
+            }
+            chunk.drain(..chunk.len().min(before as usize));
+            if !chunk.is_empty() {
+                return Some(Ok(chunk));
+            }
+        }
+        None
     }
 }
 
-/// SHA-256 in hexadecimal.
-pub fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
+/// Whether a character of UTF-8 begins with this byte, or it is no UTF-8.
+fn begins_character(byte: u8) -> bool {
+    byte & 0xc0 != 0x80
 }
 
-/// Lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// How many of `characters` are for training, where the last `validation` of them (0 to below 1) are not.
+/// Returns how many of `characters` are for training if the last `validation` of them (0 to below 1) are not.
 ///
 /// ```
 /// assert_eq!(trainer::data::corpus::training_part(1_115_394, 0.1), 1_003_854);
@@ -181,101 +493,5 @@ pub fn training_part(characters: usize, validation: f64) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(bytes: &[u8]) -> Result<Corpus, CorpusError> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a text.txt");
-        std::fs::write(&path, bytes).unwrap();
-        Corpus::read(&path)
-    }
-
-    fn refusal(bytes: &[u8]) -> String {
-        read(bytes).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn reads_text_without_its_byte_order_mark() {
-        let corpus = read("\u{feff}שלום 🦀\r\n".as_bytes()).unwrap();
-        assert_eq!(
-            (corpus.name.as_str(), &*corpus.text),
-            ("a text.txt", "שלום 🦀\r\n")
-        );
-        assert_eq!(
-            corpus.sha256,
-            read("שלום 🦀\r\n".as_bytes()).unwrap().sha256
-        );
-        // From `printf abc | sha256sum`.
-        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(read(b"abc").unwrap().sha256, abc);
-    }
-
-    #[test]
-    fn a_text_in_its_file_is_the_text_in_memory() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("text.txt");
-        let both = |bytes: &[u8]| {
-            std::fs::write(&path, bytes).unwrap();
-            [1, u64::MAX].map(|mapped| Corpus::read_or_map(&path, mapped))
-        };
-        for text in ["a", "\u{feff}שלום 🦀\r\n", &"line\n".repeat(10_000)] {
-            let [mapped, read] = both(text.as_bytes()).map(Result::unwrap);
-            mapped.text.release();
-            assert_eq!(*mapped.text, *read.text);
-            assert_eq!(mapped.sha256, read.sha256);
-            assert_eq!(mapped.parts(0.3, true), read.parts(0.3, true));
-        }
-        for bad in [&b"good\nba\xffd"[..], "\u{feff}".as_bytes(), b""] {
-            let [mapped, read] = both(bad).map(|result| result.unwrap_err().to_string());
-            assert_eq!(mapped, read);
-        }
-    }
-
-    #[test]
-    fn refusals_say_what_and_where() {
-        let error = refusal(b"good\nba\xffd");
-        assert!(
-            error.contains("byte 0xff at offset 7 (line 2)") && error.contains("a text.txt"),
-            "{error}"
-        );
-        assert!(refusal("é".as_bytes().split_last().unwrap().1).contains("byte 0xc3 at offset 0"));
-        assert!(refusal(b"").contains("is empty"));
-        assert!(refusal("\u{feff}".as_bytes()).contains("is empty"));
-        let folder = tempfile::tempdir().unwrap();
-        let error = |path: &Path| Corpus::read(path).unwrap_err().to_string();
-        assert!(error(folder.path()).contains("is a folder"));
-        let missing = error(&folder.path().join("none.txt"));
-        assert!(
-            missing.contains("none.txt") && missing.contains("No such file"),
-            "{missing}"
-        );
-    }
-
-    #[test]
-    fn a_text_too_large_is_refused_before_it_is_read_whole() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("large.txt");
-        // Takes no room on the disk.
-        File::create(&path).unwrap().set_len(1 << 40).unwrap();
-        assert!(
-            Corpus::read(&path)
-                .unwrap_err()
-                .to_string()
-                .contains("more than 268435456 bytes")
-        );
-    }
-
-    #[test]
-    fn parts() {
-        assert_eq!(training_part(1_115_394, 0.1), 1_003_854);
-        assert_eq!(
-            (
-                training_part(10, 0.0),
-                training_part(1, 0.5),
-                training_part(0, 0.5)
-            ),
-            (10, 0, 0)
-        );
-    }
-}
+#[path = "corpus/tests.rs"]
+mod tests;

@@ -18,50 +18,19 @@
 
 use std::collections::HashMap;
 
-/// The unit of text that a token stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NgramUnit {
-    /// A character, by code point.
-    Char,
-    /// A run of letters and digits, or any other character.
-    Word,
-}
-
-impl NgramUnit {
-    /// Splits `text` into tokens; their concatenation is `text`.
-    ///
-    /// ```
-    /// use trainer::eval::ngram::NgramUnit;
-    /// assert_eq!(NgramUnit::Word.tokens("it's 10!"), ["it", "'", "s", " ", "10", "!"]);
-    /// ```
-    pub fn tokens(self, text: &str) -> Vec<&str> {
-        let mut tokens = Vec::new();
-        let mut rest = text;
-        while let Some(first) = rest.chars().next() {
-            let word = match self {
-                NgramUnit::Char => 0,
-                NgramUnit::Word => rest
-                    .find(|c: char| !c.is_alphanumeric())
-                    .unwrap_or(rest.len()),
-            };
-            let (token, after) = rest.split_at(word.max(first.len_utf8()));
-            tokens.push(token);
-            rest = after;
-        }
-        tokens
-    }
-}
-
 /// Maps each distinct string to an id: 0, 1, ... in order of first appearance.
 #[derive(Clone, Debug, Default)]
-pub struct Interner<'t>(HashMap<&'t str, u32>);
+pub struct Interner(HashMap<String, u32>);
 
-impl<'t> Interner<'t> {
+impl Interner {
     /// Returns the ids of `tokens`; an unseen token gets the next id.
-    pub fn intern(&mut self, tokens: &[&'t str]) -> Vec<u32> {
-        let id = |token: &&'t str| {
+    pub fn intern(&mut self, tokens: &[String]) -> Vec<u32> {
+        let id = |token: &String| {
             let next = self.0.len() as u32;
-            *self.0.entry(token).or_insert(next)
+            match self.0.get(token) {
+                Some(id) => *id,
+                None => *self.0.entry(token.clone()).or_insert(next),
+            }
         };
         tokens.iter().map(id).collect()
     }
@@ -451,16 +420,18 @@ mod tests {
 
     #[test]
     fn tokens_are_the_text_and_have_ids_in_order() {
+        use crate::data::tokenizer::Tokenizer;
         let text = "Über 3 cats, 3\u{a0}dogs…\n";
-        for level in [NgramUnit::Char, NgramUnit::Word] {
-            assert_eq!(level.tokens(text).concat(), text);
+        for tokenizer in [Tokenizer::CHAR, Tokenizer::WORD] {
+            assert_eq!(tokenizer.segment(text).concat(), text);
         }
-        let words = NgramUnit::Word.tokens(text);
-        assert_eq!(words[..5], ["Über", " ", "3", " ", "cats"]);
+        let words = Tokenizer::WORD.segment("Über 3 3, cats 3");
+        assert_eq!(words, ["Über", " 3", " 3", ",", " cats", " 3"]);
         let mut ids = Interner::default();
-        assert_eq!(ids.intern(&words[..5]), [0, 1, 2, 1, 3]);
-        assert_eq!((ids.intern(&["3", "dogs"]), ids.len()), (vec![2, 4], 5));
-        assert_eq!(ids.bytes(), "Über3 catsdogs".len() + 5);
-        assert!(NgramUnit::Word.tokens("").is_empty());
+        assert_eq!(ids.intern(&words), [0, 1, 1, 2, 3, 1]);
+        assert_eq!(ids.intern(&[" 3".into(), "dogs".into()]), [1, 4]);
+        assert_eq!(ids.len(), 5);
+        assert_eq!(ids.bytes(), "Über 3, catsdogs".len() + 5);
+        assert!(Tokenizer::WORD.segment("").is_empty());
     }
 }

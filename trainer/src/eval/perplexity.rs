@@ -1,6 +1,6 @@
 //! The cross-entropy loss of a language model on a text, per token and per character, in one pass from the zero state.
 
-use crate::data::vocab::Measure;
+use crate::data::tokenizer::CharStats;
 use crate::inference::model::Model;
 use crate::network::{Network, nats};
 use pipsqueak::{ModelView, Session, SessionError};
@@ -51,13 +51,13 @@ impl Evaluation {
     }
 
     /// This evaluation with losses per character of the predicted tokens; UNK costs the spelling of its word in addition.
-    pub fn per_character(self, measure: Measure) -> Self {
-        let characters = measure.characters;
-        let nats_per_char = (self.total + measure.spelling) / characters.max(1) as f64;
+    pub fn per_character(self, stats: CharStats) -> Self {
+        let characters = stats.characters;
+        let nats_per_char = (self.total + stats.spelling) / characters.max(1) as f64;
         Self {
             nats_per_char,
             bits_per_char: nats_per_char / std::f64::consts::LN_2,
-            unknown: measure.unknown,
+            unknown: stats.unknown,
             characters,
             characters_per_second: self.characters_per_second * characters as f64
                 / self.tokens.max(1) as f64,

@@ -44,7 +44,7 @@ impl<'n> FloatGenerator<'n> {
         settings: SamplingParams,
     ) -> Self {
         let vocabulary = network.vocabulary();
-        let start = vocabulary.start();
+        let start = vocabulary.initial_token();
         let mut pending = None;
         let starts = prompt.is_empty() || vocabulary.specials().contains(start);
         let read = starts.then_some(start).into_iter();
@@ -69,7 +69,7 @@ impl<'n> FloatGenerator<'n> {
             state,
             sampler: Sampler::new(settings.temperature, settings.top_k),
             rng: settings.rng(),
-            pending: Some(vocabulary.start()),
+            pending: Some(vocabulary.initial_token()),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Opens models: ONNX files (float) and model files (integers).
 
 use crate::data::split::Split;
-use crate::data::vocab::{Vocabulary, VocabularyError};
+use crate::data::tokenizer::{Vocabulary, VocabularyError};
 use crate::network::{Network, NotLanguageModel};
 use crate::onnx;
 use crate::quantize::{Options, QuantizeError, quantize_with, vocabulary_of};

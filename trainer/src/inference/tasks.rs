@@ -1,5 +1,6 @@
 //! Inference of classifiers, sequence-to-sequence models and conditional generators in float.
 
+use crate::data::features::parse_features;
 use crate::inference::generate::{FloatGenerator, GREEDY};
 use crate::network::{Feeds, Network};
 use pipsqueak::SamplingParams;
@@ -71,18 +72,6 @@ pub enum FeatureError {
     /// The value is not a finite number.
     #[error("found {0:?}, expected name=number")]
     Value(String),
-}
-
-/// The names in `text` and their values, such as `length=0.5, a`: a name alone is 1. If a value is
-/// not a finite number, that part of the text is the error.
-pub fn parse_features(text: &str) -> impl Iterator<Item = Result<(&str, f32), &str>> {
-    let between = |c: char| c == ',' || c.is_ascii_whitespace();
-    let parts = text.split(between).filter(|part| !part.is_empty());
-    parts.map(|part| {
-        let (name, value) = part.split_once('=').unwrap_or((part, "1"));
-        let value = value.parse().ok().filter(|value: &f32| value.is_finite());
-        value.map(|value| (name, value)).ok_or(part)
-    })
 }
 
 /// Returns the values of the features `names` that `text` [names](parse_features); features that are not named are 0.

@@ -7,7 +7,7 @@
 //! Every matrix is row-major, `[outputs][inputs]`. Gates stand in ONNX order: `z, r, h` for a GRU, `i, o, f, c` for an LSTM.
 //! `cells` has the plain reading of the equations, `forward` runs whole networks: the float reference of everything else.
 
-use crate::data::vocab::Vocabulary;
+use crate::data::tokenizer::Vocabulary;
 
 mod arrays;
 mod cells;

@@ -1,6 +1,6 @@
 //! Untrained networks of every shape, for tests and measurements.
 
-use crate::data::vocab::Vocabulary;
+use crate::data::tokenizer::Vocabulary;
 use crate::network::{Activations, Dense, Gru, Layer, Matrix, Network, Provenance};
 use pipsqueak::Pcg32;
 use rand_core::Rng;

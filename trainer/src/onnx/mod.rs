@@ -50,7 +50,7 @@ pub use write::write;
 /// Metadata key of the vocabulary: a JSON list of the tokens' texts, by id.
 pub const VOCABULARY_KEY: &str = "pipsqueak.vocabulary";
 
-/// Metadata key of what the tokens are: a JSON object with `level`, a name out of [`LEVELS`](crate::data::vocab::LEVELS), and the ids
+/// Metadata key of what the tokens are: a JSON object with `level`, a name out of [`NAMES`](crate::data::tokenizer::TokenizerMetadata::NAMES), and the ids
 /// of special tokens, `start`, `eos`, `pad` and `unk`. Left out where they are pieces and none is special.
 pub const LEVEL_KEY: &str = "pipsqueak.level";
 

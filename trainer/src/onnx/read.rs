@@ -13,7 +13,7 @@ use super::{
     CHANNELS_KEY, ENCODER_GRIDS_KEY, ENCODER_LEVEL_KEY, ENCODER_VOCABULARY_KEY, GRIDS_KEY,
     LABELS_KEY, LEVEL_KEY, PROVENANCE_KEY, VOCABULARY_KEY,
 };
-use crate::data::vocab::{LEVELS, TokenKind, Vocabulary};
+use crate::data::tokenizer::{TokenizerMetadata, Vocabulary};
 use crate::network::{Dim, ElementType, Grids, Network, Provenance, Values};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -656,14 +656,14 @@ fn vocabulary(
     })?;
     let level = level_key.map(|key| Ok((key, metadata(model, key)?)));
     let kind = match level.transpose()? {
-        None | Some((_, None)) => TokenKind::default(),
+        None | Some((_, None)) => TokenizerMetadata::default(),
         Some((key, Some(json))) => serde_json::from_str(json).map_err(|error| {
             ReadError::refused(
                 format!("metadata {key}"),
                 format!("other text ({error})"),
                 format!(
                     "a JSON object with level ({}) and the ids start, eos, pad, unk, as far as there are any",
-                    LEVELS.join(", ")
+                    TokenizerMetadata::NAMES.join(", ")
                 ),
                 "correct or remove the key, or export the model again",
             )

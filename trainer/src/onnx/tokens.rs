@@ -7,7 +7,7 @@ use super::graph::{MASK, Value, Walk, advice, cast_to};
 use super::node::Node;
 use super::symbol::{Element, Elements, Node as Formula};
 use super::tensor::Tensor;
-use crate::data::vocab::MAX_TOKENS;
+use crate::data::tokenizer::MAX_TOKENS;
 use crate::network::Matrix;
 use std::rc::Rc;
 use tract_onnx::pb::tensor_proto::DataType;

@@ -4,7 +4,7 @@ use super::{
     CHANNELS_KEY, ENCODER_GRIDS_KEY, ENCODER_LEVEL_KEY, ENCODER_VOCABULARY_KEY, GRIDS_KEY,
     LABELS_KEY, LEVEL_KEY, OPSET, PROVENANCE_KEY, VOCABULARY_KEY,
 };
-use crate::data::vocab::{TokenKind, Vocabulary};
+use crate::data::tokenizer::{TokenizerMetadata, Vocabulary};
 use crate::network::{
     Activation, Activations, Dense, Dim, ElementType, Input, Layer, Network, Normalization, Port,
     Reads, Role, Start, StateId,
@@ -599,10 +599,10 @@ impl Builder {
         let json = "strings and numbers are always JSON";
         let mut properties = Vec::new();
         let mut texts = |key, level_key, vocabulary: &Vocabulary| {
-            let texts = serde_json::to_string(vocabulary.texts()).expect(json);
+            let texts = serde_json::to_string(vocabulary.tokens()).expect(json);
             properties.push(metadata(key, texts));
-            let tokens = TokenKind::of(vocabulary);
-            if tokens != TokenKind::default() {
+            let tokens = TokenizerMetadata::of(vocabulary);
+            if tokens != TokenizerMetadata::default() {
                 let tokens = serde_json::to_string(&tokens).expect(json);
                 properties.push(metadata(level_key, tokens));
             }
@@ -614,7 +614,7 @@ impl Builder {
             texts(ENCODER_VOCABULARY_KEY, ENCODER_LEVEL_KEY, vocabulary);
         }
         if let Some(labels) = &network.labels {
-            let texts = serde_json::to_string(labels.texts()).expect(json);
+            let texts = serde_json::to_string(labels.tokens()).expect(json);
             properties.push(metadata(LABELS_KEY, texts));
         }
         if !network.channels.is_empty() {

@@ -1,7 +1,8 @@
 //! Texts of what goes in and what comes out.
 
-use crate::data::vocab::{Tokenization, Vocabulary, VocabularyError};
+use crate::data::tokenizer::{Vocabulary, VocabularyError};
 use crate::network::{Network, Reads};
+use pipsqueak::Tokenization;
 use pipsqueak::encode::VocabularyParams;
 
 /// Of what goes in, where it is something else than what comes out; and of what comes out.
@@ -36,9 +37,9 @@ fn parts(vocabulary: Option<&Vocabulary>) -> VocabularyParams {
         return VocabularyParams::default();
     };
     VocabularyParams {
-        tokenization: vocabulary.level(),
-        tokens: vocabulary.texts().to_vec(),
-        initial_token: vocabulary.start(),
+        tokenization: vocabulary.tokenizer().tokenization(),
+        tokens: vocabulary.tokens().to_vec(),
+        initial_token: vocabulary.initial_token(),
         special_tokens: vocabulary.specials(),
     }
 }
@@ -51,7 +52,7 @@ pub fn vocabulary_of(vocabulary: pipsqueak::Vocabulary) -> Result<Vocabulary, Vo
     let bytes = Vocabulary::of_bytes();
     let text = |id: usize| match vocabulary.tokenization() {
         Tokenization::Byte => bytes
-            .texts()
+            .tokens()
             .get(id)
             .cloned()
             .unwrap_or_else(|| format!("<{id}>")),

@@ -16,13 +16,13 @@ const ORDER: usize = 2;
 
 /// How likely each text is.
 #[derive(Clone, Debug)]
-pub(super) struct Spelling(KneserNey);
+pub(super) struct OovSpellingModel(KneserNey);
 
 fn symbols(text: &str) -> impl Iterator<Item = u32> {
     text.bytes().map(u32::from).chain([END])
 }
 
-impl Spelling {
+impl OovSpellingModel {
     /// By `texts`, at least one.
     pub fn new<'t>(texts: impl Iterator<Item = &'t str>) -> Self {
         // As many ends before a text as the model sees, so that it knows how texts begin.
@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     fn all_spellings_together_are_certain() {
-        let spelling = Spelling::new(["cat", "cab", "a"].into_iter());
+        let spelling = OovSpellingModel::new(["cat", "cab", "a"].into_iter());
         let p = |text: &str| (-spelling.nats(text)).exp();
         assert!(
             p("cat") > 0.01 && p("cat") > 100.0 * p("tac"),

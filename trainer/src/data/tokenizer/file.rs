@@ -13,10 +13,10 @@
 //! `[BOS]`, `[SOS]`; end `</s>`, `<eos>`, `<end>`, `[END]`, `[EOS]`. Of two for the same thing the first is taken. All others
 //! are texts, also BERT's `[CLS]`, `[SEP]`, `[MASK]`, and plain words such as `startseq`.
 //!
-//! **The level** is guessed: where all other tokens are single characters, a text is cut into characters; else into words, and
+//! **The tokenizer** is guessed: where all other tokens are single characters, a text is cut into characters; else into words, and
 //! made small where no token has a capital of ASCII.
 
-use super::{SpecialTokens, Tokenization, Vocabulary, VocabularyError};
+use super::{SpecialTokens, Tokenizer, Vocabulary, VocabularyError};
 use crate::network::Network;
 use serde_json::{Map, Value};
 use std::io::Read;
@@ -42,13 +42,13 @@ pub struct VocabularyFile {
     /// The tokens of the network, of an encoder and decoder those of the output.
     pub target: Vocabulary,
     /// The token of the source that every input ends with.
-    pub append: Option<u16>,
+    pub source_eos: Option<u16>,
     /// The token of the target that an output starts after.
-    pub start: Option<u16>,
+    pub bos: Option<u16>,
     /// The token of the target that ends an output.
-    pub stop: Option<u16>,
+    pub eos: Option<u16>,
     /// The most tokens of an output.
-    pub limit: Option<usize>,
+    pub max_len: Option<usize>,
 }
 
 /// Why a vocabulary file was refused.
@@ -112,11 +112,11 @@ type Fault = (String, String);
 const FORMS: &str = "a JSON list of texts, {\"itos\": [..]}, a Keras word_index, {\"input_vocabulary\": [..], \"output_vocabulary\": [..]}, or a token a line";
 
 impl VocabularyFile {
-    /// Reads a file; `level` is that of its vocabularies, where it is not to be guessed.
+    /// Reads a file; `tokenizer` is that of its vocabularies; without it, it is guessed.
     ///
     /// # Errors
     /// If it cannot be read, has none of the forms, or its tokens are no vocabulary.
-    pub fn read(path: &Path, level: Option<Tokenization>) -> Result<Self, VocabularyFileError> {
+    pub fn read(path: &Path, tokenizer: Option<Tokenizer>) -> Result<Self, VocabularyFileError> {
         let mut bytes = Vec::new();
         std::fs::File::open(path)
             .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
@@ -143,7 +143,7 @@ impl VocabularyFile {
             .is_some_and(|e| e.eq_ignore_ascii_case("json"));
         let parts = Parts::parse(text, named_json).map_err(form)?;
         let vocabulary = |place, texts| {
-            vocabulary(texts, level).map_err(|cause| VocabularyFileError::Vocabulary {
+            vocabulary(texts, tokenizer).map_err(|cause| VocabularyFileError::Vocabulary {
                 path: path.into(),
                 place,
                 cause,
@@ -156,7 +156,7 @@ impl VocabularyFile {
         // What the file says of its tokens counts more than their names.
         let id = |of: &Vocabulary, key: &str, text: Option<String>| {
             let Some(text) = text else { return Ok(None) };
-            let at = of.texts().iter().position(|other| *other == text);
+            let at = of.tokens().iter().position(|other| *other == text);
             let missing = || {
                 let found = format!("{key:?} is {text:?}, which is no token");
                 form((found, "one of the vocabulary's texts".into()))
@@ -173,9 +173,9 @@ impl VocabularyFile {
         let source = source.map(|source| {
             let specials = SpecialTokens {
                 eos: append,
-                ..source.specials
+                ..source.specials()
             };
-            let made = Vocabulary::with(source.level, specials, source.tokens);
+            let made = Vocabulary::with(source.tokenizer(), specials, source.tokens().to_vec());
             made.map_err(|cause| VocabularyFileError::Vocabulary {
                 path: path.into(),
                 place: SOURCE,
@@ -183,28 +183,28 @@ impl VocabularyFile {
             })
         });
         let source = source.transpose()?;
-        let start = id(&target, start.0, start.1)?.or(target.specials.bos);
-        let stop = id(&target, stop.0, stop.1)?.or(target.specials.eos);
+        let start = id(&target, start.0, start.1)?.or(target.specials().bos);
+        let stop = id(&target, stop.0, stop.1)?.or(target.specials().eos);
         let specials = SpecialTokens {
             bos: start,
             eos: stop,
-            ..target.specials
+            ..target.specials()
         };
-        target = Vocabulary::with(target.level, specials, target.tokens).map_err(|cause| {
-            VocabularyFileError::Vocabulary {
+        target = Vocabulary::with(target.tokenizer(), specials, target.tokens().to_vec()).map_err(
+            |cause| VocabularyFileError::Vocabulary {
                 path: path.into(),
                 place,
                 cause,
-            }
-        })?;
+            },
+        )?;
         Ok(Self {
             path: path.into(),
             source,
             target,
-            append,
-            start,
-            stop,
-            limit: parts.limit,
+            source_eos: append,
+            bos: start,
+            eos: stop,
+            max_len: parts.limit,
         })
     }
 
@@ -212,7 +212,7 @@ impl VocabularyFile {
     ///
     /// # Errors
     /// If the numbers of tokens differ, or there is one for two networks or two for one.
-    pub fn put_into(&self, network: &mut Network) -> Result<(), VocabularyFileError> {
+    pub fn attach_to(&self, network: &mut Network) -> Result<(), VocabularyFileError> {
         let fits = |place, vocabulary: &Vocabulary, network: &Network| {
             let (found, expected) = (vocabulary.len(), network.tokens());
             if found == expected {
@@ -404,7 +404,7 @@ fn word_index(object: &Map<String, Value>) -> Result<Vec<String>, Fault> {
 
 fn vocabulary(
     mut texts: Vec<String>,
-    level: Option<Tokenization>,
+    tokenizer: Option<Tokenizer>,
 ) -> Result<Vocabulary, VocabularyError> {
     if let Some(first) = texts.first_mut().filter(|text| text.is_empty()) {
         *first = PAD[0].into();
@@ -426,16 +426,16 @@ fn vocabulary(
         let named = texts.iter().enumerate();
         named.filter_map(|(id, text)| (!specials.contains(id as u16)).then_some(text))
     };
-    let level = level.unwrap_or_else(|| {
+    let tokenizer = tokenizer.unwrap_or_else(|| {
         if plain().all(|text| text.chars().count() == 1) {
-            Tokenization::Subword
+            Tokenizer::SUBWORD
         } else if plain().any(|text| text.contains(|c: char| c.is_ascii_uppercase())) {
-            Tokenization::SpacedWord { lowercase: false }
+            Tokenizer::WHITESPACE
         } else {
-            Tokenization::SpacedWord { lowercase: true }
+            Tokenizer::WHITESPACE_LOWERCASE
         }
     });
-    Vocabulary::with(level, specials, texts)
+    Vocabulary::with(tokenizer, specials, texts)
 }
 
 #[cfg(test)]

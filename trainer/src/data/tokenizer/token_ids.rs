@@ -2,14 +2,14 @@
 
 /// Ids in a text's order: a byte each where the vocabulary has at most 256 tokens, else two.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Tokens {
+pub enum TokenIds {
     /// Ids below 256.
     Bytes(Vec<u8>),
     /// Any ids.
     Pairs(Vec<u16>),
 }
 
-impl Tokens {
+impl TokenIds {
     /// No tokens yet, of a vocabulary of `vocabulary` tokens.
     pub fn new(vocabulary: usize) -> Self {
         if vocabulary <= 256 {
@@ -55,7 +55,7 @@ impl Tokens {
     }
 }
 
-impl From<Vec<u16>> for Tokens {
+impl From<Vec<u16>> for TokenIds {
     fn from(ids: Vec<u16>) -> Self {
         Self::Pairs(ids)
     }
@@ -68,9 +68,9 @@ mod tests {
     #[test]
     fn a_byte_holds_the_ids_of_256_tokens_and_no_more() {
         for (vocabulary, bytes) in [(1, true), (256, true), (257, false), (65_535, false)] {
-            let mut tokens = Tokens::new(vocabulary);
+            let mut tokens = TokenIds::new(vocabulary);
             assert!(tokens.is_empty());
-            assert_eq!(matches!(tokens, Tokens::Bytes(_)), bytes);
+            assert_eq!(matches!(tokens, TokenIds::Bytes(_)), bytes);
             let last = vocabulary as u16 - 1;
             for id in [0, last, last / 2] {
                 tokens.push(id);

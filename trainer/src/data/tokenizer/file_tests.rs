@@ -5,12 +5,12 @@ use super::*;
 fn read_named(
     name: &str,
     text: &[u8],
-    level: Option<Tokenization>,
+    tokenizer: Option<Tokenizer>,
 ) -> Result<VocabularyFile, String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(name);
     std::fs::write(&path, text).unwrap();
-    VocabularyFile::read(&path, level).map_err(|error| {
+    VocabularyFile::read(&path, tokenizer).map_err(|error| {
         let said = error.to_string();
         assert!(said.contains(name), "the file is named: {said}");
         said
@@ -33,15 +33,15 @@ fn specials(vocabulary: &Vocabulary) -> [Option<u16>; 4] {
 #[test]
 fn lists_are_tokens_by_id() {
     let file = read(r#"["a", "b", "\n", "<eos>"]"#);
-    assert_eq!(file.target.texts(), ["a", "b", "\n", "<eos>"]);
-    assert_eq!(file.target.level(), Tokenization::Subword);
+    assert_eq!(file.target.tokens(), ["a", "b", "\n", "<eos>"]);
+    assert_eq!(file.target.tokenizer(), Tokenizer::CHAR);
     assert_eq!(specials(&file.target), [None, Some(3), None, None]);
-    assert_eq!((file.start, file.stop, file.limit), (None, Some(3), None));
-    assert_eq!((file.source, file.append), (None, None));
+    assert_eq!((file.bos, file.eos, file.max_len), (None, Some(3), None));
+    assert_eq!((file.source, file.source_eos), (None, None));
     // What Keras's TextVectorization gives.
     let words = read(r#"["", "[UNK]", "the", "cat"]"#).target;
-    assert_eq!(words.texts()[0], "<pad>");
-    assert_eq!(words.level(), Tokenization::SpacedWord { lowercase: true });
+    assert_eq!(words.tokens()[0], "<pad>");
+    assert_eq!(words.tokenizer(), Tokenizer::WHITESPACE_LOWERCASE);
     assert_eq!(specials(&words), [None, None, Some(0), Some(1)]);
     let found = words.encode("The cat\n sat", false).unwrap();
     assert_eq!(found.tokens, [2, 3, 1]);
@@ -52,22 +52,19 @@ fn torchtext_has_a_list_or_lines() {
     let list = read(r#"{"itos": ["<unk>", "<pad>", "The", "x"], "default_index": 0}"#);
     let lines = read_named("v.txt", b"<unk>\r\n<pad>\r\nThe\r\nx\r\n", None).unwrap();
     assert_eq!(list.target, lines.target);
-    assert_eq!(
-        list.target.level(),
-        Tokenization::SpacedWord { lowercase: false }
-    );
+    assert_eq!(list.target.tokenizer(), Tokenizer::WHITESPACE);
     assert_eq!(specials(&list.target), [None, None, Some(1), Some(0)]);
     // Lines that begin as JSON does.
     let bert = read_named("v.txt", b"[PAD]\n[UNK]\n[\na\n \n", None).unwrap();
-    assert_eq!(bert.target.texts(), ["[PAD]", "[UNK]", "[", "a", " "]);
+    assert_eq!(bert.target.tokens(), ["[PAD]", "[UNK]", "[", "a", " "]);
     assert_eq!(specials(&bert.target), [None, None, Some(0), Some(1)]);
-    assert_eq!(bert.target.level(), Tokenization::Subword);
+    assert_eq!(bert.target.tokenizer(), Tokenizer::CHAR);
 }
 
 #[test]
 fn a_word_index_counts_from_1_and_a_stoi_from_0() {
     let keras = read(r#"{"<OOV>": 1, "cat": 3, "the": 2}"#).target;
-    assert_eq!(keras.texts(), ["<pad>", "<OOV>", "the", "cat"]);
+    assert_eq!(keras.tokens(), ["<pad>", "<OOV>", "the", "cat"]);
     assert_eq!(specials(&keras), [None, None, Some(0), Some(1)]);
     assert_eq!(
         read(r#"{"word_index": {"<OOV>": 1, "cat": 3, "the": 2}}"#).target,
@@ -75,11 +72,11 @@ fn a_word_index_counts_from_1_and_a_stoi_from_0() {
     );
     // Words of other forms' names.
     let words = read(r#"{"itos": 1, "word_index": 2}"#).target;
-    assert_eq!(words.texts(), ["<pad>", "itos", "word_index"]);
+    assert_eq!(words.tokens(), ["<pad>", "itos", "word_index"]);
     let stoi = read(r#"{"b": 1, "a": 0}"#).target;
     assert_eq!(
-        (stoi.texts(), stoi.level()),
-        (&["a".into(), "b".into()][..], Tokenization::Subword)
+        (stoi.tokens(), stoi.tokenizer()),
+        (&["a".into(), "b".into()][..], Tokenizer::CHAR)
     );
 }
 
@@ -90,26 +87,26 @@ fn an_encoder_and_a_decoder_have_a_vocabulary_each() {
         "append_to_input": "</s>", "start": "<s>", "stop": "</s>", "max_output": 20, "source": "x"}"#;
     let file = read(text);
     let source = file.source.as_ref().unwrap();
-    assert_eq!((source.level(), source.len()), (Tokenization::Subword, 5));
+    assert_eq!((source.tokenizer(), source.len()), (Tokenizer::CHAR, 5));
     assert_eq!(
-        (file.target.level(), file.target.len()),
-        (Tokenization::SpacedWord { lowercase: false }, 6)
+        (file.target.tokenizer(), file.target.len()),
+        (Tokenizer::WHITESPACE, 6)
     );
     assert_eq!(
-        (file.append, file.start, file.stop),
+        (file.source_eos, file.bos, file.eos),
         (Some(2), Some(2), Some(3))
     );
-    assert_eq!(file.limit, Some(20));
+    assert_eq!(file.max_len, Some(20));
     assert_eq!(file.target.decode(&[2, 5, 4, 3]), "B AA0");
     // What the file says counts more than the names.
     let file = read(&text.replace(r#""stop": "</s>""#, r#""stop": "B""#));
-    assert_eq!((file.stop, file.target.specials().eos), (Some(5), Some(5)));
+    assert_eq!((file.eos, file.target.specials().eos), (Some(5), Some(5)));
     let path = std::env::var("PIPSQUEAK_DATA");
     if let Ok(path) = path.map(|data| Path::new(&data).join("cases/g2p_en/vocabulary.json")) {
         let file = VocabularyFile::read(&path, None).unwrap();
         assert_eq!((file.source.unwrap().len(), file.target.len()), (29, 74));
         assert_eq!(
-            (file.append, file.start, file.stop, file.limit),
+            (file.source_eos, file.bos, file.eos, file.max_len),
             (Some(2), Some(2), Some(3), Some(20))
         );
     }
@@ -118,10 +115,15 @@ fn an_encoder_and_a_decoder_have_a_vocabulary_each() {
 #[test]
 fn the_level_can_be_given() {
     let text = br#"["the", "re", " "]"#;
-    let level = |level| read_named("v.json", text, level).unwrap().target.level();
-    assert_eq!(level(None), Tokenization::SpacedWord { lowercase: true });
-    assert_eq!(level(Some(Tokenization::Subword)), Tokenization::Subword);
-    let error = read_named("v.json", text, Some(Tokenization::Byte)).unwrap_err();
+    let level = |level| {
+        read_named("v.json", text, level)
+            .unwrap()
+            .target
+            .tokenizer()
+    };
+    assert_eq!(level(None), Tokenizer::WHITESPACE_LOWERCASE);
+    assert_eq!(level(Some(Tokenizer::SUBWORD)), Tokenizer::SUBWORD);
+    let error = read_named("v.json", text, Some(Tokenizer::BYTE)).unwrap_err();
     assert!(error.contains("3 tokens: expected 256"), "{error}");
 }
 
@@ -221,9 +223,9 @@ fn sizes_are_compared_with_the_network() {
         linear_before_reset: true,
     };
     let mut network = crate::network::sample::network(1, shape);
-    read(r#"["a", "b", "c"]"#).put_into(&mut network).unwrap();
-    assert_eq!(network.vocabulary().texts(), ["a", "b", "c"]);
-    let error = read(r#"["a", "b"]"#).put_into(&mut network).unwrap_err();
+    read(r#"["a", "b", "c"]"#).attach_to(&mut network).unwrap();
+    assert_eq!(network.vocabulary().tokens(), ["a", "b", "c"]);
+    let error = read(r#"["a", "b"]"#).attach_to(&mut network).unwrap_err();
     let said = error.to_string();
     assert!(said.contains("has 2 tokens, the model has 3"), "{said}");
 }

@@ -16,7 +16,7 @@ use trainer::nn::rnn::Cells;
 use trainer::quantize::formats::{INT4, INT8, INT8_INT4, WeightFormats};
 use trainer::quantize::{Options, QuantizeError, quantize, quantize_with, rounded};
 use trainer::training::lines::vocabularies;
-use trainer::training::network::{ModelConfig, Pooling};
+use trainer::training::model_config::{ModelConfig, Pooling};
 use trainer::training::stack_config::StackConfig;
 use trainer::training::to_network::to_network;
 

@@ -6,14 +6,12 @@ use anyhow::bail;
 use clap::Args;
 
 use super::job::Job;
+use super::options::{DistillationOptions, OptimizerOptions, QuantizationOptions, RunOptions};
 use super::train::open_corpus;
-use super::options::{
-    DistillationOptions, OptimizerOptions, QuantizationOptions, RunOptions, below_one,
-};
+use super::values::below_one;
 use crate::data::split::Split;
-use crate::data::task::Task;
 use crate::data::tokenizer::Tokenizer;
-use crate::training::config::{Config, TrainOn};
+use crate::training::config::Config;
 use crate::training::presets;
 
 const EXAMPLES: &str = "\
@@ -104,10 +102,8 @@ fn settings(args: &FinetuneArgs, sizes: &Config) -> anyhow::Result<Config> {
     let dropout = args.dropout.unwrap_or(config.model.dropout);
     config.model = sizes.model.clone();
     (config.model.dropout, config.model.embedding_dropout) = (dropout, 0.0);
-    config.data.task = Task::LanguageModel;
-    config.data.line_documents = sizes.data.line_documents;
+    config.data = sizes.data.clone();
     config.data.split = args.split.unwrap_or_default();
-    config.data.train_on = TrainOn::Train;
     let rate = args.optimizer.learning_rate.unwrap_or(LEARNING_RATE);
     config.optimizer.steps = STEPS;
     config.optimizer.learning_rate = rate;

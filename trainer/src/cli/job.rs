@@ -30,6 +30,9 @@ use crate::training::samples::{FILE as SAMPLES, Log};
 use crate::training::to_network::from_network;
 use crate::training::{self, Data, InitialModel, Outcome, Plan, Request, Row};
 
+/// The largest `vocab_size` of a configuration.
+const MAX_VOCAB_SIZE: usize = 65_533;
+
 /// The copy of the initial model in the folder, to be resumed with.
 const INITIAL: &str = "init.onnx";
 /// The teachers' probabilities in the folder, to be resumed with.
@@ -54,7 +57,15 @@ pub(super) struct Job<'a> {
 impl Job<'_> {
     /// Refuses a folder that has a training, unless it may be replaced.
     pub fn check_folder(run: &RunOptions) -> anyhow::Result<()> {
-        let results = [checkpoint::FILE, MODEL, LAST, CONFIG, METRICS, LOSSES, SAMPLES];
+        let results = [
+            checkpoint::FILE,
+            MODEL,
+            LAST,
+            CONFIG,
+            METRICS,
+            LOSSES,
+            SAMPLES,
+        ];
         let is_there = |file: &str| run.out.join(file).exists();
         if !run.overwrite && results.into_iter().any(is_there) {
             bail!(
@@ -66,7 +77,10 @@ impl Job<'_> {
     }
 
     /// The initial model in `path`, whose sizes are set in `config`.
-    pub fn initial_model(path: &Path, config: &mut Config) -> anyhow::Result<(InitialModel, Vec<u8>)> {
+    pub fn initial_model(
+        path: &Path,
+        config: &mut Config,
+    ) -> anyhow::Result<(InitialModel, Vec<u8>)> {
         let bytes = read_model(path)?;
         let Model::Float(network) = Model::open(path)? else {
             bail!(
@@ -84,7 +98,13 @@ impl Job<'_> {
         config.model.tie_embeddings = model.tie_embeddings;
         config.model.steps_per_token = model.steps_per_token;
         if config.data.task == Task::LanguageModel {
-            config.data.line_documents = vocabularies.input.line_documents();
+            let (vocabulary, data) = (&vocabularies.input, &mut config.data);
+            data.line_documents = vocabulary.line_documents();
+            data.tokenizer = vocabulary.tokenizer();
+            data.vocab_size = match data.tokenizer.has_vocab_size() {
+                true => vocabulary.len().clamp(2, MAX_VOCAB_SIZE),
+                false => 0,
+            };
         }
         let initial = InitialModel {
             config: model,
@@ -107,7 +127,10 @@ impl Job<'_> {
         let mut copy = config.clone();
         let initial = Self::initial_model(&path, &mut copy)?;
         if copy.model.init_from != config.model.init_from {
-            bail!("{} is not the model that the training started from", path.display());
+            bail!(
+                "{} is not the model that the training started from",
+                path.display()
+            );
         }
         Ok(Some(initial))
     }
@@ -247,7 +270,10 @@ impl Job<'_> {
         let model = ModelBytes::of(&outcome.network, &Options::default())?;
         let (path, bytes) = (self.run.out.join("model.pip"), model.bytes().len());
         if bytes > budget.flash {
-            bail!("the model file has {bytes} bytes, more than the {} of the budget: this is an error of the trainer", budget.flash);
+            bail!(
+                "the model file has {bytes} bytes, more than the {} of the budget: this is an error of the trainer",
+                budget.flash
+            );
         }
         fs::write_atomically(&path, model.bytes())?;
         if self.run.json {
@@ -271,7 +297,8 @@ impl View for Terminal<'_> {
             self.live.say(&notice.to_string());
         }
         let unit = summary::unit(&self.config);
-        self.live.measure(plan.steps, plan.done, plan.step_size as u64, unit);
+        self.live
+            .measure(plan.steps, plan.done, plan.step_size as u64, unit);
     }
 
     fn steps(&mut self, step: u64, train_loss: f64) {

@@ -25,6 +25,7 @@ pub mod signals;
 mod summary;
 pub mod train;
 pub mod translate;
+mod values;
 mod view;
 pub mod vocab;
 

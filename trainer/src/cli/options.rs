@@ -8,6 +8,7 @@ use clap::Args;
 use pipsqueak_boards::BoardSpec;
 
 use super::args::{self, whole};
+use super::values::{below_one, bits, positive, rate, ratio, size, speed, threads, time};
 use crate::data::features::Features;
 use crate::data::split::Split;
 use crate::data::task::Task;
@@ -41,10 +42,20 @@ pub struct DataOptions {
     #[arg(long)]
     pub line_documents: bool,
     /// Tasks on lines: the tokenizer of a source: char, word, whitespace or whitespace-lowercase [default: whitespace-lowercase for classifier, else char]
-    #[arg(long, value_name = "KIND", requires = "task", hide_possible_values = true)]
+    #[arg(
+        long,
+        value_name = "KIND",
+        requires = "task",
+        hide_possible_values = true
+    )]
     pub source_tokenizer: Option<Tokenizer>,
     /// Tasks on lines: the tokenizer of a target: char, word, whitespace or whitespace-lowercase [default: whitespace if the lines have few different words, else char]
-    #[arg(long, value_name = "KIND", requires = "task", hide_possible_values = true)]
+    #[arg(
+        long,
+        value_name = "KIND",
+        requires = "task",
+        hide_possible_values = true
+    )]
     pub target_tokenizer: Option<Tokenizer>,
     /// Conditional generator: features to compute from plain lines: length (in tens of characters), first-letter
     /// [default: none, the lines have them]
@@ -68,10 +79,14 @@ impl DataOptions {
         let data = &mut config.data;
         let is_text = data.task == Task::LanguageModel;
         if is_text && (self.source_tokenizer.is_some() || self.target_tokenizer.is_some()) {
-            bail!("--source-tokenizer and --target-tokenizer are for tasks on lines: a language model has --tokenizer");
+            bail!(
+                "--source-tokenizer and --target-tokenizer are for tasks on lines: a language model has --tokenizer"
+            );
         }
         if !is_text && (self.tokenizer.is_some() || self.line_documents) {
-            bail!("--tokenizer and --line-documents are for a language model: this task has --source-tokenizer and --target-tokenizer");
+            bail!(
+                "--tokenizer and --line-documents are for a language model: this task has --source-tokenizer and --target-tokenizer"
+            );
         }
         set(&mut data.tokenizer, &self.tokenizer);
         set(&mut data.vocab_size, &self.vocab_size);
@@ -257,13 +272,18 @@ impl QuantizationOptions {
         set(&mut quantization.weight_bits, &self.weight_bits);
         let input = self.input_weight_bits;
         quantization.input_weight_bits = input.or(quantization.input_weight_bits);
-        set(&mut quantization.output_weight_bits, &self.output_weight_bits);
+        set(
+            &mut quantization.output_weight_bits,
+            &self.output_weight_bits,
+        );
         set(&mut quantization.qat_steps, &self.qat_steps);
         set(&mut quantization.qat_lr, &self.qat_lr);
         set(&mut quantization.qat_ema_decay, &self.qat_ema_decay);
         let given = self.qat_lr.is_some() || self.qat_ema_decay.is_some();
         if given && !quantization.has_int4() {
-            bail!("--qat-lr and --qat-ema-decay need 4-bit weights: give --weight-bits 4 or --output-weight-bits 4");
+            bail!(
+                "--qat-lr and --qat-ema-decay need 4-bit weights: give --weight-bits 4 or --output-weight-bits 4"
+            );
         }
         Ok(())
     }
@@ -284,7 +304,11 @@ impl QuantizationOptions {
 pub struct DistillationOptions {
     /// Distill from a larger model.onnx with the same vocabulary, on the data and on text that it generates; several are averaged
     /// [default: none]
-    #[arg(long = "teacher", value_name = "MODEL", conflicts_with = "distillation")]
+    #[arg(
+        long = "teacher",
+        value_name = "MODEL",
+        conflicts_with = "distillation"
+    )]
     pub teachers: Vec<PathBuf>,
     /// The same from a file of `trainer distill` [default: none]
     #[arg(long, value_name = "FILE")]
@@ -308,13 +332,23 @@ impl DistillationOptions {
         let distillation = &mut config.distillation;
         let changed = self.distill_weight.is_some() || self.synthetic_fraction.is_some();
         if changed && !self.is_given() && distillation.targets.is_empty() {
-            bail!("--distill-weight and --synthetic-fraction need a teacher: give --teacher MODEL or --distillation FILE");
+            bail!(
+                "--distill-weight and --synthetic-fraction need a teacher: give --teacher MODEL or --distillation FILE"
+            );
         }
         set(&mut distillation.distill_weight, &self.distill_weight);
-        set(&mut distillation.synthetic_fraction, &self.synthetic_fraction);
+        set(
+            &mut distillation.synthetic_fraction,
+            &self.synthetic_fraction,
+        );
         if config.data.task != Task::LanguageModel {
-            if self.synthetic_fraction.is_some_and(|fraction| fraction > 0.0) {
-                bail!("--synthetic-fraction is for language models: teachers of this task generate no text; leave it out");
+            if self
+                .synthetic_fraction
+                .is_some_and(|fraction| fraction > 0.0)
+            {
+                bail!(
+                    "--synthetic-fraction is for language models: teachers of this task generate no text; leave it out"
+                );
             }
             distillation.synthetic_fraction = 0.0;
         }
@@ -409,107 +443,5 @@ impl SizeOptions {
             board: self.board,
             speed: self.min_speed.unwrap_or(10.0),
         }))
-    }
-}
-
-/// Bytes, as `65536`, `64K` or `1M`.
-fn size(text: &str) -> Result<usize, String> {
-    let (digits, unit) = match text.as_bytes().last() {
-        Some(b'k' | b'K') => (&text[..text.len() - 1], 1 << 10),
-        Some(b'm' | b'M') => (&text[..text.len() - 1], 1 << 20),
-        _ => (text, 1),
-    };
-    let bytes = digits.parse().ok().and_then(|n: usize| n.checked_mul(unit));
-    bytes.ok_or_else(|| "expected bytes, such as 65536, 64K or 1M".into())
-}
-
-/// A time, as `90s`, `7m` or `1.5h`.
-fn time(text: &str) -> Result<Duration, String> {
-    let (digits, unit) = match text.as_bytes().last() {
-        Some(b's') => (&text[..text.len() - 1], 1.0),
-        Some(b'm') => (&text[..text.len() - 1], 60.0),
-        Some(b'h') => (&text[..text.len() - 1], 3600.0),
-        _ => (text, f64::NAN),
-    };
-    let seconds = digits.parse().ok().map(|n: f64| n * unit);
-    let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    time.filter(|time| !time.is_zero())
-        .ok_or_else(|| "expected a time above 0 with its unit, such as 90s, 7m or 1h".into())
-}
-
-/// A fraction from 0 to below 1.
-pub(super) fn below_one(text: &str) -> Result<f32, String> {
-    match text.parse() {
-        Ok(value) if (0.0..1.0).contains(&value) => Ok(value),
-        _ => Err("expected a number from 0 to below 1".into()),
-    }
-}
-
-/// A learning rate.
-fn rate(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(value) if value > 0.0 && value <= 1.0 => Ok(value),
-        _ => Err("expected a number above 0, at most 1".into()),
-    }
-}
-
-/// A fraction from 0 to 1.
-fn ratio(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
-        _ => Err("expected a number from 0 to 1".into()),
-    }
-}
-
-/// A number above 0.
-fn positive(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(value) if value > 0.0 && value < f64::INFINITY => Ok(value),
-        _ => Err("expected a number above 0".into()),
-    }
-}
-
-/// The bits of a weight.
-fn bits(text: &str) -> Result<u8, String> {
-    match text {
-        "8" => Ok(8),
-        "4" => Ok(4),
-        _ => Err("expected 8 or 4".into()),
-    }
-}
-
-fn speed(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(value) if value > 0.0 && value < 1e9 => Ok(value),
-        _ => Err("expected a number of tokens per second above 0".into()),
-    }
-}
-
-/// A number of threads.
-pub(super) fn threads(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(count @ 1..=1024) => Ok(count),
-        _ => Err("expected a whole number, 1 to 1024".into()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_and_sizes_have_units() {
-        let seconds = |text| time(text).map(|time| time.as_secs_f64());
-        assert_eq!(
-            ["90s", "7m", "1.5h"].map(seconds),
-            [Ok(90.0), Ok(420.0), Ok(5400.0)]
-        );
-        for wrong in ["", "7", "0s", "-1m", "NaNs", "1e99h", "m"] {
-            assert!(time(wrong).is_err(), "{wrong}");
-        }
-        assert_eq!(["100", "64K", "1m"].map(size), [Ok(100), Ok(65_536), Ok(1 << 20)]);
-        for wrong in ["", "lots", "-1", "99999999999999999999M"] {
-            assert!(size(wrong).is_err(), "{wrong}");
-        }
     }
 }

@@ -9,10 +9,14 @@ pub mod artifacts;
 pub mod buckets;
 pub mod checkpoint;
 pub mod config;
+pub mod config_check;
+mod data;
 pub mod dataset;
 pub mod distill;
+mod error;
 mod initial_states;
 pub mod lines;
+pub mod model_config;
 pub mod network;
 pub mod presets;
 pub mod qat;
@@ -22,36 +26,30 @@ mod stack;
 pub mod stack_config;
 pub mod state;
 pub mod stream;
+mod teachers;
 pub mod text;
 pub mod to_network;
 pub mod trainer;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use crate::data::corpus::{Corpus, CorpusError};
-use crate::data::examples::{DataError, ExampleSet};
-use crate::data::notice::Notice;
-use crate::data::split::Split;
+use crate::data::corpus::Corpus;
 use crate::data::task::Task;
-use crate::data::tokenizer::EncodeError;
 use crate::eval::tasks;
-use crate::fs;
 use crate::network::Network;
 use artifacts::{LockedFolder, Metrics, NgramBaseline};
 use checkpoint::Checkpoint;
-use config::{Config, ConfigError};
-use dataset::{Dataset, PartSizes};
-use distill::{DistillError, SoftTargets};
-use lines::LineDataset;
-use network::ModelConfig;
+use config::Config;
+pub use data::{Data, InitialModel};
+use dataset::PartSizes;
+use distill::SoftTargets;
+pub use error::TrainError;
 use run_loop::Run;
 pub use run_loop::{End, Selection};
 pub use stack::DropoutRates;
-use state::Diverged;
-use text::{TextData, TextDataset};
-use to_network::Vocabularies;
+use text::TextDataset;
 use trainer::Trainer;
 
 /// Texts of at most so many characters are compared with n-gram models at the end.
@@ -59,141 +57,6 @@ const NGRAM_CHARACTERS: usize = 5_000_000;
 
 /// The highest order of an n-gram model.
 const NGRAM_ORDER: usize = 8;
-
-/// A model whose weights a training starts from, or whose vocabulary it has.
-#[derive(Clone, Debug, PartialEq)]
-pub struct InitialModel {
-    /// Its sizes.
-    pub config: ModelConfig,
-    /// Its weights.
-    pub parameters: Vec<f32>,
-    /// Its texts of tokens, classes and features, which the training has too.
-    pub vocabularies: Vocabularies,
-}
-
-/// Data that was read, encoded and split, and checked against the settings.
-#[derive(Debug)]
-pub enum Data {
-    /// A text.
-    Text(TextData),
-    /// Examples.
-    Lines(ExampleSet),
-}
-
-impl Data {
-    /// Encodes a corpus, and checks the settings and the memory that they need on `threads` threads. With an initial model, its
-    /// vocabulary is used.
-    ///
-    /// # Errors
-    /// If the settings, the data or the initial model are refused.
-    pub fn new(
-        corpus: &Corpus,
-        config: &Config,
-        initial: Option<&InitialModel>,
-        threads: usize,
-    ) -> Result<Self, TrainError> {
-        config.check()?;
-        let data = match config.data.task {
-            Task::LanguageModel => {
-                let vocabulary = initial.map(|initial| &initial.vocabularies.input);
-                Data::Text(TextData::new(corpus, config, vocabulary)?)
-            }
-            _ => Data::Lines(ExampleSet::read(corpus, &config.example_options())?),
-        };
-        let model = data.model(config);
-        if let Some(initial) = initial {
-            let vocabularies = data.vocabularies(config);
-            if let Some(found) = initial.vocabularies.difference(&vocabularies) {
-                return Err(TrainError::InitialModel(found));
-            }
-            if initial.config != model {
-                let found = "its sizes are not those of the settings".into();
-                return Err(TrainError::InitialModel(found));
-            }
-        }
-        let (shards, tokens) = match &data {
-            Data::Text(text) => {
-                let dataset = text.dataset(config, None);
-                (dataset.most_shards(), dataset.stream().seq_len())
-            }
-            Data::Lines(examples) => {
-                let longest = examples.longest();
-                let rows = config.optimizer.batch_size.min(examples.train.len());
-                let shards = rows.div_ceil(dataset::SHARD_ROWS);
-                (shards, longest.source + longest.target)
-            }
-        };
-        let tokens = tokens * dataset::SHARD_ROWS;
-        let needed = config.memory(&model, shards, tokens, threads) >> 30;
-        if needed > MAX_MEMORY_GB {
-            return Err(TrainError::Memory { needed });
-        }
-        let parameters = model.num_parameters();
-        if parameters > MAX_PARAMETERS {
-            return Err(TrainError::TooLarge { parameters });
-        }
-        Ok(data)
-    }
-
-    /// The sizes of the network.
-    pub fn model(&self, config: &Config) -> ModelConfig {
-        match self {
-            Data::Text(text) => config.language_model(text.vocabulary().len()),
-            Data::Lines(examples) => lines::model_config(config, examples),
-        }
-    }
-
-    /// Texts of tokens, classes and features.
-    pub fn vocabularies(&self, config: &Config) -> Vocabularies {
-        match self {
-            Data::Text(text) => Vocabularies {
-                input: text.vocabulary().clone(),
-                ..Vocabularies::default()
-            },
-            Data::Lines(examples) => lines::vocabularies(config.data.task, examples),
-        }
-    }
-
-    /// Sizes of the parts.
-    pub fn sizes(&self) -> PartSizes {
-        match self {
-            Data::Text(text) => text.sizes(),
-            Data::Lines(examples) => lines::sizes(examples),
-        }
-    }
-
-    /// What the user should know.
-    pub fn notices(&self) -> Vec<Notice> {
-        match self {
-            Data::Text(text) => text.notices(),
-            Data::Lines(examples) => examples.notices.clone(),
-        }
-    }
-
-    /// Predictions of the parts that are trained on, as soft targets have them.
-    fn predictions(&self, task: Task) -> usize {
-        match self {
-            Data::Text(text) => text.train_tokens(),
-            Data::Lines(examples) => examples
-                .train
-                .iter()
-                .map(|example| buckets::predictions(task, example))
-                .sum(),
-        }
-    }
-
-    /// The batches, with the soft targets of teachers if there are any.
-    pub fn dataset<'d>(
-        &'d self,
-        config: &Config,
-        soft: Option<&'d SoftTargets>,
-    ) -> Box<dyn Dataset + 'd> {
-        match self {
-            Data::Text(text) => Box::new(text.dataset(config, soft)),
-            Data::Lines(examples) => Box::new(LineDataset::new(config, examples, soft)),
-        }
-    }
-}
 
 /// What is trained and where the results go.
 #[derive(Debug)]
@@ -293,92 +156,6 @@ impl Outcome {
     }
 }
 
-/// Why a training did not run to an end or a stop.
-#[derive(Debug, thiserror::Error)]
-pub enum TrainError {
-    /// Bad settings.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The text cannot be read again.
-    #[error(transparent)]
-    Corpus(#[from] CorpusError),
-    /// The text or its vocabulary was refused.
-    #[error(transparent)]
-    Encode(#[from] EncodeError),
-    /// Too few characters.
-    #[error(
-        "{name} has {characters} characters, {train} of them for training (split {split}): expected at least 2"
-    )]
-    TooShort {
-        /// The text.
-        name: String,
-        /// Its characters.
-        characters: usize,
-        /// Those for training.
-        train: usize,
-        /// The setting.
-        split: Split,
-    },
-    /// The activations would take too much memory.
-    #[error(
-        "these settings need about {needed} GB of memory, expected at most {MAX_MEMORY_GB}: lower --hidden-size, --layers, --batch-size or --seq-len"
-    )]
-    Memory {
-        /// Memory that the settings need.
-        needed: u64,
-    },
-    /// More weights than an ONNX file may have.
-    #[error(
-        "these settings make {parameters} weights, expected at most {MAX_PARAMETERS}: lower --hidden-size or --layers"
-    )]
-    TooLarge {
-        /// The weights.
-        parameters: usize,
-    },
-    /// The initial model does not fit the data or the settings.
-    #[error("the initial model does not fit the data: {0}; train a new model, or give the data that it was made for")]
-    InitialModel(String),
-    /// A resumed training must be the same one.
-    #[error("{} belongs to another training: {differences}; give the same data and settings, or start a new training with --overwrite", path.display())]
-    OtherTraining {
-        /// The checkpoint.
-        path: PathBuf,
-        /// What differs.
-        differences: String,
-    },
-    /// The folder cannot be made.
-    #[error("cannot make the folder {}: {cause}", path.display())]
-    Folder {
-        /// The folder.
-        path: PathBuf,
-        /// The system's reason.
-        cause: std::io::Error,
-    },
-    /// Another training writes into the folder.
-    #[error("another training writes into {}: wait for its end, or give another folder with --out", path.display())]
-    Locked {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// The loss is not a number any more.
-    #[error(transparent)]
-    Diverged(#[from] Diverged),
-    /// Soft targets were refused.
-    #[error(transparent)]
-    Distill(#[from] DistillError),
-    /// Lines were refused.
-    #[error(transparent)]
-    Data(#[from] DataError),
-    /// A result cannot be written.
-    #[error(transparent)]
-    Output(#[from] fs::OutputError),
-}
-
-const MAX_MEMORY_GB: u64 = 16;
-
-/// What `model.onnx` may hold to be read again, with room for its vocabulary.
-const MAX_PARAMETERS: usize = (crate::onnx::MAX_FILE_BYTES - (2 << 20)) / 4;
-
 /// How many steps fit into `time`, by doing a few of them; nothing of them is kept.
 ///
 /// # Errors
@@ -447,7 +224,9 @@ pub fn run(
         _ => None,
     };
     let dev = match data {
-        Data::Lines(examples) if finished => tasks::measure(&done.network, task, examples, &examples.dev, threads),
+        Data::Lines(examples) if finished => {
+            tasks::measure(&done.network, task, examples, &examples.dev, threads)
+        }
         _ => None,
     };
     let selection = &done.past.selection;

@@ -1,7 +1,7 @@
 //! The optimizer: AdamW with a schedule, the moving average of the weights, and quantization-aware steps at the end.
 
 use super::config::Config;
-use super::network::ModelConfig;
+use super::model_config::ModelConfig;
 use super::qat::FakeQuantizer;
 use crate::network::Network;
 use crate::nn::optimizer::{AdamW, Schedule, clip, norm};

@@ -48,7 +48,10 @@ fn the_settings_hold_out_the_last_tenth() {
         let metrics = read("metrics.json").unwrap();
         let metrics: serde_json::Value = serde_json::from_str(&metrics).unwrap();
         let sizes = &metrics["sizes"];
-        assert_eq!((&sizes["train"], &sizes["dev"]), (&1_003_854.into(), &111_540.into()));
+        assert_eq!(
+            (&sizes["train"], &sizes["dev"]),
+            (&1_003_854.into(), &111_540.into())
+        );
         let (network, _) = shipped(name);
         assert_eq!(network.provenance.split, "first 90 %");
     }

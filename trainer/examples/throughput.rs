@@ -29,7 +29,13 @@ fn main() {
     let corpus = Corpus::from_bytes("text.txt", text.into_bytes(), CorpusOptions::default());
     let corpus = corpus.expect("a text");
     let data = Data::new(&corpus, &config, None, threads).expect("good settings");
-    let mut trainer = Trainer::new(&config, data.model(&config), data.dataset(&config, None), None, threads);
+    let mut trainer = Trainer::new(
+        &config,
+        data.model(&config),
+        data.dataset(&config, None),
+        None,
+        threads,
+    );
     let mut times = Vec::new();
     for _ in 0..steps + 2 {
         let start = Instant::now();

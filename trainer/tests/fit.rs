@@ -50,7 +50,11 @@ fn the_largest_network_that_fits_is_chosen() {
             found.apply_to(&mut config);
             config.model.hidden_size = hidden;
             let model = config.language_model(vocabulary.len());
-            let weights: Vec<f32> = model.initial_parameters(9).iter().map(|w| w * part).collect();
+            let weights: Vec<f32> = model
+                .initial_parameters(9)
+                .iter()
+                .map(|w| w * part)
+                .collect();
             let vocabularies = Vocabularies {
                 input: vocabulary.clone(),
                 ..Vocabularies::default()
@@ -118,7 +122,15 @@ fn a_budget_is_trained_exported_and_kept() {
     let folder = folder.path();
     std::fs::write(folder.join("book.txt"), text(900)).unwrap();
     let options = [
-        "train", "book.txt", "--out", "small", "--fit", "--max-size", "12K", "--steps", "60",
+        "train",
+        "book.txt",
+        "--out",
+        "small",
+        "--fit",
+        "--max-size",
+        "12K",
+        "--steps",
+        "60",
     ];
     let said = said_in(folder, &options);
     assert!(
@@ -139,13 +151,29 @@ fn a_budget_is_trained_exported_and_kept() {
     assert!(std::fs::read(folder.join("again.pip")).unwrap() == image);
     let error = refused_in(
         folder,
-        &["train", "book.txt", "--out", "none", "--fit", "--max-size", "256"],
+        &[
+            "train",
+            "book.txt",
+            "--out",
+            "none",
+            "--fit",
+            "--max-size",
+            "256",
+        ],
     );
     assert!(error.contains("no network fits into 256 bytes"), "{error}");
     // An argument that is none.
     let refused = trainer_in(
         folder,
-        &["train", "book.txt", "--out", "none", "--fit", "--max-size", "lots"],
+        &[
+            "train",
+            "book.txt",
+            "--out",
+            "none",
+            "--fit",
+            "--max-size",
+            "lots",
+        ],
     );
     let error = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert_eq!(refused.status.code(), Some(2), "{error}");
@@ -160,18 +188,28 @@ fn a_model_is_trained_on_with_its_own_vocabulary() {
     let folder = folder.path();
     std::fs::write(folder.join("book.txt"), text(300)).unwrap();
     std::fs::write(folder.join("other.txt"), "Zürich & Genf\n".repeat(50)).unwrap();
-    std::fs::write(folder.join("fewer.txt"), "the river knows a stone\n".repeat(50)).unwrap();
+    std::fs::write(
+        folder.join("fewer.txt"),
+        "the river knows a stone\n".repeat(50),
+    )
+    .unwrap();
     let train = [
-        "train", "book.txt", "--out", "model", "--hidden-size", "8", "--steps", "20", "--quiet",
+        "train",
+        "book.txt",
+        "--out",
+        "model",
+        "--hidden-size",
+        "8",
+        "--steps",
+        "20",
+        "--quiet",
     ];
     said_in(folder, &train);
     for command in [
         &["finetune", "model/model.onnx", "--data"][..],
         &["train", "--init-from", "model/model.onnx"],
     ] {
-        let with = |text, out| {
-            [command, &[text, "--out", out, "--steps", "5", "--quiet"]].concat()
-        };
+        let with = |text, out| [command, &[text, "--out", out, "--steps", "5", "--quiet"]].concat();
         let error = refused_in(folder, &with("other.txt", "none"));
         assert!(error.contains("'Z'") && error.contains("'&'"), "{error}");
         assert!(!folder.join("none/model.onnx").exists());
@@ -186,7 +224,15 @@ fn a_model_is_trained_on_with_4_bits_and_a_teacher() {
     let folder = folder.path();
     std::fs::write(folder.join("book.txt"), text(2_000)).unwrap();
     let train = [
-        "train", "book.txt", "--out", "large", "--hidden-size", "24", "--steps", "250", "--quiet",
+        "train",
+        "book.txt",
+        "--out",
+        "large",
+        "--hidden-size",
+        "24",
+        "--steps",
+        "250",
+        "--quiet",
     ];
     said_in(folder, &train);
     let finetune = [

@@ -72,7 +72,15 @@ fn every_line_has_a_type_and_its_fields() {
     fs::write(path("firmware.elf"), firmware()).unwrap();
     let training = path("training");
     said(&[
-        "train", &text, "--out", &training, "--hidden-size", "4", "--steps", "3", "--quiet",
+        "train",
+        &text,
+        "--out",
+        &training,
+        "--hidden-size",
+        "4",
+        "--steps",
+        "3",
+        "--quiet",
     ]);
     let onnx = format!("{training}/model.onnx");
     let case = case.join("model.onnx").to_str().unwrap().to_owned();

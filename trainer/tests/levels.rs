@@ -292,8 +292,7 @@ fn the_command_line_from_titles_to_a_title() {
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let (text, out) = (path("titles.txt"), path("out"));
     std::fs::write(&text, titles()).unwrap();
-    let options =
-        "--tokenizer word --vocab-size 30 --line-documents --hidden-size 12 --steps 60 --batch-size 4 --seq-len 8";
+    let options = "--tokenizer word --vocab-size 30 --line-documents --hidden-size 12 --steps 60 --batch-size 4 --seq-len 8";
     let mut args = vec!["train", &text, "--out", &out];
     args.extend(options.split(' '));
     let (shown, _) = good(&args);

@@ -32,7 +32,8 @@ impl Training {
         };
         fs::write(training.folder.path().join(CORPUS), HOSTILE.repeat(40)).unwrap();
         let (corpus, out) = (training.path(CORPUS), training.path("out"));
-        let options = "--hidden-size 12 --steps 60 --batch-size 4 --seq-len 16 --eval-every 20 --quiet";
+        let options =
+            "--hidden-size 12 --steps 60 --batch-size 4 --seq-len 16 --eval-every 20 --quiet";
         let mut arguments = vec!["train", &corpus, "--out", &out];
         arguments.extend(options.split(' '));
         arguments.extend(more);
@@ -548,14 +549,7 @@ fn a_resumed_training_ends_with_the_samples_of_one_without_a_stop() {
     // As after a crash: samples of steps that the checkpoint does not know.
     let samples = Path::new(&out).join("samples.jsonl");
     fs::write(&samples, &whole).unwrap();
-    said(&[
-        "train",
-        &corpus,
-        "--out",
-        &out,
-        "--resume",
-        "--quiet",
-    ]);
+    said(&["train", &corpus, "--out", &out, "--resume", "--quiet"]);
     assert_eq!(fs::read_to_string(&samples).unwrap(), whole);
     assert_eq!(whole.lines().count(), 3);
 }

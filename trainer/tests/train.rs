@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use common::trainer;
 use trainer::data::corpus::{Corpus, CorpusOptions};
-use trainer::network::Network;
-use trainer::nn::rnn::Cells;
 use trainer::data::split::{Part, Split};
 use trainer::data::tokenizer::Tokenizer;
+use trainer::network::Network;
+use trainer::nn::rnn::Cells;
 use trainer::training::checkpoint::Checkpoint;
 use trainer::training::config::Config;
 use trainer::training::{self, Data, Outcome, Request, Row, TrainError, Watch};
@@ -55,7 +55,12 @@ fn with(change: impl FnOnce(&mut Config)) -> Config {
     config
 }
 
-fn request<'a>(corpus: &'a Corpus, data: &'a Data, config: &'a Config, out: &'a Path) -> Request<'a> {
+fn request<'a>(
+    corpus: &'a Corpus,
+    data: &'a Data,
+    config: &'a Config,
+    out: &'a Path,
+) -> Request<'a> {
     Request {
         corpus,
         data,
@@ -145,7 +150,11 @@ fn the_best_step_is_kept_and_training_stops_when_dev_rises() {
         .collect();
     let (corpus, folder) = (corpus(&noise), tempfile::tempdir().unwrap());
     let config = with(|config| {
-        (config.model.hidden_size, config.model.layers, config.model.dropout) = (48, 1, 0.0);
+        (
+            config.model.hidden_size,
+            config.model.layers,
+            config.model.dropout,
+        ) = (48, 1, 0.0);
         (config.optimizer.steps, config.optimizer.batch_size) = (2_000, 16);
         (config.optimizer.eval_every, config.optimizer.patience) = (20, 5);
         config.optimizer.learning_rate = 0.02;
@@ -153,7 +162,10 @@ fn the_best_step_is_kept_and_training_stops_when_dev_rises() {
     let outcome = train(&corpus, &config, folder.path()).unwrap();
     let metrics = &outcome.metrics;
     assert_eq!(outcome.end, training::End::Patience);
-    assert!(outcome.is_finished() && metrics.steps < 2_000, "{metrics:?}");
+    assert!(
+        outcome.is_finished() && metrics.steps < 2_000,
+        "{metrics:?}"
+    );
     assert_eq!(metrics.steps, metrics.best_step + 5 * 20, "{metrics:?}");
     let (best, last) = (metrics.dev_loss.unwrap(), metrics.last_dev_loss.unwrap());
     assert!(best < last, "{metrics:?}");
@@ -163,7 +175,10 @@ fn the_best_step_is_kept_and_training_stops_when_dev_rises() {
     assert_eq!(last.provenance.steps, metrics.steps);
     // The log has the choice: no row has less.
     let log = String::from_utf8(read(folder.path(), "loss.csv")).unwrap();
-    let dev = log.lines().skip(1).filter_map(|line| line.split(',').nth(3)?.parse::<f64>().ok());
+    let dev = log
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split(',').nth(3)?.parse::<f64>().ok());
     let least = dev.fold(f64::INFINITY, f64::min);
     assert!((least - best).abs() < 1e-3, "{least}, {best}");
     // Best n-gram model: nothing beats the frequencies by much here.
@@ -331,7 +346,10 @@ fn a_finished_training_goes_on_with_more_steps() {
         ..request(&corpus, &data, &longer, folder.path())
     };
     let outcome = training::run(request, &AtomicBool::new(false), &mut ()).unwrap();
-    assert_eq!((outcome.end, outcome.metrics.steps), (training::End::Steps, 90));
+    assert_eq!(
+        (outcome.end, outcome.metrics.steps),
+        (training::End::Steps, 90)
+    );
     let again = Config::read(&folder.path().join("config.toml")).unwrap();
     assert_eq!(again, longer);
 }
@@ -341,7 +359,9 @@ fn a_finished_training_goes_on_with_more_steps() {
 fn a_folder_takes_one_training_at_a_time() {
     let (corpus, folder) = (corpus(&text(100)), tempfile::tempdir().unwrap());
     let held = training::artifacts::LockedFolder::new(folder.path()).unwrap();
-    let error = train(&corpus, &config(), folder.path()).unwrap_err().to_string();
+    let error = train(&corpus, &config(), folder.path())
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("another training writes into"), "{error}");
     drop(held);
     train(&corpus, &config(), folder.path()).unwrap();
@@ -361,15 +381,20 @@ fn the_test_part_is_not_read() {
     let other = format!("{}{}{backwards}", split[0], split[1]);
     assert_ne!(text, other);
     let out = |name: &str| folder.path().join(name);
-    let [a, b] = [(&text, "a"), (&other, "b")].map(|(text, name)| {
-        train(&corpus(text), &config, &out(name)).unwrap().metrics
-    });
-    assert_eq!((a.dev_loss, a.ngram, a.sizes), (b.dev_loss, b.ngram, b.sizes));
+    let [a, b] = [(&text, "a"), (&other, "b")]
+        .map(|(text, name)| train(&corpus(text), &config, &out(name)).unwrap().metrics);
+    assert_eq!(
+        (a.dev_loss, a.ngram, a.sizes),
+        (b.dev_loss, b.ngram, b.sizes)
+    );
     for name in ["model.onnx", "last.onnx", "loss.csv"] {
         assert!(read(&out("a"), name) == read(&out("b"), name), "{name}");
     }
     let [train, dev, test] = split.map(|part| part.chars().count());
-    assert_eq!((a.sizes.train, a.sizes.dev, a.sizes.test), (train, dev, test));
+    assert_eq!(
+        (a.sizes.train, a.sizes.dev, a.sizes.test),
+        (train, dev, test)
+    );
 }
 
 #[test]
@@ -431,17 +456,24 @@ fn settings_out_of_range_are_refused_by_name() {
     let cases: [(&str, Change); 14] = [
         ("hidden_size is 0", |c| c.model.hidden_size = 0),
         ("layers is 9", |c| c.model.layers = 9),
-        ("cell is lstm,gru,rnn: expected one cell for all layers", |c| {
-            c.model.cell = "lstm,gru,rnn".parse().unwrap();
-        }),
+        (
+            "cell is lstm,gru,rnn: expected one cell for all layers",
+            |c| {
+                c.model.cell = "lstm,gru,rnn".parse().unwrap();
+            },
+        ),
         ("dropout is 1", |c| c.model.dropout = 1.0),
         ("dropout is NaN", |c| c.model.dropout = f32::NAN),
-        ("embedding_dropout is 1", |c| c.model.embedding_dropout = 1.0),
+        ("embedding_dropout is 1", |c| {
+            c.model.embedding_dropout = 1.0
+        }),
         ("steps is 0", |c| c.optimizer.steps = 0),
         ("batch_size is 0", |c| c.optimizer.batch_size = 0),
         ("seq_len is 0", |c| c.optimizer.seq_len = 0),
         ("learning_rate is -1", |c| c.optimizer.learning_rate = -1.0),
-        ("distill_weight is 1", |c| c.distillation.distill_weight = 1.0),
+        ("distill_weight is 1", |c| {
+            c.distillation.distill_weight = 1.0
+        }),
         ("weight_bits is 5", |c| c.quantization.weight_bits = 5),
         ("qat_steps is 7", |c| c.quantization.qat_steps = 7),
         ("characters, 0 of them for training", |c| {
@@ -563,13 +595,7 @@ fn the_command_writes_a_training_that_its_settings_repeat() {
     // An option beside the settings wins.
     let output = folder.train(
         "c",
-        &[
-            "--config",
-            toml.to_str().unwrap(),
-            "--seed",
-            "5",
-            "--json",
-        ],
+        &["--config", toml.to_str().unwrap(), "--seed", "5", "--json"],
     );
     let lines = String::from_utf8(output.stdout).unwrap();
     let values: Vec<serde_json::Value> = lines

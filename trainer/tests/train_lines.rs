@@ -95,7 +95,14 @@ const SMALL: [&str; 10] = [
 fn a_classifier_learns_what_is_long_past() {
     let folder = Folder::with_lines(&lines(600, |word| format!("is {}\t{word}", &word[..1])));
     for cell in ["gru", "lstm"] {
-        let more = ["--task", "classifier", "--source-tokenizer", "char", "--cell", cell];
+        let more = [
+            "--task",
+            "classifier",
+            "--source-tokenizer",
+            "char",
+            "--cell",
+            cell,
+        ];
         let text = done(&folder.train(cell, &[&SMALL[..], &more].concat()));
         assert!(text.contains("accuracy 100.00 %"), "{text}");
         let network = onnx::read(&folder.read(&format!("{cell}/model.onnx"))).unwrap();
@@ -119,7 +126,14 @@ fn a_translator_learns_to_turn_words_round() {
         symbols.collect::<Vec<_>>().join(" ")
     };
     let folder = Folder::with_lines(&lines(3000, |word| format!("{word}\t{}", backwards(&word))));
-    let more = ["--task", "sequence-to-sequence", "--hidden-size", "48", "--steps", "900"];
+    let more = [
+        "--task",
+        "sequence-to-sequence",
+        "--hidden-size",
+        "48",
+        "--steps",
+        "900",
+    ];
     let more = [&SMALL[2..8], &more].concat();
     let text = done(&folder.train("out", &more));
     assert!(
@@ -148,7 +162,12 @@ fn a_translator_learns_to_turn_words_round() {
 #[test]
 fn a_describer_hears_its_features() {
     let folder = Folder::with_lines(&lines(800, |word| word));
-    let more = ["--task", "conditional-generator", "--features", "length,first-letter"];
+    let more = [
+        "--task",
+        "conditional-generator",
+        "--features",
+        "length,first-letter",
+    ];
     done(&folder.train("out", &[&SMALL[..], &more].concat()));
     let network = onnx::read(&folder.read("out/model.onnx")).unwrap();
     assert_eq!(network.channels, ["length", "a", "b", "c", "d"]);
@@ -183,22 +202,37 @@ fn any_target_of_a_source_counts_and_none_is_trained_on_that_is_held_back() {
     let text = lines(400, |word| format!("{word}\t{word}x\n{word}\t{word}y"));
     let folder = Folder::with_lines(&text);
     let corpus = Corpus::open(&folder.path("lines.tsv"), CorpusOptions::default()).unwrap();
-    let config = presets::lines(Task::SequenceToSequence, Tokenizer::CHAR, Tokenizer::CHAR, 400);
+    let config = presets::lines(
+        Task::SequenceToSequence,
+        Tokenizer::CHAR,
+        Tokenizer::CHAR,
+        400,
+    );
     let data = ExampleSet::read(&corpus, &config.example_options()).unwrap();
     let parts = [&data.dev, &data.test];
     let sources = |examples: &[Example]| -> std::collections::HashSet<Vec<u16>> {
-        examples.iter().map(|example| example.source.clone()).collect()
+        examples
+            .iter()
+            .map(|example| example.source.clone())
+            .collect()
     };
     for part in parts {
         assert!(part.len() > 5);
         assert_eq!(sources(part).len(), part.len(), "each source once");
         assert!(sources(part).is_disjoint(&sources(&data.train)));
         for held in part {
-            assert!(held.alternative_targets.iter().any(|other| *other != held.target));
+            assert!(
+                held.alternative_targets
+                    .iter()
+                    .any(|other| *other != held.target)
+            );
         }
     }
     assert!(sources(&data.dev).is_disjoint(&sources(&data.test)));
-    let references = parts.into_iter().flatten().map(|held| 1 + held.alternative_targets.len());
+    let references = parts
+        .into_iter()
+        .flatten()
+        .map(|held| 1 + held.alternative_targets.len());
     assert_eq!(data.train.len() + references.sum::<usize>(), 800);
 }
 
@@ -228,13 +262,19 @@ fn settings_repeat_a_training_and_json_tells_all() {
     }
     let last: serde_json::Value = serde_json::from_str(again.lines().last().unwrap()).unwrap();
     assert_eq!(last["steps"], 30);
-    assert!(
-        last["dev"]["token_error"].as_f64().is_some(),
-        "{last}"
-    );
+    assert!(last["dev"]["token_error"].as_f64().is_some(), "{last}");
     done(&folder.train("c", &["--config", toml, "--seed", "3", "--quiet"]));
     assert_ne!(folder.read("a/model.onnx"), folder.read("c/model.onnx"));
-    let other = folder.train("a", &["--resume", "--hidden-size", "9", "--source-tokenizer", "word"]);
+    let other = folder.train(
+        "a",
+        &[
+            "--resume",
+            "--hidden-size",
+            "9",
+            "--source-tokenizer",
+            "word",
+        ],
+    );
     assert!(said(&other).contains("--task"), "{}", said(&other));
     let other = folder.train("a", &["--resume", "--hidden-size", "9"]);
     assert!(
@@ -302,7 +342,14 @@ fn killed_trainings_resume_to_the_same_bytes() {
 #[cfg(unix)]
 #[test]
 fn killed_trainings_of_4_bits_resume_to_the_same_bytes() {
-    killed_and_resumed(&["--weight-bits", "4", "--output-weight-bits", "4", "--qat-steps", "290"]);
+    killed_and_resumed(&[
+        "--weight-bits",
+        "4",
+        "--output-weight-bits",
+        "4",
+        "--qat-steps",
+        "290",
+    ]);
 }
 
 /// What a command says in JSON, after `train`.
@@ -317,8 +364,18 @@ fn every_task_is_trained_with_weights_of_4_bits() {
     let swap = |word: &str| word.chars().rev().collect::<String>();
     let tasks = [
         ("classifier", "--source-tokenizer", "char", &[][..]),
-        ("sequence-to-sequence", "--source-tokenizer", "char", &["encoder "]),
-        ("conditional-generator", "--features", "length,first-letter", &[]),
+        (
+            "sequence-to-sequence",
+            "--source-tokenizer",
+            "char",
+            &["encoder "],
+        ),
+        (
+            "conditional-generator",
+            "--features",
+            "length,first-letter",
+            &[],
+        ),
     ];
     for (task, option, value, encoder) in tasks {
         let folder = Folder::with_lines(&lines(600, |word| match task {
@@ -402,7 +459,14 @@ fn every_task_is_trained_with_weights_of_4_bits() {
 #[test]
 fn settings_repeat_a_training_of_4_bits() {
     let folder = Folder::with_lines(&lines(200, |word| format!("{word}\t{word}{word}")));
-    let small = ["--task", "sequence-to-sequence", "--hidden-size", "8", "--steps", "60"];
+    let small = [
+        "--task",
+        "sequence-to-sequence",
+        "--hidden-size",
+        "8",
+        "--steps",
+        "60",
+    ];
     let four = [
         "--weight-bits",
         "4",
@@ -452,11 +516,24 @@ fn tied_embeddings_steps_per_token_teachers_and_initial_models_work_on_lines() {
     let (teacher, soft) = (path("large/model.onnx"), path("soft.bin"));
     let config = path("large/config.toml");
     let distill = [
-        "distill", &path("lines.tsv"), "--teacher", &teacher, "--config", &config, "--out", &soft,
+        "distill",
+        &path("lines.tsv"),
+        "--teacher",
+        &teacher,
+        "--config",
+        &config,
+        "--out",
+        &soft,
     ];
     common::said(&distill);
     let small = [
-        "--hidden-size", "12", "--tie-embeddings", "--steps-per-token", "2", "--steps", "40",
+        "--hidden-size",
+        "12",
+        "--tie-embeddings",
+        "--steps-per-token",
+        "2",
+        "--steps",
+        "40",
     ];
     let student = |out: &str, more: &[&str]| {
         done(&folder.train(out, &[&task[..], &small, more].concat()));
@@ -478,7 +555,10 @@ fn tied_embeddings_steps_per_token_teachers_and_initial_models_work_on_lines() {
     assert!(loss("more") < loss("plain") + 0.05);
     let other = Folder::with_lines("x\ty\nz\tw\n");
     let text = said(&other.train("out", &[&task[..2], &more].concat()));
-    assert!(text.contains("the initial model does not fit the data"), "{text}");
+    assert!(
+        text.contains("the initial model does not fit the data"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -497,7 +577,10 @@ fn lines_are_refused_by_their_number() {
         );
         text
     };
-    let (classify, describe) = (["--task", "classifier"], ["--task", "conditional-generator"]);
+    let (classify, describe) = (
+        ["--task", "classifier"],
+        ["--task", "conditional-generator"],
+    );
     let text = refusal("a\tb\nc d\n", &classify);
     assert!(
         text.contains("lines.tsv, line 2: found 1 field(s), expected a class, a TAB and"),
@@ -514,9 +597,15 @@ fn lines_are_refused_by_their_number() {
     assert!(text.contains("--features length,first-letter"), "{text}");
     let text = refusal("a\t \n", &classify);
     assert!(text.contains("line 1: found an empty field"), "{text}");
-    let text = refusal("a\tb\n", &["--task", "classifier", "--split", "0.001/99.999/0"]);
+    let text = refusal(
+        "a\tb\n",
+        &["--task", "classifier", "--split", "0.001/99.999/0"],
+    );
     assert!(text.contains("no line for training"), "{text}");
-    let text = refusal("anna\n", &["--task", "conditional-generator", "--features", "colour"]);
+    let text = refusal(
+        "anna\n",
+        &["--task", "conditional-generator", "--features", "colour"],
+    );
     assert!(
         text.contains("\"colour\" is not a feature: expected length"),
         "{text}"

@@ -129,10 +129,26 @@ const WRONG: &[(&str, i32, &str)] = &[
         2,
         "invalid value 'half'",
     ),
-    ("train text.txt --out out --dropout -1", 2, "expected a number from 0 to below 1"),
-    ("train text.txt --out out --time 5", 2, "such as 90s, 7m or 1h"),
-    ("train text.txt --out out --split 80/30/10", 2, "that sum up to 100"),
-    ("train text.txt --out out --fit", 1, "--fit needs --max-size SIZE"),
+    (
+        "train text.txt --out out --dropout -1",
+        2,
+        "expected a number from 0 to below 1",
+    ),
+    (
+        "train text.txt --out out --time 5",
+        2,
+        "such as 90s, 7m or 1h",
+    ),
+    (
+        "train text.txt --out out --split 80/30/10",
+        2,
+        "that sum up to 100",
+    ),
+    (
+        "train text.txt --out out --fit",
+        1,
+        "--fit needs --max-size SIZE",
+    ),
     (
         "train text.txt --out out --train-on train+dev",
         1,

@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use super::args::{OutputArgs, whole};
 use super::options::{DataOptions, all_cores, threads};
-use super::train::open_corpus;
 use super::print::{RecordType, print_json, print_out};
+use super::train::open_corpus;
 use crate::cli::progress;
 use crate::data::corpus::Corpus;
 use crate::data::task::Task;
@@ -41,7 +41,12 @@ pub struct DistillArgs {
     #[arg(value_name = "FILE")]
     pub corpus: PathBuf,
     /// Teacher: the model.onnx of a training; several are averaged
-    #[arg(long = "teacher", value_name = "MODEL", required = true, help_heading = "Distillation")]
+    #[arg(
+        long = "teacher",
+        value_name = "MODEL",
+        required = true,
+        help_heading = "Distillation"
+    )]
     pub teachers: Vec<PathBuf>,
     /// Number of tokens that the teachers generate; 0: they only read [default: 2000000; tasks on lines: 0]
     #[arg(long, value_name = "TOKENS", value_parser = whole::<usize>(0..=1 << 31), help_heading = "Distillation", allow_negative_numbers = true)]
@@ -86,8 +91,15 @@ pub fn run(args: DistillArgs) -> anyhow::Result<()> {
         Some(path) => Config::read(path)?,
         None => presets::text(args.data.tokenizer.unwrap_or_default(), None, usize::MAX),
     };
-    if args.config.is_none() && args.data.task.is_some_and(|task| task != Task::LanguageModel) {
-        bail!("--task needs the settings of the teacher's training: give its config.toml with --config");
+    if args.config.is_none()
+        && args
+            .data
+            .task
+            .is_some_and(|task| task != Task::LanguageModel)
+    {
+        bail!(
+            "--task needs the settings of the teacher's training: give its config.toml with --config"
+        );
     }
     config.data.task = args.data.task.unwrap_or(config.data.task);
     args.data.apply_to(&mut config)?;
@@ -103,10 +115,20 @@ pub fn run(args: DistillArgs) -> anyhow::Result<()> {
     let synthetic = match (args.synthetic_tokens, config.data.task) {
         (tokens, Task::LanguageModel) => tokens.unwrap_or(SYNTHETIC_TOKENS),
         (None | Some(0), _) => 0,
-        _ => bail!("--synthetic-tokens is for language models: teachers of this task generate no text; leave it out"),
+        _ => bail!(
+            "--synthetic-tokens is for language models: teachers of this task generate no text; leave it out"
+        ),
     };
     let shows = !args.output.quiet && !args.output.json;
-    let soft = soft_targets(&corpus, &data, &config, &args.teachers, synthetic, threads, shows)?;
+    let soft = soft_targets(
+        &corpus,
+        &data,
+        &config,
+        &args.teachers,
+        synthetic,
+        threads,
+        shows,
+    )?;
     soft.write(&args.out)?;
     let written = Written {
         out: &args.out,
@@ -121,7 +143,9 @@ pub fn run(args: DistillArgs) -> anyhow::Result<()> {
         return print_json(RecordType::Distillation, &written);
     }
     let loss = written.train_loss;
-    let loss = loss.map_or(String::new(), |loss| format!(", {loss:.4} nats/token on the training part"));
+    let loss = loss.map_or(String::new(), |loss| {
+        format!(", {loss:.4} nats/token on the training part")
+    });
     print_out(&format!(
         "{}: {} teacher(s){loss}, {} generated tokens\n",
         args.out.display(),

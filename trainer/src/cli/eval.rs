@@ -123,7 +123,10 @@ fn measure_text(
             args.model.display()
         );
     }
-    let encoded = args.data.encode(&vocabulary, config.map(|config| config.data.split).or(model.split()))?;
+    let encoded = args.data.encode(
+        &vocabulary,
+        config.map(|config| config.data.split).or(model.split()),
+    )?;
     let progress = args.output.progress(encoded.tokens.len(), "evaluating");
     let measure = vocabulary.char_stats(&encoded, 1..encoded.tokens.len());
     let evaluation = perplexity::model(model, &encoded.tokens, || progress.inc(1))?;

@@ -6,10 +6,10 @@ use anyhow::bail;
 use clap::Args;
 
 use super::job::Job;
-use super::train::open_corpus;
 use super::options::{
     DistillationOptions, OptimizerOptions, QuantizationOptions, RunOptions, below_one,
 };
+use super::train::open_corpus;
 use crate::data::split::Split;
 use crate::data::task::Task;
 use crate::data::tokenizer::Tokenizer;
@@ -89,6 +89,7 @@ pub fn run(args: FinetuneArgs) -> anyhow::Result<()> {
         config,
         initial: Some(initial),
         distillation: &args.distillation,
+        chooses_ngram_teacher: false,
         quantization: &args.quantization,
         time: args.optimizer.time,
         chosen: None,

@@ -86,7 +86,10 @@ impl<'a> NetworkReport<'a> {
             steps_per_token: network.steps_per_token,
             outputs: network.output_width(),
             tensors_with_scales: tensors_with_scales(network),
-            labels: network.labels.as_ref().map_or(&[], |labels| labels.tokens()),
+            labels: network
+                .labels
+                .as_ref()
+                .map_or(&[], |labels| labels.tokens()),
             features: &network.channels,
             parameters: network.parameters(),
             provenance: &network.provenance,

@@ -26,6 +26,7 @@ use crate::training::artifacts::{CONFIG, LAST, LOSSES, METRICS, MODEL};
 use crate::training::checkpoint::{self, Checkpoint};
 use crate::training::config::Config;
 use crate::training::distill::SoftTargets;
+use crate::training::ngram_teacher;
 use crate::training::samples::{FILE as SAMPLES, Log};
 use crate::training::to_network::from_network;
 use crate::training::{self, Data, InitialModel, Outcome, Plan, Request, Row};
@@ -42,6 +43,8 @@ pub(super) struct Job<'a> {
     /// The model that it starts from, and its file.
     pub initial: Option<(InitialModel, Vec<u8>)>,
     pub distillation: &'a DistillationOptions,
+    /// Whether a small text gets an n-gram teacher.
+    pub chooses_ngram_teacher: bool,
     pub quantization: &'a QuantizationOptions,
     /// Train for so long.
     pub time: Option<Duration>,
@@ -54,7 +57,15 @@ pub(super) struct Job<'a> {
 impl Job<'_> {
     /// Refuses a folder that has a training, unless it may be replaced.
     pub fn check_folder(run: &RunOptions) -> anyhow::Result<()> {
-        let results = [checkpoint::FILE, MODEL, LAST, CONFIG, METRICS, LOSSES, SAMPLES];
+        let results = [
+            checkpoint::FILE,
+            MODEL,
+            LAST,
+            CONFIG,
+            METRICS,
+            LOSSES,
+            SAMPLES,
+        ];
         let is_there = |file: &str| run.out.join(file).exists();
         if !run.overwrite && results.into_iter().any(is_there) {
             bail!(
@@ -66,7 +77,10 @@ impl Job<'_> {
     }
 
     /// The initial model in `path`, whose sizes are set in `config`.
-    pub fn initial_model(path: &Path, config: &mut Config) -> anyhow::Result<(InitialModel, Vec<u8>)> {
+    pub fn initial_model(
+        path: &Path,
+        config: &mut Config,
+    ) -> anyhow::Result<(InitialModel, Vec<u8>)> {
         let bytes = read_model(path)?;
         let Model::Float(network) = Model::open(path)? else {
             bail!(
@@ -107,7 +121,10 @@ impl Job<'_> {
         let mut copy = config.clone();
         let initial = Self::initial_model(&path, &mut copy)?;
         if copy.model.init_from != config.model.init_from {
-            bail!("{} is not the model that the training started from", path.display());
+            bail!(
+                "{} is not the model that the training started from",
+                path.display()
+            );
         }
         Ok(Some(initial))
     }
@@ -128,6 +145,9 @@ impl Job<'_> {
         let data = Data::new(self.corpus, &self.config, initial, threads);
         reading.finish_and_clear();
         let data = data?;
+        if self.chooses_ngram_teacher {
+            ngram_teacher::choose(&data, &mut self.config.distillation);
+        }
         let soft = self.soft_targets(&data, threads)?;
         if let Some(time) = self.time {
             let steps = training::steps_within(&data, &self.config, threads, time)?;
@@ -198,6 +218,13 @@ impl Job<'_> {
         let (soft, hash) = match file {
             Some(file) => SoftTargets::read(file)?,
             None if self.distillation.teachers.is_empty() => {
+                if let (order @ 1.., Data::Text(text)) =
+                    (self.config.distillation.ngram_order, data)
+                {
+                    let seed = self.config.optimizer.seed;
+                    let soft = ngram_teacher::soft_targets(text, order, seed, &self.corpus.sha256);
+                    return Ok(Some(soft));
+                }
                 if !expected.is_empty() {
                     bail!(
                         "the training of these settings had teachers: give them with --teacher MODEL, or their probabilities with --distillation FILE"
@@ -247,7 +274,10 @@ impl Job<'_> {
         let model = ModelBytes::of(&outcome.network, &Options::default())?;
         let (path, bytes) = (self.run.out.join("model.pip"), model.bytes().len());
         if bytes > budget.flash {
-            bail!("the model file has {bytes} bytes, more than the {} of the budget: this is an error of the trainer", budget.flash);
+            bail!(
+                "the model file has {bytes} bytes, more than the {} of the budget: this is an error of the trainer",
+                budget.flash
+            );
         }
         fs::write_atomically(&path, model.bytes())?;
         if self.run.json {
@@ -271,7 +301,8 @@ impl View for Terminal<'_> {
             self.live.say(&notice.to_string());
         }
         let unit = summary::unit(&self.config);
-        self.live.measure(plan.steps, plan.done, plan.step_size as u64, unit);
+        self.live
+            .measure(plan.steps, plan.done, plan.step_size as u64, unit);
     }
 
     fn steps(&mut self, step: u64, train_loss: f64) {

@@ -152,7 +152,9 @@ pub fn run(args: NgramArgs) -> anyhow::Result<()> {
         );
     }
     let ngrams = rows(&split, args.order);
-    let row = model.map(|model| model.row(&corpus, held_out)).transpose()?;
+    let row = model
+        .map(|model| model.row(&corpus, held_out))
+        .transpose()?;
     let max_bytes = args.max_bytes.or(row.as_ref().map(|row| row.bytes));
     let fits = ngrams.iter().map(|ngram| &ngram.row);
     let fits = fits.filter(|row| max_bytes.is_some_and(|max| row.bytes <= max));

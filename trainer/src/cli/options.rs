@@ -14,7 +14,7 @@ use crate::data::task::Task;
 use crate::data::tokenizer::Tokenizer;
 use crate::nn::rnn::Cells;
 use crate::training::config::{Config, TrainOn};
-use crate::training::presets;
+use crate::training::{ngram_teacher, presets};
 
 /// Sets a setting to the value of an option, if it was given.
 fn set<T: Clone>(setting: &mut T, option: &Option<T>) {
@@ -41,10 +41,20 @@ pub struct DataOptions {
     #[arg(long)]
     pub line_documents: bool,
     /// Tasks on lines: the tokenizer of a source: char, word, whitespace or whitespace-lowercase [default: whitespace-lowercase for classifier, else char]
-    #[arg(long, value_name = "KIND", requires = "task", hide_possible_values = true)]
+    #[arg(
+        long,
+        value_name = "KIND",
+        requires = "task",
+        hide_possible_values = true
+    )]
     pub source_tokenizer: Option<Tokenizer>,
     /// Tasks on lines: the tokenizer of a target: char, word, whitespace or whitespace-lowercase [default: whitespace if the lines have few different words, else char]
-    #[arg(long, value_name = "KIND", requires = "task", hide_possible_values = true)]
+    #[arg(
+        long,
+        value_name = "KIND",
+        requires = "task",
+        hide_possible_values = true
+    )]
     pub target_tokenizer: Option<Tokenizer>,
     /// Conditional generator: features to compute from plain lines: length (in tens of characters), first-letter
     /// [default: none, the lines have them]
@@ -68,10 +78,14 @@ impl DataOptions {
         let data = &mut config.data;
         let is_text = data.task == Task::LanguageModel;
         if is_text && (self.source_tokenizer.is_some() || self.target_tokenizer.is_some()) {
-            bail!("--source-tokenizer and --target-tokenizer are for tasks on lines: a language model has --tokenizer");
+            bail!(
+                "--source-tokenizer and --target-tokenizer are for tasks on lines: a language model has --tokenizer"
+            );
         }
         if !is_text && (self.tokenizer.is_some() || self.line_documents) {
-            bail!("--tokenizer and --line-documents are for a language model: this task has --source-tokenizer and --target-tokenizer");
+            bail!(
+                "--tokenizer and --line-documents are for a language model: this task has --source-tokenizer and --target-tokenizer"
+            );
         }
         set(&mut data.tokenizer, &self.tokenizer);
         set(&mut data.vocab_size, &self.vocab_size);
@@ -257,13 +271,18 @@ impl QuantizationOptions {
         set(&mut quantization.weight_bits, &self.weight_bits);
         let input = self.input_weight_bits;
         quantization.input_weight_bits = input.or(quantization.input_weight_bits);
-        set(&mut quantization.output_weight_bits, &self.output_weight_bits);
+        set(
+            &mut quantization.output_weight_bits,
+            &self.output_weight_bits,
+        );
         set(&mut quantization.qat_steps, &self.qat_steps);
         set(&mut quantization.qat_lr, &self.qat_lr);
         set(&mut quantization.qat_ema_decay, &self.qat_ema_decay);
         let given = self.qat_lr.is_some() || self.qat_ema_decay.is_some();
         if given && !quantization.has_int4() {
-            bail!("--qat-lr and --qat-ema-decay need 4-bit weights: give --weight-bits 4 or --output-weight-bits 4");
+            bail!(
+                "--qat-lr and --qat-ema-decay need 4-bit weights: give --weight-bits 4 or --output-weight-bits 4"
+            );
         }
         Ok(())
     }
@@ -284,11 +303,19 @@ impl QuantizationOptions {
 pub struct DistillationOptions {
     /// Distill from a larger model.onnx with the same vocabulary, on the data and on text that it generates; several are averaged
     /// [default: none]
-    #[arg(long = "teacher", value_name = "MODEL", conflicts_with = "distillation")]
+    #[arg(
+        long = "teacher",
+        value_name = "MODEL",
+        conflicts_with = "distillation"
+    )]
     pub teachers: Vec<PathBuf>,
     /// The same from a file of `trainer distill` [default: none]
     #[arg(long, value_name = "FILE")]
     pub distillation: Option<PathBuf>,
+    /// Order of the n-gram model that is the teacher of a small text, 0 to 8; 0: none [default: the best one on dev for up to 300,000
+    /// characters of text, else 0]
+    #[arg(long, value_name = "ORDER", value_parser = whole::<usize>(0..=8), conflicts_with_all = ["teachers", "distillation"], allow_negative_numbers = true)]
+    pub ngram_order: Option<usize>,
     /// Weight of the distillation loss relative to the data loss, 0 to below 1 [default: 0.8]
     #[arg(long, value_name = "WEIGHT", value_parser = below_one, allow_negative_numbers = true)]
     pub distill_weight: Option<f32>,
@@ -307,14 +334,33 @@ impl DistillationOptions {
     pub(super) fn apply_to(&self, config: &mut Config) -> anyhow::Result<()> {
         let distillation = &mut config.distillation;
         let changed = self.distill_weight.is_some() || self.synthetic_fraction.is_some();
-        if changed && !self.is_given() && distillation.targets.is_empty() {
-            bail!("--distill-weight and --synthetic-fraction need a teacher: give --teacher MODEL or --distillation FILE");
+        if let Some(order) = self.ngram_order {
+            distillation.ngram_order = order;
+            if order > 0 {
+                (distillation.distill_weight, distillation.synthetic_fraction) =
+                    ngram_teacher::WEIGHTS;
+            }
+        }
+        let has_teacher =
+            self.is_given() || !distillation.targets.is_empty() || distillation.ngram_order > 0;
+        if changed && !has_teacher {
+            bail!(
+                "--distill-weight and --synthetic-fraction need a teacher: give --teacher MODEL, --distillation FILE or --ngram-order ORDER"
+            );
         }
         set(&mut distillation.distill_weight, &self.distill_weight);
-        set(&mut distillation.synthetic_fraction, &self.synthetic_fraction);
+        set(
+            &mut distillation.synthetic_fraction,
+            &self.synthetic_fraction,
+        );
         if config.data.task != Task::LanguageModel {
-            if self.synthetic_fraction.is_some_and(|fraction| fraction > 0.0) {
-                bail!("--synthetic-fraction is for language models: teachers of this task generate no text; leave it out");
+            if self
+                .synthetic_fraction
+                .is_some_and(|fraction| fraction > 0.0)
+            {
+                bail!(
+                    "--synthetic-fraction is for language models: teachers of this task generate no text; leave it out"
+                );
             }
             distillation.synthetic_fraction = 0.0;
         }
@@ -507,7 +553,10 @@ mod tests {
         for wrong in ["", "7", "0s", "-1m", "NaNs", "1e99h", "m"] {
             assert!(time(wrong).is_err(), "{wrong}");
         }
-        assert_eq!(["100", "64K", "1m"].map(size), [Ok(100), Ok(65_536), Ok(1 << 20)]);
+        assert_eq!(
+            ["100", "64K", "1m"].map(size),
+            [Ok(100), Ok(65_536), Ok(1 << 20)]
+        );
         for wrong in ["", "lots", "-1", "99999999999999999999M"] {
             assert!(size(wrong).is_err(), "{wrong}");
         }

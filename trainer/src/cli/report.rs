@@ -83,7 +83,14 @@ struct ReportRecord<'a> {
 pub fn run(args: ReportArgs) -> anyhow::Result<()> {
     let inside = |name| args.folder.join(name);
     let (onnx, pip) = (inside("model.onnx"), inside("model.pip"));
-    let sources = ["config.toml", "metrics.json", "loss.csv", samples::FILE, "checkpoint.bin"].map(inside);
+    let sources = [
+        "config.toml",
+        "metrics.json",
+        "loss.csv",
+        samples::FILE,
+        "checkpoint.bin",
+    ]
+    .map(inside);
     let out = args.out.clone().unwrap_or_else(|| inside("report.html"));
     let read = sources.iter().chain([&onnx, &pip]).chain(&args.compare);
     if read.into_iter().any(|path| *path == out) {

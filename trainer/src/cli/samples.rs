@@ -67,7 +67,13 @@ fn outputs(network: &Network, data: &ExampleSet, task: Task) -> String {
     shown.map(line).collect::<Vec<_>>().join("\n")
 }
 
-fn output(network: &Network, data: &ExampleSet, task: Task, example: &Example, seed: u64) -> String {
+fn output(
+    network: &Network,
+    data: &ExampleSet,
+    task: Task,
+    example: &Example,
+    seed: u64,
+) -> String {
     let target = |tokens: &[u16]| data.target.decode(tokens);
     let source = || {
         let vocabulary = data.source.as_ref().expect("a source");

@@ -36,14 +36,21 @@ pub(super) fn plan(plan: &Plan, data: &Data, config: &Config) -> String {
         Data::Text(_) => return text_plan(plan, unit),
     };
     let source = match &examples.source {
-        Some(source) => format!("{} different {}", source.len(), config.data.source_tokenizer.token_names()),
+        Some(source) => format!(
+            "{} different {}",
+            source.len(),
+            config.data.source_tokenizer.token_names()
+        ),
         None => format!("{} features", examples.feature_names.len()),
     };
     let target = match config.data.task {
         Task::Classifier => format!("{} classes", examples.target.len()),
         _ => {
             let count = examples.target.len() - 2;
-            format!("{count} different {}", config.data.target_tokenizer.token_names())
+            format!(
+                "{count} different {}",
+                config.data.target_tokenizer.token_names()
+            )
         }
     };
     let left_out = match examples.skipped {
@@ -84,7 +91,8 @@ fn text_plan(plan: &Plan, unit: &str) -> String {
         text += &format!("\ndev is large: its first {most} {unit} are evaluated");
     }
     if let Some((rows, seq_len)) = plan.shrunk {
-        text += &format!("\nthe text is short: the batch is {rows} sequence(s) of {seq_len} {unit}");
+        text +=
+            &format!("\nthe text is short: the batch is {rows} sequence(s) of {seq_len} {unit}");
     }
     text
 }
@@ -140,7 +148,9 @@ fn choice(metrics: &Metrics, end: End, run: &RunOptions) -> String {
             "dev loss has risen since step {best_step} ({best:.2}, now {last:.2}): the data is memorised; kept step {best_step}{stopped} (the last step is {last_file})\n"
         )
     } else {
-        format!("kept step {best_step}, the best one on dev{stopped} (the last step is {last_file})\n")
+        format!(
+            "kept step {best_step}, the best one on dev{stopped} (the last step is {last_file})\n"
+        )
     }
 }
 

@@ -62,7 +62,12 @@ pub struct TrainArgs {
     #[command(flatten)]
     pub size: SizeOptions,
     /// Settings from the config.toml of another training; options that are given win [default: none]
-    #[arg(long, value_name = "FILE", help_heading = "Run", conflicts_with = "resume")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        help_heading = "Run",
+        conflicts_with = "resume"
+    )]
     pub config: Option<PathBuf>,
     /// Continue from the checkpoint in the folder, with its settings; with a larger --steps also after the end [default: off]
     #[arg(long, help_heading = "Run", conflicts_with_all = ["time", "overwrite"])]
@@ -88,7 +93,9 @@ pub fn run(args: TrainArgs) -> anyhow::Result<()> {
     let corpus = open_corpus(
         &args.corpus,
         args.data.keep_cr,
-        args.data.tokenizer.or(given.as_ref().map(|config| config.data.tokenizer)),
+        args.data
+            .tokenizer
+            .or(given.as_ref().map(|config| config.data.tokenizer)),
     )?;
     let mut config = match given {
         Some(config) => config,
@@ -116,6 +123,7 @@ pub fn run(args: TrainArgs) -> anyhow::Result<()> {
         config,
         initial,
         distillation: &args.distillation,
+        chooses_ngram_teacher: args.chooses_ngram_teacher(),
         quantization: &args.quantization,
         time,
         chosen,
@@ -174,6 +182,13 @@ impl TrainArgs {
         Ok(presets::lines(task, source, target, lines))
     }
 
+    /// Whether nothing is given that says which teacher there is.
+    fn chooses_ngram_teacher(&self) -> bool {
+        let distillation = &self.distillation;
+        let is_new = !self.resume && self.config.is_none() && self.init_from.is_none();
+        is_new && !distillation.is_given() && distillation.ngram_order.is_none()
+    }
+
     fn apply_to(&self, config: &mut Config) -> anyhow::Result<()> {
         self.data.apply_to(config)?;
         self.model.apply_to(config);
@@ -184,16 +199,21 @@ impl TrainArgs {
 
     /// Training on dev too leaves nothing to choose on.
     fn check_parts(&self, config: &mut Config) -> anyhow::Result<()> {
-        let has_choice = config.data.train_on == TrainOn::Train && config.data.split.percent(Part::Dev) > 0.0;
+        let has_choice =
+            config.data.train_on == TrainOn::Train && config.data.split.percent(Part::Dev) > 0.0;
         if has_choice || self.resume {
             return Ok(());
         }
         if self.optimizer.patience.is_some_and(|patience| patience > 0) {
-            bail!("--patience needs a dev part that is not trained on: leave it out, or give --train-on train and a dev part with --split");
+            bail!(
+                "--patience needs a dev part that is not trained on: leave it out, or give --train-on train and a dev part with --split"
+            );
         }
         let is_known = self.optimizer.steps.is_some() || self.config.is_some();
         if config.data.train_on == TrainOn::TrainAndDev && !is_known {
-            bail!("--train-on train+dev needs the number of steps that was good on dev: give --steps STEPS, or --config FILE of that training");
+            bail!(
+                "--train-on train+dev needs the number of steps that was good on dev: give --steps STEPS, or --config FILE of that training"
+            );
         }
         config.optimizer.patience = 0;
         Ok(())

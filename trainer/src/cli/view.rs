@@ -141,10 +141,8 @@ impl Live {
 impl View for Live {
     fn steps(&mut self, step: u64, train_loss: f64) {
         self.curve.add(step, train_loss);
-        self.losses.set_message(format!(
-            "loss {train_loss:.3}{}  {}",
-            self.dev, self.curve
-        ));
+        self.losses
+            .set_message(format!("loss {train_loss:.3}{}  {}", self.dev, self.curve));
         self.bar.set_position(step);
     }
 

@@ -16,7 +16,12 @@ pub struct VocabArgs {
     pub vocab: Option<PathBuf>,
     /// How --vocab's tokens split a text: subword (by the longest match), byte, word (with its preceding space), or words at white
     /// space, as they are (whitespace) or in lower case (whitespace-lowercase) [default: guessed from the tokens]
-    #[arg(long, value_name = "TOKENIZER", requires = "vocab", help_heading = "Vocabulary")]
+    #[arg(
+        long,
+        value_name = "TOKENIZER",
+        requires = "vocab",
+        help_heading = "Vocabulary"
+    )]
     pub tokenizer: Option<Tokenizer>,
 }
 

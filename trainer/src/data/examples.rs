@@ -148,7 +148,11 @@ fn lines<'t>(
         let (source, target) = match (task, &fields[..]) {
             (Task::ConditionalGenerator, [text]) if is_plain => ("", *text),
             (Task::Classifier, [class, text]) => (*text, *class),
-            (Task::SequenceToSequence | Task::ConditionalGenerator, [source, target]) if !is_plain => (*source, *target),
+            (Task::SequenceToSequence | Task::ConditionalGenerator, [source, target])
+                if !is_plain =>
+            {
+                (*source, *target)
+            }
             _ => {
                 let expected = match task {
                     Task::LanguageModel => "a task on lines: give another --task",

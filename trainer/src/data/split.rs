@@ -62,7 +62,11 @@ impl Split {
     pub fn of_provenance(text: &str) -> Option<Self> {
         let first = text.split_whitespace().next()?;
         let older = || {
-            let train: f64 = text.strip_prefix("first ")?.strip_suffix(" %")?.parse().ok()?;
+            let train: f64 = text
+                .strip_prefix("first ")?
+                .strip_suffix(" %")?
+                .parse()
+                .ok()?;
             format!("{train}/{}/0", 100.0 - train).parse().ok()
         };
         first.parse().ok().or_else(older)
@@ -190,12 +194,24 @@ mod tests {
         let split: Split = "90/10/0".parse().unwrap();
         // What the shipped models were trained on.
         assert_eq!(split.range(1_115_394, Part::Train), 0..1_003_854);
-        assert_eq!([0.0999, 0.1].map(|at| split.part_of(at)), [Part::Dev, Part::Train]);
+        assert_eq!(
+            [0.0999, 0.1].map(|at| split.part_of(at)),
+            [Part::Dev, Part::Train]
+        );
         assert_eq!(Split::of_provenance("first 90 %"), Some(split));
         let of = Split::of_provenance("80/10/10 = 8/1/1, trained on train");
         assert_eq!(of, Some(Split::default()));
         assert_eq!(Split::of_provenance("all"), None);
-        for wrong in ["", "80", "80/20", "80/10/11", "0/50/50", "a/b/c", "120/-10/-10", "NaN/1/99"] {
+        for wrong in [
+            "",
+            "80",
+            "80/20",
+            "80/10/11",
+            "0/50/50",
+            "a/b/c",
+            "120/-10/-10",
+            "NaN/1/99",
+        ] {
             assert!(wrong.parse::<Split>().is_err(), "{wrong}");
         }
     }

@@ -143,9 +143,7 @@ pub fn fit(target: Target, budget: Budget) -> Result<FittedConfig, FitError> {
         while beyond - fits > 1 {
             let middle = fits.midpoint(beyond);
             let small = form.least_bytes(STEP * middle) <= budget.flash;
-            if small
-                && budget.holds(&form.sized(STEP * middle, &target, budget.board)?)
-            {
+            if small && budget.holds(&form.sized(STEP * middle, &target, budget.board)?) {
                 fits = middle;
             } else {
                 beyond = middle;
@@ -155,9 +153,8 @@ pub fn fit(target: Target, budget: Budget) -> Result<FittedConfig, FitError> {
             continue;
         }
         let found = form.sized(STEP * fits, &target, budget.board)?;
-        let smaller = |best: &FittedConfig| {
-            (best.hidden_size as f64) < WORTH * found.hidden_size as f64
-        };
+        let smaller =
+            |best: &FittedConfig| (best.hidden_size as f64) < WORTH * found.hidden_size as f64;
         if best.as_ref().is_none_or(smaller) {
             best = Some(found);
         }

@@ -1,12 +1,12 @@
 //! How well a network does what it was trained for, on examples that it was not trained on.
 
+use crate::data::examples::{Example, ExampleSet};
+use crate::data::task::Task;
 use crate::eval::ngram::KneserNey;
 use crate::inference::generate::{GREEDY, tokens};
 use crate::inference::integer::IntegerNetwork;
 use crate::inference::tasks::{argmax, translate};
 use crate::network::{Feeds, Network, Sequences, nats};
-use crate::data::examples::{Example, ExampleSet};
-use crate::data::task::Task;
 use crate::training::buckets::predictions;
 use crate::training::lines::{BOS, EOS};
 use pipsqueak::{Generator, StepInput};
@@ -128,7 +128,8 @@ pub fn measure(
             }
             Task::SequenceToSequence => {
                 let said = network.translation(&example.source, limit);
-                let references = std::iter::once(&example.target).chain(&example.alternative_targets);
+                let references =
+                    std::iter::once(&example.target).chain(&example.alternative_targets);
                 let nearest =
                     references.map(|reference| (distance(&said, reference), reference.len()));
                 let (errors, tokens) = nearest.min().expect("a target");
@@ -168,7 +169,13 @@ fn over(examples: &[&Example], threads: usize, of: impl Fn(&Example) -> Sums + S
     std::thread::scope(|scope| {
         let parts: Vec<_> = examples
             .chunks(share)
-            .map(|part| scope.spawn(move || part.iter().map(|example| of(example)).fold(Sums::default(), Sums::add)))
+            .map(|part| {
+                scope.spawn(move || {
+                    part.iter()
+                        .map(|example| of(example))
+                        .fold(Sums::default(), Sums::add)
+                })
+            })
             .collect();
         parts
             .into_iter()
@@ -228,17 +235,25 @@ fn best_ngrams(data: &ExampleSet, part: &[Example]) -> [Option<NgramBits>; 2] {
         }
     }
     let best = |which: usize| {
-        let of_orders = sums.iter().map(|sums| sums[which] / (held.len() - 1) as f64);
+        let of_orders = sums
+            .iter()
+            .map(|sums| sums[which] / (held.len() - 1) as f64);
         let best = of_orders.enumerate().min_by(|a, b| a.1.total_cmp(&b.1));
         best.map(|(order, bits)| NgramBits { order, bits })
     };
     let is_given = |example: &Example| {
-        let first = example.target.first().map(|token| data.target.token(*token));
+        let first = example
+            .target
+            .first()
+            .map(|token| data.target.token(*token));
         let features = data.feature_names.iter().zip(&example.features);
         let mut named = features.filter(|(_, value)| **value != 0.0);
         named.any(|(name, _)| Some(&**name) == first)
     };
-    [best(0), part.iter().all(is_given).then(|| best(1)).flatten()]
+    [
+        best(0),
+        part.iter().all(is_given).then(|| best(1)).flatten(),
+    ]
 }
 
 /// Levenshtein's distance: the fewest tokens to insert, leave out or replace.

@@ -168,9 +168,7 @@ impl Model {
     pub fn split(&self) -> Option<Split> {
         match self {
             Self::Float(network) => Split::of_provenance(&network.provenance.split),
-            Self::Integer(bytes) => {
-                Split::of_provenance(bytes.model().training_info()?.split)
-            }
+            Self::Integer(bytes) => Split::of_provenance(bytes.model().training_info()?.split),
         }
     }
 

@@ -1,6 +1,7 @@
 //! `config.toml`: every setting that decides the result of a training, in sections.
 
 use super::network::{ModelConfig, Pooling};
+use super::ngram_teacher;
 use super::presets;
 use super::stack::DropoutRates;
 use super::stack_config::StackConfig;
@@ -77,7 +78,15 @@ impl DataConfig {
 
 /// The parts of the data that are trained on.
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    clap::ValueEnum,
+    serde::Serialize,
+    serde::Deserialize,
 )]
 pub enum TrainOn {
     /// The training part. The best step on dev is kept.
@@ -202,6 +211,8 @@ impl QuantizationConfig {
 pub struct DistillationConfig {
     /// SHA-256 of the teachers' probabilities; empty: no teacher.
     pub targets: String,
+    /// Order of the n-gram model of the training part that is the teacher; 0: none.
+    pub ngram_order: usize,
     /// Weight of the distillation loss in the mixture with the data loss, 0 to below 1.
     pub distill_weight: f32,
     /// Fraction of each batch that is text which the teachers generated.
@@ -212,6 +223,7 @@ impl Default for DistillationConfig {
     fn default() -> Self {
         Self {
             targets: String::new(),
+            ngram_order: 0,
             distill_weight: 0.8,
             synthetic_fraction: 0.4,
         }
@@ -251,7 +263,12 @@ fn check(
 }
 
 fn fraction(name: &'static str, value: f64) -> Result<(), ConfigError> {
-    check(name, value, (0.0..1.0).contains(&value), "0 or more, below 1")
+    check(
+        name,
+        value,
+        (0.0..1.0).contains(&value),
+        "0 or more, below 1",
+    )
 }
 
 fn count(
@@ -285,9 +302,8 @@ impl Config {
     /// The settings that differ, as `name = this, not other`.
     pub fn differences(&self, other: &Self) -> Vec<String> {
         let (ours, theirs) = (self.settings(), other.settings());
-        let show = |value: Option<&toml::Value>| {
-            value.map_or("not set".to_owned(), ToString::to_string)
-        };
+        let show =
+            |value: Option<&toml::Value>| value.map_or("not set".to_owned(), ToString::to_string);
         let mut names: Vec<&String> = ours.keys().chain(theirs.keys()).collect();
         names.sort();
         names.dedup();
@@ -296,7 +312,11 @@ impl Config {
             let (this, other) = (show(ours.get(name)), show(theirs.get(name)));
             format!("{name} = {this}, not {other}")
         };
-        names.iter().filter(differs).map(|name| line(name)).collect()
+        names
+            .iter()
+            .filter(differs)
+            .map(|name| line(name))
+            .collect()
     }
 
     /// How the examples of a task on lines are read.
@@ -334,7 +354,12 @@ impl Config {
     ///
     /// # Panics
     /// If there are not as many cells as layers, which [`check`](Self::check) refuses.
-    pub fn model(&self, source_size: usize, output_size: usize, num_features: usize) -> ModelConfig {
+    pub fn model(
+        &self,
+        source_size: usize,
+        output_size: usize,
+        num_features: usize,
+    ) -> ModelConfig {
         let model = &self.model;
         let stack = |vocab_size| StackConfig {
             vocab_size,
@@ -405,6 +430,14 @@ impl Config {
         self.check_quantization()?;
         self.check_optimizer()?;
         let distillation = &self.distillation;
+        let is_text = self.data.task == Task::LanguageModel;
+        check(
+            "ngram_order",
+            distillation.ngram_order,
+            distillation.ngram_order <= ngram_teacher::MAX_ORDER
+                && (distillation.ngram_order == 0 || (is_text && distillation.targets.is_empty())),
+            "0 (none) to 8 for a language model without other teachers",
+        )?;
         fraction("distill_weight", distillation.distill_weight.into())?;
         fraction("synthetic_fraction", distillation.synthetic_fraction.into())
     }
@@ -479,7 +512,10 @@ impl Config {
         let (dim, hidden) = (model.embedding_dim, model.hidden_size);
         check(
             "tie_embeddings",
-            format!("{} with embedding_dim {dim} and hidden_size {hidden}", model.tie_embeddings),
+            format!(
+                "{} with embedding_dim {dim} and hidden_size {hidden}",
+                model.tie_embeddings
+            ),
             !model.tie_embeddings || dim > 0,
             "false, or an embedding",
         )?;
@@ -538,7 +574,12 @@ impl Config {
         count("batch_size", optimizer.batch_size, 4096, "1 to 4096")?;
         count("seq_len", optimizer.seq_len, 4096, "1 to 4096")?;
         let (steps, seed) = (optimizer.steps, optimizer.seed);
-        check("steps", steps, (1..=1 << 31).contains(&steps), "1 to 2147483648")?;
+        check(
+            "steps",
+            steps,
+            (1..=1 << 31).contains(&steps),
+            "1 to 2147483648",
+        )?;
         // TOML has signed integers.
         let good = i64::try_from(seed).is_ok();
         check("seed", seed, good, "0 to 9223372036854775807")?;
@@ -552,8 +593,18 @@ impl Config {
         fraction("ema_decay", optimizer.ema_decay.into())?;
         fraction("weight_decay", optimizer.weight_decay.into())?;
         let (rate, last) = (optimizer.learning_rate, optimizer.min_lr_ratio);
-        check("learning_rate", rate, rate > 0.0 && rate <= 1.0, "above 0, at most 1")?;
-        check("grad_clip", optimizer.grad_clip, optimizer.grad_clip > 0.0, "above 0")?;
+        check(
+            "learning_rate",
+            rate,
+            rate > 0.0 && rate <= 1.0,
+            "above 0, at most 1",
+        )?;
+        check(
+            "grad_clip",
+            optimizer.grad_clip,
+            optimizer.grad_clip > 0.0,
+            "above 0",
+        )?;
         check("min_lr_ratio", last, (0.0..=1.0).contains(&last), "0 to 1")
     }
 

@@ -159,6 +159,33 @@ fn check_size(outputs: usize, predictions: usize) -> Result<(), DistillError> {
 }
 
 impl SoftTargets {
+    /// Those of `predictions` predictions of the training part, then of the generated text `synthetic`: `[..][C]` in 1/65,535.
+    ///
+    /// # Panics
+    /// If there are not C probabilities for each.
+    pub(super) fn new(
+        data: &str,
+        vocabularies: &Vocabularies,
+        predictions: usize,
+        synthetic: Vec<u16>,
+        probabilities: Vec<u16>,
+    ) -> Self {
+        let outputs = vocabularies.input.len();
+        assert_eq!(
+            probabilities.len(),
+            outputs * (predictions + synthetic.len()),
+            "probabilities"
+        );
+        Self {
+            data: data.into(),
+            vocabulary: vocabularies.digest(),
+            outputs,
+            predictions,
+            synthetic,
+            probabilities,
+        }
+    }
+
     /// Those of language models for the tokens `text` of the training part, and for about `synthetic` tokens that they generate.
     /// `data` is the SHA-256 of all data. Teachers are named as errors should name them. `progress` gets thousandths.
     ///
@@ -175,7 +202,10 @@ impl SoftTargets {
         threads: usize,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Self, DistillError> {
-        assert!(!networks.is_empty() && !text.is_empty(), "no teacher or text");
+        assert!(
+            !networks.is_empty() && !text.is_empty(),
+            "no teacher or text"
+        );
         let outputs = vocabularies.input.len();
         check_size(outputs, text.len().saturating_add(synthetic))?;
         let teachers = teachers(networks, vocabularies)?;
@@ -222,7 +252,10 @@ impl SoftTargets {
         let outputs = examples.target.len();
         let train = &examples.train;
         let count = |examples: &[Example]| -> usize {
-            examples.iter().map(|example| predictions(task, example)).sum()
+            examples
+                .iter()
+                .map(|example| predictions(task, example))
+                .sum()
         };
         let all = count(train);
         check_size(outputs, all)?;
@@ -232,7 +265,8 @@ impl SoftTargets {
         let items: Vec<_> = train
             .chunks(ROWS)
             .map(|examples| {
-                let (own, others) = std::mem::take(&mut rest).split_at_mut(outputs * count(examples));
+                let (own, others) =
+                    std::mem::take(&mut rest).split_at_mut(outputs * count(examples));
                 rest = others;
                 (examples, own)
             })
@@ -253,7 +287,8 @@ impl SoftTargets {
             }
             progress(1000 * done.next() / chunks as u64);
         };
-        let mut workers: Vec<Vec<Reader>> = (0..threads.max(1)).map(|_| readers(&teachers)).collect();
+        let mut workers: Vec<Vec<Reader>> =
+            (0..threads.max(1)).map(|_| readers(&teachers)).collect();
         in_parallel(&mut workers, items.into_iter(), work);
         Ok(Self {
             data: data.into(),
@@ -308,8 +343,16 @@ impl SoftTargets {
             }
         };
         differ("SHA-256 of the data", &self.data, &data);
-        differ("predictions of the training part", &self.predictions, &predictions);
-        differ("SHA-256 of the vocabulary", &self.vocabulary, &vocabularies.digest());
+        differ(
+            "predictions of the training part",
+            &self.predictions,
+            &predictions,
+        );
+        differ(
+            "SHA-256 of the vocabulary",
+            &self.vocabulary,
+            &vocabularies.digest(),
+        );
         match differences.is_empty() {
             true => Ok(()),
             false => Err(DistillError::OtherData { differences }),
@@ -459,7 +502,9 @@ fn read_text(
             progress(done.next() as f64 / (blocks * shards) as f64);
         }
     };
-    let items = probabilities.chunks_mut(ROWS * stretch * outputs).enumerate();
+    let items = probabilities
+        .chunks_mut(ROWS * stretch * outputs)
+        .enumerate();
     in_parallel(&mut vec![(); threads.max(1)], items, work);
 }
 
@@ -494,7 +539,12 @@ fn generate(
                     *input = text[(starts[row] + step) % text.len()];
                 }
             }
-            mean(&mut readers, &tokens_batch(inputs.clone(), ROWS), true, &mut means);
+            mean(
+                &mut readers,
+                &tokens_batch(inputs.clone(), ROWS),
+                true,
+                &mut means,
+            );
             for (row, means) in means.chunks_exact(outputs).enumerate() {
                 if step >= WARM_UP {
                     generated[row].push(inputs[row]);
@@ -567,7 +617,8 @@ mod tests {
         let make = |threads| {
             let text = ("hash", &text[..]);
             let vocabularies = of(&vocabulary);
-            SoftTargets::of_text(&teachers, &vocabularies, text, (3000, 5), threads, &|_| ()).unwrap()
+            SoftTargets::of_text(&teachers, &vocabularies, text, (3000, 5), threads, &|_| ())
+                .unwrap()
         };
         let targets = make(2);
         let mut states = teachers.each_ref().map(|(_, network)| network.state());
@@ -632,7 +683,10 @@ mod tests {
         let hash = targets.write(&path).unwrap();
         assert_eq!(SoftTargets::read(&path).unwrap(), (targets.clone(), hash));
         assert!(targets.check("hash", &of(&vocabulary), 4).is_ok());
-        let error = targets.check("other", &of(&other), 4).unwrap_err().to_string();
+        let error = targets
+            .check("other", &of(&other), 4)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("found hash, expected other"), "{error}");
         assert!(error.contains("SHA-256 of the vocabulary"), "{error}");
         let mut bytes = std::fs::read(&path).unwrap();

@@ -30,13 +30,7 @@ pub(super) fn forward(w: &[f32], b: &[f32], x: &[f32], batch: usize) -> Vec<f32>
 
 /// Adds the gradients with respect to `w` and `b` of [`forward`] to `dw` and `db`. `state` is its result, `grad` the gradient
 /// with respect to it, `[S][B]`.
-pub(super) fn backward(
-    state: &[f32],
-    grad: &mut [f32],
-    x: &[f32],
-    dw: &mut [f32],
-    db: &mut [f32],
-) {
+pub(super) fn backward(state: &[f32], grad: &mut [f32], x: &[f32], dw: &mut [f32], db: &mut [f32]) {
     let batch = state.len() / db.len();
     for (d, state) in grad.iter_mut().zip(state) {
         *d *= 1.0 - state * state;

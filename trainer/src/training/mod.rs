@@ -14,6 +14,7 @@ pub mod distill;
 mod initial_states;
 pub mod lines;
 pub mod network;
+pub mod ngram_teacher;
 pub mod presets;
 pub mod qat;
 mod run_loop;
@@ -56,9 +57,6 @@ use trainer::Trainer;
 
 /// Texts of at most so many characters are compared with n-gram models at the end.
 const NGRAM_CHARACTERS: usize = 5_000_000;
-
-/// The highest order of an n-gram model.
-const NGRAM_ORDER: usize = 8;
 
 /// A model whose weights a training starts from, or whose vocabulary it has.
 #[derive(Clone, Debug, PartialEq)]
@@ -336,7 +334,9 @@ pub enum TrainError {
         parameters: usize,
     },
     /// The initial model does not fit the data or the settings.
-    #[error("the initial model does not fit the data: {0}; train a new model, or give the data that it was made for")]
+    #[error(
+        "the initial model does not fit the data: {0}; train a new model, or give the data that it was made for"
+    )]
     InitialModel(String),
     /// A resumed training must be the same one.
     #[error("{} belongs to another training: {differences}; give the same data and settings, or start a new training with --overwrite", path.display())]
@@ -442,12 +442,14 @@ pub fn run(
     let finished = done.end != End::Stopped;
     let ngram = match data {
         Data::Text(text) if finished && text.sizes().train <= NGRAM_CHARACTERS => {
-            text.best_ngram(NGRAM_ORDER)
+            text.best_ngram(ngram_teacher::MAX_ORDER)
         }
         _ => None,
     };
     let dev = match data {
-        Data::Lines(examples) if finished => tasks::measure(&done.network, task, examples, &examples.dev, threads),
+        Data::Lines(examples) if finished => {
+            tasks::measure(&done.network, task, examples, &examples.dev, threads)
+        }
         _ => None,
     };
     let selection = &done.past.selection;

@@ -176,7 +176,10 @@ pub struct Sequences {
 impl Sequences {
     /// Number of steps, T.
     fn steps(&self) -> usize {
-        self.tokens.len().checked_div(self.lengths.len()).unwrap_or(0)
+        self.tokens
+            .len()
+            .checked_div(self.lengths.len())
+            .unwrap_or(0)
     }
 }
 

@@ -23,7 +23,9 @@ struct Model {
 impl Model {
     fn new(config: ModelConfig, _steps: usize, rows: usize, dropout: f32) -> Self {
         let stack = &config.stack;
-        let values: usize = (0..stack.cells.len()).map(|layer| stack.state_len(layer)).sum();
+        let values: usize = (0..stack.cells.len())
+            .map(|layer| stack.state_len(layer))
+            .sum();
         let rates = DropoutRates {
             layers: dropout,
             embedding: 0.0,
@@ -48,7 +50,13 @@ impl Model {
         &self.gradient
     }
 
-    fn train(&mut self, parameters: &[f32], inputs: &[u16], targets: &[u16], random: &mut ChaCha8Rng) -> f64 {
+    fn train(
+        &mut self,
+        parameters: &[f32],
+        inputs: &[u16],
+        targets: &[u16],
+        random: &mut ChaCha8Rng,
+    ) -> f64 {
         self.train_by(parameters, inputs, targets, None, random)
     }
 
@@ -70,7 +78,8 @@ impl Model {
             ..Batch::default()
         };
         let (state, gradient) = (Some(&mut self.state), &mut self.gradient);
-        self.network.loss_and_gradient(parameters, &batch, state, random, gradient)
+        self.network
+            .loss_and_gradient(parameters, &batch, state, random, gradient)
     }
 }
 

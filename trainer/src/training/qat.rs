@@ -30,7 +30,10 @@ impl FakeQuantizer {
     pub fn new(quantization: &QuantizationConfig, model: &ModelConfig) -> Self {
         let layout = model.layout();
         let mut matrices = Vec::new();
-        let encoder = model.encoder.iter().map(|encoder| (layout.encoder.start, encoder));
+        let encoder = model
+            .encoder
+            .iter()
+            .map(|encoder| (layout.encoder.start, encoder));
         let stacks = encoder.chain([(layout.stack.start, &model.stack)]);
         for (start, stack) in stacks.filter(|_| quantization.weight_bits == 4) {
             let (table, layers) = stack.layout();

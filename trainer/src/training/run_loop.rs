@@ -94,12 +94,12 @@ impl Run<'_> {
     ) -> Result<Past, TrainError> {
         let past = match resume {
             None => Past::default(),
-            Some(checkpoint) => self
-                .restore(trainer, checkpoint)
-                .map_err(|differences| TrainError::OtherTraining {
+            Some(checkpoint) => self.restore(trainer, checkpoint).map_err(|differences| {
+                TrainError::OtherTraining {
                     path: self.out.join(super::checkpoint::FILE),
                     differences,
-                })?,
+                }
+            })?,
         };
         fs::remove_stale_temp(self.out);
         Ok(past)
@@ -163,7 +163,8 @@ impl Run<'_> {
             if trainer.optimizer.qat_steps_done() == Some(0) {
                 // Another training begins, whose best step is to be found among its own.
                 let best = std::mem::take(&mut past.selection).best;
-                let weights = best.map_or_else(|| trainer.optimizer.weights().to_vec(), |b| b.weights);
+                let weights =
+                    best.map_or_else(|| trainer.optimizer.weights().to_vec(), |b| b.weights);
                 trainer.optimizer.begin_qat(weights);
             }
             let stats = trainer.step()?;
@@ -242,7 +243,12 @@ impl Run<'_> {
             return;
         };
         selection.last_loss = Some(loss);
-        if selection.best.as_ref().is_some_and(|best| best.loss <= loss) || !loss.is_finite() {
+        if selection
+            .best
+            .as_ref()
+            .is_some_and(|best| best.loss <= loss)
+            || !loss.is_finite()
+        {
             selection.stale += 1;
             return;
         }
@@ -306,7 +312,11 @@ impl Run<'_> {
 ///
 /// # Errors
 /// If the training diverges.
-pub(super) fn steps_within(trainer: &mut Trainer, most: u64, time: Duration) -> Result<u64, TrainError> {
+pub(super) fn steps_within(
+    trainer: &mut Trainer,
+    most: u64,
+    time: Duration,
+) -> Result<u64, TrainError> {
     // The first step touches fresh memory.
     trainer.step()?;
     let begun = Instant::now();

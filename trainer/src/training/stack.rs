@@ -276,7 +276,11 @@ fn input<'a>(
     embedded: Option<&'a Embedded>,
     tokens: &'a [[u16; LANES]],
 ) -> Input<'a> {
-    let embedded = embedded.map(|Embedded { output, dropout, .. }| dropped(output, dropout));
+    let embedded = embedded.map(
+        |Embedded {
+             output, dropout, ..
+         }| dropped(output, dropout),
+    );
     let series = below.last().map(Layer::output).or(embedded);
     series.map_or(Input::Tokens(tokens), Input::Series)
 }

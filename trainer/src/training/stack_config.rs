@@ -60,7 +60,11 @@ impl StackConfig {
 
     /// Values of a layer's state in one row of the batch: H, of an LSTM 2 H.
     pub fn state_len(&self, layer: usize) -> usize {
-        let states = if self.cells[layer] == Kind::Lstm { 2 } else { 1 };
+        let states = if self.cells[layer] == Kind::Lstm {
+            2
+        } else {
+            1
+        };
         states * self.hidden_size
     }
 

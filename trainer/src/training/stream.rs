@@ -60,9 +60,7 @@ impl Stream {
     /// Where in the text the inputs of step `step`, from 0, stand for these rows: `[seq_len][rows]`.
     pub fn places(&self, step: u64, rows: Range<usize>) -> impl Iterator<Item = usize> {
         let Self {
-            seq_len,
-            rows: all,
-            ..
+            seq_len, rows: all, ..
         } = *self;
         let ring = self.tokens - 1;
         let start = random::below(

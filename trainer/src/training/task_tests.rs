@@ -38,7 +38,11 @@ fn shape(task: Task, cells: &str, embedding: Option<usize>) -> ModelConfig {
     let (source, target) = (stack(7, cells, embedding), stack(6, cells, embedding));
     ModelConfig {
         encoder: (task == Task::SequenceToSequence).then(|| source.clone()),
-        num_features: if task == Task::ConditionalGenerator { 3 } else { 0 },
+        num_features: if task == Task::ConditionalGenerator {
+            3
+        } else {
+            0
+        },
         stack: if task == Task::Classifier {
             source
         } else {
@@ -101,8 +105,7 @@ fn loss_and_gradient(
     let mut network = TrainableNetwork::new(shape.clone(), rates);
     let mut random = random::stream(0, random::Purpose::Dropout, 0, 0);
     let mut gradient = vec![0.0; parameters.len()];
-    let loss =
-        network.loss_and_gradient(parameters, &batch, None, &mut random, &mut gradient);
+    let loss = network.loss_and_gradient(parameters, &batch, None, &mut random, &mut gradient);
     (loss, gradient)
 }
 

@@ -1,12 +1,12 @@
 //! A text as a dataset: tokens of the training part as parallel streams, and the dev part.
 
+use super::TrainError;
 use super::config::{Config, TrainOn};
 use super::dataset::{DEV_TOKENS, Dataset, DevLoss, PartSizes, Resets, SHARD_ROWS};
 use super::distill::SoftTargets;
 use super::network::{Batch, Sequences};
 use super::stream::Stream;
 use super::to_network::Vocabularies;
-use super::TrainError;
 use crate::data::corpus::Corpus;
 use crate::data::notice::Notice;
 use crate::data::tokenizer::{CharStats, Encoding, TokenIds, Vocabulary};
@@ -97,6 +97,14 @@ impl TextData {
         notice.into_iter().collect()
     }
 
+    /// The vocabularies of a network on this text.
+    pub fn vocabularies(&self) -> Vocabularies {
+        Vocabularies {
+            input: self.vocabulary.clone(),
+            ..Vocabularies::default()
+        }
+    }
+
     /// The vocabulary.
     pub fn vocabulary(&self) -> &Vocabulary {
         &self.vocabulary
@@ -136,7 +144,11 @@ impl TextData {
     /// Bits per character of the best n-gram model of orders 0 to `order` on the evaluated part of dev, and its order; `None`
     /// without a dev part.
     pub fn best_ngram(&self, order: usize) -> Option<(usize, f64)> {
-        let dev: Vec<u32> = self.evaluated().iter().map(|token| u32::from(*token)).collect();
+        let dev: Vec<u32> = self
+            .evaluated()
+            .iter()
+            .map(|token| u32::from(*token))
+            .collect();
         if dev.len() < 2 {
             return None;
         }
@@ -152,7 +164,11 @@ impl TextData {
     }
 
     /// The dataset of this text.
-    pub fn dataset<'d>(&'d self, config: &Config, soft: Option<&'d SoftTargets>) -> TextDataset<'d> {
+    pub fn dataset<'d>(
+        &'d self,
+        config: &Config,
+        soft: Option<&'d SoftTargets>,
+    ) -> TextDataset<'d> {
         let optimizer = &config.optimizer;
         let (rows, seq_len, seed) = (optimizer.batch_size, optimizer.seq_len, optimizer.seed);
         let generated = soft.map_or(0, |soft| soft.synthetic().len());
@@ -170,10 +186,7 @@ impl TextData {
         let synthetic = synthetic.filter(|synthetic| synthetic.seq_len() == stream.seq_len());
         TextDataset {
             data: self,
-            vocabularies: Vocabularies {
-                input: self.vocabulary.clone(),
-                ..Vocabularies::default()
-            },
+            vocabularies: self.vocabularies(),
             stream,
             synthetic,
             soft,
@@ -292,9 +305,17 @@ impl Dataset for TextDataset<'_> {
     fn resets(&self, shard: usize) -> Option<Resets> {
         let own = self.stream.rows();
         let text = self.stream.begins(self.step);
-        let generated = self.synthetic.is_some_and(|stream| stream.begins(self.step));
+        let generated = self
+            .synthetic
+            .is_some_and(|stream| stream.begins(self.step));
         let rows = self.shard_rows(shard);
-        let begins = |row: &usize| if rows.start + row < own { text } else { generated };
+        let begins = |row: &usize| {
+            if rows.start + row < own {
+                text
+            } else {
+                generated
+            }
+        };
         Some((0..rows.len()).filter(begins).collect())
     }
 
@@ -317,7 +338,10 @@ impl Dataset for TextDataset<'_> {
             let last = (first + stretch).min(tokens.len() - 1);
             (first.saturating_sub(WARM_UP), first, last)
         };
-        let steps = rows.clone().map(row).map(|(from, _, last)| last.saturating_sub(from));
+        let steps = rows
+            .clone()
+            .map(row)
+            .map(|(from, _, last)| last.saturating_sub(from));
         let steps = steps.max().unwrap_or(0);
         let batch = |start: usize| {
             let length = seq_len.min(steps - start);
@@ -327,7 +351,11 @@ impl Dataset for TextDataset<'_> {
                     let at = from + t;
                     let is_counted = (first..last).contains(&at);
                     inputs.push(tokens.get(at).copied().unwrap_or(0));
-                    targets.push(if is_counted { tokens[at + 1] } else { IGNORE_INDEX });
+                    targets.push(if is_counted {
+                        tokens[at + 1]
+                    } else {
+                        IGNORE_INDEX
+                    });
                 }
             }
             Batch {

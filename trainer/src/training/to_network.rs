@@ -30,9 +30,17 @@ impl Vocabularies {
     pub fn digest(&self) -> String {
         let texts = |vocabulary: &Vocabulary| {
             let tokens = vocabulary.tokens().join("\0");
-            format!("{:?}\0{:?}\0{tokens}\0", vocabulary.tokenizer(), vocabulary.specials())
+            format!(
+                "{:?}\0{:?}\0{tokens}\0",
+                vocabulary.tokenizer(),
+                vocabulary.specials()
+            )
         };
-        let all = [Some(&self.input), self.source.as_ref(), self.labels.as_ref()];
+        let all = [
+            Some(&self.input),
+            self.source.as_ref(),
+            self.labels.as_ref(),
+        ];
         let all = all.map(|vocabulary| vocabulary.map_or(String::new(), texts));
         sha256(format!("{}\0{}", all.join("\0"), self.features.join("\0")).as_bytes())
     }
@@ -40,7 +48,10 @@ impl Vocabularies {
     /// In what these differ from the `expected` ones, for an error; `None` if in nothing.
     pub fn difference(&self, expected: &Self) -> Option<String> {
         let missing = |found: &Vocabulary, expected: &Vocabulary| {
-            let missing = expected.tokens().iter().filter(|text| !found.tokens().contains(text));
+            let missing = expected
+                .tokens()
+                .iter()
+                .filter(|text| !found.tokens().contains(text));
             let some: Vec<String> = missing.take(5).map(|text| format!("{text:?}")).collect();
             match some.is_empty() {
                 true => String::new(),
@@ -50,7 +61,11 @@ impl Vocabularies {
         let none = Vocabulary::default();
         let parts = [
             ("tokens", Some(&self.input), Some(&expected.input)),
-            ("source tokens", self.source.as_ref(), expected.source.as_ref()),
+            (
+                "source tokens",
+                self.source.as_ref(),
+                expected.source.as_ref(),
+            ),
             ("classes", self.labels.as_ref(), expected.labels.as_ref()),
         ];
         for (what, found, expected) in parts {
@@ -208,10 +223,7 @@ fn initial_states(
                 *state = Start::Encoder(StateId { layer, cell }, Vec::new());
             } else if let Some((w, b)) = ranges.get(layer) {
                 // A layer's states are one behind the other: of each `hidden` rows.
-                let (w, b) = (
-                    w.start + cell * hidden * features,
-                    b.start + cell * hidden,
-                );
+                let (w, b) = (w.start + cell * hidden * features, b.start + cell * hidden);
                 let weights = parameters[w..w + hidden * features].to_vec();
                 *state = Start::Features(vec![Dense {
                     w: Matrix::new(hidden, features, weights),
@@ -294,11 +306,17 @@ pub fn from_network(network: &Network) -> Result<(ModelConfig, Vec<f32>, Vocabul
     let num_features = from_initial_states(network, &mut parameters)?;
     let layers = &network.layers;
     let stack = from_stack(*count, embedding.as_ref(), layers, &mut parameters)?;
-    if encoder.as_ref().is_some_and(|encoder| encoder.cells != stack.cells || encoder.hidden_size != stack.hidden_size) {
+    if encoder.as_ref().is_some_and(|encoder| {
+        encoder.cells != stack.cells || encoder.hidden_size != stack.hidden_size
+    }) {
         return Err("an encoder whose layers are not those of its decoder: expected the same cells and sizes".into());
     }
-    let (output_size, tie_embeddings) =
-        from_output(network, embedding.as_ref(), stack.hidden_size, &mut parameters)?;
+    let (output_size, tie_embeddings) = from_output(
+        network,
+        embedding.as_ref(),
+        stack.hidden_size,
+        &mut parameters,
+    )?;
     let config = ModelConfig {
         encoder,
         num_features,
@@ -429,7 +447,9 @@ fn from_output(
             return Err("an output of two dense layers: expected one, or an embedding that is the second's weights too and has not hidden_size columns".into());
         }
         if projection.b.iter().any(|b| *b != 0.0) {
-            return Err("biases in the first of the output's two dense layers: expected none".into());
+            return Err(
+                "biases in the first of the output's two dense layers: expected none".into(),
+            );
         }
         parameters.extend(&projection.w.data);
     }

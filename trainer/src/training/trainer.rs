@@ -92,7 +92,11 @@ impl<'d> Trainer<'d> {
     /// Everything that a resumed training needs.
     pub fn state(&self) -> TrainState {
         TrainState {
-            shards: self.shards.iter().map(|shard| shard.state.clone()).collect(),
+            shards: self
+                .shards
+                .iter()
+                .map(|shard| shard.state.clone())
+                .collect(),
             ..self.optimizer.state.clone()
         }
     }
@@ -100,15 +104,17 @@ impl<'d> Trainer<'d> {
     /// Continues from `state`. Returns false, and changes nothing, if the state is not that of a training with these settings.
     pub fn restore(&mut self, state: &TrainState) -> bool {
         let stack = &self.model.stack;
-        let values: usize = (0..stack.cells.len()).map(|layer| stack.state_len(layer)).sum();
+        let values: usize = (0..stack.cells.len())
+            .map(|layer| stack.state_len(layer))
+            .sum();
         self.dataset.prepare(state.step);
         let fits = |(index, values_of_rows): (usize, &Vec<f32>)| {
             let is_carried = index < self.dataset.shards() && self.dataset.resets(index).is_some();
             let rows = || self.dataset.batch(index).rows();
             values_of_rows.is_empty() || is_carried && values_of_rows.len() == values * rows()
         };
-        let fits = state.shards.len() == self.shards.len()
-            && state.shards.iter().enumerate().all(fits);
+        let fits =
+            state.shards.len() == self.shards.len() && state.shards.iter().enumerate().all(fits);
         if !fits || !self.optimizer.restore(state) {
             return false;
         }
@@ -153,7 +159,8 @@ impl<'d> Trainer<'d> {
         }
         let loss = shards.iter().map(|shard| shard.loss).sum();
         let predictions: usize = shards.iter().map(|shard| shard.predictions).sum();
-        self.optimizer.step(loss, &self.gradient, predictions as f64)
+        self.optimizer
+            .step(loss, &self.gradient, predictions as f64)
     }
 
     /// The network of these weights, on the grids of its formats if they were trained to be quantized.

@@ -87,6 +87,7 @@ pub fn run(args: FinetuneArgs) -> anyhow::Result<()> {
         config,
         initial: Some(initial),
         distillation: &args.distillation,
+        chooses_ngram_teacher: false,
         quantization: &args.quantization,
         time: args.optimizer.time,
         chosen: None,

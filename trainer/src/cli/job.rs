@@ -26,6 +26,7 @@ use crate::training::artifacts::{CONFIG, LAST, LOSSES, METRICS, MODEL};
 use crate::training::checkpoint::{self, Checkpoint};
 use crate::training::config::Config;
 use crate::training::distill::SoftTargets;
+use crate::training::ngram_teacher;
 use crate::training::samples::{FILE as SAMPLES, Log};
 use crate::training::to_network::from_network;
 use crate::training::{self, Data, InitialModel, Outcome, Plan, Request, Row};
@@ -45,6 +46,8 @@ pub(super) struct Job<'a> {
     /// The model that it starts from, and its file.
     pub initial: Option<(InitialModel, Vec<u8>)>,
     pub distillation: &'a DistillationOptions,
+    /// Whether a small text gets an n-gram teacher.
+    pub chooses_ngram_teacher: bool,
     pub quantization: &'a QuantizationOptions,
     /// Train for so long.
     pub time: Option<Duration>,
@@ -151,6 +154,9 @@ impl Job<'_> {
         let data = Data::new(self.corpus, &self.config, initial, threads);
         reading.finish_and_clear();
         let data = data?;
+        if self.chooses_ngram_teacher {
+            ngram_teacher::choose(&data, &mut self.config.distillation);
+        }
         let soft = self.soft_targets(&data, threads)?;
         if let Some(time) = self.time {
             let steps = training::steps_within(&data, &self.config, threads, time)?;
@@ -221,6 +227,13 @@ impl Job<'_> {
         let (soft, hash) = match file {
             Some(file) => SoftTargets::read(file)?,
             None if self.distillation.teachers.is_empty() => {
+                if let (order @ 1.., Data::Text(text)) =
+                    (self.config.distillation.ngram_order, data)
+                {
+                    let seed = self.config.optimizer.seed;
+                    let soft = ngram_teacher::soft_targets(text, order, seed, &self.corpus.sha256);
+                    return Ok(Some(soft));
+                }
                 if !expected.is_empty() {
                     bail!(
                         "the training of these settings had teachers: give them with --teacher MODEL, or their probabilities with --distillation FILE"

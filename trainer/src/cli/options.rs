@@ -15,7 +15,7 @@ use crate::data::task::Task;
 use crate::data::tokenizer::Tokenizer;
 use crate::nn::rnn::Cells;
 use crate::training::config::{Config, TrainOn};
-use crate::training::presets;
+use crate::training::{ngram_teacher, presets};
 
 /// Sets a setting to the value of an option, if it was given.
 fn set<T: Clone>(setting: &mut T, option: &Option<T>) {
@@ -116,13 +116,13 @@ pub struct ModelOptions {
     #[arg(long, value_name = "CELLS")]
     pub cell: Option<Cells>,
     /// Units of each layer: more units learn more, and take more flash, time on the board and training time; 128 make a model file of
-    /// about 87 KB [default: 48 to 128 by the length of the text]
+    /// about 87 KB [default: 128]
     #[arg(long, value_name = "UNITS", value_parser = whole::<usize>(1..=4096), allow_negative_numbers = true)]
     pub hidden_size: Option<usize>,
     /// Number of recurrent layers [default: 1]
     #[arg(long, value_name = "LAYERS", value_parser = whole::<usize>(1..=8), allow_negative_numbers = true)]
     pub layers: Option<usize>,
-    /// Columns of the embedding; 0: none, a table of tokens [default: by the length of the text; the units with word and subword]
+    /// Columns of the embedding; 0: none, a table of tokens [default: 0; the units with word and subword]
     #[arg(long, value_name = "COLUMNS", value_parser = whole::<usize>(0..=4096), allow_negative_numbers = true)]
     pub embedding_dim: Option<usize>,
     /// Use the embedding as the output layer's weights too, which halves the model file of a large vocabulary
@@ -313,6 +313,10 @@ pub struct DistillationOptions {
     /// The same from a file of `trainer distill` [default: none]
     #[arg(long, value_name = "FILE")]
     pub distillation: Option<PathBuf>,
+    /// Order of the n-gram model that is the teacher of a small text, 0 to 8; 0: none [default: the best one on dev for up to 300,000
+    /// characters of text, else 0]
+    #[arg(long, value_name = "ORDER", value_parser = whole::<usize>(0..=8), conflicts_with_all = ["teachers", "distillation"], allow_negative_numbers = true)]
+    pub ngram_order: Option<usize>,
     /// Weight of the distillation loss relative to the data loss, 0 to below 1 [default: 0.8]
     #[arg(long, value_name = "WEIGHT", value_parser = below_one, allow_negative_numbers = true)]
     pub distill_weight: Option<f32>,
@@ -331,9 +335,18 @@ impl DistillationOptions {
     pub(super) fn apply_to(&self, config: &mut Config) -> anyhow::Result<()> {
         let distillation = &mut config.distillation;
         let changed = self.distill_weight.is_some() || self.synthetic_fraction.is_some();
-        if changed && !self.is_given() && distillation.targets.is_empty() {
+        if let Some(order) = self.ngram_order {
+            distillation.ngram_order = order;
+            if order > 0 {
+                (distillation.distill_weight, distillation.synthetic_fraction) =
+                    ngram_teacher::WEIGHTS;
+            }
+        }
+        let has_teacher =
+            self.is_given() || !distillation.targets.is_empty() || distillation.ngram_order > 0;
+        if changed && !has_teacher {
             bail!(
-                "--distill-weight and --synthetic-fraction need a teacher: give --teacher MODEL or --distillation FILE"
+                "--distill-weight and --synthetic-fraction need a teacher: give --teacher MODEL, --distillation FILE or --ngram-order ORDER"
             );
         }
         set(&mut distillation.distill_weight, &self.distill_weight);

@@ -124,6 +124,7 @@ pub fn run(args: TrainArgs) -> anyhow::Result<()> {
         config,
         initial,
         distillation: &args.distillation,
+        chooses_ngram_teacher: args.chooses_ngram_teacher(),
         quantization: &args.quantization,
         time,
         chosen,
@@ -180,6 +181,13 @@ impl TrainArgs {
         };
         let lines = corpus.text(corpus.all())?.lines().count();
         Ok(presets::lines(task, source, target, lines))
+    }
+
+    /// Whether nothing is given that says which teacher there is.
+    fn chooses_ngram_teacher(&self) -> bool {
+        let distillation = &self.distillation;
+        let is_new = !self.resume && self.config.is_none() && self.init_from.is_none();
+        is_new && !distillation.is_given() && distillation.ngram_order.is_none()
     }
 
     fn apply_to(&self, config: &mut Config) -> anyhow::Result<()> {

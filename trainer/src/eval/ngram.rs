@@ -125,6 +125,18 @@ impl Discount {
         });
         (seen + self.discount * children.len() as f64 * lower) / total as f64
     }
+
+    /// Replaces `p`, the distribution of the next lower order, by that of this level. `children` are the n-grams that extend `h`,
+    /// at least one.
+    fn interpolate(&self, children: &[Ngram], p: &mut [f64]) {
+        let counts = || children.iter().map(|gram| f64::from((self.count)(gram)));
+        let total: f64 = counts().sum();
+        let lower = self.discount * children.len() as f64 / total;
+        p.iter_mut().for_each(|p| *p *= lower);
+        for (gram, count) in children.iter().zip(counts()) {
+            p[gram.token as usize] += (count - self.discount) / total;
+        }
+    }
 }
 
 impl KneserNey {
@@ -233,6 +245,27 @@ impl KneserNey {
             }
         }
         all
+    }
+
+    /// Returns the distribution of the token after `history` by the model of this order: V probabilities, whose sum is 1.
+    ///
+    /// # Panics
+    /// Panics if `order` is above [`order`](Self::order).
+    pub fn distribution(&self, history: &[u32], order: usize) -> Vec<f64> {
+        let mut p = vec![1.0 / self.vocab_size as f64; self.vocab_size];
+        for (length, level) in self.levels[..=order].iter().enumerate() {
+            let context = history.len().checked_sub(length);
+            let children = context.map_or(&[][..], |from| self.children(&history[from..]));
+            if children.is_empty() {
+                // A longer context does not occur either.
+                break;
+            }
+            match length == order {
+                true => level.highest.interpolate(children, &mut p),
+                false => level.lower.interpolate(children, &mut p),
+            }
+        }
+        p
     }
 
     /// Returns the total surprisal of `text` without its first token, in bits, by the model of each order, from 0.
@@ -348,6 +381,25 @@ mod tests {
         let rest = discount * followers as f64;
         let p = |token| ((count(token) - discount).max(0.0) + rest * below[token]) / total;
         (0..vocabulary).map(p).collect()
+    }
+
+    #[test]
+    fn distributions_are_the_probabilities_of_each_token() {
+        let text = text(300, 5);
+        let model = KneserNey::new(&text, 5, 4);
+        for history in [&text[40..44], &text[..2], &[], &[4, 4, 4, 4]] {
+            for order in 0..=4 {
+                let p = model.distribution(history, order);
+                assert!((p.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+                for (token, p) in (0..).zip(p) {
+                    let expected = model.probabilities(history, token)[order];
+                    assert!(
+                        (p - expected).abs() < 1e-12,
+                        "{history:?}, order {order}: {p}, {expected}"
+                    );
+                }
+            }
+        }
     }
 
     #[test]

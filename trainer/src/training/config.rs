@@ -210,6 +210,8 @@ impl QuantizationConfig {
 pub struct DistillationConfig {
     /// SHA-256 of the teachers' probabilities; empty: no teacher.
     pub targets: String,
+    /// Order of the n-gram model of the training part that is the teacher; 0: none.
+    pub ngram_order: usize,
     /// Weight of the distillation loss in the mixture with the data loss, 0 to below 1.
     pub distill_weight: f32,
     /// Fraction of each batch that is text which the teachers generated.
@@ -220,6 +222,7 @@ impl Default for DistillationConfig {
     fn default() -> Self {
         Self {
             targets: String::new(),
+            ngram_order: 0,
             distill_weight: 0.8,
             synthetic_fraction: 0.4,
         }

@@ -1,6 +1,7 @@
 //! The ranges of all settings.
 
 use super::config::Config;
+use super::ngram_teacher;
 use crate::data::task::Task;
 use crate::data::tokenizer::{self, Tokenizer, TokenizerKind};
 
@@ -61,6 +62,14 @@ impl Config {
         self.check_quantization()?;
         self.check_optimizer()?;
         let distillation = &self.distillation;
+        let is_text = self.data.task == Task::LanguageModel;
+        check(
+            "ngram_order",
+            distillation.ngram_order,
+            distillation.ngram_order <= ngram_teacher::MAX_ORDER
+                && (distillation.ngram_order == 0 || (is_text && distillation.targets.is_empty())),
+            "0 (none) to 8 for a language model without other teachers",
+        )?;
         fraction("distill_weight", distillation.distill_weight.into())?;
         fraction("synthetic_fraction", distillation.synthetic_fraction.into())
     }

@@ -99,6 +99,33 @@ fn check_size(outputs: usize, predictions: usize) -> Result<(), DistillError> {
 }
 
 impl SoftTargets {
+    /// Those of `predictions` predictions of the training part, then of the generated text `synthetic`: `[..][C]` in 1/65,535.
+    ///
+    /// # Panics
+    /// If there are not C probabilities for each.
+    pub(super) fn new(
+        data: &str,
+        vocabularies: &Vocabularies,
+        predictions: usize,
+        synthetic: Vec<u16>,
+        probabilities: Vec<u16>,
+    ) -> Self {
+        let outputs = vocabularies.input.len();
+        assert_eq!(
+            probabilities.len(),
+            outputs * (predictions + synthetic.len()),
+            "probabilities"
+        );
+        Self {
+            data: data.into(),
+            vocabulary: vocabularies.digest(),
+            outputs,
+            predictions,
+            synthetic,
+            probabilities,
+        }
+    }
+
     /// Those of language models for the tokens `text` of the training part, and for about `synthetic` tokens that they generate.
     /// `data` is the SHA-256 of all data. Teachers are named as errors should name them. `progress` gets thousandths.
     ///

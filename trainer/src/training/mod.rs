@@ -18,6 +18,7 @@ mod initial_states;
 pub mod lines;
 pub mod model_config;
 pub mod network;
+pub mod ngram_teacher;
 pub mod presets;
 pub mod qat;
 mod run_loop;
@@ -54,9 +55,6 @@ use trainer::Trainer;
 
 /// Texts of at most so many characters are compared with n-gram models at the end.
 const NGRAM_CHARACTERS: usize = 5_000_000;
-
-/// The highest order of an n-gram model.
-const NGRAM_ORDER: usize = 8;
 
 /// What is trained and where the results go.
 #[derive(Debug)]
@@ -219,7 +217,7 @@ pub fn run(
     let finished = done.end != End::Stopped;
     let ngram = match data {
         Data::Text(text) if finished && text.sizes().train <= NGRAM_CHARACTERS => {
-            text.best_ngram(NGRAM_ORDER)
+            text.best_ngram(ngram_teacher::MAX_ORDER)
         }
         _ => None,
     };

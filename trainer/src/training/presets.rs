@@ -14,54 +14,48 @@ use crate::deploy::fit::FittedConfig;
 struct TextPreset {
     /// Up to this number of characters for training.
     characters: usize,
-    hidden_size: usize,
-    embedding_dim: usize,
     dropout: f32,
-    weight_decay: f32,
-    learning_rate: f64,
-    /// How often the text is seen, at most: training stops when dev does not improve any more.
-    epochs: f64,
+    seq_len: usize,
+    ema_decay: f32,
+    /// Steps, at least: training stops when dev does not improve any more.
+    min_steps: u64,
 }
 
-/// Used where no number of units is given. Small texts want small networks, and much against memorising.
+/// Used where no number of units is given: all texts get 128 units. Small texts have an n-gram teacher, so that there is little to
+/// memorise; without it they would want much more dropout.
 const TEXTS: [TextPreset; 4] = [
     TextPreset {
         characters: 4_000,
-        hidden_size: 48,
-        embedding_dim: 12,
-        dropout: 0.5,
-        weight_decay: 0.3,
-        learning_rate: 5e-3,
-        epochs: 300.0,
+        dropout: 0.2,
+        seq_len: 32,
+        ema_decay: 0.99,
+        min_steps: 1_000,
     },
     TextPreset {
         characters: 24_000,
-        hidden_size: 64,
-        embedding_dim: 12,
-        dropout: 0.5,
-        weight_decay: 0.3,
-        learning_rate: 5e-3,
-        epochs: 150.0,
+        dropout: 0.2,
+        seq_len: 32,
+        ema_decay: 0.99,
+        min_steps: 2_000,
     },
     TextPreset {
-        characters: 200_000,
-        hidden_size: 112,
-        embedding_dim: 16,
-        dropout: 0.4,
-        weight_decay: 0.2,
-        learning_rate: 6e-3,
-        epochs: 50.0,
+        characters: 300_000,
+        dropout: 0.1,
+        seq_len: 64,
+        ema_decay: 0.99,
+        min_steps: 3_000,
     },
     TextPreset {
         characters: usize::MAX,
-        hidden_size: 128,
-        embedding_dim: 0,
         dropout: 0.0,
-        weight_decay: 0.05,
-        learning_rate: 8e-3,
-        epochs: 20.0,
+        seq_len: 64,
+        ema_decay: 0.999,
+        min_steps: 1_000,
     },
 ];
+
+/// Units where none are given: they fit every board that the project knows.
+const HIDDEN_SIZE: usize = 128;
 
 /// Used where the number of units is given, measured on a million characters: from so many units on, dropout, learning rate,
 /// weight decay, epochs.
@@ -133,29 +127,22 @@ fn preset(task: Task, hidden_size: usize) -> Config {
 
 /// Settings of a language model on a text with `characters` characters to train on, of `hidden_size` units if given.
 pub fn text(tokenizer: Tokenizer, hidden_size: Option<usize>, characters: usize) -> Config {
-    let preset_of = |row: &&TextPreset| characters <= row.characters;
-    let mut config = match hidden_size {
-        None => {
-            let row = TEXTS.iter().find(preset_of).expect("a last row for all");
-            let mut config = preset(Task::LanguageModel, row.hidden_size);
-            config.model.embedding_dim = row.embedding_dim;
-            config.model.dropout = row.dropout;
-            config.optimizer.weight_decay = row.weight_decay;
-            config.optimizer.learning_rate = row.learning_rate;
-            config.optimizer.steps = steps(row.epochs, characters, 32 * 64);
-            config
-        }
-        Some(hidden_size) => {
-            let row = SIZES.iter().rev().find(|row| row.0 <= hidden_size);
-            let &(_, dropout, rate, decay, epochs) = row.unwrap_or(&SIZES[0]);
-            let mut config = preset(Task::LanguageModel, hidden_size);
-            config.model.dropout = dropout;
-            config.optimizer.weight_decay = decay;
-            config.optimizer.learning_rate = rate;
-            config.optimizer.steps = steps(epochs, characters, 32 * 64).max(1_000);
-            config
-        }
-    };
+    let size = hidden_size.unwrap_or(HIDDEN_SIZE);
+    let row = SIZES.iter().rev().find(|row| row.0 <= size);
+    let &(_, dropout, rate, decay, epochs) = row.unwrap_or(&SIZES[0]);
+    let mut config = preset(Task::LanguageModel, size);
+    config.model.dropout = dropout;
+    config.optimizer.weight_decay = decay;
+    config.optimizer.learning_rate = rate;
+    config.optimizer.steps = steps(epochs, characters, 32 * 64).max(1_000);
+    if hidden_size.is_none() {
+        let row = TEXTS.iter().find(|row| characters <= row.characters);
+        let row = row.expect("a last row for all");
+        config.model.dropout = row.dropout;
+        config.optimizer.seq_len = row.seq_len;
+        config.optimizer.ema_decay = row.ema_decay;
+        config.optimizer.steps = config.optimizer.steps.max(row.min_steps);
+    }
     config.data.tokenizer = tokenizer;
     if tokenizer.has_vocab_size() {
         config.data.vocab_size = VOCAB_SIZE;

@@ -97,6 +97,14 @@ impl TextData {
         notice.into_iter().collect()
     }
 
+    /// The vocabularies of a network on this text.
+    pub fn vocabularies(&self) -> Vocabularies {
+        Vocabularies {
+            input: self.vocabulary.clone(),
+            ..Vocabularies::default()
+        }
+    }
+
     /// The vocabulary.
     pub fn vocabulary(&self) -> &Vocabulary {
         &self.vocabulary
@@ -178,10 +186,7 @@ impl TextData {
         let synthetic = synthetic.filter(|synthetic| synthetic.seq_len() == stream.seq_len());
         TextDataset {
             data: self,
-            vocabularies: Vocabularies {
-                input: self.vocabulary.clone(),
-                ..Vocabularies::default()
-            },
+            vocabularies: self.vocabularies(),
             stream,
             synthetic,
             soft,

@@ -278,7 +278,7 @@ mod tests {
             .arg(std::env::current_exe().unwrap())
             .args([
                 "--exact",
-                "output::tests::a_write_that_fails_half_way_changes_nothing",
+                "fs::tests::a_write_that_fails_half_way_changes_nothing",
             ])
             .env(FOLDER, folder.path())
             .output()

@@ -418,9 +418,10 @@ impl Corpus {
                 stretch,
                 is_cut,
             } => {
+                let advice = encoding::advice(&stretch);
                 let advice = match is_cut {
-                    true => "it ends inside a character".into(),
-                    false => encoding::advice(&stretch),
+                    true => format!("it ends inside a character; if it is complete, {advice}"),
+                    false => advice,
                 };
                 CorpusError::NotUtf8 {
                     path,

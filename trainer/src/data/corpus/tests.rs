@@ -149,6 +149,8 @@ fn refusals_say_what_and_where() {
         error.contains("byte 0xc3 at offset 0") && error.contains("ends inside a character"),
         "{error}"
     );
+    let error = refusal(b"a caf\xe9");
+    assert!(error.contains("iconv -f cp1252"), "{error}");
     // Where it is found does not depend on the chunks.
     let bytes = b"\xef\xbb\xbf\xc3\xa9\r\nok\r\nb\xe9d\n";
     for chunk_bytes in [1, 2, 3, 7, 64] {

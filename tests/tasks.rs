@@ -28,7 +28,7 @@ impl Model {
         Self { path, words }
     }
 
-    fn image(&self) -> pipsqueak::Model<'_> {
+    fn model(&self) -> pipsqueak::Model<'_> {
         pipsqueak::Model::parse(encode::as_bytes(&self.words)).expect("a model")
     }
 

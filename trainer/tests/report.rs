@@ -265,7 +265,7 @@ fn the_page_tells_what_the_files_say() {
         exported["model"]["bytes"]
     )));
 
-    // An image of another training is not this one's.
+    // A model file of another training is refused.
     said(&[
         "train",
         &training.path(CORPUS),
@@ -449,7 +449,7 @@ fn trainings_without_validation_samples_or_texts_have_pages_too() {
         "step,tokens,train_loss,dev_loss,learning_rate\n",
     )
     .unwrap();
-    assert!(section(&training.report(&[]), "training").contains("no lines yet"));
+    assert!(section(&training.report(&[]), "training").contains("loss.csv has no rows"));
     // One line makes no curve, and is no reason to fail.
     fs::write(
         training.out("loss.csv"),
@@ -475,7 +475,7 @@ fn trainings_without_validation_samples_or_texts_have_pages_too() {
         .collect();
     let (file, out) = (training.path("lines.tsv"), training.path("lines"));
     for (task, lines, more, expected) in [
-        ("classify", lines.clone(), &[][..], "It names classes"),
+        ("classify", lines.clone(), &[][..], "A classifier is not sampled"),
         ("describe", lines, &[], "give them with --features"),
         (
             "describe",

@@ -5,7 +5,7 @@ use super::print::print_out;
 use crate::data::vocab::Vocabulary;
 use crate::inference::model::Model;
 use crate::inference::tasks;
-use crate::network::{Normalization, Reads, normalize};
+use crate::network::{Normalization, normalize};
 use crate::quantize::vocabulary_of;
 use anyhow::{Context, bail};
 use clap::Args;
@@ -53,8 +53,8 @@ pub fn run(ClassifyArgs { lines: args }: ClassifyArgs) -> anyhow::Result<()> {
                 print(labels.as_ref(), text, scores, args.json)
             })
         }
-        Model::Float(mut network) => {
-            if network.head.reads == Reads::EveryStep || network.encoder.is_some() {
+        Model::Float(network) => {
+            if network.output().every_step || network.has_source() {
                 bail!(
                     "{}: the model gives an output at every step: expected one for a text",
                     place()
@@ -66,7 +66,7 @@ pub fn run(ClassifyArgs { lines: args }: ClassifyArgs) -> anyhow::Result<()> {
                     place()
                 );
             };
-            network.head.normalization = Normalization::None;
+            let network = network.without_normalization();
             each_line(&args.texts, |text| {
                 let tokens = vocabulary.encode(text, false)?.tokens;
                 if tokens.is_empty() {

@@ -116,8 +116,8 @@ pub fn run(args: ExportArgs) -> anyhow::Result<()> {
     let report = ExportReport {
         image: ImageReport::new(&image),
         tensors: quantized.tensors,
-        forms: quantized.forms,
-        assumed: quantized.assumed,
+        forms: quantized.encodings,
+        assumed: quantized.assumptions,
         losses,
     };
     if args.json {

@@ -6,7 +6,7 @@ use crate::data::vocab::Vocabulary;
 use crate::inference::generate::{Cycle, FloatGenerator, cycle, tokens};
 use crate::inference::model::Model;
 use crate::inference::tasks;
-use crate::network::Feeds;
+use crate::network::Inputs;
 use anyhow::{Context, bail};
 use clap::Args;
 use pipsqueak::{Generator, SamplingParams, Temperature, TemperatureError};
@@ -158,13 +158,13 @@ impl Text<'_> {
             Model::Float(network) => {
                 let mut state = network.state();
                 if let Some(features) = self.features {
-                    let features = tasks::features(&network.channels, features)
+                    let features = tasks::features(&network.feature_names, features)
                         .with_context(|| format!("--features {features:?}"))?;
-                    let feeds = Feeds {
+                    let inputs = Inputs {
                         features,
-                        ..Feeds::default()
+                        ..Inputs::default()
                     };
-                    state = network.begin(&feeds);
+                    state = network.initial_state(&inputs);
                 }
                 self.stream(
                     FloatGenerator::new(network, state, self.prompt, settings),

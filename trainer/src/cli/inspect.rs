@@ -2,7 +2,7 @@
 
 use super::print::{print_json, print_out};
 use crate::inference::model::Model;
-use crate::network::{Input, Layer, Network};
+use crate::network::{Network, Op, Phase, RecurrentCell};
 use crate::report::text::ImageReport;
 use clap::Args;
 use serde::Serialize;
@@ -47,12 +47,9 @@ struct LayerReport {
 
 /// The tensors that a file has grids of, an encoder's first.
 fn on_grids(network: &Network) -> Vec<String> {
-    let encoder = network
-        .encoder
-        .iter()
-        .flat_map(|encoder| encoder.grids.keys());
-    let encoder = encoder.map(|tensor| format!("encoder {tensor}"));
-    encoder.chain(network.grids.keys().cloned()).collect()
+    let source = network.source_group_scales.keys();
+    let source = source.map(|tensor| format!("encoder {tensor}"));
+    source.chain(network.group_scales.keys().cloned()).collect()
 }
 
 /// Runs the command.
@@ -70,30 +67,33 @@ pub fn run(args: InspectArgs) -> anyhow::Result<()> {
             }
         }
         Model::Float(network) => {
-            let layer = |layer: &Layer| LayerReport {
+            let layer = |layer: &RecurrentCell| LayerReport {
                 cell: layer.name(),
                 hidden: layer.hidden(),
                 linear_before_reset: match layer {
-                    Layer::Gru(gru) => Some(gru.linear_before_reset),
+                    RecurrentCell::Gru(gru) => Some(gru.linear_before_reset),
                     _ => None,
                 },
             };
+            let layers = |phase| {
+                network
+                    .recurrent(phase)
+                    .map(|(_, cell)| layer(cell))
+                    .collect()
+            };
             let report = NetworkReport {
                 tokens: network.tokens(),
-                embedding: match &network.input {
-                    Input::Tokens { embedding, .. } => embedding.as_ref().map(|e| e.columns),
+                embedding: match network.reader(Phase::Step).map(|(_, layer)| &layer.op) {
+                    Some(Op::Token { embedding, .. }) => embedding.as_ref().map(|e| e.columns),
                     _ => None,
                 },
-                encoder: match &network.encoder {
-                    Some(encoder) => encoder.layers.iter().map(layer).collect(),
-                    None => Vec::new(),
-                },
-                layers: network.layers.iter().map(layer).collect(),
-                steps_per_token: network.steps_per_token,
+                encoder: layers(Phase::Source),
+                layers: layers(Phase::Step),
+                steps_per_token: network.steps_per_token(Phase::Step),
                 outputs: network.output_width(),
                 on_grids: on_grids(&network),
                 labels: network.labels.as_ref().map_or(&[], |labels| labels.texts()),
-                channels: &network.channels,
+                channels: &network.feature_names,
                 parameters: network.parameters(),
                 provenance: &network.provenance,
                 vocabulary: network.vocabulary.as_ref().map_or(&[], |v| v.texts()),

@@ -1,7 +1,7 @@
 //! `trainer run`
 
 use crate::fs::write_atomically;
-use crate::inference::integer::{IntegerNetwork, NoInterface};
+use crate::inference::integer::{IntegerNetwork, MissingSignature};
 use crate::inference::model::{Model, ModelFileError};
 use crate::network::{Array, Values, run_arrays};
 use anyhow::{Context, bail};
@@ -45,7 +45,7 @@ pub enum Refused {
         /// The image.
         path: PathBuf,
         /// What is missing.
-        cause: NoInterface,
+        cause: MissingSignature,
     },
 }
 

@@ -1,6 +1,6 @@
 //! Text from the float network, by the very sampler of the boards.
 
-use crate::network::{FloatState, Network};
+use crate::network::{Network, State};
 use pipsqueak::{Generator, Pcg32, Sampler, SamplingParams, Temperature};
 
 /// Always the likeliest token.
@@ -23,7 +23,7 @@ fn fixed(logits: &[f32]) -> Vec<i16> {
 /// Yields the tokens that follow a prompt, until the one that ends a text, without it: [`pipsqueak::Generator`] in float.
 pub struct FloatGenerator<'n> {
     network: &'n Network,
-    state: FloatState,
+    state: State,
     sampler: Sampler,
     rng: Pcg32,
     /// The token to read next; none after the end of the text.
@@ -38,7 +38,7 @@ impl<'n> FloatGenerator<'n> {
     /// If the network has no vocabulary, or a token is not in it.
     pub fn new(
         network: &'n Network,
-        mut state: FloatState,
+        mut state: State,
         prompt: &[u16],
         settings: SamplingParams,
     ) -> Self {
@@ -61,7 +61,7 @@ impl<'n> FloatGenerator<'n> {
     ///
     /// # Panics
     /// If the network has no vocabulary.
-    pub fn from_state(network: &'n Network, state: FloatState, settings: SamplingParams) -> Self {
+    pub fn from_state(network: &'n Network, state: State, settings: SamplingParams) -> Self {
         let vocabulary = network.vocabulary();
         Self {
             network,

@@ -1,7 +1,7 @@
 //! What networks other than language models are for, in float: a class for a text, a text for a text, a text for features.
 
 use crate::inference::generate::{FloatGenerator, GREEDY};
-use crate::network::{Feeds, Network};
+use crate::network::{Inputs, Network, SubnetInputs};
 use pipsqueak::SamplingParams;
 
 /// The scores of every class for `tokens`.
@@ -9,12 +9,8 @@ use pipsqueak::SamplingParams;
 /// # Panics
 /// If there is no token, or one is not below V.
 pub fn classify(network: &Network, tokens: &[u16]) -> Vec<f32> {
-    let tokens = tokens.iter().map(|token| usize::from(*token)).collect();
-    let feeds = Feeds {
-        tokens,
-        ..Feeds::default()
-    };
-    network.run(&feeds).head
+    let outputs = network.run(&Inputs::of_tokens(tokens));
+    outputs.values.into_iter().next().unwrap_or_default()
 }
 
 /// The largest one's place; the first of equal ones.
@@ -28,15 +24,11 @@ pub fn best(scores: &[f32]) -> u16 {
 /// # Panics
 /// If the network has no encoder or no vocabulary, or a token is not below V.
 pub fn translate(network: &Network, source: &[u16], limit: usize) -> Vec<u16> {
-    let source = Feeds {
-        tokens: source.iter().map(|token| usize::from(*token)).collect(),
-        ..Feeds::default()
+    let inputs = Inputs {
+        source: SubnetInputs::of_tokens(source),
+        ..Inputs::default()
     };
-    let feeds = Feeds {
-        encoder: Some(Box::new(source)),
-        ..Feeds::default()
-    };
-    say(network, &feeds, GREEDY, limit)
+    say(network, &inputs, GREEDY, limit)
 }
 
 /// A text for `features`, a value for each of the network's channels, drawn by `settings`, of at most `limit` tokens. The end is
@@ -50,11 +42,11 @@ pub fn describe(
     settings: SamplingParams,
     limit: usize,
 ) -> Vec<u16> {
-    let feeds = Feeds {
+    let inputs = Inputs {
         features: features.to_vec(),
-        ..Feeds::default()
+        ..Inputs::default()
     };
-    say(network, &feeds, settings, limit)
+    say(network, &inputs, settings, limit)
 }
 
 /// A text that is no feature vector.
@@ -108,7 +100,7 @@ pub fn features(channels: &[String], text: &str) -> Result<Vec<f32>, FeatureErro
     Ok(values)
 }
 
-fn say(network: &Network, feeds: &Feeds, settings: SamplingParams, limit: usize) -> Vec<u16> {
-    let generator = FloatGenerator::from_state(network, network.begin(feeds), settings);
+fn say(network: &Network, inputs: &Inputs, settings: SamplingParams, limit: usize) -> Vec<u16> {
+    let generator = FloatGenerator::from_state(network, network.initial_state(inputs), settings);
     generator.take(limit).collect()
 }

@@ -1,7 +1,7 @@
 //! Untrained networks of every shape, for tests and measurements.
 
 use crate::data::vocab::Vocabulary;
-use crate::network::{Activations, Dense, Gru, Layer, Matrix, Network, Provenance};
+use crate::network::{Activations, Dense, Gru, Matrix, Network, Provenance, RecurrentCell};
 use pipsqueak::Pcg32;
 use rand_core::Rng;
 
@@ -49,7 +49,7 @@ pub fn network(seed: u64, shape: Shape) -> Network {
                 activations: Activations::default(),
             };
             inputs = units;
-            Layer::Gru(gru)
+            RecurrentCell::Gru(gru)
         })
         .collect();
     let w = matrix(&mut random, tokens, inputs);
@@ -64,7 +64,8 @@ pub fn network(seed: u64, shape: Shape) -> Network {
         train_loss: Some(1.5),
         validation_loss: None,
     };
-    Network::language_model(vocabulary, embedding, layers, vec![head], provenance)
+    Network::language_model(vocabulary, embedding, layers, 1, vec![head], provenance)
+        .expect("the lengths fit")
 }
 
 /// Between -1 and 1.

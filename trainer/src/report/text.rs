@@ -416,7 +416,7 @@ impl Display for ExportReport {
             )?;
         }
         for forms in self.forms.iter().filter(|forms| forms.len() > 1) {
-            let form = |form: &TokenBytes| format!("{} {} bytes", form.form.name(), form.bytes);
+            let form = |form: &TokenBytes| format!("{} {} bytes", form.encoding.name(), form.bytes);
             let forms: Vec<String> = forms.iter().map(form).collect();
             writeln!(f, "\ntokens       {}", forms.join(", "))?;
         }

@@ -417,7 +417,7 @@ fn make_up(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::{Provenance, nats};
+    use crate::network::{Provenance, cross_entropy};
     use crate::nn::rnn::Kind;
     use crate::training::stack::StackShape;
 
@@ -455,7 +455,7 @@ mod tests {
                 network.step(state, *token);
                 let logits = network.logits(state);
                 for (token, p) in expected.iter_mut().enumerate() {
-                    *p += 0.5 * (-nats(&logits, token as u16)).exp();
+                    *p += 0.5 * (-cross_entropy(&logits, token as u16)).exp();
                 }
             }
             for (found, expected) in lessons.of_text(at).iter().zip(expected) {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use chacha20::ChaCha8Rng;
 
 use crate::data::vocab::Vocabulary;
-use crate::network::{Dense, Matrix, Network, Provenance};
+use crate::network::{Dense, Matrix, Network, Phase, Provenance};
 use crate::nn::embedding;
 use crate::nn::random;
 use crate::nn::rnn::{Cell, Input, Kind};
@@ -136,10 +136,15 @@ impl Shape {
                 dense(places.factor, self.stack.hidden, vec![0.0; columns]),
             );
         }
-        Network {
-            steps_per_token: self.steps_per_token,
-            ..Network::language_model(vocabulary.clone(), embedding, layers, head, provenance)
-        }
+        let network = Network::language_model(
+            vocabulary.clone(),
+            embedding,
+            layers,
+            self.steps_per_token,
+            head,
+            provenance,
+        );
+        network.expect("the lengths are those of the shape")
     }
 
     /// The shape and the parameters of a language model that could have been trained here, or what stands in the way.
@@ -150,8 +155,8 @@ impl Shape {
         let model = network.as_language_model().map_err(|e| e.to_string())?;
         let hidden = model.layers[0].hidden();
         let (tokens, embedding) = (model.vocabulary.len(), model.embedding);
-        let tied = embedding.is_some_and(|embedding| *embedding == model.head.w);
-        if let Some(factor) = model.factor {
+        let tied = embedding.is_some_and(|embedding| *embedding == model.output.w);
+        if let Some(factor) = model.projection {
             if !tied || factor.w.rows == hidden {
                 return Err(
                     "a head of two layers: expected one, or an embedding that is the second's weights too and has not as many columns as there are units"
@@ -164,7 +169,7 @@ impl Shape {
         }
         let mut parameters = embedding.map_or(vec![], |embedding| embedding.data.clone());
         let mut kinds = Vec::new();
-        for (index, layer) in model.layers.iter().enumerate() {
+        for (index, layer) in model.layers.iter().copied().enumerate() {
             if layer.hidden() != hidden {
                 return Err(format!(
                     "layer {index} has {} units and the first {hidden}: expected as many in every layer",
@@ -176,11 +181,11 @@ impl Shape {
             kinds.push(kind);
             parameters.extend(weights);
         }
-        parameters.extend(model.factor.iter().flat_map(|factor| &factor.w.data));
+        parameters.extend(model.projection.iter().flat_map(|factor| &factor.w.data));
         if !tied {
-            parameters.extend(&model.head.w.data);
+            parameters.extend(&model.output.w.data);
         }
-        parameters.extend(&model.head.b);
+        parameters.extend(&model.output.b);
         let stack = StackShape {
             tokens,
             embedding: embedding.map(|embedding| embedding.columns),
@@ -190,7 +195,7 @@ impl Shape {
         let shape = Self {
             stack,
             tied,
-            steps_per_token: network.steps_per_token,
+            steps_per_token: network.steps_per_token(Phase::Step),
         };
         Ok((shape, parameters))
     }

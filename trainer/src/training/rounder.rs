@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::settings::TrainSettings;
 use super::stack::StackShape;
 use crate::nn::simd::vectorized;
-use crate::quantize::best_step;
+use crate::quantize::best_scale;
 use pipsqueak::{GROUP_SIZE, INT4_RANGE};
 
 /// A matrix among flat parameters, whose rows are rounded.
@@ -138,7 +138,7 @@ fn round_row(row: &mut [f32]) {
 /// Rounds to the grid of 4 bits whose step errs least: that of the image, but that there steps are whole multiples of a unit.
 #[inline(always)]
 fn round_group(group: &mut [f32]) {
-    let step = best_step(group);
+    let step = best_scale(group);
     if step == 0.0 {
         return;
     }

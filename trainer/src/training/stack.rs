@@ -78,7 +78,7 @@ impl StackShape {
     }
 
     /// The parameters as parts of the canonical network: the embedding, and the layers.
-    pub fn network(&self, parameters: &[f32]) -> (Option<Matrix>, Vec<network::Layer>) {
+    pub fn network(&self, parameters: &[f32]) -> (Option<Matrix>, Vec<network::RecurrentCell>) {
         let (table, layers) = self.places();
         let table = self
             .embedding

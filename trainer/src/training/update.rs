@@ -5,7 +5,7 @@ use super::settings::TrainSettings;
 use crate::network::Network;
 use crate::nn::optimizer::{AdamW, Schedule, clip, norm};
 use crate::nn::simd::vectorized;
-use crate::quantize::{Options, rounded};
+use crate::quantize::{Options, project_to_grid};
 
 /// Decay of the smoothed training loss.
 const SMOOTHING: f64 = 0.99;
@@ -143,7 +143,7 @@ impl Updater {
         match self.rounded_steps_done() {
             None | Some(0) => network,
             // Weights that have diverged are on no grid; the next step says so.
-            Some(_) => rounded(&network, widths).unwrap_or(network),
+            Some(_) => project_to_grid(&network, widths).unwrap_or(network),
         }
     }
 

@@ -159,7 +159,7 @@ impl Shape {
 }
 
 /// An embedding, where there is one, and recurrent layers.
-pub type StackParts = (Option<Matrix>, Vec<crate::network::Layer>);
+pub type StackParts = (Option<Matrix>, Vec<crate::network::RecurrentCell>);
 
 /// The parts of a canonical network.
 pub struct Parts {

@@ -166,15 +166,11 @@ fn the_padded_loss_is_that_of_the_canonical_network_and_of_its_file() {
 
 /// The canonical network has recurrent biases that are 0 and not trained.
 fn shape_parameters(shape: &Shape, network: &crate::network::Network) -> usize {
-    let stacks = [Some(network), network.encoder.as_deref()];
-    let zeros = stacks
-        .into_iter()
-        .flatten()
-        .flat_map(|network| &network.layers);
-    let zeros = zeros.map(|layer| match layer {
-        crate::network::Layer::Gru(gru) => 2 * gru.r.columns,
-        crate::network::Layer::Lstm(lstm) => 4 * lstm.r.columns,
-        crate::network::Layer::Rnn(rnn) => rnn.r.columns,
+    let cells = network.layers().iter().filter_map(|layer| layer.cell());
+    let zeros = cells.map(|layer| match layer {
+        crate::network::RecurrentCell::Gru(gru) => 2 * gru.r.columns,
+        crate::network::RecurrentCell::Lstm(lstm) => 4 * lstm.r.columns,
+        crate::network::RecurrentCell::Rnn(rnn) => rnn.r.columns,
     });
     shape.parameters() + zeros.sum::<usize>()
 }

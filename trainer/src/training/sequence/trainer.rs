@@ -4,9 +4,11 @@ use super::batches::{Epochs, predictions, rows};
 use super::data::{Dataset, Example};
 use super::model::{Model, Shape};
 use super::settings::{SequenceSettings, Task};
-use crate::network::Provenance;
-use crate::network::{Dim, ElementType, Port, Role};
-use crate::network::{Head, Input, Interface, Network, Reads, Start, Starts, StateId};
+use crate::data::vocab::Vocabulary;
+use crate::network::{
+    Builder, Dim, ElementType, InitialState, Network, Normalization, Phase, Provenance, Signature,
+    TensorRole, TensorSpec, VectorId,
+};
 use crate::nn::random::{self, Purpose};
 use crate::quantize::Options;
 use crate::training::update::{Diverged, Progress, Step, Updater};
@@ -150,108 +152,93 @@ pub fn network(
     provenance: Provenance,
 ) -> Network {
     let parts = shape.network(parameters);
-    let port = |name: &str, element, shape: Vec<Dim>, role| Port {
+    let mut builder = Builder::default();
+    let features = (shape.features > 0).then(|| builder.features(Phase::Step, shape.features));
+    let mut encoder = Vec::new();
+    if let Some((embedding, layers)) = parts.encoder {
+        let tokens = data.source.as_ref().map_or(0, Vocabulary::len);
+        let mut x = builder.tokens(Phase::Source, tokens, embedding);
+        for cell in layers {
+            x = builder.recurrent(Phase::Source, x, cell, Default::default());
+            encoder.push(x);
+        }
+    }
+    let (embedding, layers) = parts.stack;
+    let mut inits = Vec::new();
+    for (number, cell) in layers.iter().enumerate() {
+        let mut init = [InitialState::Zero; 2];
+        let states = init.iter_mut().take(1 + usize::from(cell.has_cell()));
+        for (state, init) in states.enumerate() {
+            let is_cell_state = state == 1;
+            if let Some(layer) = encoder.get(number) {
+                *init = InitialState::Vector(VectorId {
+                    is_cell_state,
+                    ..*layer
+                });
+            } else if let (Some(features), Some(dense)) = (features, parts.starts.get(number)) {
+                let name = Builder::initial_name(Phase::Step, number, is_cell_state);
+                let dense = vec![dense[state].clone()];
+                *init = InitialState::Vector(builder.dense(Phase::Begin, &name, features, dense));
+            }
+        }
+        inits.push(init);
+    }
+    let mut x = builder.tokens(Phase::Step, shape.stack.tokens, embedding);
+    for (cell, init) in layers.into_iter().zip(inits) {
+        x = builder.recurrent(Phase::Step, x, cell, init);
+    }
+    let name = if shape.reads_last { "scores" } else { "logits" };
+    let outputs = builder.dense(Phase::Output, "head", x, vec![parts.head]);
+    builder.output(name, outputs, !shape.reads_last, Normalization::None);
+    let network = builder
+        .build()
+        .and_then(|network| network.with_signatures(signatures(shape, name)));
+    let mut network = network.expect("the lengths are those of the shape");
+    if shape.encoder.is_some() {
+        network.source_vocabulary.clone_from(&data.source);
+    }
+    (network.vocabulary, network.labels) = if shape.reads_last {
+        (data.source.clone(), Some(data.target.clone()))
+    } else {
+        (Some(data.target.clone()), None)
+    };
+    network.feature_names.clone_from(&data.channels);
+    network.provenance = provenance;
+    network
+}
+
+/// Names and shapes of what the ONNX file reads and gives, of the source and of the step.
+fn signatures(shape: &Shape, output: &str) -> [Signature; 2] {
+    let spec = |name: &str, element, shape: Vec<Dim>, role| TensorSpec {
         name: name.into(),
         element,
         shape,
         role,
     };
-    let one = Dim::Fixed(1);
+    let (one, float) = (Dim::Fixed(1), ElementType::Float);
     let tokens = |name| {
-        port(
-            name,
-            ElementType::Int64,
-            vec![one, Dim::Steps],
-            Role::Tokens,
-        )
+        let shape = vec![one, Dim::Steps];
+        spec(name, ElementType::Int64, shape, TensorRole::Tokens)
     };
-    let float = ElementType::Float;
-    let zeros = |layers: usize| vec![Starts::default(); layers];
-
-    let encoder = parts.encoder.map(|(embedding, layers)| {
-        let vocabulary = data.source.clone();
-        let count = vocabulary
-            .as_ref()
-            .map_or(0, crate::data::vocab::Vocabulary::len);
-        Box::new(Network {
-            vocabulary,
-            labels: None,
-            channels: Vec::new(),
-            input: Input::Tokens { count, embedding },
-            starts: zeros(layers.len()),
-            steps_per_token: 1,
-            grids: Default::default(),
-            layers,
-            head: Head {
-                reads: Reads::LastStep,
-                ..Head::default()
-            },
-            encoder: None,
-            interface: Interface {
-                inputs: vec![tokens("source")],
-                outputs: Vec::new(),
-            },
-            provenance: Provenance::default(),
-        })
-    });
-    let (embedding, layers) = parts.stack;
-    let mut starts = zeros(layers.len());
-    for (layer, (start, kind)) in starts.iter_mut().zip(&layers).enumerate() {
-        let mut states = [&mut start.hidden, &mut start.cell];
-        let states = states.iter_mut().take(1 + usize::from(kind.has_cell()));
-        for (cell, start) in states.enumerate() {
-            let id = StateId {
-                layer,
-                cell: cell == 1,
-            };
-            if encoder.is_some() {
-                **start = Start::Encoder(id, Vec::new());
-            } else if let Some(dense) = parts.starts.get(layer) {
-                **start = Start::Features(vec![dense[cell].clone()]);
-            }
-        }
-    }
     let mut inputs = vec![tokens("tokens")];
     if shape.features > 0 {
         let features = vec![one, Dim::Fixed(shape.features)];
-        inputs.insert(0, port("features", float, features, Role::Features));
+        inputs.insert(0, spec("features", float, features, TensorRole::Features));
     }
     let outputs = Dim::Fixed(shape.outputs);
-    let (reads, output) = if shape.reads_last {
-        (
-            Reads::LastStep,
-            port("scores", float, vec![one, outputs], Role::Head),
-        )
-    } else {
-        let logits = vec![one, Dim::Steps, outputs];
-        (Reads::EveryStep, port("logits", float, logits, Role::Head))
+    let outputs = match shape.reads_last {
+        true => vec![one, outputs],
+        false => vec![one, Dim::Steps, outputs],
     };
-    let (vocabulary, labels) = if shape.reads_last {
-        (data.source.clone(), Some(data.target.clone()))
-    } else {
-        (Some(data.target.clone()), None)
-    };
-    Network {
-        vocabulary,
-        labels,
-        channels: data.channels.clone(),
-        input: Input::Tokens {
-            count: shape.stack.tokens,
-            embedding,
+    let source = shape.encoder.iter().map(|_| tokens("source"));
+    [
+        Signature {
+            inputs: source.collect(),
+            outputs: Vec::new(),
         },
-        layers,
-        starts,
-        steps_per_token: 1,
-        grids: Default::default(),
-        head: Head {
-            reads,
-            ..Head::logits(parts.head)
-        },
-        encoder,
-        interface: Interface {
+        Signature {
             inputs,
-            outputs: vec![output],
+            outputs: vec![spec(output, float, outputs, TensorRole::Output)],
         },
-        provenance,
-    }
+    ]
 }

@@ -122,6 +122,12 @@ pub(super) fn check(parts: &NetworkParts) -> Result<(Vec<usize>, Segments), Netw
     let segments = Segments::of(&parts.layers)?;
     let mut sizes = Vec::with_capacity(parts.layers.len());
     for (index, layer) in parts.layers.iter().enumerate() {
+        if parts.layers[..index]
+            .iter()
+            .any(|other| other.name == layer.name)
+        {
+            return refused(place(layer, index), "a second layer of this name", "one");
+        }
         check_phase(parts, index)?;
         let size = size(parts, &sizes, index)?;
         if size == 0 {

@@ -1,4 +1,4 @@
-//! ONNX bytes -> canonical network, strictly.
+//! ONNX bytes -> network, strictly.
 
 use super::array::{Array, View};
 use super::fault::{AGAIN, Fault, show};
@@ -678,7 +678,7 @@ fn channels(model: &ModelProto) -> Result<Vec<String>, ReadError> {
     })
 }
 
-/// The grids of weights of 4 bits, where the file has them. Whether they fit is seen when they are used.
+/// The group scales of 4-bit weights, where the file has them. Whether they fit is seen when they are used.
 fn grids(model: &ModelProto, key: &str) -> Result<GroupScales, ReadError> {
     let Some(json) = metadata(model, key)? else {
         return Ok(GroupScales::new());

@@ -203,7 +203,7 @@ const TOLERANCE: f32 = 1e-5;
 const STEPS: usize = 12;
 
 /// An array for every input.
-fn random_arrays(network: &Network) -> BTreeMap<String, Array> {
+pub(super) fn random_arrays(network: &Network) -> BTreeMap<String, Array> {
     let size = |dim: &Dim| match *dim {
         Dim::Fixed(size) => size,
         Dim::Batch => 1,
@@ -223,7 +223,7 @@ fn random_arrays(network: &Network) -> BTreeMap<String, Array> {
 ///
 /// Its optimizer does not like every shape. So the model is run as it is written, with open lengths, and only where that fails
 /// with the lengths of the arrays.
-fn run_once(
+pub(super) fn run_once(
     network: &Network,
     bytes: &[u8],
     arrays: &BTreeMap<String, Array>,

@@ -1,8 +1,10 @@
 //! The ranges of numbers that no bound limits: measured by running the float network on samples.
 
 use super::QuantizeError;
-use crate::network::{Dim, StateId, TensorRole};
-use crate::network::{Hook, InitialState, Inputs, Network, Op, Outputs, Phase, subnet};
+use crate::network::{
+    Dim, Hook, InitialState, Inputs, Layer, Network, Op, Outputs, Phase, StateId, TensorRole,
+    VectorId, subnet,
+};
 use pipsqueak::Pcg32;
 use rand_core::Rng;
 
@@ -79,6 +81,7 @@ pub(super) fn random_samples(network: &Network) -> Vec<Inputs> {
 
 fn sample(network: &Network, random: &mut Pcg32) -> Inputs {
     let mut inputs = Inputs::default();
+    let features_phase = features_phase(network);
     for phase in [Phase::Step, Phase::Source] {
         let steps = steps(network, phase);
         let own = inputs.of_mut(phase);
@@ -90,7 +93,7 @@ fn sample(network: &Network, random: &mut Pcg32) -> Inputs {
             Some(Op::Frame { size }) => own.frames = normal(random, steps * size),
             _ => {}
         }
-        if phase == Phase::Step {
+        if phase == features_phase {
             inputs.features = normal(random, network.features());
         }
         if has_known_tokens(network, phase) {
@@ -113,6 +116,23 @@ fn sample(network: &Network, random: &mut Pcg32) -> Inputs {
         }
     }
     inputs
+}
+
+/// The phase that the conditioning features are for.
+fn features_phase(network: &Network) -> Phase {
+    let layers = network.layers();
+    let source = layers
+        .iter()
+        .rposition(|layer| layer.phase == Phase::Source);
+    let reads_features = |layer: &Layer| {
+        let mut inputs = layer.inputs.iter().map(|id| &layers[id.layer]);
+        inputs.any(|input| input.phase == Phase::Begin && input.reads_caller())
+    };
+    let mut before = layers[..source.map_or(0, |last| last + 1)].iter();
+    match before.any(reads_features) {
+        true => Phase::Source,
+        false => Phase::Step,
+    }
 }
 
 /// Steps of a sample: the graph's, if it says.
@@ -183,8 +203,8 @@ impl Hook for ActivationRanges {
 impl ActivationRanges {
     fn of(network: &Network) -> Self {
         let zeros = || vec![0.0; network.layers().len()];
-        let frame = |(index, layer): (usize, &crate::network::Layer)| match layer.op {
-            Op::Frame { .. } => vec![0.0; network.size(crate::network::VectorId::result(index))],
+        let frame = |(index, layer): (usize, &Layer)| match layer.op {
+            Op::Frame { .. } => vec![0.0; network.size(VectorId::result(index))],
             _ => vec![],
         };
         Self {

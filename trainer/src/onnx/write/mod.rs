@@ -11,11 +11,16 @@ use tract_onnx::pb::tensor_proto::DataType;
 mod graph;
 mod layers;
 mod model;
+#[cfg(test)]
+mod tests;
 
 /// Writes `network` as an ONNX file. The same network always gives the same bytes.
 ///
 /// See the [module](super) for the graph. [`read`](super::read()) gives the network back, bit for bit, but for two things: a
 /// loss in the provenance that is not a number comes back as none, and one sequence is run at a time.
+///
+/// # Panics
+/// If the network's signature lacks what a layer reads.
 pub fn write(network: &Network) -> Vec<u8> {
     let specs = network.input_specs().chain(network.output_specs());
     let reserved = specs.map(|spec| spec.name.clone()).collect();
@@ -279,7 +284,7 @@ impl Writer<'_> {
                             .node(&node, "Identity", &[&x], &[&features], vec![]);
                         features
                     }
-                    false => self.last_step(&x, layer.phase, &features),
+                    false => self.last_step(&x, &features),
                 }
             }
         };
@@ -350,7 +355,7 @@ impl Writer<'_> {
         let shape = [1, 1, self.network.size(id) as i64];
         match (layer.phase, &layer.op) {
             (Phase::Begin, Op::Constant(values)) => {
-                let name = self.graph.free(own);
+                let name = self.graph.unique(own);
                 self.graph.float(&name, &[1, 1, values.len()], values);
                 self.once.insert((id, false), name.clone());
                 name
@@ -366,7 +371,7 @@ impl Writer<'_> {
             }
             (Phase::Begin, Op::Frame { .. }) => {
                 let name = self.features();
-                let value = self.graph.free(line);
+                let value = self.graph.unique(line);
                 self.graph.reshape(&name, &value, &shape)
             }
             (Phase::Begin, _) => {
@@ -382,10 +387,10 @@ impl Writer<'_> {
                     None => {
                         let x = self.after_repeats(id, false);
                         let name = self.unique(layer.phase, "last");
-                        self.last_step(&x, layer.phase, &name)
+                        self.last_step(&x, &name)
                     }
                 };
-                let value = self.graph.free(line);
+                let value = self.graph.unique(line);
                 self.graph.reshape(&source, &value, &shape)
             }
         }

@@ -43,12 +43,13 @@ fn the_state_does_not_drift() {
         for &token in unseen(&network).iter().take(10_000) {
             network.step(&mut float, token);
             integer.push_token(token).unwrap();
-            let last = network.layers.len() - 1;
-            let pairs = float.hidden[last].iter().zip(integer.hidden(top).unwrap());
+            // Both are the same list of layers.
+            let hidden = float.result(top);
+            let pairs = hidden.iter().zip(integer.hidden(top).unwrap());
             let sum: f64 = pairs
                 .map(|(f, &mut i)| (f64::from(*f) - f64::from(i) / 32768.0).abs())
                 .sum();
-            errors.push(sum / float.hidden[last].len() as f64);
+            errors.push(sum / hidden.len() as f64);
         }
         assert_eq!(errors.len(), 10_000);
         let mean = |range: std::ops::Range<usize>| {

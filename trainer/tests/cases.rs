@@ -11,7 +11,10 @@ use std::path::{Path, PathBuf};
 use trainer::cli::run;
 use trainer::inference::integer::IntegerNetwork;
 use trainer::inference::model::{Model, ModelFileError};
-use trainer::network::{Array, Gru, Layer, Lstm, Matrix, Network, Rnn, Role, Values, run_arrays};
+use trainer::network::{
+    Array, Gru, Lstm, Matrix, Network, Op, Phase, RecurrentCell, Rnn, TensorRole, Values,
+    run_arrays,
+};
 use trainer::quantize::quantize;
 
 /// The largest difference to the framework's own outputs.
@@ -64,25 +67,25 @@ fn rounded(network: &Network) -> Network {
             }
         }
     };
-    let mut network = network.clone();
-    for layer in &mut network.layers {
-        let (w, r) = match layer {
-            Layer::Gru(Gru { w, r, .. })
-            | Layer::Lstm(Lstm { w, r, .. })
-            | Layer::Rnn(Rnn { w, r, .. }) => (w, r),
-        };
-        round(w);
-        round(r);
-    }
-    network
-        .head
-        .dense
-        .iter_mut()
-        .for_each(|dense| round(&mut dense.w));
-    if let Some(encoder) = &mut network.encoder {
-        **encoder = rounded(encoder);
-    }
-    network
+    let changed = network.clone().with(|parts| {
+        for layer in &mut parts.layers {
+            match &mut layer.op {
+                Op::Recurrent {
+                    cell:
+                        RecurrentCell::Gru(Gru { w, r, .. })
+                        | RecurrentCell::Lstm(Lstm { w, r, .. })
+                        | RecurrentCell::Rnn(Rnn { w, r, .. }),
+                    ..
+                } => {
+                    round(w);
+                    round(r);
+                }
+                Op::Dense(dense) if layer.phase == Phase::Output => round(&mut dense.w),
+                _ => {}
+            }
+        }
+    });
+    changed.unwrap()
 }
 
 /// Exports `network` and runs the image.
@@ -105,11 +108,10 @@ fn integers(
         error = error.max(relative(&found, expected));
         let (found, expected) = (floats(&found), floats(expected));
         let head = network
-            .interface
-            .outputs
-            .iter()
-            .any(|port| port.name == name && port.role == Role::Head);
-        if let (true, Some(last)) = (head, network.head.dense.last()) {
+            .output_specs()
+            .any(|port| port.name == name && port.role == TensorRole::Output);
+        let output = &network.layers()[network.output().vector.layer];
+        if let (true, Some(last)) = (head, output.dense()) {
             let largest = |values: &[f32]| {
                 let order = |a: &usize, b: &usize| values[*a].total_cmp(&values[*b]);
                 (0..values.len()).max_by(order)
@@ -189,7 +191,10 @@ fn outcome(folder: &Path) -> Outcome {
         Ok(network) => {
             let io = run::read(&folder.join("io.npz")).unwrap();
             let (inputs, expected) = (arrays(&io, "in::"), arrays(&io, "out::"));
-            let names: Vec<String> = network.outputs().map(|port| port.name.clone()).collect();
+            let names: Vec<String> = network
+                .output_specs()
+                .map(|port| port.name.clone())
+                .collect();
             assert!(
                 names.len() == expected.len()
                     && names.iter().all(|name| expected.contains_key(name)),
@@ -381,11 +386,11 @@ fn the_node_tests_of_onnx() {
                     run::decode(&bytes).unwrap()
                 };
                 let inputs = network
-                    .inputs()
+                    .input_specs()
                     .enumerate()
                     .map(|(i, port)| (port.name.clone(), array(format!("in_{i}.npy"))));
                 let outputs = network
-                    .outputs()
+                    .output_specs()
                     .enumerate()
                     .map(|(i, port)| (port.name.clone(), array(format!("out_{i}.npy"))));
                 let difference = difference(&network, &inputs.collect(), &outputs.collect());

@@ -12,7 +12,7 @@ use pipsqueak::{SamplingParams, Temperature};
 use trainer::data::corpus::{Corpus, CorpusOptions};
 use trainer::data::tokenizer::{SpecialTokens, Tokenizer, Vocabulary};
 use trainer::inference::generate::FloatGenerator;
-use trainer::network::{Dense, Matrix, Network, Provenance};
+use trainer::network::{Dense, Matrix, Network, Phase, Provenance};
 use trainer::training::artifacts::Metrics;
 use trainer::training::checkpoint::Checkpoint;
 use trainer::training::config::Config;
@@ -203,9 +203,19 @@ fn constant(logits: &[f32], specials: SpecialTokens) -> Network {
         embedding: false,
         linear_before_reset: true,
     };
-    let layers = trainer::network::sample::network(1, shape).layers;
+    let network = trainer::network::sample::network(1, shape);
+    let layers = network.recurrent(Phase::Step);
+    let layers = layers.map(|(_, cell)| cell.clone()).collect();
     let head = Dense::linear(Matrix::new(v, units, vec![0.0; v * units]), logits.to_vec());
-    Network::language_model(vocabulary, None, layers, vec![head], Provenance::default())
+    Network::language_model(
+        vocabulary,
+        None,
+        layers,
+        1,
+        vec![head],
+        Provenance::default(),
+    )
+    .unwrap()
 }
 
 fn drawn(network: &Network, temperature: &str, seed: u64, count: usize) -> Vec<u16> {

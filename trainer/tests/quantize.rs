@@ -10,11 +10,12 @@ use trainer::data::examples::ExampleSet;
 use trainer::data::task::Task;
 use trainer::data::tokenizer::Vocabulary;
 use trainer::network::{
-    Activation, Activations, Dense, Gru, Input, Layer, Matrix, Network, Provenance, TensorGrid,
+    Activation, Activations, Dense, Gru, Matrix, Network, NetworkParts, Op, Phase, Provenance,
+    RecurrentCell, TensorScales,
 };
 use trainer::nn::rnn::Cells;
 use trainer::quantize::formats::{INT4, INT8, INT8_INT4, WeightFormats};
-use trainer::quantize::{Options, QuantizeError, quantize, quantize_with, rounded};
+use trainer::quantize::{Options, QuantizeError, project_to_grid, quantize, quantize_with};
 use trainer::training::lines::vocabularies;
 use trainer::training::model_config::{ModelConfig, Pooling};
 use trainer::training::stack_config::StackConfig;
@@ -27,14 +28,14 @@ fn values(rng: &mut Pcg32, count: usize, largest: f32) -> Vec<f32> {
         .collect()
 }
 
-fn gru(rng: &mut Pcg32, inputs: usize, hidden: usize, linear_before_reset: bool) -> Layer {
+fn gru(rng: &mut Pcg32, inputs: usize, hidden: usize, linear_before_reset: bool) -> RecurrentCell {
     let recurrent = 2.0 / (hidden as f32).sqrt();
     let input = if inputs > 8 {
         2.0 / (inputs as f32).sqrt()
     } else {
         1.5
     };
-    Layer::Gru(Gru {
+    RecurrentCell::Gru(Gru {
         w: Matrix::new(3 * hidden, inputs, values(rng, 3 * hidden * inputs, input)),
         r: Matrix::new(
             3 * hidden,
@@ -48,11 +49,41 @@ fn gru(rng: &mut Pcg32, inputs: usize, hidden: usize, linear_before_reset: bool)
     })
 }
 
-fn first(network: &mut Network) -> &mut Gru {
-    let Layer::Gru(gru) = &mut network.layers[0] else {
-        panic!("a GRU");
-    };
-    gru
+/// The first recurrent layer.
+fn first(parts: &mut NetworkParts) -> &mut Gru {
+    let mut ops = parts.layers.iter_mut().map(|layer| &mut layer.op);
+    let cell = ops.find_map(|op| match op {
+        Op::Recurrent { cell, .. } => Some(cell),
+        _ => None,
+    });
+    match cell {
+        Some(RecurrentCell::Gru(gru)) => gru,
+        _ => panic!("a GRU"),
+    }
+}
+
+/// The last dense layer.
+fn output(parts: &mut NetworkParts) -> &mut Dense {
+    match parts.layers.last_mut().map(|layer| &mut layer.op) {
+        Some(Op::Dense(dense)) => dense,
+        _ => panic!("a dense layer"),
+    }
+}
+
+/// The network with other weights.
+fn changed(network: &Network, change: impl FnOnce(&mut NetworkParts)) -> Network {
+    network.clone().with(change).unwrap()
+}
+
+/// The embedding of the network's tokens.
+fn table(network: &Network) -> &Matrix {
+    match network.reader(Phase::Step).map(|(_, layer)| &layer.op) {
+        Some(Op::Token {
+            embedding: Some(table),
+            ..
+        }) => table,
+        _ => panic!("an embedding"),
+    }
 }
 
 /// A network over `tokens` characters; an `embedding` of 0 takes one-hot tokens.
@@ -72,9 +103,11 @@ fn network(seed: u64, tokens: usize, embedding: usize, layers: &[(usize, bool)])
         Vocabulary::new(characters.collect()).unwrap(),
         table,
         stack,
+        1,
         vec![Dense::linear(w, values(rng, tokens, 1.0))],
         Provenance::default(),
     )
+    .unwrap()
 }
 
 /// Root of the mean squared difference of states and of logits over 24 steps.
@@ -125,8 +158,9 @@ fn differences_of(network: &Network, params: &ModelParams) -> (f64, f64) {
         let token = (step * 7919 % network.tokens()) as u16;
         network.step(&mut float, token);
         integer.push_token(token).unwrap();
-        for (layer, hidden) in float.hidden.iter().enumerate() {
-            let pairs = hidden.iter().zip(integer.hidden(layers[layer].0).unwrap());
+        for (layer, _) in &layers {
+            let hidden = float.result(*layer).iter();
+            let pairs = hidden.zip(integer.hidden(*layer).unwrap());
             states.extend(pairs.map(|(f, &mut i)| f64::from(*f) - f64::from(i) / 32768.0));
         }
         let one = f64::from(1 << model.output().unwrap().frac_bits());
@@ -153,7 +187,7 @@ fn integers_follow_float_at_every_size() {
                 network(4, 30, wide, &[(6, after), (wide, !after), (5, after)]),
             ] {
                 let (states, logits) = differences(&network);
-                let units = network.head.dense[0].w.columns as f64;
+                let units = network.layers().last().unwrap().dense().unwrap().w.columns as f64;
                 assert!(states < 0.01, "states {states}, size {size}, after {after}");
                 assert!(
                     logits < 0.012 * units.sqrt() + 0.01,
@@ -167,12 +201,12 @@ fn integers_follow_float_at_every_size() {
 #[test]
 fn two_steps_for_a_token_are_two_steps() {
     for (embedding, layers) in [(0, &[(24, true)][..]), (5, &[(17, false), (9, true)])] {
-        let mut network = network(11, 20, embedding, layers);
+        let network = network(11, 20, embedding, layers);
         let mut once = network.state();
         [3, 3, 7, 7]
             .into_iter()
             .for_each(|token| network.step(&mut once, token));
-        network.steps_per_token = 2;
+        let network = changed(&network, |parts| parts.steps_per_token[1] = 2);
         let mut twice = network.state();
         [3, 7]
             .into_iter()
@@ -208,32 +242,40 @@ fn meant(rows: &QuantizedMatrix, units: &[f32]) -> Vec<f32> {
 #[test]
 fn weights_on_a_grid_are_found_on_it_again() {
     let original = network(12, 30, 0, &[(70, true)]);
-    let mut network = original.clone();
     let first_time = quantize_with(&original, &four()).unwrap();
-    let (layers, grids) = (recurrent(&first_time.params), &first_time.grids[0]);
+    let (layers, grids) = (recurrent(&first_time.params), &first_time.group_scales);
     let names: Vec<&str> = grids.keys().map(String::as_str).collect();
     let gates = ["layer 0 gate h", "layer 0 gate r", "layer 0 gate z"];
     assert_eq!(names, [&["head"][..], &gates].concat());
     let on_grid = |gate: usize, letter: &str| {
         let grid = &grids[&format!("layer 0 gate {letter}")];
-        meant(&layers[0].1.gates[gate], &grid.units)
+        meant(&layers[0].1.gates[gate], &grid.row_scales)
     };
     let on_grids = [on_grid(0, "z"), on_grid(1, "r"), on_grid(2, "h")].concat();
-    let head_on_grid = meant(&head(&first_time.params).matrix, &grids["head"].units);
+    let head_on_grid = meant(&head(&first_time.params).matrix, &grids["head"].row_scales);
     // Rounding to 4 bits moves a weight by half a step at most, of about seven to the largest.
-    let before = &first(&mut network).r.data;
+    let before = &original
+        .recurrent(Phase::Step)
+        .next()
+        .unwrap()
+        .1
+        .weights()
+        .1
+        .data;
     let pairs = || on_grids.iter().zip(before);
     let error: f32 = pairs().map(|(a, b)| (a - b).powi(2)).sum();
     let squares: f32 = pairs().map(|(_, b)| b * b).sum();
     let relative = (error / squares).sqrt();
     assert!((0.02..0.1).contains(&relative), "{relative}");
 
-    first(&mut network).r.data = on_grids;
-    network.head.dense[0].w.data = head_on_grid;
-    network.grids = grids.clone();
+    let mut network = changed(&original, |parts| {
+        first(parts).r.data = on_grids;
+        output(parts).w.data = head_on_grid;
+    });
+    network.group_scales = grids.clone();
     // Its own grids are enough.
     let again = quantize(&network).unwrap();
-    assert_eq!(again.grids, first_time.grids);
+    assert_eq!(again.group_scales, first_time.group_scales);
     let found = recurrent(&again.params);
     for (found, expected) in found[0].1.gates.iter().zip(&layers[0].1.gates) {
         assert_eq!(
@@ -255,7 +297,7 @@ fn weights_on_a_grid_are_found_on_it_again() {
         ..Options::default()
     };
     let eight = quantize_with(&network, &eight).unwrap();
-    assert!(eight.grids[0].is_empty());
+    assert!(eight.group_scales.is_empty());
     assert!(recurrent(&eight.params)[0].1.gates[0].scales.is_empty());
 }
 
@@ -288,13 +330,7 @@ fn mixed_widths_are_the_same_image_again_from_a_file() {
         assert_eq!(widths(&once.params), [INT8_INT4, INT4]);
 
         // The input's scale is the least that reaches its largest weight; the weights are to nearest.
-        let Input::Tokens {
-            embedding: Some(table),
-            ..
-        } = &network.input
-        else {
-            panic!("an embedding");
-        };
+        let table = table(&network);
         let largest = |column: usize| {
             let values = (0..table.rows).map(|row| table.row(row)[column].abs());
             values.fold(0.0, f32::max)
@@ -302,19 +338,17 @@ fn mixed_widths_are_the_same_image_again_from_a_file() {
         let scales: Vec<f64> = (0..embedding)
             .map(|column| f64::from(largest(column)) * 128.0 / 127.0)
             .collect();
-        let Layer::Gru(gru) = &network.layers[0] else {
-            panic!("a GRU");
-        };
+        let (w, _, _, _) = network.recurrent(Phase::Step).next().unwrap().1.weights();
         let units = layers[0].0;
-        let (rows, grid) = (&found[0].1.gates[0], &once.grids[0]["layer 0 gate z"]);
+        let (rows, grid) = (&found[0].1.gates[0], &once.group_scales["layer 0 gate z"]);
         let groups = 1 + units.div_ceil(32);
         assert_eq!(grid.scales.len(), units * groups);
-        assert!(grid.wide_input && !once.grids[0]["layer 1 gate z"].wide_input);
+        assert!(grid.input_8bit && !once.group_scales["layer 1 gate z"].input_8bit);
         for row in 0..units {
-            let pairs = gru.w.row(row).iter().zip(&scales);
+            let pairs = w.row(row).iter().zip(&scales);
             let folded: Vec<f64> = pairs.map(|(w, s)| f64::from(*w) * s).collect();
             let largest = folded.iter().fold(0.0, |a: f64, w| a.max(w.abs()));
-            let (unit, scale) = (f64::from(grid.units[row]), grid.scales[row * groups]);
+            let (unit, scale) = (f64::from(grid.row_scales[row]), grid.scales[row * groups]);
             let reaches = |scale: u8| unit * f64::from(scale) * 127.0 >= largest * 0.999_999;
             assert!(reaches(scale) && (scale == 1 || !reaches(scale - 1)));
             let weights = &rows.weights[row * (embedding + units)..][..embedding];
@@ -325,11 +359,11 @@ fn mixed_widths_are_the_same_image_again_from_a_file() {
         }
 
         let expected = image(&network, &options);
-        let rounded = rounded(&network, &options).unwrap();
+        let rounded = project_to_grid(&network, &options).unwrap();
         assert_eq!(image(&rounded, &Options::default()), expected);
         let file = trainer::onnx::write(&rounded);
         let read = trainer::onnx::read(&file).unwrap();
-        assert_eq!(read.grids, rounded.grids);
+        assert_eq!(read.group_scales, rounded.group_scales);
         assert_eq!(image(&read, &Options::default()), expected);
         // Other widths can be had all the same.
         for bits in [INT4, INT8] {
@@ -384,14 +418,22 @@ fn task_network(task: Task, cells: &str, large: f32) -> Network {
     };
     let parameters = values(&mut Pcg32::new(17, 1), config.num_parameters(), 0.4);
     let vocabularies = vocabularies(task, &examples);
-    let mut network = to_network(&config, &parameters, &vocabularies, Default::default());
-    let w = match &mut network.layers[1] {
-        Layer::Gru(gru) => &mut gru.w,
-        Layer::Lstm(lstm) => &mut lstm.w,
-        Layer::Rnn(rnn) => &mut rnn.w,
-    };
-    w.data.iter_mut().for_each(|w| *w *= large);
-    network
+    let network = to_network(&config, &parameters, &vocabularies, Default::default());
+    changed(&network, |parts| {
+        let cells = parts
+            .layers
+            .iter_mut()
+            .filter_map(|layer| match &mut layer.op {
+                Op::Recurrent { cell, .. } if layer.phase == Phase::Step => Some(cell),
+                _ => None,
+            });
+        let w = match cells.last().unwrap() {
+            RecurrentCell::Gru(gru) => &mut gru.w,
+            RecurrentCell::Lstm(lstm) => &mut lstm.w,
+            RecurrentCell::Rnn(rnn) => &mut rnn.w,
+        };
+        w.data.iter_mut().for_each(|w| *w *= large);
+    })
 }
 
 /// Whatever what weights read is worth in integers: an embedding, the rows of a tied head, states that share a row's scale.
@@ -416,21 +458,24 @@ fn rounded_networks_are_the_images_that_their_grids_were_found_for() {
     }
     // Tied, as it is and through a factor.
     for columns in [40, 24] {
-        let mut tied = network(18, 90, columns, &[(40, true)]);
-        let Input::Tokens {
-            embedding: Some(table),
-            ..
-        } = &tied.input
-        else {
-            panic!("an embedding");
-        };
-        tied.head.dense[0].w = table.clone();
+        let untied = network(18, 90, columns, &[(40, true)]);
+        let b = &untied.layers().last().unwrap().dense().unwrap().b;
+        let mut output = vec![Dense::linear(table(&untied).clone(), b.clone())];
         if columns != 40 {
-            let factor = values(&mut Pcg32::new(19, 1), columns * 40, 0.4);
-            let factor = Dense::linear(Matrix::new(columns, 40, factor), vec![0.0; columns]);
-            tied.head.dense.insert(0, factor);
+            let projection = values(&mut Pcg32::new(19, 1), columns * 40, 0.4);
+            let projection = Matrix::new(columns, 40, projection);
+            output.insert(0, Dense::linear(projection, vec![0.0; columns]));
         }
-        networks.push(tied);
+        let cells = untied.recurrent(Phase::Step).map(|(_, cell)| cell.clone());
+        let tied = Network::language_model(
+            untied.vocabulary().clone(),
+            Some(table(&untied).clone()),
+            cells.collect(),
+            1,
+            output,
+            Provenance::default(),
+        );
+        networks.push(tied.unwrap());
     }
     for (index, network) in networks.iter().enumerate() {
         for (layers, head) in &widths {
@@ -439,7 +484,7 @@ fn rounded_networks_are_the_images_that_their_grids_were_found_for() {
                 head: Some(*head),
                 ..Options::default()
             };
-            let rounded = rounded(network, &options).unwrap();
+            let rounded = project_to_grid(network, &options).unwrap();
             let what = format!("network {index}, {layers:?}, {head:?}");
             assert!(rounded != *network, "{what}");
             let file = trainer::onnx::read(&trainer::onnx::write(&rounded)).unwrap();
@@ -467,23 +512,23 @@ fn mixed_widths_over_a_table_are_four_bits() {
 #[test]
 fn a_grid_that_does_not_fit_is_refused_by_name() {
     let mut network = network(13, 9, 0, &[(8, true)]);
-    let grids = quantize_with(&network, &four()).unwrap().grids[0].clone();
-    let said = |change: fn(&mut TensorGrid), network: &mut Network| {
-        network.grids = grids.clone();
-        change(network.grids.get_mut("layer 0 gate r").unwrap());
+    let grids = quantize_with(&network, &four()).unwrap().group_scales;
+    let said = |change: fn(&mut TensorScales), network: &mut Network| {
+        network.group_scales = grids.clone();
+        change(network.group_scales.get_mut("layer 0 gate r").unwrap());
         quantize(network).unwrap_err().to_string()
     };
-    type Case = (fn(&mut TensorGrid), &'static str);
+    type Case = (fn(&mut TensorScales), &'static str);
     let cases: [Case; 4] = [
         (
-            |grid| grid.units.truncate(5),
-            "row 5 of layer 0 gate r does not fit it: units or scales are missing",
+            |grid| grid.row_scales.truncate(5),
+            "row 5 of layer 0 gate r does not fit the model's group scales: scales are missing",
         ),
         (
-            |grid| grid.units[3] = 0.1,
-            "row 3 of layer 0 gate r does not fit it: a unit or a scale is none",
+            |grid| grid.row_scales[3] = 0.1,
+            "row 3 of layer 0 gate r does not fit the model's group scales: a scale is none",
         ),
-        (|grid| grid.units[2] = f32::NAN, "row 2"),
+        (|grid| grid.row_scales[2] = f32::NAN, "row 2"),
         (|grid| grid.scales[1] = 0, "row 1"),
     ];
     for (change, what) in cases {
@@ -508,7 +553,7 @@ fn layers_of_both_widths_follow_float_in_every_cell() {
             let quantized = quantize_with(&network, &options).unwrap();
             let found = recurrent(&quantized.params);
             assert_eq!([found[0].1.formats, found[1].1.formats], bits);
-            assert!(quantized.grids[0].keys().all(|name| {
+            assert!(quantized.group_scales.keys().all(|name| {
                 name.starts_with(if bits[0] == INT4 {
                     "layer 0"
                 } else {
@@ -531,11 +576,12 @@ fn a_wide_embedding_folds_and_a_wide_vocabulary_does_not() {
 
 #[test]
 fn a_row_of_great_norm_gets_a_larger_scale() {
-    let mut wide = network(6, 3, 0, &[(1024, true)]);
-    let gru = first(&mut wide);
-    // At 127 steps to the largest weight this row's norm would be 130,048.
-    gru.r.data[..1024].fill(0.02);
-    gru.r.data[1024..2048].fill(0.0);
+    let wide = changed(&network(6, 3, 0, &[(1024, true)]), |parts| {
+        let gru = first(parts);
+        // At 127 steps to the largest weight this row's norm would be 130,048.
+        gru.r.data[..1024].fill(0.02);
+        gru.r.data[1024..2048].fill(0.0);
+    });
     let quantized = quantize(&wide).unwrap();
     let layers = recurrent(&quantized.params);
     let row = &layers[0].1.gates[0].weights[..1024];
@@ -547,24 +593,25 @@ fn a_row_of_great_norm_gets_a_larger_scale() {
 
 #[test]
 fn saturated_and_empty_networks_stay_right() {
-    let mut zero = network(7, 4, 0, &[(8, true)]);
-    let gru = first(&mut zero);
-    for values in [&mut gru.w.data, &mut gru.r.data, &mut gru.wb, &mut gru.rb] {
-        values.fill(0.0);
-    }
+    let zero = changed(&network(7, 4, 0, &[(8, true)]), |parts| {
+        let gru = first(parts);
+        for values in [&mut gru.w.data, &mut gru.r.data, &mut gru.wb, &mut gru.rb] {
+            values.fill(0.0);
+        }
+    });
     assert_eq!(differences(&zero).0, 0.0);
-    let mut large = network(8, 4, 0, &[(8, true)]);
-    let gru = first(&mut large);
-    gru.w.data.iter_mut().for_each(|w| *w *= 100.0);
+    let large = changed(&network(8, 4, 0, &[(8, true)]), |parts| {
+        first(parts).w.data.iter_mut().for_each(|w| *w *= 100.0);
+    });
     let (states, _) = differences(&large);
     assert!(states < 0.02, "{states}");
 }
 
 #[test]
 fn what_integers_cannot_hold_is_refused_by_name() {
-    let mut network = network(9, 4, 0, &[(8, true)]);
-    let gru = first(&mut network);
-    gru.r.data[8] = 1e6;
+    let network = changed(&network(9, 4, 0, &[(8, true)]), |parts| {
+        first(parts).r.data[8] = 1e6;
+    });
     let error = quantize(&network).unwrap_err();
     assert!(
         matches!(&error, QuantizeError::Value { row: 1, .. }),
@@ -579,13 +626,12 @@ fn what_integers_cannot_hold_is_refused_by_name() {
 
 #[test]
 fn what_the_runtime_lacks_is_refused_by_name() {
-    let said = |change: fn(&mut Network)| {
-        let mut network = network(9, 4, 0, &[(8, true)]);
-        change(&mut network);
+    let said = |change: fn(&mut NetworkParts)| {
+        let network = changed(&network(9, 4, 0, &[(8, true)]), change);
         quantize(&network).unwrap_err().to_string()
     };
-    let hard = said(|network| {
-        first(network).activations.gate = Activation::HardSigmoid {
+    let hard = said(|parts| {
+        first(parts).activations.gate = Activation::HardSigmoid {
             alpha: 0.2,
             beta: 0.5,
         };

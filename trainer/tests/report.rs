@@ -475,7 +475,12 @@ fn trainings_without_validation_samples_or_texts_have_pages_too() {
         .collect();
     let (file, out) = (training.path("lines.tsv"), training.path("lines"));
     for (task, lines, more, expected) in [
-        ("classify", lines.clone(), &[][..], "A classifier is not sampled"),
+        (
+            "classify",
+            lines.clone(),
+            &[][..],
+            "A classifier is not sampled",
+        ),
         ("describe", lines, &[], "give them with --features"),
         (
             "describe",

@@ -181,7 +181,7 @@ fn run_takes_images_and_calibration_helps() {
     let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let model = case("gru_vectors_last");
     let source = network(&model);
-    let port = source.interface.inputs[0].clone();
+    let port = source.input_specs().next().unwrap().clone();
     let shape: Vec<usize> = port
         .shape
         .iter()

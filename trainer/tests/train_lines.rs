@@ -143,8 +143,8 @@ fn a_translator_learns_to_turn_words_round() {
     let measures = folder.metrics("out").dev.unwrap();
     assert!(measures.token_error.unwrap() < 0.05, "{measures:?}");
     let network = onnx::read(&folder.read("out/model.onnx")).unwrap();
-    let encoder = network.encoder.as_ref().unwrap();
-    assert_eq!(encoder.vocabulary().tokens(), ["a", "b", "c", "d"]);
+    let source = network.source_vocabulary.as_ref().unwrap();
+    assert_eq!(source.tokens(), ["a", "b", "c", "d"]);
     let said = translate(&network, &[0, 1, 3], 10);
     let said: Vec<&str> = said
         .iter()
@@ -170,7 +170,7 @@ fn a_describer_hears_its_features() {
     ];
     done(&folder.train("out", &[&SMALL[..], &more].concat()));
     let network = onnx::read(&folder.read("out/model.onnx")).unwrap();
-    assert_eq!(network.channels, ["length", "a", "b", "c", "d"]);
+    assert_eq!(network.feature_names, ["length", "a", "b", "c", "d"]);
     let measures = folder.metrics("out").dev.unwrap();
     let chain = measures.ngram_without_features.unwrap();
     // Of letters drawn alike, 2 to 5 of them, the first letter and the end are told, and they are about 2 of 4.5 predictions.
@@ -182,7 +182,7 @@ fn a_describer_hears_its_features() {
     }));
     done(&named.train("out", &[&SMALL[..], &more[..2]].concat()));
     let network = onnx::read(&named.read("out/model.onnx")).unwrap();
-    assert_eq!(network.channels, ["length", "a", "b", "c", "d"]);
+    assert_eq!(network.feature_names, ["length", "a", "b", "c", "d"]);
     let same = named.metrics("out").dev.unwrap();
     assert!(
         (same.bits - measures.bits).abs() < 0.05,
@@ -443,9 +443,8 @@ fn every_task_is_trained_with_weights_of_4_bits() {
 
         // A recurrent row's 24 columns are a group of the file's floats: 16 values at most.
         let network = onnx::read(&folder.read("4/model.onnx")).unwrap();
-        let networks = [Some(&network), network.encoder.as_deref()];
-        for layer in networks.into_iter().flatten().flat_map(|n| &n.layers) {
-            for row in layer.weights().1.data.chunks(24) {
+        for cell in network.layers().iter().filter_map(|layer| layer.cell()) {
+            for row in cell.weights().1.data.chunks(24) {
                 let values: std::collections::HashSet<u32> =
                     row.iter().map(|w| w.to_bits()).collect();
                 let signed_zero = usize::from(values.contains(&(-0f32).to_bits()));
@@ -545,7 +544,7 @@ fn tied_embeddings_steps_per_token_teachers_and_initial_models_work_on_lines() {
     let file = student("file", &["--distillation", &soft]);
     assert!(one == three && one == file && one != plain);
     let network = onnx::read(&one).unwrap();
-    assert_eq!(network.steps_per_token, 2);
+    assert_eq!(network.steps_per_token(trainer::network::Phase::Step), 2);
     done(&folder.train("one", &["--resume", "--steps", "50"]));
     common::said(&["export", &path("one/model.onnx")]);
 

@@ -5,7 +5,7 @@ use super::print::RecordType;
 use crate::data::tokenizer::Vocabulary;
 use crate::inference::model::Model;
 use crate::inference::tasks;
-use crate::network::{Normalization, Reads, normalize};
+use crate::network::{Normalization, normalize};
 use crate::quantize::vocabulary_of;
 use anyhow::{Context, bail};
 use clap::Args;
@@ -69,8 +69,8 @@ pub fn run(ClassifyArgs { inputs }: ClassifyArgs) -> anyhow::Result<()> {
                 Ok(classification(labels.as_ref(), scores))
             })
         }
-        Model::Float(mut network) => {
-            if network.head.reads == Reads::EveryStep || network.encoder.is_some() {
+        Model::Float(network) => {
+            if network.output().every_step || network.has_source() {
                 bail!("{}: {NOT_A_CLASSIFIER}", place());
             }
             let Some(vocabulary) = network.vocabulary.clone() else {
@@ -79,7 +79,7 @@ pub fn run(ClassifyArgs { inputs }: ClassifyArgs) -> anyhow::Result<()> {
                     place()
                 );
             };
-            network.head.normalization = Normalization::None;
+            let network = network.without_normalization();
             inputs.answer_each(|text| {
                 let tokens = vocabulary.encode(text, false)?.tokens;
                 if tokens.is_empty() {

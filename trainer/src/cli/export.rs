@@ -87,8 +87,10 @@ pub fn run(args: ExportArgs) -> anyhow::Result<()> {
     if args.models.contains(&out) {
         bail!("the model file would replace the network: give another name with --out");
     }
-    let encoder = network.encoder.as_ref().map_or(0, |e| e.layers.len());
-    let layers = encoder + network.layers.len();
+    let recurrent = network
+        .step_phases()
+        .map(|phase| network.recurrent(phase).count());
+    let layers = recurrent.sum();
     let layers = args::layer_formats(&args.weight_bits, &args.input_weight_bits, layers)?;
     let mut max_tokens = 0;
     if let Some(file) = args.vocab.read()? {
@@ -122,8 +124,8 @@ pub fn run(args: ExportArgs) -> anyhow::Result<()> {
     let report = ExportReport {
         model: ModelReport::new(&model),
         tensors: quantized.tensors,
-        token_encodings: quantized.forms,
-        assumptions: quantized.assumed,
+        token_encodings: quantized.encodings,
+        assumptions: quantized.assumptions,
         losses,
     };
     if args.output.json {

@@ -7,7 +7,7 @@ use crate::data::tokenizer::Vocabulary;
 use crate::inference::generate::{FloatGenerator, Repetition, repetition, tokens};
 use crate::inference::model::Model;
 use crate::inference::tasks;
-use crate::network::Feeds;
+use crate::network::Inputs;
 use anyhow::{Context, bail};
 use clap::Args;
 use pipsqueak::{Generator, SamplingParams, Temperature};
@@ -246,13 +246,13 @@ impl TextRequest<'_> {
             Model::Float(network) => {
                 let mut state = network.state();
                 if let Some(features) = self.features {
-                    let features = tasks::feature_vector(&network.channels, features)
+                    let features = tasks::feature_vector(&network.feature_names, features)
                         .with_context(|| format!("--features {features:?}"))?;
-                    let feeds = Feeds {
+                    let inputs = Inputs {
                         features,
-                        ..Feeds::default()
+                        ..Inputs::default()
                     };
-                    state = network.begin(&feeds);
+                    state = network.initial_state(&inputs);
                 }
                 self.stream(
                     FloatGenerator::new(network, state, self.prompt, params),

@@ -2,7 +2,7 @@
 
 use super::print::{RecordType, print_json, print_out};
 use crate::inference::model::Model;
-use crate::network::{Input, Layer, Network, Provenance};
+use crate::network::{Network, Op, Phase, Provenance, RecurrentCell};
 use crate::report::text::ModelReport;
 use clap::Args;
 use serde::Serialize;
@@ -57,11 +57,11 @@ struct LayerReport {
 }
 
 impl LayerReport {
-    fn new(layer: &Layer) -> Self {
+    fn new(layer: &RecurrentCell) -> Self {
         Self {
             cell: layer.name().to_lowercase(),
             reset_after: match layer {
-                Layer::Gru(gru) => Some(gru.linear_before_reset),
+                RecurrentCell::Gru(gru) => Some(gru.linear_before_reset),
                 _ => None,
             },
             hidden_size: layer.hidden(),
@@ -71,26 +71,26 @@ impl LayerReport {
 
 impl<'a> NetworkReport<'a> {
     fn new(network: &'a Network) -> Self {
-        let layers = |layers: &[Layer]| layers.iter().map(LayerReport::new).collect();
+        let layers = |phase| {
+            let cells = network.recurrent(phase);
+            cells.map(|(_, cell)| LayerReport::new(cell)).collect()
+        };
         Self {
             tokens: network.tokens(),
-            embedding_dim: match &network.input {
-                Input::Tokens { embedding, .. } => embedding.as_ref().map(|e| e.columns),
+            embedding_dim: match network.reader(Phase::Step).map(|(_, layer)| &layer.op) {
+                Some(Op::Token { embedding, .. }) => embedding.as_ref().map(|e| e.columns),
                 _ => None,
             },
-            encoder: network
-                .encoder
-                .as_ref()
-                .map_or(Vec::new(), |encoder| layers(&encoder.layers)),
-            layers: layers(&network.layers),
-            steps_per_token: network.steps_per_token,
+            encoder: layers(Phase::Source),
+            layers: layers(Phase::Step),
+            steps_per_token: network.steps_per_token(Phase::Step),
             outputs: network.output_width(),
             tensors_with_scales: tensors_with_scales(network),
             labels: network
                 .labels
                 .as_ref()
                 .map_or(&[], |labels| labels.tokens()),
-            features: &network.channels,
+            features: &network.feature_names,
             parameters: network.parameters(),
             provenance: &network.provenance,
             vocabulary: network.vocabulary.as_ref().map_or(&[], |v| v.tokens()),
@@ -113,12 +113,9 @@ impl<'a> NetworkReport<'a> {
 
 /// The tensors whose quantization scales are in the file; those of an encoder first.
 fn tensors_with_scales(network: &Network) -> Vec<String> {
-    let encoder = network
-        .encoder
-        .iter()
-        .flat_map(|encoder| encoder.grids.keys());
-    let encoder = encoder.map(|tensor| format!("encoder {tensor}"));
-    encoder.chain(network.grids.keys().cloned()).collect()
+    let source = network.source_group_scales.keys();
+    let source = source.map(|tensor| format!("encoder {tensor}"));
+    source.chain(network.group_scales.keys().cloned()).collect()
 }
 
 /// Runs the command.

@@ -2,7 +2,7 @@
 
 use super::print::{RecordType, print_json};
 use crate::fs::write_atomically;
-use crate::inference::integer::{IntegerNetwork, NoInterface};
+use crate::inference::integer::{IntegerNetwork, MissingSignature};
 use crate::inference::model::{Model, ModelFileError};
 use crate::network::{Array, Values, run_arrays};
 use anyhow::{Context, bail};
@@ -75,7 +75,7 @@ pub enum ModelRejected {
         /// The model file.
         path: PathBuf,
         /// What is missing.
-        cause: NoInterface,
+        cause: MissingSignature,
     },
 }
 

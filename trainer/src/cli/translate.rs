@@ -105,10 +105,10 @@ fn integer_target(model: &ModelView) -> anyhow::Result<Vocabulary> {
 }
 
 fn float_vocabularies(network: &Network) -> anyhow::Result<(&Vocabulary, &Vocabulary)> {
-    let Some(encoder) = &network.encoder else {
+    if !network.has_source() {
         bail!(NOT_AN_ENCODER_DECODER);
-    };
-    match (&encoder.vocabulary, &network.vocabulary) {
+    }
+    match (&network.source_vocabulary, &network.vocabulary) {
         (Some(source), Some(target)) => Ok((source, target)),
         _ => bail!("the model has no vocabularies: give them with --vocab"),
     }

@@ -2,7 +2,7 @@
 
 use crate::data::tokenizer::CharStats;
 use crate::inference::model::Model;
-use crate::network::{Network, nats};
+use crate::network::{Network, cross_entropy};
 use pipsqueak::{ModelView, Session, SessionError};
 use std::time::Instant;
 
@@ -94,7 +94,7 @@ pub fn float(network: &Network, tokens: &[u16], mut on_token: impl FnMut()) -> E
     let mut total = 0.0;
     for pair in tokens.windows(2) {
         network.step(&mut state, pair[0]);
-        total += nats(&network.logits(&state), pair[1]);
+        total += cross_entropy(&network.logits(&state), pair[1]);
         on_token();
     }
     Evaluation::new(total, tokens.len().saturating_sub(1), begun)
@@ -121,7 +121,7 @@ pub fn integer(
         for (float, &fixed) in logits.iter_mut().zip(&*session.logits()?) {
             *float = f32::from(fixed) / one;
         }
-        total += nats(&logits, pair[1]);
+        total += cross_entropy(&logits, pair[1]);
         on_token();
     }
     Ok(Evaluation::new(

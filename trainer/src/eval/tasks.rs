@@ -6,7 +6,7 @@ use crate::eval::ngram::KneserNey;
 use crate::inference::generate::{GREEDY, tokens};
 use crate::inference::integer::IntegerNetwork;
 use crate::inference::tasks::{argmax, translate};
-use crate::network::{Feeds, Network, Sequences, nats};
+use crate::network::{Inputs, Network, SequenceModel, SubnetInputs, cross_entropy};
 use crate::training::buckets::predictions;
 use crate::training::lines::{BOS, EOS};
 use pipsqueak::{Generator, StepInput};
@@ -71,7 +71,7 @@ impl Sums {
 }
 
 /// What gives answers to examples: a float network, or an image.
-pub trait Predictor: Sequences + Sync {
+pub trait Predictor: SequenceModel + Sync {
     /// What `source` becomes, always the likeliest token, of at most `limit` tokens; the end is left out.
     fn translation(&self, source: &[u16], limit: usize) -> Vec<u16>;
 }
@@ -185,20 +185,16 @@ fn over(examples: &[&Example], threads: usize, of: impl Fn(&Example) -> Sums + S
 }
 
 /// The logits of an example's predictions, one after the other, each with the right tokens before it.
-fn logits(network: &impl Sequences, task: Task, example: &Example) -> Vec<f32> {
-    let read = |tokens: &[u16]| Feeds {
-        tokens: tokens.iter().map(|token| usize::from(*token)).collect(),
-        ..Feeds::default()
-    };
-    let feeds = match task {
-        Task::Classifier => read(&example.source),
-        _ => Feeds {
+fn logits(network: &impl SequenceModel, task: Task, example: &Example) -> Vec<f32> {
+    let inputs = match task {
+        Task::Classifier => Inputs::of_tokens(&example.source),
+        _ => Inputs {
+            source: SubnetInputs::of_tokens(&example.source),
+            step: SubnetInputs::of_tokens(&[&[BOS], &example.target[..]].concat()),
             features: example.features.clone(),
-            encoder: (task == Task::SequenceToSequence).then(|| Box::new(read(&example.source))),
-            ..read(&[&[BOS], &example.target[..]].concat())
         },
     };
-    network.run_sequence(&feeds).head
+    network.run_sequence(&inputs).values.swap_remove(0)
 }
 
 /// What `logits` of an example's predictions lose: of its class, or of its target's tokens and its end.
@@ -208,7 +204,7 @@ fn nats_of(logits: &[f32], task: Task, example: &Example) -> f64 {
     logits
         .chunks_exact(outputs)
         .zip(example.target.iter().chain(end))
-        .map(|(logits, target)| nats(logits, *target))
+        .map(|(logits, target)| cross_entropy(logits, *target))
         .sum()
 }
 

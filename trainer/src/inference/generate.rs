@@ -1,6 +1,6 @@
 //! Text generation by the float network with the sampler that runs on boards, and detection of repetition.
 
-use crate::network::{FloatState, Network};
+use crate::network::{Network, State};
 use pipsqueak::{Generator, Pcg32, Sampler, SamplingParams, Temperature};
 
 /// Always samples the most likely token.
@@ -25,7 +25,7 @@ fn to_fixed(logits: &[f32]) -> Vec<i16> {
 /// Samples the tokens after a prompt, until EOS, which is left out: [`pipsqueak::Generator`] in float.
 pub struct FloatGenerator<'n> {
     network: &'n Network,
-    state: FloatState,
+    state: State,
     sampler: Sampler,
     rng: Pcg32,
     /// The token to read next; none after EOS.
@@ -39,7 +39,7 @@ impl<'n> FloatGenerator<'n> {
     /// Panics if the network has no vocabulary, or a token is not in it.
     pub fn new(
         network: &'n Network,
-        mut state: FloatState,
+        mut state: State,
         prompt: &[u16],
         settings: SamplingParams,
     ) -> Self {
@@ -62,7 +62,7 @@ impl<'n> FloatGenerator<'n> {
     ///
     /// # Panics
     /// Panics if the network has no vocabulary.
-    pub fn from_state(network: &'n Network, state: FloatState, settings: SamplingParams) -> Self {
+    pub fn from_state(network: &'n Network, state: State, settings: SamplingParams) -> Self {
         let vocabulary = network.vocabulary();
         Self {
             network,

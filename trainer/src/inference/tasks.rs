@@ -2,7 +2,7 @@
 
 use crate::data::features::parse_features;
 use crate::inference::generate::{FloatGenerator, GREEDY};
-use crate::network::{Feeds, Network};
+use crate::network::{Inputs, Network, SubnetInputs};
 use pipsqueak::SamplingParams;
 
 /// Returns the score of every class for `tokens`.
@@ -10,12 +10,8 @@ use pipsqueak::SamplingParams;
 /// # Panics
 /// Panics if `tokens` is empty or a token is V or more.
 pub fn classify(network: &Network, tokens: &[u16]) -> Vec<f32> {
-    let tokens = tokens.iter().map(|token| usize::from(*token)).collect();
-    let feeds = Feeds {
-        tokens,
-        ..Feeds::default()
-    };
-    network.run(&feeds).head
+    let outputs = network.run(&Inputs::of_tokens(tokens));
+    outputs.values.into_iter().next().unwrap_or_default()
 }
 
 /// Returns the index of the largest score, the first of equal ones.
@@ -29,15 +25,11 @@ pub fn argmax(scores: &[f32]) -> u16 {
 /// # Panics
 /// Panics if the network has no encoder or no vocabulary, or a token is V or more.
 pub fn translate(network: &Network, source: &[u16], limit: usize) -> Vec<u16> {
-    let source = Feeds {
-        tokens: source.iter().map(|token| usize::from(*token)).collect(),
-        ..Feeds::default()
+    let inputs = Inputs {
+        source: SubnetInputs::of_tokens(source),
+        ..Inputs::default()
     };
-    let feeds = Feeds {
-        encoder: Some(Box::new(source)),
-        ..Feeds::default()
-    };
-    decode(network, &feeds, GREEDY, limit)
+    decode(network, &inputs, GREEDY, limit)
 }
 
 /// Samples a text conditioned on `features`, one value for each feature of the network, until EOS, which is left out, or `limit`
@@ -51,11 +43,11 @@ pub fn generate_conditioned(
     settings: SamplingParams,
     limit: usize,
 ) -> Vec<u16> {
-    let feeds = Feeds {
+    let inputs = Inputs {
         features: features.to_vec(),
-        ..Feeds::default()
+        ..Inputs::default()
     };
-    decode(network, &feeds, settings, limit)
+    decode(network, &inputs, settings, limit)
 }
 
 /// Why a text is not a feature vector.
@@ -97,7 +89,7 @@ pub fn feature_vector(names: &[String], text: &str) -> Result<Vec<f32>, FeatureE
     Ok(values)
 }
 
-fn decode(network: &Network, feeds: &Feeds, settings: SamplingParams, limit: usize) -> Vec<u16> {
-    let generator = FloatGenerator::from_state(network, network.begin(feeds), settings);
+fn decode(network: &Network, inputs: &Inputs, settings: SamplingParams, limit: usize) -> Vec<u16> {
+    let generator = FloatGenerator::from_state(network, network.initial_state(inputs), settings);
     generator.take(limit).collect()
 }

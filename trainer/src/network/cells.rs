@@ -102,9 +102,9 @@ pub struct Rnn {
     pub activation: Activation,
 }
 
-/// A recurrent layer.
+/// The kind and the weights of a recurrent layer.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Layer {
+pub enum RecurrentCell {
     /// Gated recurrent unit.
     Gru(Gru),
     /// Long short-term memory.
@@ -139,26 +139,49 @@ impl Rnn {
     }
 }
 
-impl Layer {
+impl RecurrentCell {
     /// The cell's name, as ONNX has it.
     pub fn name(&self) -> &'static str {
         match self {
-            Layer::Gru(_) => "GRU",
-            Layer::Lstm(_) => "LSTM",
-            Layer::Rnn(_) => "RNN",
+            RecurrentCell::Gru(_) => "GRU",
+            RecurrentCell::Lstm(_) => "LSTM",
+            RecurrentCell::Rnn(_) => "RNN",
         }
     }
 
     /// `w`, `r`, `wb` and `rb`.
     pub fn weights(&self) -> (&Matrix, &Matrix, &[f32], &[f32]) {
         match self {
-            Layer::Gru(Gru { w, r, wb, rb, .. })
-            | Layer::Lstm(Lstm { w, r, wb, rb, .. })
-            | Layer::Rnn(Rnn { w, r, wb, rb, .. }) => (w, r, wb, rb),
+            RecurrentCell::Gru(Gru { w, r, wb, rb, .. })
+            | RecurrentCell::Lstm(Lstm { w, r, wb, rb, .. })
+            | RecurrentCell::Rnn(Rnn { w, r, wb, rb, .. }) => (w, r, wb, rb),
         }
     }
 
-    /// Units, H.
+    /// The weights over the input and over the hidden state.
+    pub(super) fn weights_mut(&mut self) -> (&mut Matrix, &mut Matrix) {
+        match self {
+            RecurrentCell::Gru(Gru { w, r, .. })
+            | RecurrentCell::Lstm(Lstm { w, r, .. })
+            | RecurrentCell::Rnn(Rnn { w, r, .. }) => (w, r),
+        }
+    }
+
+    /// The gates in the order of their rows.
+    pub fn gates(&self) -> &'static [&'static str] {
+        match self {
+            RecurrentCell::Gru(_) => &["z", "r", "h"],
+            RecurrentCell::Lstm(_) => &["i", "o", "f", "c"],
+            RecurrentCell::Rnn(_) => &["h"],
+        }
+    }
+
+    /// Number of gates: blocks of H rows of the weights.
+    pub fn num_gates(&self) -> usize {
+        self.gates().len()
+    }
+
+    /// Hidden size, H.
     pub fn hidden(&self) -> usize {
         self.weights().1.columns
     }
@@ -170,16 +193,17 @@ impl Layer {
 
     /// Whether there is a cell state besides the hidden state.
     pub fn has_cell(&self) -> bool {
-        matches!(self, Layer::Lstm(_))
+        matches!(self, RecurrentCell::Lstm(_))
     }
 
-    /// Whether its activations are the usual ones.
-    pub fn is_usual(&self) -> bool {
+    /// Whether its activations are the standard ones: sigmoid and tanh.
+    pub fn has_standard_activations(&self) -> bool {
         match self {
-            Layer::Gru(Gru { activations, .. }) | Layer::Lstm(Lstm { activations, .. }) => {
+            RecurrentCell::Gru(Gru { activations, .. })
+            | RecurrentCell::Lstm(Lstm { activations, .. }) => {
                 *activations == Activations::default()
             }
-            Layer::Rnn(rnn) => rnn.activation == Activation::Tanh,
+            RecurrentCell::Rnn(rnn) => rnn.activation == Activation::Tanh,
         }
     }
 
@@ -190,30 +214,30 @@ impl Layer {
     }
 
     /// One step: `h` and, in an LSTM, `c` become the next states, `[H]`.
-    pub(crate) fn step(&self, x: Signal, h: &mut Vec<f32>, c: &mut [f32]) {
+    pub(crate) fn step(&self, x: LayerInput, h: &mut Vec<f32>, c: &mut [f32]) {
         match self {
-            Layer::Gru(gru) => gru.step(x, h),
-            Layer::Lstm(lstm) => lstm.step(x, h, c),
-            Layer::Rnn(rnn) => rnn.step(x, h),
+            RecurrentCell::Gru(gru) => gru.step(x, h),
+            RecurrentCell::Lstm(lstm) => lstm.step(x, h, c),
+            RecurrentCell::Rnn(rnn) => rnn.step(x, h),
         }
     }
 }
 
 /// What a layer gets at a step.
 #[derive(Clone, Copy)]
-pub(crate) enum Signal<'a> {
+pub(crate) enum LayerInput<'a> {
     /// A vector that is 1 at the token and 0 elsewhere.
     OneHot(usize),
     /// Any vector.
     Vector(&'a [f32]),
 }
 
-impl Signal<'_> {
-    /// `w[row] * signal`
+impl LayerInput<'_> {
+    /// `w[row] * x`
     fn dot(&self, w: &Matrix, row: usize) -> f32 {
         match self {
-            Signal::OneHot(token) => w.row(row)[*token],
-            Signal::Vector(x) => w.dot(row, x),
+            LayerInput::OneHot(token) => w.row(row)[*token],
+            LayerInput::Vector(x) => w.dot(row, x),
         }
     }
 }
@@ -222,7 +246,7 @@ impl Gru {
     /// `z = s(Wz x + Uz h)`, `r = s(Wr x + Ur h)`, biases implied, then
     /// `n = tanh(Wh x + Wbh + r * (Uh h + Rbh))` with `linear_before_reset`, else `tanh(Wh x + Wbh + Uh (r * h) + Rbh)`;
     /// `h' = (1 - z) * n + z * h`.
-    fn step(&self, input: Signal, h: &mut Vec<f32>) {
+    fn step(&self, input: LayerInput, h: &mut Vec<f32>) {
         let units = self.hidden();
         let Activations { gate, candidate } = self.activations;
         let x = |row: usize| input.dot(&self.w, row) + self.wb[row];
@@ -250,7 +274,7 @@ impl Gru {
 impl Lstm {
     /// `i, o, f = s(W x + R h)` of their rows, biases implied, `g = tanh(Wc x + Rc h)`;
     /// `c' = f * c + i * g`, `h' = o * tanh(c')`.
-    fn step(&self, input: Signal, h: &mut Vec<f32>, c: &mut [f32]) {
+    fn step(&self, input: LayerInput, h: &mut Vec<f32>, c: &mut [f32]) {
         let units = self.hidden();
         let Activations { gate, candidate } = self.activations;
         let sum = |row: usize, h: &[f32]| {
@@ -269,7 +293,7 @@ impl Lstm {
 
 impl Rnn {
     /// `h' = tanh(W x + R h)`, biases implied.
-    fn step(&self, input: Signal, h: &mut Vec<f32>) {
+    fn step(&self, input: LayerInput, h: &mut Vec<f32>) {
         *h = (0..self.hidden())
             .map(|j| {
                 let sum = input.dot(&self.w, j) + self.wb[j] + self.r.dot(j, h) + self.rb[j];

@@ -1,242 +1,468 @@
-//! Running a float network, a step at a time or a whole sequence.
+//! Running a float network, step by step or on a whole sequence.
 
-use super::cells::Signal;
-use super::{Dense, Input, Network, Normalization, Reads, Start, StateId};
+use super::layer::{InitialState, Op, Phase, VectorId};
+use super::{Dense, LayerInput, Network, Normalization, StateId, subnet};
+use std::ops::Range;
 
-/// The states of a [`Network`]'s layers.
+/// The vectors of a network between two steps.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct FloatState {
-    /// Hidden state of each layer, `[H]`.
-    pub hidden: Vec<Vec<f32>>,
-    /// Cell state of each layer, `[H]`; empty in a layer that has none.
-    pub cell: Vec<Vec<f32>>,
+pub struct State {
+    /// The result of each layer, as far as it has run: `[size]`. Hidden states are there from the beginning; rows of an embedding are not.
+    results: Vec<Vec<f32>>,
+    /// The cell state of each LSTM layer; of each mean the sum over the steps and, as the last element, their number; else nothing.
+    accumulators: Vec<Vec<f32>>,
+    /// The last token of the source and of the step.
+    tokens: [usize; 2],
 }
 
-impl FloatState {
-    /// One state.
-    pub fn get(&self, id: StateId) -> &[f32] {
-        if id.cell {
-            &self.cell[id.layer]
-        } else {
-            &self.hidden[id.layer]
+impl State {
+    /// The result of layer `layer`: of a recurrent layer its hidden state.
+    ///
+    /// # Panics
+    /// If there is no such layer.
+    pub fn result(&self, layer: usize) -> &[f32] {
+        &self.results[layer]
+    }
+
+    /// A vector that is kept: a result, or a cell state.
+    fn kept(&self, id: VectorId) -> &[f32] {
+        match id.is_cell_state {
+            true => &self.accumulators[id.layer],
+            false => &self.results[id.layer],
         }
     }
 
-    fn set(&mut self, id: StateId, value: &[f32]) {
-        let all = if id.cell {
-            &mut self.cell
-        } else {
-            &mut self.hidden
-        };
-        all[id.layer] = value.to_vec();
+    fn set(&mut self, id: VectorId, values: Vec<f32>) {
+        match id.is_cell_state {
+            true => self.accumulators[id.layer] = values,
+            false => self.results[id.layer] = values,
+        }
     }
+}
+
+/// What the source or the step of a sequence reads. What it has no use for is left empty.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SubnetInputs {
+    /// Token ids, one for each step.
+    pub tokens: Vec<usize>,
+    /// `[T][size]`
+    pub frames: Vec<f32>,
+    /// The states that are given by the caller, `[H]` each; other [external](InitialState::External) ones are zero.
+    pub states: Vec<(StateId, Vec<f32>)>,
 }
 
 /// What one sequence is made of. What the network has no use for is left empty.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Feeds {
-    /// Ids, one for each step.
-    pub tokens: Vec<usize>,
-    /// `[T][width]`
-    pub vectors: Vec<f32>,
-    /// `[width]`
+pub struct Inputs {
+    /// What an encoder reads.
+    pub source: SubnetInputs,
+    /// What the network itself reads.
+    pub step: SubnetInputs,
+    /// The conditioning features.
     pub features: Vec<f32>,
-    /// Those states that are [given](Start::Given), `[H]` each; the others are zero.
-    pub states: Vec<(StateId, Vec<f32>)>,
-    /// What the encoder gets.
-    pub encoder: Option<Box<Feeds>>,
+}
+
+impl SubnetInputs {
+    /// These tokens and nothing else.
+    pub fn of_tokens(tokens: &[u16]) -> Self {
+        Self {
+            tokens: tokens.iter().map(|token| usize::from(*token)).collect(),
+            ..Self::default()
+        }
+    }
+}
+
+impl Inputs {
+    /// These tokens and nothing else.
+    pub fn of_tokens(tokens: &[u16]) -> Self {
+        Self {
+            step: SubnetInputs::of_tokens(tokens),
+            ..Self::default()
+        }
+    }
+
+    /// What the source or the step reads.
+    pub fn of(&self, phase: Phase) -> &SubnetInputs {
+        match phase {
+            Phase::Source => &self.source,
+            _ => &self.step,
+        }
+    }
+
+    pub(crate) fn of_mut(&mut self, phase: Phase) -> &mut SubnetInputs {
+        match phase {
+            Phase::Source => &mut self.source,
+            _ => &mut self.step,
+        }
+    }
+}
+
+/// The states of recurrent layers, by their numbers among the recurrent layers of a phase.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct States {
+    /// Hidden state of each layer, `[H]`.
+    pub hidden: Vec<Vec<f32>>,
+    /// Cell state of each layer, `[H]`; empty for a layer that has none.
+    pub cell: Vec<Vec<f32>>,
+}
+
+impl States {
+    /// One state.
+    pub fn get(&self, id: StateId) -> &[f32] {
+        match id.cell {
+            true => &self.cell[id.layer],
+            false => &self.hidden[id.layer],
+        }
+    }
 }
 
 /// What a sequence gives.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Results {
-    /// Of the head: `[T][V]`, or `[V]` where it gives one output a sequence.
-    pub head: Vec<f32>,
-    /// After the last step.
-    pub state: FloatState,
-    /// What the encoder gave.
-    pub encoder: Option<Box<Results>>,
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outputs {
+    /// Each output after its normalization: `[T][size]`, or `[size]` where it is computed after the last step only.
+    pub values: Vec<Vec<f32>>,
+    /// The states of the source and of the step after their last steps.
+    pub states: [States; 2],
 }
 
-/// What is told of each layer at each step.
-pub(crate) type Watch<'w> = &'w mut dyn FnMut(usize, Signal, &[f32]);
+/// What is called while a network runs.
+pub(crate) trait Hook {
+    /// Recurrent layer `layer` is about to run on `x`, with the hidden state `h`.
+    fn before_recurrent(&mut self, layer: usize, x: LayerInput, h: &[f32]) {
+        let _ = (layer, x, h);
+    }
+
+    /// Layer `layer`, not a recurrent one, has computed `result`.
+    fn after(&mut self, layer: usize, result: &[f32]) {
+        let _ = (layer, result);
+    }
+}
+
+impl Hook for () {}
+
+/// What the caller gives at one step.
+#[derive(Clone, Copy)]
+enum StepInput<'a> {
+    Token(usize),
+    Frame(&'a [f32]),
+    Nothing,
+}
 
 impl Network {
     /// A state of zeros.
-    pub fn state(&self) -> FloatState {
-        let zeros = |units| vec![0.0; units];
-        let cell = |l: &super::Layer| zeros(if l.has_cell() { l.hidden() } else { 0 });
-        FloatState {
-            hidden: self.layers.iter().map(|l| zeros(l.hidden())).collect(),
-            cell: self.layers.iter().map(cell).collect(),
+    pub fn state(&self) -> State {
+        let layers = || self.layers().iter().enumerate();
+        let zeros = |index: usize| vec![0.0; self.sizes[index]];
+        let results = layers().map(|(index, layer)| match layer.op {
+            Op::Recurrent { .. } | Op::Mean => zeros(index),
+            _ => Vec::new(),
+        });
+        let accumulators = layers().map(|(index, layer)| match &layer.op {
+            Op::Recurrent { cell, .. } if cell.has_cell() => zeros(index),
+            Op::Mean => vec![0.0; self.sizes[index] + 1],
+            _ => Vec::new(),
+        });
+        State {
+            results: results.collect(),
+            accumulators: accumulators.collect(),
+            tokens: [0; 2],
         }
     }
 
-    /// Feeds `token` to every layer, [as often](Self::steps_per_token) as the network says.
+    /// The state before the first step, for these features, these given states and this source.
     ///
     /// # Panics
-    /// If `token` is not below [`tokens`](Self::tokens).
-    pub fn step(&self, state: &mut FloatState, token: u16) {
-        let token = usize::from(token);
-        match &self.input {
-            Input::Tokens {
-                embedding: None, ..
-            } => self.feed(state, Signal::OneHot(token)),
-            Input::Tokens {
-                embedding: Some(table),
-                ..
-            } => {
-                self.feed(state, Signal::Vector(table.row(token)));
+    /// If an input is missing, has another length than the network's sizes say, or holds an id that is no token.
+    pub fn initial_state(&self, inputs: &Inputs) -> State {
+        self.begin(inputs, &mut ())
+    }
+
+    fn begin(&self, inputs: &Inputs, hook: &mut dyn Hook) -> State {
+        let mut state = self.state();
+        let features = StepInput::Frame(&inputs.features);
+        self.run_layers(
+            self.segments.begin_source.clone(),
+            &mut state,
+            features,
+            hook,
+        );
+        if self.has_source() {
+            self.initialize(Phase::Source, &mut state, inputs);
+            self.each_step(Phase::Source, inputs, |input| {
+                self.run_step(Phase::Source, &mut state, input, hook);
+            });
+            self.run_layers(self.segments.begin_step.clone(), &mut state, features, hook);
+        }
+        self.initialize(Phase::Step, &mut state, inputs);
+        state
+    }
+
+    /// Sets the initial states of the recurrent layers of `phase`.
+    fn initialize(&self, phase: Phase, state: &mut State, inputs: &Inputs) {
+        for index in self.segments.steps(phase) {
+            let Op::Recurrent { init, .. } = &self.layers()[index].op else {
+                continue;
+            };
+            for (init, id) in init
+                .iter()
+                .zip([VectorId::result(index), VectorId::cell_state(index)])
+            {
+                if let InitialState::Vector(from) = init {
+                    let values = state.kept(*from).to_vec();
+                    state.set(id, values);
+                }
             }
-            _ => panic!("the network takes vectors, not tokens"),
+        }
+        for (id, values) in &inputs.of(phase).states {
+            let vector = self.state_vector(phase, *id);
+            assert_eq!(values.len(), self.size(vector), "values of {id:?}");
+            state.set(vector, values.clone());
         }
     }
 
-    fn feed(&self, state: &mut FloatState, signal: Signal) {
-        self.feed_watched(state, signal, &mut |_, _, _| ());
+    /// Runs one step on `token`; the recurrent layers run [`steps_per_token`](Self::steps_per_token) times.
+    ///
+    /// # Panics
+    /// If `token` is not below [`tokens`](Self::tokens), or the network reads no tokens.
+    pub fn step(&self, state: &mut State, token: u16) {
+        assert!(usize::from(token) < self.tokens(), "token {token}");
+        let input = StepInput::Token(token.into());
+        self.run_step(Phase::Step, state, input, &mut ());
     }
 
-    /// All steps of one token, or the step of a vector.
-    fn feed_watched(&self, state: &mut FloatState, signal: Signal, watch: Watch) {
-        for _ in 0..self.steps_per_token {
-            let mut below: Vec<f32> = Vec::new();
-            for (depth, layer) in self.layers.iter().enumerate() {
-                let signal = if depth == 0 {
-                    signal
-                } else {
-                    Signal::Vector(&below)
+    fn run_step(&self, phase: Phase, state: &mut State, input: StepInput, hook: &mut dyn Hook) {
+        let parts = self.segments.parts(self.layers(), phase);
+        let times = [1, self.steps_per_token(phase), 1];
+        for (part, times) in parts.into_iter().zip(times) {
+            for _ in 0..times {
+                self.run_layers(part.clone(), state, input, hook);
+            }
+        }
+    }
+
+    fn run_layers(
+        &self,
+        range: Range<usize>,
+        state: &mut State,
+        input: StepInput,
+        hook: &mut dyn Hook,
+    ) {
+        for index in range {
+            let layer = &self.layers()[index];
+            match (&layer.op, input) {
+                (Op::Token { vocab_size, .. }, StepInput::Token(token)) => {
+                    assert!(token < *vocab_size, "token {token} of {vocab_size}");
+                    state.tokens[subnet(layer.phase)] = token;
+                }
+                (Op::Frame { size }, StepInput::Frame(frame)) => {
+                    assert_eq!(frame.len(), *size, "elements of {:?}", layer.name);
+                    state.results[index] = frame.to_vec();
+                    hook.after(index, frame);
+                }
+                (Op::Token { .. } | Op::Frame { .. }, _) => panic!("no input for {:?}", layer.name),
+                (Op::Recurrent { cell, .. }, _) => {
+                    let mut h = std::mem::take(&mut state.results[index]);
+                    let mut c = std::mem::take(&mut state.accumulators[index]);
+                    let mut joined = Vec::new();
+                    let x = self.layer_input(&layer.inputs, state, &[], &mut joined);
+                    hook.before_recurrent(index, x, &h);
+                    cell.step(x, &mut h, &mut c);
+                    (state.results[index], state.accumulators[index]) = (h, c);
+                }
+                (Op::Mean, _) => {
+                    let mut sum = std::mem::take(&mut state.accumulators[index]);
+                    let mut joined = Vec::new();
+                    let x = self.vector_input(&layer.inputs, state, &[], &mut joined);
+                    sum.iter_mut()
+                        .zip(x.iter().chain(&[1.0]))
+                        .for_each(|(sum, x)| *sum += x);
+                    let (steps, sums) = sum.split_last().expect("a number of steps");
+                    state.results[index] = sums.iter().map(|sum| sum / steps).collect();
+                    state.accumulators[index] = sum;
+                }
+                (Op::Constant(_) | Op::Dense(_) | Op::Sum, _) => {
+                    let result = self.compute(index, state, &[]);
+                    hook.after(index, &result);
+                    state.results[index] = result;
+                }
+            }
+        }
+    }
+
+    /// The result of a layer that depends on its inputs alone. `late` are the results of the output layers before it.
+    fn compute(&self, index: usize, state: &State, late: &[Vec<f32>]) -> Vec<f32> {
+        let layer = &self.layers()[index];
+        match &layer.op {
+            Op::Constant(values) => values.clone(),
+            Op::Sum => {
+                let term = |id: &VectorId| {
+                    let mut joined = Vec::new();
+                    let x = self.vector_input(&[*id], state, late, &mut joined);
+                    x.to_vec()
                 };
-                watch(depth, signal, &state.hidden[depth]);
-                layer.step(signal, &mut state.hidden[depth], &mut state.cell[depth]);
-                below.clone_from(&state.hidden[depth]);
+                let add = |mut sum: Vec<f32>, term: Vec<f32>| {
+                    sum.iter_mut().zip(term).for_each(|(sum, x)| *sum += x);
+                    sum
+                };
+                layer
+                    .inputs
+                    .iter()
+                    .map(term)
+                    .reduce(add)
+                    .unwrap_or_default()
+            }
+            Op::Dense(dense) => {
+                let mut joined = Vec::new();
+                let x = self.vector_input(&layer.inputs, state, late, &mut joined);
+                apply_dense(dense, x)
+            }
+            Op::Token { .. } | Op::Frame { .. } | Op::Recurrent { .. } | Op::Mean => {
+                unreachable!("the other layers run in their own phases")
             }
         }
     }
 
-    /// What the head makes of the last layer's state, before any [`Normalization`]: of a language model the logits, `[V]`.
-    ///
-    /// # Panics
-    /// If the network has no layer.
-    pub fn logits(&self, state: &FloatState) -> Vec<f32> {
-        let top = state.hidden.last().expect("the network has a layer");
-        through(&self.head.dense, top)
+    /// The vectors `ids`, joined.
+    fn layer_input<'s>(
+        &'s self,
+        ids: &[VectorId],
+        state: &'s State,
+        late: &'s [Vec<f32>],
+        joined: &'s mut Vec<f32>,
+    ) -> LayerInput<'s> {
+        if let [id] = ids
+            && let Op::Token {
+                embedding: None, ..
+            } = &self.layers()[id.layer].op
+        {
+            return LayerInput::OneHot(state.tokens[subnet(self.layers()[id.layer].phase)]);
+        }
+        LayerInput::Vector(self.vector_input(ids, state, late, joined))
+    }
+
+    /// The same with a one-hot token as a vector.
+    fn vector_input<'s>(
+        &'s self,
+        ids: &[VectorId],
+        state: &'s State,
+        late: &'s [Vec<f32>],
+        joined: &'s mut Vec<f32>,
+    ) -> &'s [f32] {
+        if let [id] = ids
+            && let Some(x) = self.borrowed(*id, state, late)
+        {
+            return x;
+        }
+        for id in ids {
+            match self.borrowed(*id, state, late) {
+                Some(x) => joined.extend(x),
+                None => {
+                    let start = joined.len();
+                    joined.resize(start + self.size(*id), 0.0);
+                    let token = state.tokens[subnet(self.layers()[id.layer].phase)];
+                    joined[start + token] = 1.0;
+                }
+            }
+        }
+        joined
+    }
+
+    /// A vector; none for a one-hot token.
+    fn borrowed<'s>(
+        &'s self,
+        id: VectorId,
+        state: &'s State,
+        late: &'s [Vec<f32>],
+    ) -> Option<&'s [f32]> {
+        let layer = &self.layers()[id.layer];
+        match &layer.op {
+            Op::Token { embedding, .. } => {
+                let table = embedding.as_ref()?;
+                Some(table.row(state.tokens[subnet(layer.phase)]))
+            }
+            _ => match id.layer.checked_sub(self.segments.output.start) {
+                Some(index) => Some(&late[index]),
+                None => Some(state.kept(id)),
+            },
+        }
+    }
+
+    /// The outputs after the last step, before their normalizations: of a language model the logits, `[V]`, and nothing else.
+    fn evaluate(&self, state: &State, hook: &mut dyn Hook) -> Vec<Vec<f32>> {
+        let mut late: Vec<Vec<f32>> = Vec::new();
+        for index in self.segments.output.clone() {
+            let result = self.compute(index, state, &late);
+            hook.after(index, &result);
+            late.push(result);
+        }
+        let output = |id: VectorId| {
+            let mut joined = Vec::new();
+            self.vector_input(&[id], state, &late, &mut joined).to_vec()
+        };
+        let vectors = self.outputs().iter().map(|output| output.vector);
+        vectors.map(output).collect()
+    }
+
+    /// The first output after the last step, before its normalization: of a language model the logits, `[V]`.
+    pub fn logits(&self, state: &State) -> Vec<f32> {
+        self.evaluate(state, &mut ()).swap_remove(0)
     }
 
     /// Runs one sequence from its start.
     ///
     /// # Panics
-    /// If a feed is missing, has another length than the network's sizes say, or holds an id that is no token.
-    pub fn run(&self, feeds: &Feeds) -> Results {
-        self.run_watched(feeds, &mut |_, _, _| ())
+    /// As [`initial_state`](Self::initial_state).
+    pub fn run(&self, inputs: &Inputs) -> Outputs {
+        self.run_with_hook(inputs, &mut ())
     }
 
-    /// The same; `watch` is told what comes into each layer at each step: its number, its input and its hidden state.
-    pub(crate) fn run_watched(&self, feeds: &Feeds, watch: Watch) -> Results {
-        let encoder = self.encode(feeds);
-        let mut state = self.start(feeds, encoder.as_deref());
-        let mut read = Vec::new();
-        let mut steps = 0;
-        let mut sum: Vec<f32> = Vec::new();
-        self.each_step(feeds, |signal| {
-            self.feed_watched(&mut state, signal, watch);
-            let top = match (state.hidden.last(), signal) {
-                (Some(top), _) => top.clone(),
-                (None, Signal::Vector(x)) => x.to_vec(),
-                (None, Signal::OneHot(token)) => {
-                    let mut x = vec![0.0; self.input.width()];
-                    x[token] = 1.0;
-                    x
-                }
-            };
-            steps += 1;
-            match self.head.reads {
-                Reads::EveryStep => read.extend(self.finish(&top)),
-                Reads::LastStep => sum = top,
-                Reads::Mean => {
-                    sum.resize(top.len(), 0.0);
-                    sum.iter_mut().zip(top).for_each(|(sum, x)| *sum += x);
+    /// The same; `hook` is called for every layer.
+    pub(crate) fn run_with_hook(&self, inputs: &Inputs, hook: &mut dyn Hook) -> Outputs {
+        let mut state = self.begin(inputs, hook);
+        let mut values = vec![Vec::new(); self.outputs().len()];
+        let mut read = |state: &State, every_step: bool, hook: &mut dyn Hook| {
+            if self.outputs().iter().all(|o| o.every_step != every_step) {
+                return;
+            }
+            let found = self.evaluate(state, hook);
+            for ((all, mut found), output) in values.iter_mut().zip(found).zip(self.outputs()) {
+                if output.every_step == every_step {
+                    normalize(output.normalization, &mut found);
+                    all.extend(found);
                 }
             }
-        });
-        if self.head.reads == Reads::Mean {
-            sum.iter_mut().for_each(|sum| *sum /= steps as f32);
-        }
-        let head = match self.head.reads {
-            Reads::EveryStep => read,
-            Reads::LastStep | Reads::Mean => self.finish(&sum),
         };
-        Results {
-            head,
-            state,
-            encoder,
+        self.each_step(Phase::Step, inputs, |input| {
+            self.run_step(Phase::Step, &mut state, input, hook);
+            read(&state, true, hook);
+        });
+        read(&state, false, hook);
+        let states = |phase| {
+            let layers = || self.recurrent(phase).map(|(index, _)| index);
+            States {
+                hidden: layers().map(|i| state.results[i].clone()).collect(),
+                cell: layers().map(|i| state.accumulators[i].clone()).collect(),
+            }
+        };
+        Outputs {
+            states: [states(Phase::Source), states(Phase::Step)],
+            values,
         }
     }
 
-    /// The state before the first step; an encoder has then run over its feeds.
-    ///
-    /// # Panics
-    /// As [`run`](Self::run).
-    pub fn begin(&self, feeds: &Feeds) -> FloatState {
-        let encoder = self.encode(feeds);
-        self.start(feeds, encoder.as_deref())
-    }
-
-    fn encode(&self, feeds: &Feeds) -> Option<Box<Results>> {
-        let encoder = self.encoder.as_ref()?;
-        let feeds = feeds.encoder.as_ref().expect("feeds of the encoder");
-        Some(Box::new(encoder.run(feeds)))
-    }
-
-    fn start(&self, feeds: &Feeds, encoder: Option<&Results>) -> FloatState {
-        let mut state = self.state();
-        for (layer, starts) in self.starts.iter().enumerate() {
-            for (cell, start) in [(false, &starts.hidden), (true, &starts.cell)] {
-                let id = StateId { layer, cell };
-                match start {
-                    Start::Zero | Start::Given => {}
-                    Start::Constant(values) => state.set(id, values),
-                    Start::Features(dense) => state.set(id, &through(dense, &feeds.features)),
-                    Start::Encoder(from, dense) => {
-                        let encoder = encoder.expect("a start from an encoder comes with one");
-                        state.set(id, &through(dense, encoder.state.get(*from)));
-                    }
-                }
+    fn each_step(&self, phase: Phase, inputs: &Inputs, mut step: impl FnMut(StepInput)) {
+        let inputs = inputs.of(phase);
+        match self.reader(phase).map(|(_, layer)| &layer.op) {
+            Some(Op::Frame { size }) => {
+                let frames = inputs.frames.chunks(*size);
+                frames.for_each(|frame| step(StepInput::Frame(frame)));
             }
+            Some(_) => {
+                let tokens = inputs.tokens.iter();
+                tokens.for_each(|token| step(StepInput::Token(*token)));
+            }
+            None => (0..self.fixed_steps()).for_each(|_| step(StepInput::Nothing)),
         }
-        for (id, value) in &feeds.states {
-            assert_eq!(value.len(), state.get(*id).len(), "values of {id:?}");
-            state.set(*id, value);
-        }
-        state
-    }
-
-    fn each_step(&self, feeds: &Feeds, mut step: impl FnMut(Signal)) {
-        match &self.input {
-            Input::Tokens { embedding, .. } => {
-                for &token in &feeds.tokens {
-                    match embedding {
-                        None => step(Signal::OneHot(token)),
-                        Some(table) => step(Signal::Vector(table.row(token))),
-                    }
-                }
-            }
-            Input::Vectors { width, dense } => {
-                for x in feeds.vectors.chunks(*width) {
-                    step(Signal::Vector(&through(dense, x)));
-                }
-            }
-            Input::Features { dense, steps, .. } => {
-                let x = through(dense, &feeds.features);
-                (0..*steps).for_each(|_| step(Signal::Vector(&x)));
-            }
-        }
-    }
-
-    /// The head with its normalization.
-    fn finish(&self, x: &[f32]) -> Vec<f32> {
-        let mut y = through(&self.head.dense, x);
-        normalize(self.head.normalization, &mut y);
-        y
     }
 }
 
@@ -255,20 +481,15 @@ pub(crate) fn normalize(normalization: Normalization, y: &mut [f32]) {
     }
 }
 
-/// `x` after the dense layers.
-pub(crate) fn through(dense: &[Dense], x: &[f32]) -> Vec<f32> {
-    dense
-        .iter()
-        .fold(x.to_vec(), |x, Dense { w, b, activation }| {
-            assert_eq!(x.len(), w.columns, "inputs of a dense layer");
-            (0..w.rows)
-                .map(|row| activation.of(w.dot(row, &x) + b[row]))
-                .collect()
-        })
+/// `activation(w x + b)`
+pub(crate) fn apply_dense(Dense { w, b, activation }: &Dense, x: &[f32]) -> Vec<f32> {
+    (0..w.rows)
+        .map(|row| activation.of(w.dot(row, x) + b[row]))
+        .collect()
 }
 
 /// `-ln softmax(logits)[target]`, in nats.
-pub fn nats(logits: &[f32], target: u16) -> f64 {
+pub fn cross_entropy(logits: &[f32], target: u16) -> f64 {
     let max = logits.iter().fold(f32::MIN, |a, &b| a.max(b));
     let sum: f64 = logits.iter().map(|&l| f64::from(l - max).exp()).sum();
     sum.ln() - f64::from(logits[usize::from(target)] - max)

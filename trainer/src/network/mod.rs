@@ -1,32 +1,42 @@
-//! The canonical float network: what training and the ONNX reader give, what the ONNX writer and the quantizer take.
+//! A network in float: what training and the ONNX reader make, what the ONNX writer and the quantizer take.
 //!
-//! Something is fed at every step ([`Input`]), goes through a stack of recurrent layers ([`Layer`]), each of which starts
-//! from somewhere ([`Start`]), and is read at some steps by dense layers ([`Head`]). A sequence-to-sequence network is a
-//! decoder that holds its [encoder](Network::encoder). How a file names all of this is in its [`Interface`].
+//! A network is a list of [layers](Layer) in execution order, the same list as in a model file: each layer reads vectors of earlier
+//! layers and computes one, in its [phase](Phase). [`Network::new`] checks the list once; [`Builder`] makes the usual ones. Names,
+//! shapes and roles of the ONNX file's inputs and outputs are in a [`Signature`].
 //!
-//! Every matrix is row-major, `[outputs][inputs]`. Gates stand in ONNX order: `z, r, h` for a GRU, `i, o, f, c` for an LSTM.
-//! `cells` has the plain reading of the equations, `forward` runs whole networks: the float reference of everything else.
+//! Every matrix is row-major, `[outputs][inputs]`. Gates are in ONNX order: `z, r, h` for a GRU, `i, o, f, c` for an LSTM.
+//! `cells` has the equations in their plain form, `forward` runs whole networks: the float reference of everything else.
 
 use crate::data::tokenizer::Vocabulary;
 
 mod arrays;
+mod builder;
 mod cells;
+mod check;
+mod encoder_decoder;
 mod forward;
-mod grids;
-mod interface;
-mod join;
+mod group_scales;
+mod language_model;
+mod layer;
 mod matrix;
+mod run_arrays;
 pub mod sample;
+mod signature;
 
-pub use arrays::{Array, RunError, Sequences, Side, Values, run_arrays, sequences};
-pub(crate) use cells::Signal;
-pub use cells::{Activation, Activations, Gru, Layer, Lstm, Rnn};
-pub use forward::{Feeds, FloatState, Results, nats};
-pub(crate) use forward::{normalize, through};
-pub use grids::{Grids, TensorGrid};
-pub use interface::{Dim, ElementType, Interface, Port, Role, StateId};
-pub use join::JoinError;
+pub use arrays::{Array, RunError, Values};
+pub use builder::{Builder, external};
+pub(crate) use cells::LayerInput;
+pub use cells::{Activation, Activations, Gru, Lstm, RecurrentCell, Rnn};
+pub use check::{NetworkError, NetworkParts};
+pub use encoder_decoder::JoinError;
+pub(crate) use forward::{Hook, normalize};
+pub use forward::{Inputs, Outputs, State, States, SubnetInputs, cross_entropy};
+pub use group_scales::{GroupScales, TensorScales};
+pub use language_model::{LanguageModel, NotLanguageModel};
+pub use layer::{InitialState, Layer, Op, Output, Phase, VectorId};
 pub use matrix::Matrix;
+pub use run_arrays::{SequenceModel, SubnetView, run_arrays, sequences};
+pub use signature::{Dim, ElementType, Signature, StateId, TensorRole, TensorSpec};
 
 /// A dense layer, `y = activation(w x + b)`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -35,140 +45,28 @@ pub struct Dense {
     pub w: Matrix,
     /// Biases, `[outputs]`.
     pub b: Vec<f32>,
-    /// What every output goes through.
+    /// Applied to each element.
     pub activation: Activation,
 }
 
 impl Dense {
-    /// A dense layer without activation.
+    /// `y = w x + b`
     pub fn linear(w: Matrix, b: Vec<f32>) -> Self {
         let activation = Activation::Linear;
         Self { w, b, activation }
     }
 }
 
-/// What a network is fed at every step.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Input {
-    /// A token of `count`; without an embedding the first layer takes it one-hot.
-    Tokens {
-        /// V
-        count: usize,
-        /// `[V][E]`
-        embedding: Option<Matrix>,
-    },
-    /// A vector of `width` values, which goes through the dense layers.
-    Vectors {
-        /// Values that come in.
-        width: usize,
-        /// From the first to the last; none is usual.
-        dense: Vec<Dense>,
-    },
-    /// The network's feature vector, the same at every one of `steps` steps, after the dense layers.
-    Features {
-        /// Values of the feature vector.
-        width: usize,
-        /// From the first to the last.
-        dense: Vec<Dense>,
-        /// Number of steps, T.
-        steps: usize,
-    },
-}
-
-impl Input {
-    /// Values that the first layer (or the head, where there is no layer) gets at every step.
-    pub fn width(&self) -> usize {
-        match self {
-            Input::Tokens { count, embedding } => embedding.as_ref().map_or(*count, |e| e.columns),
-            Input::Vectors { width, dense } | Input::Features { width, dense, .. } => {
-                dense.last().map_or(*width, |last| last.w.rows)
-            }
-        }
-    }
-}
-
-/// Where a state is before the first step.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub enum Start {
-    /// Zeros.
-    #[default]
-    Zero,
-    /// These values, learned in training, `[H]`.
-    Constant(Vec<f32>),
-    /// Given by the caller; zeros where nothing is given.
-    Given,
-    /// The network's feature vector after these dense layers, at least one.
-    Features(Vec<Dense>),
-    /// A last state of the encoder, after these dense layers, mostly none.
-    Encoder(StateId, Vec<Dense>),
-}
-
-/// Where a layer's states are before the first step.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Starts {
-    /// The hidden state.
-    pub hidden: Start,
-    /// The cell state; [`Start::Zero`] in a layer that has none.
-    pub cell: Start,
-}
-
-impl Starts {
-    /// Both are given by the caller, as far as `layer` has them.
-    pub fn given(layer: &Layer) -> Self {
-        let cell = if layer.has_cell() {
-            Start::Given
-        } else {
-            Start::Zero
-        };
-        let hidden = Start::Given;
-        Self { hidden, cell }
-    }
-}
-
-/// Which steps the head reads.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub enum Reads {
-    /// Each one: one output a step.
-    #[default]
-    EveryStep,
-    /// The last one: one output a sequence.
-    LastStep,
-    /// The mean over all: one output a sequence.
-    Mean,
-}
-
-/// What the outputs go through at the end. Quantization needs none of it: the largest stays the largest.
+/// What is applied to an output. Quantization leaves it out: the largest value stays the largest.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Normalization {
-    /// Nothing: logits, or plain values.
+    /// Nothing: logits, or values.
     #[default]
     None,
     /// To probabilities.
     Softmax,
-    /// To logarithms of probabilities.
+    /// To the logarithms of probabilities.
     LogSoftmax,
-}
-
-/// What is made of the last layer's hidden state.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Head {
-    /// At which steps.
-    pub reads: Reads,
-    /// From the first to the last; none where the hidden state itself is the output, or only the states are.
-    pub dense: Vec<Dense>,
-    /// After the last of them.
-    pub normalization: Normalization,
-}
-
-impl Head {
-    /// One dense layer at every step, as language models have it.
-    pub fn logits(dense: Dense) -> Self {
-        let dense = vec![dense];
-        Self {
-            dense,
-            ..Self::default()
-        }
-    }
 }
 
 /// Where a network comes from, as its files carry it. Losses are in nats per token, of a classifier per class.
@@ -188,158 +86,191 @@ pub struct Provenance {
     pub validation_loss: Option<f32>,
 }
 
-/// A recurrent network in float.
+/// A network in float: a list of layers in execution order, whose order, phases and lengths were checked when it was made.
+///
+/// A sequence-to-sequence network has layers of the phase [`Phase::Source`], its encoder.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Network {
-    /// The texts of the input's tokens, where they are known. A language model always has them.
+    parts: NetworkParts,
+    /// Elements of each layer's result.
+    sizes: Vec<usize>,
+    segments: check::Segments,
+    signatures: [Signature; 2],
+    /// The texts of the source's tokens, where they are known.
+    pub source_vocabulary: Option<Vocabulary>,
+    /// The texts of the step's tokens, where they are known. A language model always has them.
     pub vocabulary: Option<Vocabulary>,
-    /// The texts of the head's outputs, where they are known and are not the input's tokens: a classifier's classes.
+    /// The texts of the outputs, where they are known and are not the input's tokens: a classifier's classes.
     pub labels: Option<Vocabulary>,
-    /// The names of the feature vector's values, in their order, where they are known.
-    pub channels: Vec<String>,
-    /// What it is fed.
-    pub input: Input,
-    /// The first has [`Input::width`] inputs, each next one the units of the one before. None: a plain dense network.
-    pub layers: Vec<Layer>,
-    /// One for each layer.
-    pub starts: Vec<Starts>,
-    /// How often all layers step for a token, with the same input; the head is read after the last time. 1 where vectors go in.
-    pub steps_per_token: usize,
-    /// What comes out.
-    pub head: Head,
-    /// The network that runs first, over its own input, and hands its last states to the starts of this one.
-    pub encoder: Option<Box<Network>>,
-    /// Names and shapes of what goes in and out.
-    pub interface: Interface,
-    /// The grids of weights that 4 bits hold exactly; empty where the network was not trained to have such. The encoder has
-    /// its own.
-    pub grids: Grids,
+    /// The names of the conditioning features in their order, where they are known.
+    pub feature_names: Vec<String>,
+    /// The scales of groups of 4-bit weights that the source's weights are multiples of; empty for other weights.
+    pub source_group_scales: GroupScales,
+    /// The same of all other layers.
+    pub group_scales: GroupScales,
     /// Corpus, split, losses.
     pub provenance: Provenance,
 }
 
-/// A network that is a language model: tokens in, the same tokens' logits out at every step.
-#[derive(Clone, Copy, Debug)]
-pub struct LanguageModel<'n> {
-    /// The V tokens.
-    pub vocabulary: &'n Vocabulary,
-    /// `[V][E]`, or none where the first layer's `w` takes a one-hot token (`E = V`).
-    pub embedding: Option<&'n Matrix>,
-    /// At least one.
-    pub layers: &'n [Layer],
-    /// What the head reads through, `[E][H]` of the last layer's units, without activation; mostly nothing.
-    pub factor: Option<&'n Dense>,
-    /// `[V][H]`, through a factor `[V][E]`, without activation.
-    pub head: &'n Dense,
-}
-
-/// Why a network is no language model.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("the model is not a language model: found {found}, expected {expected}")]
-pub struct NotLanguageModel {
-    found: String,
-    expected: &'static str,
+/// The index of a phase in `[source, step]`.
+pub(crate) fn subnet(phase: Phase) -> usize {
+    usize::from(phase != Phase::Source)
 }
 
 impl Network {
-    /// A language model of these parts whose states can be given. The head has one dense layer, or before it a factor.
-    pub fn language_model(
-        vocabulary: Vocabulary,
-        embedding: Option<Matrix>,
-        layers: Vec<Layer>,
-        head: Vec<Dense>,
-        provenance: Provenance,
-    ) -> Self {
-        let count = vocabulary.len();
-        let interface = Interface::language_model(count, &layers);
-        Self {
-            vocabulary: Some(vocabulary),
-            labels: None,
-            channels: Vec::new(),
-            input: Input::Tokens { count, embedding },
-            starts: layers.iter().map(Starts::given).collect(),
-            layers,
-            steps_per_token: 1,
-            head: Head {
-                dense: head,
-                ..Head::default()
-            },
-            encoder: None,
-            interface,
-            grids: Grids::new(),
-            provenance,
-        }
-    }
-
-    /// The parts of a language model.
+    /// A network of these layers, without vocabularies and without a signature.
     ///
     /// # Errors
-    /// If the network is something else: the error says what stands in the way.
-    pub fn as_language_model(&self) -> Result<LanguageModel<'_>, NotLanguageModel> {
-        let refused = |found: String, expected| Err(NotLanguageModel { found, expected });
-        let Input::Tokens { count, embedding } = &self.input else {
-            return refused("an input of float vectors".into(), "tokens");
-        };
-        if self.layers.is_empty() {
-            return refused("no recurrent layer".into(), "at least one");
-        }
-        if self.encoder.is_some() {
-            return refused("an encoder and a decoder".into(), "one network");
-        }
-        let usual = |start: &Start| matches!(start, Start::Zero | Start::Given);
-        if let Some(layer) = self
-            .starts
-            .iter()
-            .position(|s| !usual(&s.hidden) || !usual(&s.cell))
-        {
-            return refused(
-                format!("layer {layer} with an initial state of its own"),
-                "states of zeros, or given",
-            );
-        }
-        let (factor, head) = match &self.head.dense[..] {
-            [head] => (None, head),
-            [factor, head] => (Some(factor), head),
-            dense => {
-                return refused(
-                    format!("a head of {} dense layers", dense.len()),
-                    "one, or two",
-                );
-            }
-        };
-        let activations = [factor, Some(head)].into_iter().flatten();
-        let activation = activations
-            .map(|dense| dense.activation)
-            .find(|activation| *activation != Activation::Linear);
-        if self.head.reads != Reads::EveryStep || activation.is_some() {
-            return refused(
-                format!(
-                    "a head that reads {:?}, with activation {:?}",
-                    self.head.reads,
-                    activation.unwrap_or_default()
-                ),
-                "logits at every step",
-            );
-        }
-        if head.w.rows != *count {
-            return refused(
-                format!("{} outputs", head.w.rows),
-                "as many as there are tokens",
-            );
-        }
-        let Some(vocabulary) = &self.vocabulary else {
-            return refused("no vocabulary".into(), "the tokens' texts");
-        };
-        Ok(LanguageModel {
-            vocabulary,
-            embedding: embedding.as_ref(),
-            layers: &self.layers,
-            factor,
-            head,
+    /// If an order, a phase or a length is wrong; the error names the layer.
+    pub fn new(parts: NetworkParts) -> Result<Self, NetworkError> {
+        let (sizes, segments) = check::check(&parts)?;
+        Ok(Self {
+            parts,
+            sizes,
+            segments,
+            signatures: Default::default(),
+            source_vocabulary: None,
+            vocabulary: None,
+            labels: None,
+            feature_names: Vec::new(),
+            source_group_scales: GroupScales::new(),
+            group_scales: GroupScales::new(),
+            provenance: Provenance::default(),
         })
     }
 
-    /// The texts of the tokens.
+    /// The network with its layers changed by `change`, checked again.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with(mut self, change: impl FnOnce(&mut NetworkParts)) -> Result<Self, NetworkError> {
+        change(&mut self.parts);
+        (self.sizes, self.segments) = check::check(&self.parts)?;
+        Ok(self)
+    }
+
+    /// The network with these names, shapes and roles of what its ONNX file reads and gives: of the source and of the step.
+    ///
+    /// # Errors
+    /// If a signature names a state that no layer has.
+    pub fn with_signatures(mut self, signatures: [Signature; 2]) -> Result<Self, NetworkError> {
+        for (phase, signature) in [Phase::Source, Phase::Step].into_iter().zip(&signatures) {
+            check::check_states(self.recurrent(phase), signature)?;
+        }
+        self.signatures = signatures;
+        Ok(self)
+    }
+
+    /// Whether layers and outputs are the same.
+    pub(crate) fn has_same_layers(&self, other: &Self) -> bool {
+        self.parts == other.parts
+    }
+
+    /// The layers in execution order.
+    pub fn layers(&self) -> &[Layer] {
+        &self.parts.layers
+    }
+
+    /// The outputs, at least one.
+    pub fn outputs(&self) -> &[Output] {
+        &self.parts.outputs
+    }
+
+    /// The first output.
+    pub fn output(&self) -> &Output {
+        &self.parts.outputs[0]
+    }
+
+    /// How often the recurrent layers of the source or of the step run per token.
+    pub fn steps_per_token(&self, phase: Phase) -> usize {
+        self.parts.steps_per_token[subnet(phase)]
+    }
+
+    /// Steps of a source or a step that reads neither a token nor a frame; 0 where there is none such.
+    pub fn fixed_steps(&self) -> usize {
+        self.parts.fixed_steps
+    }
+
+    /// Names, shapes and roles of what the ONNX file reads and gives for the source or for the step.
+    pub fn signature(&self, phase: Phase) -> &Signature {
+        &self.signatures[subnet(phase)]
+    }
+
+    /// Number of elements of a vector.
+    pub fn size(&self, id: VectorId) -> usize {
+        self.sizes[id.layer]
+    }
+
+    /// Number of elements of all vectors that layer `index` reads.
+    pub fn input_size(&self, index: usize) -> usize {
+        let inputs = self.parts.layers[index].inputs.iter();
+        inputs.map(|id| self.size(*id)).sum()
+    }
+
+    /// Whether there are source layers, an encoder.
+    pub fn has_source(&self) -> bool {
+        !self.segments.source.is_empty()
+    }
+
+    /// The phases that run step by step: the source, if there is one, and the step.
+    pub fn step_phases(&self) -> impl Iterator<Item = Phase> {
+        let source = self.has_source().then_some(Phase::Source);
+        source.into_iter().chain([Phase::Step])
+    }
+
+    /// The recurrent layers of the source or of the step, each with its index among all layers.
+    pub fn recurrent(&self, phase: Phase) -> impl Iterator<Item = (usize, &RecurrentCell)> {
+        let layers = self.parts.layers.iter().enumerate();
+        layers
+            .filter(move |(_, layer)| layer.phase == phase)
+            .filter_map(|(index, layer)| Some((index, layer.cell()?)))
+    }
+
+    /// The vector of a state, which a signature names by the number of its layer among the recurrent ones of `phase`.
+    pub(crate) fn state_vector(&self, phase: Phase, id: StateId) -> VectorId {
+        let (layer, _) = self
+            .recurrent(phase)
+            .nth(id.layer)
+            .expect("a signature's states exist");
+        VectorId {
+            layer,
+            is_cell_state: id.cell,
+        }
+    }
+
+    /// The layer that reads what the caller gives in `phase`, and its index.
+    pub fn reader(&self, phase: Phase) -> Option<(usize, &Layer)> {
+        let layers = self.parts.layers.iter().enumerate();
+        layers
+            .filter(|(_, layer)| layer.reads_caller())
+            .find(|(_, layer)| layer.phase == phase)
+    }
+
+    /// Number of tokens that the source or the step reads; 0 where it reads none.
+    pub fn vocab_size(&self, phase: Phase) -> usize {
+        match self.reader(phase).map(|(_, layer)| &layer.op) {
+            Some(Op::Token { vocab_size, .. }) => *vocab_size,
+            _ => 0,
+        }
+    }
+
+    /// Number of tokens that the step reads, V; 0 where it reads none.
+    pub fn tokens(&self) -> usize {
+        self.vocab_size(Phase::Step)
+    }
+
+    /// Number of values of the first output.
+    pub fn output_width(&self) -> usize {
+        self.size(self.output().vector)
+    }
+
+    /// Number of conditioning features; 0 where there are none.
+    pub fn features(&self) -> usize {
+        let features = self.reader(Phase::Begin);
+        features.map_or(0, |(index, _)| self.sizes[index])
+    }
+
+    /// The texts of the step's tokens.
     ///
     /// # Panics
     /// If they are not known; those of a [language model](Self::as_language_model) are.
@@ -349,81 +280,36 @@ impl Network {
             .expect("the network has a vocabulary")
     }
 
-    /// Number of input tokens, V; 0 where vectors go in.
-    pub fn tokens(&self) -> usize {
-        match self.input {
-            Input::Tokens { count, .. } => count,
-            _ => 0,
+    /// The same network whose first output is not normalized.
+    pub fn without_normalization(mut self) -> Self {
+        for output in &mut self.parts.outputs {
+            output.normalization = Normalization::None;
         }
+        self
     }
 
-    /// Number of values that the head gives at a time.
-    pub fn output_width(&self) -> usize {
-        let below = || {
-            let top = self.layers.last();
-            top.map_or(self.input.width(), Layer::hidden)
-        };
-        self.head
-            .dense
-            .last()
-            .map_or_else(below, |last| last.w.rows)
-    }
-
-    /// Number of values of the feature vector; 0 where there is none.
-    pub fn features(&self) -> usize {
-        if let Input::Features { width, .. } = self.input {
-            return width;
-        }
-        let starts = self.starts.iter().flat_map(|s| [&s.hidden, &s.cell]);
-        let mut widths = starts.filter_map(|start| match start {
-            Start::Features(dense) => dense.first().map(|first| first.w.columns),
-            _ => None,
-        });
-        widths.next().unwrap_or(0)
-    }
-
-    /// Number of float parameters, the encoder's included.
+    /// Number of float parameters.
     pub fn parameters(&self) -> usize {
-        let mut count = 0;
-        self.each_tensor(&mut |values| count += values.len());
-        count
+        let tensors = self.parts.layers.iter().flat_map(Layer::tensors);
+        tensors.map(<[f32]>::len).sum()
     }
 
     /// Whether every parameter is a finite number.
     pub fn is_finite(&self) -> bool {
-        let mut finite = true;
-        self.each_tensor(&mut |values| finite &= values.iter().all(|value| value.is_finite()));
-        finite
+        let mut tensors = self.parts.layers.iter().flat_map(Layer::tensors);
+        tensors.all(|values| values.iter().all(|value| value.is_finite()))
     }
 
-    /// Every tensor of parameters, the encoder's included.
-    fn each_tensor(&self, seen: &mut impl FnMut(&[f32])) {
-        fn dense(layers: &[Dense], seen: &mut impl FnMut(&[f32])) {
-            for layer in layers {
-                seen(&layer.w.data);
-                seen(&layer.b);
+    /// The weights over the input and over the hidden state of recurrent layer `index`, or of dense layer `index` the weights alone. Their
+    /// shapes stay as they are.
+    pub(crate) fn weights_mut(&mut self, index: usize) -> [&mut [f32]; 2] {
+        match &mut self.parts.layers[index].op {
+            Op::Dense(dense) => [&mut dense.w.data, &mut []],
+            Op::Recurrent { cell, .. } => {
+                let (w, r) = cell.weights_mut();
+                [&mut w.data, &mut r.data]
             }
-        }
-        match &self.input {
-            Input::Tokens { embedding, .. } => embedding.iter().for_each(|e| seen(&e.data)),
-            Input::Vectors { dense: d, .. } | Input::Features { dense: d, .. } => dense(d, seen),
-        }
-        for layer in &self.layers {
-            let (w, r, wb, rb) = layer.weights();
-            [&w.data[..], &r.data, wb, rb]
-                .into_iter()
-                .for_each(&mut *seen);
-        }
-        for start in self.starts.iter().flat_map(|s| [&s.hidden, &s.cell]) {
-            match start {
-                Start::Zero | Start::Given => {}
-                Start::Constant(values) => seen(values),
-                Start::Features(layers) | Start::Encoder(_, layers) => dense(layers, seen),
-            }
-        }
-        dense(&self.head.dense, seen);
-        if let Some(encoder) = &self.encoder {
-            encoder.each_tensor(seen);
+            _ => [&mut [], &mut []],
         }
     }
 }

@@ -1,7 +1,11 @@
 //! Untrained networks of every shape, for tests and measurements.
 
+use super::{
+    Activation, Activations, Builder, Dense, Dim, ElementType, Gru, InitialState, Lstm, Matrix,
+    Network, Normalization, Op, Phase, Provenance, RecurrentCell, Signature, StateId, TensorRole,
+    TensorSpec, VectorId,
+};
 use crate::data::tokenizer::Vocabulary;
-use crate::network::{Activations, Dense, Gru, Layer, Matrix, Network, Provenance};
 use pipsqueak::Pcg32;
 use rand_core::Rng;
 
@@ -40,16 +44,12 @@ pub fn network(seed: u64, shape: Shape) -> Network {
     let mut inputs = embedding.as_ref().map_or(tokens, |table| table.columns);
     let layers = (units..units + layers)
         .map(|units| {
-            let gru = Gru {
-                w: matrix(&mut random, 3 * units, inputs),
-                r: matrix(&mut random, 3 * units, units),
-                wb: weights(&mut random, 3 * units),
-                rb: weights(&mut random, 3 * units),
-                linear_before_reset,
-                activations: Activations::default(),
-            };
+            let mut cell = gru(&mut random, units, inputs);
+            if let RecurrentCell::Gru(gru) = &mut cell {
+                gru.linear_before_reset = linear_before_reset;
+            }
             inputs = units;
-            Layer::Gru(gru)
+            cell
         })
         .collect();
     let w = matrix(&mut random, tokens, inputs);
@@ -64,7 +64,8 @@ pub fn network(seed: u64, shape: Shape) -> Network {
         train_loss: Some(1.5),
         validation_loss: None,
     };
-    Network::language_model(vocabulary, embedding, layers, vec![head], provenance)
+    Network::language_model(vocabulary, embedding, layers, 1, vec![head], provenance)
+        .expect("the lengths fit")
 }
 
 /// Between -1 and 1.
@@ -82,4 +83,176 @@ fn matrix(random: &mut Pcg32, rows: usize, columns: usize) -> Matrix {
         .map(|w| w * scale)
         .collect();
     Matrix::new(rows, columns, data)
+}
+
+/// An untrained network with every kind of layer: an encoder of frames, features that the step reads and a state begins with, joined
+/// vectors, a skip connection, two layers that run twice per token, and outputs at every step and after the last one.
+///
+/// # Panics
+/// Never: the lengths fit.
+pub fn every_layer(seed: u64) -> Network {
+    const VOCAB: usize = 6;
+    let random = &mut Pcg32::new(seed, 0);
+    let mut builder = Builder::default();
+    let features = builder.features(Phase::Step, 3);
+
+    let frames = builder.frames(Phase::Source, 4);
+    let name = "encoder input";
+    let x = builder.dense(Phase::Source, name, frames, vec![dense(random, 5, 4)]);
+    let cell = lstm(random, 7, 5);
+    let source = builder.recurrent(Phase::Source, x, cell, Default::default());
+
+    let about = [features, source];
+    let about = push_dense(
+        &mut builder,
+        Phase::Begin,
+        "about",
+        &about,
+        dense(random, 5, 10),
+    );
+    let list = vec![dense(random, 9, 5), dense(random, 9, 9)];
+    let h0 = builder.dense(
+        Phase::Begin,
+        &Builder::initial_name(Phase::Step, 0, false),
+        about,
+        list,
+    );
+    let c0 = builder.push(
+        Builder::initial_name(Phase::Step, 1, true),
+        Phase::Begin,
+        vec![],
+        Op::Constant(weights(random, 9)),
+    );
+
+    let embedding = matrix(random, VOCAB, 6);
+    builder.steps_per_token(Phase::Step, 2);
+    let token = builder.tokens(Phase::Step, VOCAB, Some(embedding));
+    let read = [token, about];
+    let x = push_dense(
+        &mut builder,
+        Phase::Step,
+        "input",
+        &read,
+        dense(random, 5, 11),
+    );
+    let init = [InitialState::Vector(h0), InitialState::Zero];
+    let first = builder.recurrent(Phase::Step, x, gru(random, 9, 5), init);
+    let cell = lstm(random, 9, 14);
+    let init = [InitialState::External, InitialState::Vector(c0)];
+    let name = "layer 1".into();
+    let op = Op::Recurrent { cell, init };
+    let second = builder.push(name, Phase::Step, vec![x, first], op);
+    let sum = builder.push("skip".into(), Phase::Step, vec![first, second], Op::Sum);
+    let mean = builder.mean(sum);
+
+    let logits = builder.dense(Phase::Output, "head", sum, vec![dense(random, VOCAB, 9)]);
+    let scores = builder.dense(Phase::Output, "scores", mean, vec![dense(random, 4, 9)]);
+    let both = [sum, first];
+    let last = push_dense(
+        &mut builder,
+        Phase::Output,
+        "last",
+        &both,
+        dense(random, 2, 18),
+    );
+    builder.output("logits", logits, true, Normalization::LogSoftmax);
+    builder.output("scores", scores, false, Normalization::Softmax);
+    builder.output("last", last, false, Normalization::None);
+    builder.output("skip", sum, true, Normalization::None);
+    let network = builder.build().expect("the lengths fit");
+
+    let spec = |name: &str, element, shape: &[Dim], role| TensorSpec {
+        name: name.into(),
+        element,
+        shape: shape.to_vec(),
+        role,
+    };
+    let (one, steps, float) = (Dim::Fixed(1), Dim::Steps, ElementType::Float);
+    let fixed = Dim::Fixed;
+    let state = StateId {
+        layer: 1,
+        cell: false,
+    };
+    let frames = [one, steps, fixed(4)];
+    let source = Signature {
+        inputs: vec![spec("frames", float, &frames, TensorRole::Frames)],
+        outputs: Vec::new(),
+    };
+    let state = TensorRole::States(vec![state]);
+    let step = Signature {
+        inputs: vec![
+            spec("features", float, &[one, fixed(3)], TensorRole::Features),
+            spec(
+                "tokens",
+                ElementType::Int64,
+                &[one, steps],
+                TensorRole::Tokens,
+            ),
+            spec("h0", float, &[one, one, fixed(9)], state.clone()),
+        ],
+        outputs: vec![
+            spec(
+                "logits",
+                float,
+                &[one, steps, fixed(VOCAB)],
+                TensorRole::Output,
+            ),
+            spec("scores", float, &[one, fixed(4)], TensorRole::of_output(1)),
+            spec(
+                "last",
+                float,
+                &[one, one, fixed(2)],
+                TensorRole::of_output(2),
+            ),
+            spec(
+                "skip",
+                float,
+                &[one, steps, fixed(9)],
+                TensorRole::of_output(3),
+            ),
+            spec("hn", float, &[one, one, fixed(9)], state),
+        ],
+    };
+    network
+        .with_signatures([source, step])
+        .expect("the states exist")
+}
+
+fn push_dense(
+    builder: &mut Builder,
+    phase: Phase,
+    name: &str,
+    inputs: &[VectorId],
+    dense: Dense,
+) -> VectorId {
+    builder.push(name.into(), phase, inputs.to_vec(), Op::Dense(dense))
+}
+
+fn dense(random: &mut Pcg32, outputs: usize, inputs: usize) -> Dense {
+    Dense {
+        w: matrix(random, outputs, inputs),
+        b: weights(random, outputs),
+        activation: Activation::Tanh,
+    }
+}
+
+fn gru(random: &mut Pcg32, units: usize, inputs: usize) -> RecurrentCell {
+    RecurrentCell::Gru(Gru {
+        w: matrix(random, 3 * units, inputs),
+        r: matrix(random, 3 * units, units),
+        wb: weights(random, 3 * units),
+        rb: weights(random, 3 * units),
+        linear_before_reset: true,
+        activations: Activations::default(),
+    })
+}
+
+fn lstm(random: &mut Pcg32, units: usize, inputs: usize) -> RecurrentCell {
+    RecurrentCell::Lstm(Lstm {
+        w: matrix(random, 4 * units, inputs),
+        r: matrix(random, 4 * units, units),
+        wb: weights(random, 4 * units),
+        rb: weights(random, 4 * units),
+        activations: Activations::default(),
+    })
 }

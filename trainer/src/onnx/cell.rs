@@ -5,7 +5,7 @@
 
 use super::fault::Fault;
 use super::symbol::{Form, Function, Id, MatrixId, MatrixTerm, Node, Part, Product, Real, Symbols};
-use crate::network::{Activations, Gru, Layer, Lstm, Matrix, Rnn};
+use crate::network::{Activations, Gru, Lstm, Matrix, RecurrentCell, Rnn};
 use std::rc::Rc;
 
 /// How deep two formulas are compared: a step has five functions and sums inside each other.
@@ -57,7 +57,7 @@ impl CellKey {
     /// The layer, where operand `state` of the steps is the state before and the other one the input.
     ///
     /// None where a function is none that a network has, or there are not two operands.
-    pub fn layer(&self, symbols: &Symbols, state: usize) -> Option<Layer> {
+    pub fn layer(&self, symbols: &Symbols, state: usize) -> Option<RecurrentCell> {
         let activations = Activations {
             gate: self.gate.activation()?,
             candidate: self.candidate.activation()?,
@@ -83,7 +83,7 @@ impl CellKey {
         Some(match self.kind {
             Kind::Gru {
                 linear_before_reset,
-            } => Layer::Gru(Gru {
+            } => RecurrentCell::Gru(Gru {
                 w,
                 r,
                 wb,
@@ -91,14 +91,14 @@ impl CellKey {
                 linear_before_reset,
                 activations,
             }),
-            Kind::Lstm => Layer::Lstm(Lstm {
+            Kind::Lstm => RecurrentCell::Lstm(Lstm {
                 w,
                 r,
                 wb,
                 rb,
                 activations,
             }),
-            Kind::Rnn => Layer::Rnn(Rnn {
+            Kind::Rnn => RecurrentCell::Rnn(Rnn {
                 w,
                 r,
                 wb,

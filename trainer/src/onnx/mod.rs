@@ -1,10 +1,10 @@
-//! ONNX files of others to the canonical network, and the network to one plain file. This is the only place that knows tract.
+//! Imports ONNX files as networks, and writes a network as one plain ONNX file. This is the only place that knows tract.
 //!
 //! There is one way in, for what other frameworks export as for what is written here. A graph is executed on what is not yet
 //! known: constants are folded, arrays of what comes in are carried through every operator that moves elements (`array`,
 //! `layout`), and what is computed of them becomes formulas in a normal form (`symbol`), among which cells are recognized
 //! (`cell`), also in loops and in unrolled graphs (`recurrent`). The outputs' formulas are then traced back to the inputs
-//! (`assemble`). What is accepted is proved for every input; whatever is not understood is refused by name.
+//! (`lower`). What is accepted is proved for every input; whatever is not understood is refused by name.
 //!
 //! What is written is one plain graph (opset 17, batch 1). For a language model:
 //!
@@ -23,7 +23,6 @@
 
 mod arithmetic;
 mod array;
-mod assemble;
 mod cell;
 mod fault;
 mod fold;
@@ -31,6 +30,7 @@ mod graph;
 mod interface;
 mod layout;
 mod limits;
+mod lower;
 mod node;
 mod read;
 mod recurrent;
@@ -60,11 +60,11 @@ pub const ENCODER_VOCABULARY_KEY: &str = "pipsqueak.encoder_vocabulary";
 /// Metadata key of what an encoder's tokens are, as under [`LEVEL_KEY`].
 pub const ENCODER_LEVEL_KEY: &str = "pipsqueak.encoder_level";
 
-/// Metadata key of the grids that weights of 4 bits stand on: a JSON object of [`TensorGrid`](crate::network::TensorGrid)s by
+/// Metadata key of the group scales of 4-bit weights: a JSON object of [`TensorScales`](crate::network::TensorScales)s by
 /// their tensors' names.
 pub const GRIDS_KEY: &str = "pipsqueak.grids";
 
-/// Metadata key of the grids of an encoder, as under [`GRIDS_KEY`].
+/// Metadata key of the group scales of an encoder, as under [`GRIDS_KEY`].
 pub const ENCODER_GRIDS_KEY: &str = "pipsqueak.encoder_grids";
 
 /// Metadata key of the outputs' texts where they are not the input's tokens, as under [`VOCABULARY_KEY`].

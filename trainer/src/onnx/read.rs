@@ -1,11 +1,11 @@
-//! ONNX bytes -> canonical network, strictly.
+//! ONNX bytes -> network, strictly.
 
 use super::array::{Array, View};
-use super::assemble::{Output, assemble};
 use super::fault::{AGAIN, Fault, show};
 use super::graph::{Scopes, Value, Walk, define, known, lookup};
 use super::interface::{Declared, Size, declared_shape, readings};
 use super::limits::{MAX_FILE_BYTES, check_fields};
+use super::lower::{Output, lower};
 use super::symbol::{Element, Node as Formula, Symbols};
 use super::tensor::{Source, Tensor};
 use super::tokens::Ids;
@@ -14,7 +14,7 @@ use super::{
     LABELS_KEY, LEVEL_KEY, PROVENANCE_KEY, VOCABULARY_KEY,
 };
 use crate::data::tokenizer::{TokenizerMetadata, Vocabulary};
-use crate::network::{Dim, ElementType, Grids, Network, Provenance, Values};
+use crate::network::{Dim, ElementType, GroupScales, Network, Phase, Provenance, Values};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::rc::Rc;
@@ -130,17 +130,12 @@ pub fn read_beside(bytes: &[u8], folder: Option<&Path>) -> Result<Network, ReadE
     };
     network.vocabulary = known(VOCABULARY_KEY, own, network.tokens(), "the input")?;
     network.labels = known(LABELS_KEY, labels, network.output_width(), "the output")?;
-    let encoder = network.encoder.as_ref();
-    let tokens = encoder.map_or(0, |encoder| encoder.tokens());
-    let texts = known(
+    network.source_vocabulary = known(
         ENCODER_VOCABULARY_KEY,
         encoders,
-        tokens,
+        network.vocab_size(Phase::Source),
         "the encoder's input",
     )?;
-    if let Some(encoder) = &mut network.encoder {
-        encoder.vocabulary = texts;
-    }
     if !channels.is_empty() && channels.len() != network.features() {
         return Err(ReadError::refused(
             format!("metadata {CHANNELS_KEY}"),
@@ -149,11 +144,9 @@ pub fn read_beside(bytes: &[u8], folder: Option<&Path>) -> Result<Network, ReadE
             "give the names that the model was trained with",
         ));
     }
-    network.channels = channels;
-    network.grids = grids;
-    if let Some(encoder) = &mut network.encoder {
-        encoder.grids = encoder_grids;
-    }
+    network.feature_names = channels;
+    network.group_scales = grids;
+    network.source_group_scales = encoder_grids;
     network.provenance = provenance;
     Ok(network)
 }
@@ -168,7 +161,7 @@ fn understand(
     reading: &[Declared],
     batched: bool,
 ) -> Result<Option<Network>, ReadError> {
-    let (mut network, mut axes) = walk(graph, opset, source, reading, 0)?;
+    let (network, mut axes) = walk(graph, opset, source, reading, 0)?;
     let has = |wanted: fn(&Size) -> bool| reading.iter().flat_map(|input| &input.sizes).any(wanted);
     let mut reading = reading.to_vec();
     if has(|size| *size == Size::Batch(1)) {
@@ -183,7 +176,7 @@ fn understand(
             .for_each(|size| *size = batch);
         if batched {
             axes = match walk(graph, opset, source, &reading, 0) {
-                Ok((two, axes)) if same_network(two.clone(), &network) => axes,
+                Ok((two, axes)) if same_network(&two, &network) => axes,
                 _ => return Ok(None),
             };
         }
@@ -201,10 +194,10 @@ fn understand(
             "the training has diverged: train again with a lower learning rate",
         ));
     }
-    name_shapes(&mut network, again.as_ref(), &reading, &axes);
+    let network = name_shapes(network, again.as_ref(), &reading, &axes);
     declared_as_found(&network, graph)?;
     if let Some(again) = again
-        && !same_network(again, &network)
+        && !same_network(&again, &network)
     {
         return Err(ReadError::refused(
             "graph",
@@ -218,12 +211,8 @@ fn understand(
 }
 
 /// Whether two networks are the same but for the shapes of their arrays.
-fn same_network(mut a: Network, b: &Network) -> bool {
-    a.interface = b.interface.clone();
-    if let (Some(a), Some(b)) = (&mut a.encoder, &b.encoder) {
-        a.interface = b.interface.clone();
-    }
-    a == *b
+fn same_network(a: &Network, b: &Network) -> bool {
+    a.has_same_layers(b)
 }
 
 /// Evaluates the graph itself, number by number and without any formula, and compares what comes out with the network. The
@@ -364,7 +353,7 @@ fn walk(
     }
     let batch = reading.iter().map(Declared::batch).max().unwrap_or(1);
     if batch == 1 {
-        let network = assemble(&mut walk.symbols, &walk.places, reading, &shapes, &outputs)?;
+        let network = lower(&mut walk.symbols, &walk.places, reading, &shapes, &outputs)?;
         return Ok((network, vec![]));
     }
     // Each sequence is a network of its own, and all of them are the same.
@@ -380,10 +369,10 @@ fn walk(
                 elements: Rc::new(cut.of(&output.elements.data)),
             });
         }
-        let network = assemble(&mut walk.symbols, &walk.places, reading, &shapes, &own)?;
+        let network = lower(&mut walk.symbols, &walk.places, reading, &shapes, &own)?;
         match &first {
             None => first = Some(network),
-            Some(first) if same_network(network, first) => {}
+            Some(first) if same_network(&network, first) => {}
             Some(_) => {
                 return Err(ReadError::refused(
                     "graph",
@@ -496,22 +485,19 @@ fn incoming(
 /// Writes batch and length into the ports' shapes: a size that changes from pass to pass is a length, and `axes` are the
 /// batches of the outputs.
 fn name_shapes(
-    network: &mut Network,
+    network: Network,
     again: Option<&Network>,
     reading: &[Declared],
     axes: &[(String, usize)],
-) {
+) -> Network {
     let other: HashMap<&str, &[Dim]> = again
         .iter()
-        .flat_map(|network| network.outputs())
+        .flat_map(|network| network.output_specs())
         .map(|port| (&*port.name, &*port.shape))
         .collect();
-    let encoder = network
-        .encoder
-        .as_mut()
-        .map(|encoder| &mut encoder.interface);
-    for interface in std::iter::once(&mut network.interface).chain(encoder) {
-        for port in &mut interface.inputs {
+    let mut signatures = [Phase::Source, Phase::Step].map(|phase| network.signature(phase).clone());
+    for signature in &mut signatures {
+        for port in &mut signature.inputs {
             let sizes = reading
                 .iter()
                 .find(|input| input.name == port.name)
@@ -524,7 +510,7 @@ fn name_shapes(
                 };
             }
         }
-        for port in &mut interface.outputs {
+        for port in &mut signature.outputs {
             let other = other.get(&*port.name).copied().unwrap_or_default();
             for (dim, other) in port.shape.iter_mut().zip(other) {
                 if dim != other {
@@ -536,11 +522,14 @@ fn name_shapes(
             }
         }
     }
+    network
+        .with_signatures(signatures)
+        .expect("the states are the same")
 }
 
 /// That fixed sizes of the outputs are what is declared.
 fn declared_as_found(network: &Network, graph: &GraphProto) -> Result<(), ReadError> {
-    for port in network.outputs() {
+    for port in network.output_specs() {
         let declared = graph
             .output
             .iter()
@@ -689,10 +678,10 @@ fn channels(model: &ModelProto) -> Result<Vec<String>, ReadError> {
     })
 }
 
-/// The grids of weights of 4 bits, where the file has them. Whether they fit is seen when they are used.
-fn grids(model: &ModelProto, key: &str) -> Result<Grids, ReadError> {
+/// The group scales of 4-bit weights, where the file has them. Whether they fit is seen when they are used.
+fn grids(model: &ModelProto, key: &str) -> Result<GroupScales, ReadError> {
     let Some(json) = metadata(model, key)? else {
-        return Ok(Grids::new());
+        return Ok(GroupScales::new());
     };
     serde_json::from_str(json).map_err(|error| {
         ReadError::refused(

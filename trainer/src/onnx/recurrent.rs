@@ -7,7 +7,7 @@ use super::graph::{Error, Scopes, Value, Walk, define, known, lookup};
 use super::node::Node;
 use super::symbol::{Elements, Function, Node as Formula, Part, Real};
 use super::tensor::Tensor;
-use crate::network::{Matrix, Signal};
+use crate::network::{LayerInput, Matrix};
 use std::collections::HashMap;
 use std::rc::Rc;
 use tract_onnx::pb::GraphProto;
@@ -231,7 +231,7 @@ impl<'m> Walk<'m, '_> {
         for step in x.data.chunks(batch * inputs) {
             for (b, row) in step.chunks(inputs).enumerate() {
                 let [mut h, mut c] = [0, 1].map(|i| current[i][b * units..][..units].to_vec());
-                layer.step(Signal::Vector(row), &mut h, &mut c);
+                layer.step(LayerInput::Vector(row), &mut h, &mut c);
                 current[0][b * units..][..units].copy_from_slice(&h);
                 current[1][b * units..][..units].copy_from_slice(&c);
                 y.extend(h);

@@ -1,7 +1,7 @@
 //! tract as the independent judge of what is written: it runs the file itself and knows nothing of our equations.
 
 use super::{ReadError, read};
-use crate::network::{Array, Dim, Layer, Network, Port, Values};
+use crate::network::{Array, Dim, Network, Phase, TensorSpec, Values};
 use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::sync::Arc;
@@ -84,7 +84,8 @@ impl Reference {
     /// If [`read`] refuses it, since tract may panic on a malformed file; or if tract cannot load it.
     pub fn new(bytes: &[u8]) -> Result<Self, ReferenceError> {
         let network = read(bytes)?;
-        let hidden: Vec<usize> = network.layers.iter().map(Layer::hidden).collect();
+        let layers = network.recurrent(Phase::Step);
+        let hidden: Vec<usize> = layers.map(|(_, cell)| cell.hidden()).collect();
         let mut model = tract_onnx::onnx()
             .with_ignore_value_info(true)
             .model_for_read(&mut Cursor::new(bytes))?;
@@ -158,14 +159,11 @@ impl Reference {
 /// # Errors
 /// What differs, and where.
 pub fn check(network: &Network, bytes: &[u8]) -> Result<(), CheckError> {
-    if read(bytes).map_err(ReferenceError::from)? != network.one_sequence() {
+    if read(bytes).map_err(ReferenceError::from)? != network.clone().without_batch() {
         return Err(CheckError::Different);
     }
-    let sides = || std::iter::once(network).chain(network.encoder.as_deref());
-    if sides()
-        .flat_map(|side| &side.layers)
-        .any(|layer| !layer.is_usual())
-    {
+    let mut cells = network.layers().iter().filter_map(|layer| layer.cell());
+    if cells.any(|cell| !cell.has_standard_activations()) {
         return Ok(());
     }
     let arrays = random_arrays(network);
@@ -205,27 +203,27 @@ const TOLERANCE: f32 = 1e-5;
 const STEPS: usize = 12;
 
 /// An array for every input.
-fn random_arrays(network: &Network) -> BTreeMap<String, Array> {
+pub(super) fn random_arrays(network: &Network) -> BTreeMap<String, Array> {
     let size = |dim: &Dim| match *dim {
         Dim::Fixed(size) => size,
         Dim::Batch => 1,
         Dim::Steps => STEPS,
     };
-    let array = |(seed, port): (usize, &Port)| {
+    let array = |(seed, port): (usize, &TensorSpec)| {
         let shape: Vec<usize> = port.shape.iter().map(size).collect();
         (
             port.name.clone(),
             network.random_array(&port.name, &shape, seed as u64),
         )
     };
-    network.inputs().enumerate().map(array).collect()
+    network.input_specs().enumerate().map(array).collect()
 }
 
 /// What tract makes of the file, for outputs in the network's order.
 ///
 /// Its optimizer does not like every shape. So the model is run as it is written, with open lengths, and only where that fails
 /// with the lengths of the arrays.
-fn run_once(
+pub(super) fn run_once(
     network: &Network,
     bytes: &[u8],
     arrays: &BTreeMap<String, Array>,
@@ -235,10 +233,10 @@ fn run_once(
             .with_ignore_value_info(true)
             .model_for_read(&mut Cursor::new(bytes))?;
         let mut inputs = tvec![];
-        let encoder = network.encoder.as_deref().into_iter();
-        let sides = encoder.map(|side| (side, "S")).chain([(network, "T")]);
-        let ports = sides.flat_map(|(side, length)| {
-            side.interface.inputs.iter().map(move |port| (port, length))
+        let subnets = [(Phase::Source, "S"), (Phase::Step, "T")].into_iter();
+        let ports = subnets.flat_map(|(phase, length)| {
+            let inputs = network.signature(phase).inputs.iter();
+            inputs.map(move |port| (port, length))
         });
         for (index, (port, length)) in ports.enumerate() {
             let Array { shape, values } = &arrays[&port.name];

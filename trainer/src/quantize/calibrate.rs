@@ -1,101 +1,149 @@
-//! How large numbers get that no bound says: by running the float network on samples.
+//! The ranges of numbers that no bound limits: measured by running the float network on samples.
 
 use super::QuantizeError;
 use crate::network::{
-    Dense, Dim, Feeds, Head, Input, Network, Results, Role, Start, StateId, through,
+    Dim, Hook, InitialState, Inputs, Layer, Network, Op, Outputs, Phase, StateId, TensorRole,
+    VectorId, subnet,
 };
 use pipsqueak::Pcg32;
 use rand_core::Rng;
 
-/// Samples that are drawn where none are given.
+/// Number of samples that are drawn where none are given.
 pub const SAMPLES: usize = 256;
-/// No normal number that is drawn is larger: one in 16,000 would be.
-pub(super) const NORMAL_END: f64 = 4.0;
-/// Steps of such a sample, where the graph leaves them open.
+/// Normal numbers are clipped here: one in 16,000 would be larger.
+pub(super) const NORMAL_CLIP: f64 = 4.0;
+/// Steps of a drawn sample, where the graph leaves them open.
 const STEPS: usize = 16;
 
-/// The largest numbers that were seen, by magnitude, and room above them.
+/// The largest magnitudes that were seen, with headroom, by layer.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Seen {
-    /// Of each element of the input vectors.
-    pub vectors: Vec<f64>,
-    /// Of each element of the feature vector.
-    pub features: Vec<f64>,
-    /// Of each layer's given hidden state.
-    pub given: Vec<f64>,
-    /// What comes out of each of the input's dense layers.
-    pub input: Vec<f64>,
-    /// Of each layer's hidden state and cell state: what comes into the dense layers of its start, and out of each.
-    pub starts: Vec<[Vec<f64>; 2]>,
-    /// What comes out of each of the head's dense layers.
-    pub head: Vec<f64>,
-    /// The encoder's.
-    pub encoder: Option<Box<Seen>>,
+pub(super) struct ActivationRanges {
+    /// Of each element of a frame; empty for other layers.
+    pub frames: Vec<Vec<f64>>,
+    /// Of the result of a dense layer or a sum.
+    pub results: Vec<f64>,
+    /// Of a hidden state that the caller gives.
+    pub external: Vec<f64>,
+    /// Of a cell state after the last step.
+    pub cell_states: Vec<f64>,
+    /// Whether a state was not a number or infinite.
+    is_state_infinite: bool,
 }
 
-/// Whether a file is one of ours, or one whose texts were given: only then it is known that states that are given are states
-/// that the network had.
-pub(super) fn is_ours(network: &Network) -> bool {
-    network.vocabulary.is_some() || network.provenance != Default::default()
+/// Whether the texts of the tokens are known: only then states that the caller gives are states that the network had.
+pub(super) fn has_known_tokens(network: &Network, phase: Phase) -> bool {
+    match phase {
+        Phase::Source => network.source_vocabulary.is_some(),
+        _ => network.vocabulary.is_some() || network.provenance != Default::default(),
+    }
 }
 
-/// Whether the hidden state of `layer` is given, and may be anything.
-pub(super) fn any_state(network: &Network, layer: usize) -> bool {
-    network.starts[layer].hidden == Start::Given && !is_ours(network)
+/// Whether the hidden state of recurrent layer `index` is given by the caller, and may be anything.
+pub(super) fn is_unbounded_state(network: &Network, index: usize) -> bool {
+    let layer = &network.layers()[index];
+    match &layer.op {
+        Op::Recurrent { init, .. } => {
+            init[0] == InitialState::External && !has_known_tokens(network, layer.phase)
+        }
+        _ => false,
+    }
 }
 
-/// Whether numbers come from outside whose sizes the network does not tell.
-pub(super) fn is_fed_numbers(network: &Network) -> bool {
-    let states = (0..network.layers.len()).any(|layer| any_state(network, layer));
-    let features = network.features() > 0;
-    let vectors = !matches!(network.input, Input::Tokens { .. });
-    vectors || states || features || network.encoder.as_deref().is_some_and(is_fed_numbers)
+/// Whether the caller gives floats whose sizes the network does not bound.
+pub(super) fn has_float_inputs(network: &Network) -> bool {
+    let mut layers = network.layers().iter().enumerate();
+    layers.any(|(index, layer)| {
+        matches!(layer.op, Op::Frame { .. }) || is_unbounded_state(network, index)
+    })
+}
+
+/// Whether initial states of the step are computed, by dense layers or by an encoder.
+pub(super) fn has_computed_states(network: &Network) -> bool {
+    let is_computed = |init: &InitialState| match init {
+        InitialState::Vector(id) => !matches!(network.layers()[id.layer].op, Op::Constant(_)),
+        InitialState::Zero | InitialState::External => false,
+    };
+    network
+        .layers()
+        .iter()
+        .filter(|layer| layer.phase == Phase::Step)
+        .any(|layer| match &layer.op {
+            Op::Recurrent { init, .. } => init.iter().any(is_computed),
+            _ => false,
+        })
 }
 
 /// Random sequences: tokens from all over the vocabulary, and standard normal numbers.
-pub(super) fn random_samples(network: &Network) -> Vec<Feeds> {
+pub(super) fn random_samples(network: &Network) -> Vec<Inputs> {
     let mut random = Pcg32::new(1, 1);
     (0..SAMPLES).map(|_| sample(network, &mut random)).collect()
 }
 
-fn sample(network: &Network, random: &mut Pcg32) -> Feeds {
-    let steps = steps(network);
-    let mut feeds = Feeds::default();
-    match &network.input {
-        Input::Tokens { count, .. } => {
-            feeds.tokens = (0..steps)
-                .map(|_| random.next_u32() as usize % count)
-                .collect();
+fn sample(network: &Network, random: &mut Pcg32) -> Inputs {
+    let mut inputs = Inputs::default();
+    let features_phase = features_phase(network);
+    for phase in [Phase::Step, Phase::Source] {
+        let steps = steps(network, phase);
+        let own = inputs.of_mut(phase);
+        match network.reader(phase).map(|(_, layer)| &layer.op) {
+            Some(Op::Token { vocab_size, .. }) => {
+                let token = |_| random.next_u32() as usize % vocab_size;
+                own.tokens = (0..steps).map(token).collect();
+            }
+            Some(Op::Frame { size }) => own.frames = normal(random, steps * size),
+            _ => {}
         }
-        Input::Vectors { width, .. } => feeds.vectors = normal(random, steps * width),
-        Input::Features { .. } => {}
-    }
-    feeds.features = normal(random, network.features());
-    for layer in 0..network.layers.len() {
-        for cell in [false, true] {
-            let starts = &network.starts[layer];
-            let start = if cell { &starts.cell } else { &starts.hidden };
-            if *start == Start::Given && !is_ours(network) {
-                let units = network.layers[layer].hidden();
-                let id = StateId { layer, cell };
-                feeds.states.push((id, normal(random, units)));
+        if phase == features_phase {
+            inputs.features = normal(random, network.features());
+        }
+        if has_known_tokens(network, phase) {
+            continue;
+        }
+        for (number, (index, cell)) in network.recurrent(phase).enumerate() {
+            let Op::Recurrent { init, .. } = &network.layers()[index].op else {
+                continue;
+            };
+            for (is_cell_state, init) in [false, true].into_iter().zip(init) {
+                if *init == InitialState::External {
+                    let id = StateId {
+                        layer: number,
+                        cell: is_cell_state,
+                    };
+                    let values = normal(random, cell.hidden());
+                    inputs.of_mut(phase).states.push((id, values));
+                }
             }
         }
     }
-    let encoder = network.encoder.as_deref();
-    feeds.encoder = encoder.map(|encoder| Box::new(sample(encoder, random)));
-    feeds
+    inputs
+}
+
+/// The phase that the conditioning features are for.
+fn features_phase(network: &Network) -> Phase {
+    let layers = network.layers();
+    let source = layers
+        .iter()
+        .rposition(|layer| layer.phase == Phase::Source);
+    let reads_features = |layer: &Layer| {
+        let mut inputs = layer.inputs.iter().map(|id| &layers[id.layer]);
+        inputs.any(|input| input.phase == Phase::Begin && input.reads_caller())
+    };
+    let mut before = layers[..source.map_or(0, |last| last + 1)].iter();
+    match before.any(reads_features) {
+        true => Phase::Source,
+        false => Phase::Step,
+    }
 }
 
 /// Steps of a sample: the graph's, if it says.
-fn steps(network: &Network) -> usize {
-    let width = match &network.input {
-        Input::Tokens { .. } => 1,
-        Input::Vectors { width, .. } | Input::Features { width, .. } => *width,
+fn steps(network: &Network, phase: Phase) -> usize {
+    let width = match network.reader(phase).map(|(_, layer)| &layer.op) {
+        Some(Op::Frame { size }) => *size,
+        _ => 1,
     };
-    let mut ports = network.interface.inputs.iter();
-    let port = ports.find(|port| matches!(port.role, Role::Tokens | Role::Vectors));
-    let sizes = port.map_or(&[][..], |port| &port.shape);
+    let mut specs = network.signature(phase).inputs.iter();
+    let spec = specs.find(|spec| matches!(spec.role, TensorRole::Tokens | TensorRole::Frames));
+    let sizes = spec.map_or(&[][..], |spec| &spec.shape);
     let fixed = |dim: &Dim| match dim {
         Dim::Fixed(size) => Some(*size),
         Dim::Batch => Some(1),
@@ -105,12 +153,12 @@ fn steps(network: &Network) -> usize {
     elements.map_or(STEPS, |elements| (elements / width.max(1)).max(1))
 }
 
-/// Standard normal numbers, by Box and Muller, but none beyond [`NORMAL_END`].
+/// Standard normal numbers, by Box and Muller, clipped at [`NORMAL_CLIP`].
 fn normal(random: &mut Pcg32, count: usize) -> Vec<f32> {
     let mut unit = || (f64::from(random.next_u32()) + 0.5) / f64::from(u32::MAX) / 1.000_001;
     let one = |_| {
         let (radius, angle) = ((-2.0 * unit().ln()).sqrt(), std::f64::consts::TAU * unit());
-        (radius * angle.cos()).clamp(-NORMAL_END, NORMAL_END) as f32
+        (radius * angle.cos()).clamp(-NORMAL_CLIP, NORMAL_CLIP) as f32
     };
     (0..count).map(one).collect()
 }
@@ -119,7 +167,10 @@ fn normal(random: &mut Pcg32, count: usize) -> Vec<f32> {
 ///
 /// # Errors
 /// If a number that it computes is not finite.
-pub(super) fn measure(network: &Network, samples: Option<&[Feeds]>) -> Result<Seen, QuantizeError> {
+pub(super) fn measure(
+    network: &Network,
+    samples: Option<&[Inputs]>,
+) -> Result<ActivationRanges, QuantizeError> {
     let random;
     let random_inputs = samples.is_none();
     let samples = match samples {
@@ -129,158 +180,88 @@ pub(super) fn measure(network: &Network, samples: Option<&[Feeds]>) -> Result<Se
             &random
         }
     };
-    // Without heads, what is read is what comes into them.
-    let bare = |network: &Network| {
-        let reads = network.head.reads;
-        let head = Head {
-            reads,
-            ..Head::default()
-        };
-        Network {
-            head,
-            ..network.clone()
-        }
-    };
-    let mut headless = bare(network);
-    headless.encoder = network.encoder.as_deref().map(bare).map(Box::new);
-    let mut seen = Seen::of(network);
-    for feeds in samples {
-        seen.take(network, feeds, &headless.run(feeds));
+    let mut ranges = ActivationRanges::of(network);
+    for inputs in samples {
+        let outputs = network.run_with_hook(inputs, &mut ranges);
+        ranges.observe_states(network, inputs, &outputs);
     }
-    if !seen.is_finite() {
+    if !ranges.is_finite() {
         return Err(QuantizeError::NotFinite);
     }
-    // Where nothing is known of the inputs, they are what they were taken to be; else the next may be larger.
-    seen.widen(if random_inputs { NORMAL_END } else { 0.0 });
-    Ok(seen)
+    // Random inputs have the range that they were assumed to have; given ones may be exceeded.
+    ranges.add_headroom(if random_inputs { NORMAL_CLIP } else { 0.0 });
+    Ok(ranges)
 }
 
-impl Seen {
+impl Hook for ActivationRanges {
+    fn after(&mut self, layer: usize, result: &[f32]) {
+        update_max_each(&mut self.frames[layer], result);
+        update_max(&mut self.results[layer], result);
+    }
+}
+
+impl ActivationRanges {
     fn of(network: &Network) -> Self {
-        let chain = |dense: &[Dense]| vec![0.0; dense.len()];
-        let start = |start: &Start| match start {
-            Start::Features(dense) | Start::Encoder(_, dense) => vec![0.0; dense.len() + 1],
-            Start::Zero | Start::Given | Start::Constant(_) => vec![],
-        };
-        let (vectors, input) = match &network.input {
-            Input::Tokens { .. } => (0, vec![]),
-            Input::Vectors { width, dense } => (*width, chain(dense)),
-            Input::Features { dense, .. } => (0, chain(dense)),
+        let zeros = || vec![0.0; network.layers().len()];
+        let frame = |(index, layer): (usize, &Layer)| match layer.op {
+            Op::Frame { .. } => vec![0.0; network.size(VectorId::result(index))],
+            _ => vec![],
         };
         Self {
-            vectors: vec![0.0; vectors],
-            features: vec![0.0; network.features()],
-            given: vec![0.0; network.layers.len()],
-            input,
-            starts: network
-                .starts
-                .iter()
-                .map(|s| [start(&s.hidden), start(&s.cell)])
-                .collect(),
-            head: chain(&network.head.dense),
-            encoder: network
-                .encoder
-                .as_deref()
-                .map(|encoder| Box::new(Self::of(encoder))),
+            frames: network.layers().iter().enumerate().map(frame).collect(),
+            results: zeros(),
+            external: zeros(),
+            cell_states: zeros(),
+            is_state_infinite: false,
         }
     }
 
-    fn take(&mut self, network: &Network, feeds: &Feeds, results: &Results) {
-        match &network.input {
-            Input::Tokens { .. } => {}
-            Input::Vectors { width, dense } => {
-                for x in feeds.vectors.chunks(*width) {
-                    each(&mut self.vectors, x);
-                    chain(&mut self.input, dense, x);
-                }
+    fn observe_states(&mut self, network: &Network, inputs: &Inputs, outputs: &Outputs) {
+        for phase in network.step_phases() {
+            for (id, values) in inputs.of(phase).states.iter().filter(|(id, _)| !id.cell) {
+                let layer = network.state_vector(phase, *id).layer;
+                update_max(&mut self.external[layer], values);
             }
-            Input::Features { dense, .. } => chain(&mut self.input, dense, &feeds.features),
-        }
-        each(&mut self.features, &feeds.features);
-        for (id, values) in feeds.states.iter().filter(|(id, _)| !id.cell) {
-            grow(&mut self.given[id.layer], values);
-        }
-        for (seen, starts) in self.starts.iter_mut().zip(&network.starts) {
-            for (seen, start) in seen.iter_mut().zip([&starts.hidden, &starts.cell]) {
-                let encoder = results.encoder.as_deref();
-                let (dense, x) = match (start, encoder) {
-                    (Start::Features(dense), _) => (dense, &feeds.features[..]),
-                    (Start::Encoder(from, dense), Some(encoder)) => {
-                        (dense, encoder.state.get(*from))
-                    }
-                    _ => continue,
-                };
-                grow(&mut seen[0], x);
-                chain(&mut seen[1..], dense, x);
+            let states = &outputs.states[subnet(phase)];
+            for (number, (layer, _)) in network.recurrent(phase).enumerate() {
+                update_max(&mut self.cell_states[layer], &states.cell[number]);
+                let mut hidden = states.hidden[number].iter();
+                self.is_state_infinite |= !hidden.all(|value| value.is_finite());
             }
-        }
-        let width = network
-            .layers
-            .last()
-            .map_or(network.input.width(), |top| top.hidden());
-        let tops = results.head.chunks(width);
-        tops.for_each(|top| chain(&mut self.head, &network.head.dense, top));
-        if let (Some(seen), Some(encoder)) = (&mut self.encoder, &network.encoder)
-            && let (Some(feeds), Some(results)) = (&feeds.encoder, &results.encoder)
-        {
-            seen.take(encoder, feeds, results);
         }
     }
 
-    /// Leaves room above what was seen: twice the largest. Inputs have the range `inputs`, if it is not 0.
-    fn widen(&mut self, inputs: f64) {
-        let twice = |value: &mut f64| *value *= 2.0;
-        let starts = self.starts.iter_mut().flatten().flatten();
-        self.input
-            .iter_mut()
-            .chain(&mut self.head)
-            .chain(starts)
-            .for_each(twice);
-        let outside = [&mut self.vectors, &mut self.features, &mut self.given];
-        for value in outside.into_iter().flatten() {
+    /// Doubles the ranges. Those of what the caller gives become `inputs`, if it is not 0.
+    fn add_headroom(&mut self, inputs: f64) {
+        let computed = self.results.iter_mut().chain(&mut self.cell_states);
+        computed.for_each(|value| *value *= 2.0);
+        let given = self.frames.iter_mut().flatten().chain(&mut self.external);
+        for value in given {
             *value = if inputs > 0.0 { inputs } else { 2.0 * *value };
-        }
-        if let Some(encoder) = &mut self.encoder {
-            encoder.widen(inputs);
         }
     }
 
     fn is_finite(&self) -> bool {
-        let starts = self.starts.iter().flatten().flatten();
-        let all = [
-            &self.vectors,
-            &self.features,
-            &self.given,
-            &self.input,
-            &self.head,
-        ];
-        let mut all = all.into_iter().flatten().chain(starts);
-        all.all(|value| value.is_finite()) && self.encoder.as_ref().is_none_or(|e| e.is_finite())
+        let all = self.frames.iter().flatten().chain(&self.results);
+        let mut all = all.chain(&self.external).chain(&self.cell_states);
+        !self.is_state_infinite && all.all(|value| value.is_finite())
     }
 }
 
-/// Each the larger one of itself and a value.
-fn each(seen: &mut [f64], values: &[f32]) {
-    seen.iter_mut()
+/// Each becomes the larger one of itself and a value.
+fn update_max_each(ranges: &mut [f64], values: &[f32]) {
+    ranges
+        .iter_mut()
         .zip(values)
-        .for_each(|(seen, value)| grow(seen, &[*value]));
+        .for_each(|(range, value)| update_max(range, &[*value]));
 }
 
-fn grow(seen: &mut f64, values: &[f32]) {
+fn update_max(range: &mut f64, values: &[f32]) {
     for value in values {
-        // Unlike `max`, this keeps what is not a number.
+        // Unlike `max`, this keeps NaN.
         let value = f64::from(value.abs());
-        if value > *seen || value.is_nan() {
-            *seen = value;
+        if value > *range || value.is_nan() {
+            *range = value;
         }
-    }
-}
-
-/// What comes out of each of the dense layers over `x`.
-fn chain(seen: &mut [f64], dense: &[Dense], x: &[f32]) {
-    let mut x = x.to_vec();
-    for (seen, dense) in seen.iter_mut().zip(dense) {
-        x = through(std::slice::from_ref(dense), &x);
-        grow(seen, &x);
     }
 }

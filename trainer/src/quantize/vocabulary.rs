@@ -1,38 +1,37 @@
-//! Texts of what goes in and what comes out.
+//! The vocabularies of a model file.
 
 use crate::data::tokenizer::{Vocabulary, VocabularyError};
-use crate::network::{Network, Reads};
+use crate::network::Network;
 use pipsqueak::Tokenization;
 use pipsqueak::encode::VocabularyParams;
 
-/// Of what goes in, where it is something else than what comes out; and of what comes out.
+/// The vocabulary of the inputs, where they are something else than the outputs; and that of the outputs.
 pub(super) fn vocabularies(network: &Network) -> [VocabularyParams; 2] {
-    let own = parts(network.vocabulary.as_ref());
-    // Tokens that come out are those that go in.
-    let speaks = network.head.reads == Reads::EveryStep
+    let own = params(network.vocabulary.as_ref());
+    let is_autoregressive = network.output().every_step
         && network.labels.is_none()
         && network.tokens() == network.output_width();
-    let labels = parts(network.labels.as_ref());
-    match &network.encoder {
-        Some(encoder) => [
-            parts(encoder.vocabulary.as_ref()),
-            if speaks { own } else { labels },
+    let labels = params(network.labels.as_ref());
+    match () {
+        () if network.has_source() => [
+            params(network.source_vocabulary.as_ref()),
+            if is_autoregressive { own } else { labels },
         ],
-        None if speaks => [channels(&network.channels), own],
-        None if network.tokens() == 0 => [channels(&network.channels), labels],
-        None => [own, labels],
+        () if is_autoregressive => [names(&network.feature_names), own],
+        () if network.tokens() == 0 => [names(&network.feature_names), labels],
+        () => [own, labels],
     }
 }
 
-/// The names of a feature vector's values.
-fn channels(names: &[String]) -> VocabularyParams {
+/// The names of the conditioning features.
+fn names(names: &[String]) -> VocabularyParams {
     VocabularyParams {
         tokens: names.to_vec(),
         ..VocabularyParams::default()
     }
 }
 
-fn parts(vocabulary: Option<&Vocabulary>) -> VocabularyParams {
+fn params(vocabulary: Option<&Vocabulary>) -> VocabularyParams {
     let Some(vocabulary) = vocabulary else {
         return VocabularyParams::default();
     };
@@ -44,10 +43,10 @@ fn parts(vocabulary: Option<&Vocabulary>) -> VocabularyParams {
     }
 }
 
-/// The vocabulary of an image.
+/// The vocabulary of a model file.
 ///
 /// # Errors
-/// If it is none of ours: an image made elsewhere may hold a text twice.
+/// If the trainer has no such vocabulary: a model file made elsewhere may hold a text twice.
 pub fn vocabulary_of(vocabulary: pipsqueak::Vocabulary) -> Result<Vocabulary, VocabularyError> {
     let bytes = Vocabulary::of_bytes();
     let text = |id: usize| match vocabulary.tokenization() {

@@ -443,7 +443,7 @@ impl Display for ExportReport {
             .iter()
             .filter(|encodings| encodings.len() > 1)
         {
-            let name = |e: &TokenBytes| format!("{} {} bytes", e.form.name(), e.bytes);
+            let name = |e: &TokenBytes| format!("{} {} bytes", e.encoding.name(), e.bytes);
             let names: Vec<String> = encodings.iter().map(name).collect();
             writeln!(f, "\ntokens       {}", names.join(", "))?;
         }

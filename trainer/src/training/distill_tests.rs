@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::data::tokenizer::Vocabulary;
-use crate::network::{Provenance, nats};
+use crate::network::{Provenance, cross_entropy};
 use crate::nn::rnn::Kind;
 use crate::training::model_config::{ModelConfig, Pooling};
 use crate::training::stack_config::StackConfig;
@@ -55,7 +55,7 @@ fn soft_targets_are_the_mean_of_each_teachers_probabilities_on_any_number_of_thr
             network.step(state, *token);
             let logits = network.logits(state);
             for (token, p) in expected.iter_mut().enumerate() {
-                *p += 0.5 * (-nats(&logits, token as u16)).exp();
+                *p += 0.5 * (-cross_entropy(&logits, token as u16)).exp();
             }
         }
         for (found, expected) in targets.of_data(at).iter().zip(expected) {

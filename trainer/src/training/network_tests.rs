@@ -8,7 +8,7 @@ use super::stack::DropoutRates;
 use super::stack_config::StackConfig;
 use super::to_network::{Vocabularies, from_network, to_network};
 use crate::data::tokenizer::Vocabulary;
-use crate::network::{Dense, Network, Provenance, nats};
+use crate::network::{Dense, Network, Op, Phase, Provenance, cross_entropy};
 use crate::nn::random;
 use crate::nn::rnn::Cells;
 use crate::nn::softmax::Soft;
@@ -255,10 +255,18 @@ fn heads_of_two_layers_that_are_not_trained_here_are_refused() {
     let parameters = values(shape.num_parameters(), 1.0);
     let good = canonical(&shape, &parameters, &vocabulary);
     assert_eq!(back(&good), Ok((shape, parameters)));
-    let refused = |change: fn(&mut Vec<Dense>)| {
-        let mut network = good.clone();
-        change(&mut network.head.dense);
-        back(&network).unwrap_err()
+    let refused = |change: fn(&mut [&mut Dense])| {
+        let network = good.clone().with(|parts| {
+            let dense = parts
+                .layers
+                .iter_mut()
+                .filter_map(|layer| match &mut layer.op {
+                    Op::Dense(dense) => Some(dense),
+                    _ => None,
+                });
+            change(&mut dense.collect::<Vec<_>>());
+        });
+        back(&network.unwrap()).unwrap_err()
     };
     let said = refused(|dense| dense[0].b[1] = 0.5);
     assert!(said.contains("biases"), "{said}");
@@ -303,7 +311,7 @@ fn the_batched_loss_is_that_of_the_plain_step() {
             for expected in &mut expected {
                 for t in 0..steps {
                     network.step(&mut state, inputs[t * batch + row]);
-                    *expected += nats(&network.logits(&state), targets[t * batch + row]);
+                    *expected += cross_entropy(&network.logits(&state), targets[t * batch + row]);
                 }
             }
         }
@@ -379,7 +387,8 @@ fn first_weights_are_those_of_each_cell() {
     let bound = 1.0 / (hidden as f32).sqrt();
     let within = |values: &[f32]| values.iter().all(|value| value.abs() <= bound);
     let network = first("gru,lstm,rnn");
-    let [gru, lstm, rnn] = [0, 1, 2].map(|layer| network.layers[layer].weights());
+    let cells: Vec<_> = network.recurrent(Phase::Step).collect();
+    let [gru, lstm, rnn] = [0, 1, 2].map(|layer| cells[layer].1.weights());
     assert!(within(&gru.0.data) && within(&gru.1.data) && within(gru.2) && within(gru.3));
     assert!(within(&lstm.0.data) && within(&lstm.1.data) && within(lstm.2));
     assert!(within(&rnn.0.data) && within(rnn.2));

@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::config::QuantizationConfig;
 use super::model_config::ModelConfig;
 use crate::nn::simd::vectorized;
-use crate::quantize::best_step;
+use crate::quantize::best_scale;
 use pipsqueak::{GROUP_SIZE, INT4_RANGE};
 
 /// A matrix among flat parameters, whose rows are quantized.
@@ -134,7 +134,7 @@ fn quantize_row(row: &mut [f32]) {
 /// Quantizes to the 4-bit grid with the smallest error: that of the model file, but that scales there are multiples of a unit.
 #[inline(always)]
 fn quantize_group(group: &mut [f32]) {
-    let step = best_step(group);
+    let step = best_scale(group);
     if step == 0.0 {
         return;
     }

@@ -6,7 +6,7 @@ use super::qat::FakeQuantizer;
 use crate::network::Network;
 use crate::nn::optimizer::{AdamW, Schedule, clip, norm};
 use crate::nn::simd::vectorized;
-use crate::quantize::rounded;
+use crate::quantize::project_to_grid;
 
 /// Decay of the smoothed training loss.
 const SMOOTHING: f64 = 0.99;
@@ -143,7 +143,7 @@ impl Optimizer {
             return network;
         }
         // Weights that have diverged are on no grid; the next step says so.
-        rounded(&network, &self.config.weight_formats()).unwrap_or(network)
+        project_to_grid(&network, &self.config.weight_formats()).unwrap_or(network)
     }
 
     /// One step, from the sums of the losses and of the gradients over `predictions` predictions.

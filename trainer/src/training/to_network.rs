@@ -7,8 +7,8 @@ use super::stack_config::StackConfig;
 use crate::data::hash::sha256;
 use crate::data::tokenizer::Vocabulary;
 use crate::network::{
-    self, Activation, Dense, Dim, ElementType, Head, Input, Interface, Matrix, Network, Port,
-    Provenance, Reads, Role, Start, Starts, StateId,
+    Activation, Builder, Dense, Dim, ElementType, InitialState, Matrix, Network, Normalization, Op,
+    Phase, Provenance, RecurrentCell, Signature, TensorRole, TensorSpec, VectorId,
 };
 use crate::nn::rnn::Kind;
 
@@ -103,52 +103,43 @@ pub fn to_network(
         "parameters and tokens"
     );
     assert_eq!(vocabularies.features.len(), config.num_features, "features");
-    let layout = config.layout();
-    let (embedding, layers) = stack(&config.stack, &parameters[layout.stack.clone()]);
-    let head = output_layers(config, parameters);
+    const FITS: &str = "the lengths are those of the configuration";
+    let (embedding, cells) = stack(&config.stack, &parameters[config.layout().stack]);
+    let output = output_layers(config, parameters);
     let is_language_model = config.encoder.is_none()
         && config.num_features == 0
         && config.pooling == Pooling::EveryStep;
     if is_language_model {
         let vocabulary = vocabularies.input.clone();
-        return Network {
-            steps_per_token: config.steps_per_token,
-            ..Network::language_model(vocabulary, embedding, layers, head, provenance)
-        };
+        let steps = config.steps_per_token;
+        let network =
+            Network::language_model(vocabulary, embedding, cells, steps, output, provenance);
+        return network.expect(FITS);
     }
-    let encoder = config.encoder.as_ref().map(|encoder| {
-        let parts = stack(encoder, &parameters[layout.encoder.clone()]);
-        Box::new(encoder_network(parts, vocabularies.source.clone()))
-    });
-    let starts = initial_states(config, parameters, &layers);
-    Network {
-        vocabulary: Some(vocabularies.input.clone()),
-        labels: vocabularies.labels.clone(),
-        channels: vocabularies.features.clone(),
-        input: Input::Tokens {
-            count: config.stack.vocab_size,
-            embedding,
-        },
-        layers,
-        starts,
-        steps_per_token: config.steps_per_token,
-        grids: Default::default(),
-        head: Head {
-            reads: match config.pooling {
-                Pooling::EveryStep => Reads::EveryStep,
-                Pooling::LastStep => Reads::LastStep,
-            },
-            dense: head,
-            ..Head::default()
-        },
-        encoder,
-        interface: signature(config),
-        provenance,
+    let mut builder = Builder::default();
+    builder.steps_per_token(Phase::Step, config.steps_per_token);
+    let inits = initial_states(config, parameters, &cells, &mut builder);
+    let mut x = builder.tokens(Phase::Step, config.stack.vocab_size, embedding);
+    for (cell, init) in cells.into_iter().zip(inits) {
+        x = builder.recurrent(Phase::Step, x, cell, init);
     }
+    let logits = builder.dense(Phase::Output, "head", x, output);
+    let every_step = config.pooling == Pooling::EveryStep;
+    builder.output(output_name(config), logits, every_step, Normalization::None);
+    let network = builder
+        .build()
+        .and_then(|network| network.with_signatures(signatures(config)));
+    let mut network = network.expect(FITS);
+    network.source_vocabulary.clone_from(&vocabularies.source);
+    network.vocabulary = Some(vocabularies.input.clone());
+    network.labels.clone_from(&vocabularies.labels);
+    network.feature_names.clone_from(&vocabularies.features);
+    network.provenance = provenance;
+    network
 }
 
-/// An embedding, if there is one, and recurrent layers.
-fn stack(config: &StackConfig, parameters: &[f32]) -> (Option<Matrix>, Vec<network::Layer>) {
+/// An embedding, if there is one, and recurrent cells.
+fn stack(config: &StackConfig, parameters: &[f32]) -> (Option<Matrix>, Vec<RecurrentCell>) {
     let (table, layers) = config.layout();
     let table = config
         .embedding_dim
@@ -176,102 +167,97 @@ fn output_layers(config: &ModelConfig, parameters: &[f32]) -> Vec<Dense> {
     vec![dense(layout.projection, hidden, vec![0.0; columns]), output]
 }
 
-fn encoder_network(
-    (embedding, layers): (Option<Matrix>, Vec<network::Layer>),
-    vocabulary: Option<Vocabulary>,
-) -> Network {
-    Network {
-        input: Input::Tokens {
-            count: vocabulary.as_ref().map_or(0, Vocabulary::len),
-            embedding,
-        },
-        vocabulary,
-        labels: None,
-        channels: Vec::new(),
-        starts: vec![Starts::default(); layers.len()],
-        steps_per_token: 1,
-        grids: Default::default(),
-        layers,
-        head: Head {
-            reads: Reads::LastStep,
-            ..Head::default()
-        },
-        encoder: None,
-        interface: Interface {
-            inputs: vec![token_input("source")],
-            outputs: Vec::new(),
-        },
-        provenance: Provenance::default(),
-    }
-}
-
-/// Zeros, the encoder's last states, or dense layers over the features.
+/// Adds what comes before the step: features and dense layers over them, or the encoder. Returns the initial states of `cells`:
+/// zeros, results of the dense layers, or the encoder's last states.
 fn initial_states(
     config: &ModelConfig,
     parameters: &[f32],
-    layers: &[network::Layer],
-) -> Vec<Starts> {
-    let (hidden, features) = (config.stack.hidden_size, config.num_features);
-    let ranges = config.layout().initial_states;
-    let of_layer = |(layer, kind): (usize, &network::Layer)| {
-        let mut starts = Starts::default();
-        let states = [&mut starts.hidden, &mut starts.cell];
-        let states = states.into_iter().take(1 + usize::from(kind.has_cell()));
-        for (cell, state) in states.enumerate() {
-            if config.encoder.is_some() {
-                let cell = cell == 1;
-                *state = Start::Encoder(StateId { layer, cell }, Vec::new());
-            } else if let Some((w, b)) = ranges.get(layer) {
+    cells: &[RecurrentCell],
+    builder: &mut Builder,
+) -> Vec<[InitialState; 2]> {
+    let (hidden, num_features) = (config.stack.hidden_size, config.num_features);
+    let layout = config.layout();
+    let features = (num_features > 0).then(|| builder.features(Phase::Step, num_features));
+    let mut encoder = Vec::new();
+    if let Some(config) = &config.encoder {
+        let (embedding, cells) = stack(config, &parameters[layout.encoder]);
+        let mut x = builder.tokens(Phase::Source, config.vocab_size, embedding);
+        for cell in cells {
+            x = builder.recurrent(Phase::Source, x, cell, Default::default());
+            encoder.push(x);
+        }
+    }
+    let mut of_layer = |(number, cell): (usize, &RecurrentCell)| {
+        let mut init = [InitialState::Zero; 2];
+        let states = init.iter_mut().take(1 + usize::from(cell.has_cell()));
+        for (state, init) in states.enumerate() {
+            let is_cell_state = state == 1;
+            if let Some(layer) = encoder.get(number) {
+                *init = InitialState::Vector(VectorId {
+                    is_cell_state,
+                    ..*layer
+                });
+            } else if let (Some(x), Some((w, b))) = (features, layout.initial_states.get(number)) {
                 // A layer's states are one behind the other: of each `hidden` rows.
-                let (w, b) = (w.start + cell * hidden * features, b.start + cell * hidden);
-                let weights = parameters[w..w + hidden * features].to_vec();
-                *state = Start::Features(vec![Dense {
-                    w: Matrix::new(hidden, features, weights),
+                let w = w.start + state * hidden * num_features;
+                let b = b.start + state * hidden;
+                let weights = parameters[w..w + hidden * num_features].to_vec();
+                let dense = Dense {
+                    w: Matrix::new(hidden, num_features, weights),
                     b: parameters[b..b + hidden].to_vec(),
                     activation: Activation::Tanh,
-                }]);
+                };
+                let name = Builder::initial_name(Phase::Step, number, is_cell_state);
+                *init = InitialState::Vector(builder.dense(Phase::Begin, &name, x, vec![dense]));
             }
         }
-        starts
+        init
     };
-    layers.iter().enumerate().map(of_layer).collect()
+    cells.iter().enumerate().map(&mut of_layer).collect()
 }
 
-fn token_input(name: &str) -> Port {
-    port(
-        name,
-        ElementType::Int64,
-        vec![Dim::Fixed(1), Dim::Steps],
-        Role::Tokens,
-    )
+fn output_name(config: &ModelConfig) -> &'static str {
+    match config.pooling {
+        Pooling::LastStep => "scores",
+        Pooling::EveryStep => "logits",
+    }
 }
 
-fn port(name: &str, element: ElementType, shape: Vec<Dim>, role: Role) -> Port {
-    Port {
+/// The inputs and outputs of the ONNX file, of the encoder and of the network itself.
+fn signatures(config: &ModelConfig) -> [Signature; 2] {
+    let spec = |name: &str, element, shape: Vec<Dim>, role| TensorSpec {
         name: name.into(),
         element,
         shape,
         role,
-    }
-}
-
-/// The inputs and outputs of the ONNX file.
-fn signature(config: &ModelConfig) -> Interface {
+    };
     let (one, float) = (Dim::Fixed(1), ElementType::Float);
-    let mut inputs = vec![token_input("tokens")];
+    let tokens = |name| {
+        let shape = vec![one, Dim::Steps];
+        spec(name, ElementType::Int64, shape, TensorRole::Tokens)
+    };
+    let mut inputs = vec![tokens("tokens")];
     if config.num_features > 0 {
         let shape = vec![one, Dim::Fixed(config.num_features)];
-        inputs.insert(0, port("features", float, shape, Role::Features));
+        inputs.insert(0, spec("features", float, shape, TensorRole::Features));
     }
     let outputs = Dim::Fixed(config.output_size);
-    let output = match config.pooling {
-        Pooling::LastStep => port("scores", float, vec![one, outputs], Role::Head),
-        Pooling::EveryStep => port("logits", float, vec![one, Dim::Steps, outputs], Role::Head),
+    let outputs = match config.pooling {
+        Pooling::LastStep => vec![one, outputs],
+        Pooling::EveryStep => vec![one, Dim::Steps, outputs],
     };
-    Interface {
-        inputs,
-        outputs: vec![output],
-    }
+    let output = spec(output_name(config), float, outputs, TensorRole::Output);
+    let source = config.encoder.iter().map(|_| tokens("source"));
+    [
+        Signature {
+            inputs: source.collect(),
+            outputs: Vec::new(),
+        },
+        Signature {
+            inputs,
+            outputs: vec![output],
+        },
+    ]
 }
 
 /// The sizes, the parameters and the texts of a network that could have been trained here.
@@ -279,65 +265,39 @@ fn signature(config: &ModelConfig) -> Interface {
 /// # Errors
 /// Says what stands in the way, such as layers of different sizes or a cell that is not trained here.
 pub fn from_network(network: &Network) -> Result<(ModelConfig, Vec<f32>, Vocabularies), String> {
-    let Input::Tokens { count, embedding } = &network.input else {
-        return Err("an input of float vectors: expected tokens".into());
-    };
     let mut parameters = Vec::new();
-    let encoder = match network.encoder.as_deref() {
-        None => None,
-        Some(encoder) => {
-            if encoder.steps_per_token != 1 {
-                return Err("an encoder with several steps per token: expected one".into());
-            }
-            let Input::Tokens { count, embedding } = &encoder.input else {
-                return Err("an encoder of float vectors: expected tokens".into());
-            };
-            if encoder.starts.iter().any(|s| *s != Starts::default()) {
-                return Err("an encoder with initial states: expected zeros".into());
-            }
-            Some(from_stack(
-                *count,
-                embedding.as_ref(),
-                &encoder.layers,
-                &mut parameters,
-            )?)
-        }
+    let encoder = match network.has_source() {
+        true => Some(from_encoder(network, &mut parameters)?),
+        false => None,
     };
     let num_features = from_initial_states(network, &mut parameters)?;
-    let layers = &network.layers;
-    let stack = from_stack(*count, embedding.as_ref(), layers, &mut parameters)?;
+    let stack = from_stack(network, Phase::Step, &mut parameters)?;
     if encoder.as_ref().is_some_and(|encoder| {
         encoder.cells != stack.cells || encoder.hidden_size != stack.hidden_size
     }) {
         return Err("an encoder whose layers are not those of its decoder: expected the same cells and sizes".into());
     }
-    let (output_size, tie_embeddings) = from_output(
-        network,
-        embedding.as_ref(),
-        stack.hidden_size,
-        &mut parameters,
-    )?;
+    let (output_size, tie_embeddings) = from_output(network, stack.hidden_size, &mut parameters)?;
     let config = ModelConfig {
         encoder,
         num_features,
         stack,
         output_size,
-        pooling: match network.head.reads {
-            Reads::EveryStep => Pooling::EveryStep,
-            Reads::LastStep => Pooling::LastStep,
-            Reads::Mean => return Err("mean pooling: expected the last step, or every step".into()),
+        pooling: match network.output().every_step {
+            true => Pooling::EveryStep,
+            false => Pooling::LastStep,
         },
         tie_embeddings,
-        steps_per_token: network.steps_per_token,
+        steps_per_token: network.steps_per_token(Phase::Step),
     };
     let Some(input) = network.vocabulary.clone() else {
         return Err("no vocabulary: expected one".into());
     };
     let vocabularies = Vocabularies {
         input,
-        source: network.encoder.as_ref().and_then(|e| e.vocabulary.clone()),
+        source: network.source_vocabulary.clone(),
         labels: network.labels.clone(),
-        features: network.channels.clone(),
+        features: network.feature_names.clone(),
     };
     if vocabularies.input.len() != config.stack.vocab_size {
         return Err("a vocabulary of another size than the input: expected the same".into());
@@ -345,103 +305,159 @@ pub fn from_network(network: &Network) -> Result<(ModelConfig, Vec<f32>, Vocabul
     Ok((config, parameters, vocabularies))
 }
 
+fn from_encoder(network: &Network, parameters: &mut Vec<f32>) -> Result<StackConfig, String> {
+    if network.steps_per_token(Phase::Source) != 1 {
+        return Err("an encoder with several steps per token: expected one".into());
+    }
+    let inits = network.layers().iter().filter_map(|layer| match &layer.op {
+        Op::Recurrent { init, .. } if layer.phase == Phase::Source => Some(init),
+        _ => None,
+    });
+    if inits.flatten().any(|init| *init != InitialState::Zero) {
+        return Err("an encoder with initial states: expected zeros".into());
+    }
+    from_stack(network, Phase::Source, parameters)
+}
+
+/// The embedding of the tokens that `phase` reads.
+fn embedding(network: &Network, phase: Phase) -> Result<Option<&Matrix>, String> {
+    match network.reader(phase).map(|(_, layer)| &layer.op) {
+        Some(Op::Token { embedding, .. }) => Ok(embedding.as_ref()),
+        _ => Err("an input of float vectors: expected tokens".into()),
+    }
+}
+
 fn from_stack(
-    vocab_size: usize,
-    embedding: Option<&Matrix>,
-    layers: &[network::Layer],
+    network: &Network,
+    phase: Phase,
     parameters: &mut Vec<f32>,
 ) -> Result<StackConfig, String> {
-    let Some(first) = layers.first() else {
-        return Err("no recurrent layer: expected at least one".into());
-    };
-    let hidden_size = first.hidden();
+    let embedding = embedding(network, phase)?;
+    let is_other = |op: &Op| !matches!(op, Op::Token { .. } | Op::Recurrent { .. });
+    let mut layers = network.layers().iter().filter(|l| l.phase == phase);
+    if let Some(other) = layers.find(|layer| is_other(&layer.op)) {
+        return Err(format!(
+            "the layer {:?}: expected tokens and recurrent layers alone, one after the other",
+            other.name
+        ));
+    }
+    let mut below = network.reader(phase).map(|(index, _)| index);
+    let mut hidden_size = None;
     parameters.extend(embedding.iter().flat_map(|embedding| &embedding.data));
     let mut cells = Vec::new();
-    for (index, layer) in layers.iter().enumerate() {
-        if layer.hidden() != hidden_size {
+    for (number, (index, cell)) in network.recurrent(phase).enumerate() {
+        let inputs = &network.layers()[index].inputs;
+        if inputs.iter().map(|id| Some(id.layer)).ne([below]) {
             return Err(format!(
-                "layer {index} has {} units and the first {hidden_size}: expected the same number in every layer",
-                layer.hidden()
+                "layer {number} does not read the layer below alone"
             ));
         }
-        let (kind, weights) = Kind::of(layer).ok_or_else(|| {
-            format!("layer {index} has a cell that is not trained here: expected a GRU that resets after the recurrent product, an LSTM or an RNN with tanh")
+        below = Some(index);
+        let first = *hidden_size.get_or_insert(cell.hidden());
+        if cell.hidden() != first {
+            return Err(format!(
+                "layer {number} has {} units and the first {first}: expected the same number in every layer",
+                cell.hidden()
+            ));
+        }
+        let (kind, weights) = Kind::of(cell).ok_or_else(|| {
+            format!("layer {number} has a cell that is not trained here: expected a GRU that resets after the recurrent product, an LSTM or an RNN with tanh")
         })?;
         cells.push(kind);
         parameters.extend(weights);
     }
     Ok(StackConfig {
-        vocab_size,
+        vocab_size: network.vocab_size(phase),
         embedding_dim: embedding.map(|embedding| embedding.columns),
-        hidden_size,
+        hidden_size: hidden_size.ok_or("no recurrent layer: expected at least one")?,
         cells,
     })
 }
 
 /// The number of features.
 fn from_initial_states(network: &Network, parameters: &mut Vec<f32>) -> Result<usize, String> {
-    let mut features = None;
-    for (layer, (starts, kind)) in network.starts.iter().zip(&network.layers).enumerate() {
+    let encoder: Vec<usize> = network.recurrent(Phase::Source).map(|(i, _)| i).collect();
+    let features = network.reader(Phase::Begin).map(|(index, _)| index);
+    let mut has_features = false;
+    for (number, (index, cell)) in network.recurrent(Phase::Step).enumerate() {
         let refused = |found: &str| {
             Err(format!(
-                "layer {layer} with {found} as its initial state: expected zeros, the encoder's last state, or one dense layer with tanh over the features"
+                "layer {number} with {found} as its initial state: expected zeros, the encoder's last state, or one dense layer with tanh over the features"
             ))
         };
-        let states = [&starts.hidden, &starts.cell];
-        let states = &states[..1 + usize::from(kind.has_cell())];
+        let Op::Recurrent { init, .. } = &network.layers()[index].op else {
+            return refused("something else");
+        };
+        let init = &init[..1 + usize::from(cell.has_cell())];
         let mut biases: Vec<f32> = Vec::new();
-        for (cell, start) in states.iter().enumerate() {
-            let expected = StateId {
-                layer,
-                cell: cell == 1,
-            };
-            match start {
-                Start::Zero | Start::Given if network.encoder.is_none() => {}
-                Start::Encoder(id, dense) if *id == expected && dense.is_empty() => {}
-                Start::Features(dense) if network.encoder.is_none() => match &dense[..] {
-                    [dense] if dense.activation == Activation::Tanh => {
-                        features = Some(dense.w.columns);
-                        parameters.extend(&dense.w.data);
-                        biases.extend(&dense.b);
+        for (state, init) in init.iter().enumerate() {
+            match init {
+                InitialState::Zero | InitialState::External if encoder.is_empty() => {}
+                InitialState::Vector(id) if !encoder.is_empty() => {
+                    if (Some(&id.layer), id.is_cell_state) != (encoder.get(number), state == 1) {
+                        return refused("another state of the encoder");
                     }
-                    _ => return refused("other dense layers"),
-                },
+                }
+                InitialState::Vector(id) => {
+                    let layer = &network.layers()[id.layer];
+                    let reads_features =
+                        layer.inputs.iter().map(|id| Some(id.layer)).eq([features]);
+                    match &layer.op {
+                        Op::Dense(dense)
+                            if reads_features && dense.activation == Activation::Tanh =>
+                        {
+                            has_features = true;
+                            parameters.extend(&dense.w.data);
+                            biases.extend(&dense.b);
+                        }
+                        _ => return refused("other layers"),
+                    }
+                }
                 _ => return refused("something else"),
             }
         }
-        if features.is_some() && biases.len() != states.len() * kind.hidden() {
+        if has_features && biases.len() != init.len() * cell.hidden() {
             return refused("zeros beside features");
         }
         parameters.extend(biases);
     }
-    Ok(features.unwrap_or(0))
+    Ok(if has_features { network.features() } else { 0 })
 }
 
 /// The number of outputs, and whether the output layer's weights are the embedding.
 fn from_output(
     network: &Network,
-    embedding: Option<&Matrix>,
     hidden_size: usize,
     parameters: &mut Vec<f32>,
 ) -> Result<(usize, bool), String> {
-    let (projection, output) = match &network.head.dense[..] {
+    let layers = network.layers().iter();
+    let layers: Vec<_> = layers.filter(|l| l.phase == Phase::Output).collect();
+    let dense: Vec<&Dense> = layers.iter().filter_map(|layer| layer.dense()).collect();
+    let (projection, output) = match dense[..] {
         [output] => (None, output),
         [projection, output] => (Some(projection), output),
-        dense => {
+        _ => {
             return Err(format!(
                 "an output of {} dense layers: expected one, or two",
                 dense.len()
             ));
         }
     };
-    let mut all = projection.into_iter().chain([output]);
-    if let Some(dense) = all.find(|dense| dense.activation != Activation::Linear) {
+    if layers.len() != dense.len() || network.outputs().len() != 1 {
+        return Err(
+            "an output of other layers than dense ones: expected one dense layer, or two".into(),
+        );
+    }
+    if let Some(dense) = dense
+        .iter()
+        .find(|dense| dense.activation != Activation::Linear)
+    {
         return Err(format!(
             "an output layer with activation {:?}: expected none",
             dense.activation
         ));
     }
-    let tied = embedding.is_some_and(|embedding| *embedding == output.w);
+    let tied = embedding(network, Phase::Step)?.is_some_and(|embedding| *embedding == output.w);
     if let Some(projection) = projection {
         if !tied || projection.w.rows == hidden_size {
             return Err("an output of two dense layers: expected one, or an embedding that is the second's weights too and has not hidden_size columns".into());

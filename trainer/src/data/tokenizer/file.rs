@@ -17,7 +17,7 @@
 //! made small where no token has a capital of ASCII.
 
 use super::{SpecialTokens, Tokenizer, Vocabulary, VocabularyError};
-use crate::network::Network;
+use crate::network::{Network, Phase};
 use serde_json::{Map, Value};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -213,8 +213,8 @@ impl VocabularyFile {
     /// # Errors
     /// If the numbers of tokens differ, or there is one for two networks or two for one.
     pub fn attach_to(&self, network: &mut Network) -> Result<(), VocabularyFileError> {
-        let fits = |place, vocabulary: &Vocabulary, network: &Network| {
-            let (found, expected) = (vocabulary.len(), network.tokens());
+        let fits = |place, vocabulary: &Vocabulary, expected: usize| {
+            let found = vocabulary.len();
             if found == expected {
                 return Ok(());
             }
@@ -233,9 +233,9 @@ impl VocabularyFile {
                 expected,
             })
         };
-        match (&self.source, &network.encoder) {
-            (Some(_), None) => return sides("two vocabularies", "one: the model has no encoder"),
-            (None, Some(_)) => {
+        match (&self.source, network.has_source()) {
+            (Some(_), false) => return sides("two vocabularies", "one: the model has no encoder"),
+            (None, true) => {
                 return sides(
                     "one vocabulary",
                     "input_vocabulary and output_vocabulary: the model is an encoder and a decoder",
@@ -244,10 +244,10 @@ impl VocabularyFile {
             _ => {}
         }
         let place = if self.source.is_some() { TARGET } else { ONLY };
-        fits(place, &self.target, network)?;
-        if let (Some(source), Some(encoder)) = (&self.source, &mut network.encoder) {
-            fits(SOURCE, source, encoder)?;
-            encoder.vocabulary = Some(source.clone());
+        fits(place, &self.target, network.tokens())?;
+        if let Some(source) = &self.source {
+            fits(SOURCE, source, network.vocab_size(Phase::Source))?;
+            network.source_vocabulary = Some(source.clone());
         }
         network.vocabulary = Some(self.target.clone());
         Ok(())

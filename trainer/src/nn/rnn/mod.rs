@@ -1,7 +1,7 @@
 //! Recurrent layers for training: float forward and back-propagation through time, on one thread's rows of the batch.
 //!
 //! A layer's weights, and their gradient, are one flat slice, so that the optimizer and checkpoints need to know nothing
-//! of cells. A further kind of cell is a file beside `gru.rs`, a variant of [`Kind`] and of [`network::Layer`].
+//! of cells. A further kind of cell is a file beside `gru.rs`, a variant of [`Kind`] and of [`network::RecurrentCell`].
 
 pub mod elman;
 pub mod gru;
@@ -266,13 +266,13 @@ impl Kind {
 
     /// The kind of a layer and its weights as one flat slice, where it can be trained here: the inverse of
     /// [`layer`](Self::layer), with biases that only add to others put into them.
-    pub fn of(layer: &network::Layer) -> Option<(Self, Vec<f32>)> {
+    pub fn of(layer: &network::RecurrentCell) -> Option<(Self, Vec<f32>)> {
         let kind = match layer {
-            _ if !layer.is_usual() => return None,
-            network::Layer::Gru(gru) if gru.linear_before_reset => Self::Gru,
-            network::Layer::Gru(_) => return None,
-            network::Layer::Lstm(_) => Self::Lstm,
-            network::Layer::Rnn(_) => Self::Rnn,
+            _ if !layer.has_standard_activations() => return None,
+            network::RecurrentCell::Gru(gru) if gru.linear_before_reset => Self::Gru,
+            network::RecurrentCell::Gru(_) => return None,
+            network::RecurrentCell::Lstm(_) => Self::Lstm,
+            network::RecurrentCell::Rnn(_) => Self::Rnn,
         };
         let (w, r, wb, rb) = layer.weights();
         let apart = match kind {
@@ -292,11 +292,11 @@ impl Kind {
     ///
     /// # Panics
     /// If there are not as many weights as [`parameters`](Self::parameters) says.
-    pub fn layer(self, weights: &[f32], inputs: usize, units: usize) -> network::Layer {
+    pub fn layer(self, weights: &[f32], inputs: usize, units: usize) -> network::RecurrentCell {
         match self {
-            Kind::Gru => network::Layer::Gru(gru::layer(weights, inputs, units)),
-            Kind::Lstm => network::Layer::Lstm(lstm::layer(weights, inputs, units)),
-            Kind::Rnn => network::Layer::Rnn(elman::layer(weights, inputs, units)),
+            Kind::Gru => network::RecurrentCell::Gru(gru::layer(weights, inputs, units)),
+            Kind::Lstm => network::RecurrentCell::Lstm(lstm::layer(weights, inputs, units)),
+            Kind::Rnn => network::RecurrentCell::Rnn(elman::layer(weights, inputs, units)),
         }
     }
 }

@@ -1,30 +1,32 @@
-//! How a network's file names what goes in and what comes out.
+//! Names, types, shapes and roles of what an ONNX file reads and gives.
 
-use super::{Layer, Network};
+use super::RecurrentCell;
 use serde::{Deserialize, Serialize};
 
-/// One of a layer's states.
+/// A state of a recurrent layer, by the number of the layer among the recurrent ones of its phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct StateId {
-    /// The layer, from the first at 0.
+    /// The number of the layer, from 0.
     pub layer: usize,
     /// The cell state rather than the hidden state.
     pub cell: bool,
 }
 
-/// What an array of a graph is to the network. Arrays hold their values in this order, whatever their shape.
+/// What an array of a graph is to the network. Its values are in this order, whatever its shape.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Role {
+pub enum TensorRole {
     /// In: a token's id for every step.
     Tokens,
-    /// In: a vector for every step, `[T][width]`.
-    Vectors,
-    /// In: the feature vector, `[width]`.
+    /// In: a frame for every step, `[T][size]`.
+    Frames,
+    /// In: the conditioning features, `[size]`.
     Features,
     /// In: states before the first step; out: states after the last. One after the other, `[H]` each.
     States(Vec<StateId>),
-    /// Out: what the head gives, `[T][V]` or `[V]`.
-    Head,
+    /// Out: the first output, `[T][V]` or `[V]`.
+    Output,
+    /// Out: another output, by its index from 1.
+    OtherOutput(usize),
 }
 
 /// A size of an array.
@@ -49,9 +51,9 @@ pub enum ElementType {
     Int64,
 }
 
-/// A named array.
+/// An array of a graph.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Port {
+pub struct TensorSpec {
     /// As in the graph.
     pub name: String,
     /// As in the graph.
@@ -59,20 +61,30 @@ pub struct Port {
     /// As in the graph.
     pub shape: Vec<Dim>,
     /// What it is to the network.
-    pub role: Role,
+    pub role: TensorRole,
 }
 
-/// The arrays that go in and come out, in the graph's order.
+/// The arrays that the source or the step reads and gives, in the graph's order.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Interface {
-    /// What goes in. Those of an encoder are in the encoder.
-    pub inputs: Vec<Port>,
-    /// What comes out.
-    pub outputs: Vec<Port>,
+pub struct Signature {
+    /// Inputs.
+    pub inputs: Vec<TensorSpec>,
+    /// Outputs.
+    pub outputs: Vec<TensorSpec>,
 }
 
-impl Interface {
-    /// The interfaces of an image's networks as it holds them, the encoder's first.
+impl TensorRole {
+    /// That of output `index` of a network.
+    pub fn of_output(index: usize) -> Self {
+        match index {
+            0 => Self::Output,
+            _ => Self::OtherOutput(index),
+        }
+    }
+}
+
+impl Signature {
+    /// The signatures of the source, if there is one, and of the step, as a model file holds them.
     ///
     /// # Panics
     /// Never: memory alone sets a limit.
@@ -86,8 +98,8 @@ impl Interface {
     }
 
     /// `tokens`, `h0_K` and `c0_K` in; `logits`, `hn_K` and `cn_K` out, for every layer K.
-    pub fn language_model(tokens: usize, layers: &[Layer]) -> Self {
-        let port = |name: String, element, shape, role| Port {
+    pub fn language_model(tokens: usize, layers: &[RecurrentCell]) -> Self {
+        let spec = |name: String, element, shape, role| TensorSpec {
             name,
             element,
             shape,
@@ -95,7 +107,7 @@ impl Interface {
         };
         let float = ElementType::Float;
         let one = Dim::Fixed(1);
-        let states = |at: &str| -> Vec<Port> {
+        let states = |at: &str| -> Vec<TensorSpec> {
             let ids = layers.iter().enumerate().flat_map(|(layer, kind)| {
                 let both = [false, true].map(|cell| StateId { layer, cell });
                 both.into_iter().take(1 + usize::from(kind.has_cell()))
@@ -103,62 +115,26 @@ impl Interface {
             ids.map(|id| {
                 let letter = if id.cell { 'c' } else { 'h' };
                 let shape = vec![one, one, Dim::Fixed(layers[id.layer].hidden())];
-                port(
+                spec(
                     format!("{letter}{at}_{}", id.layer),
                     float,
                     shape,
-                    Role::States(vec![id]),
+                    TensorRole::States(vec![id]),
                 )
             })
             .collect()
         };
-        let ids = port(
+        let ids = spec(
             "tokens".into(),
             ElementType::Int64,
             vec![one, Dim::Steps],
-            Role::Tokens,
+            TensorRole::Tokens,
         );
         let shape = vec![one, Dim::Steps, Dim::Fixed(tokens)];
-        let logits = port("logits".into(), float, shape, Role::Head);
+        let logits = spec("logits".into(), float, shape, TensorRole::Output);
         Self {
             inputs: [vec![ids], states("0")].concat(),
             outputs: [vec![logits], states("n")].concat(),
         }
-    }
-}
-
-impl Network {
-    /// The network without a batch, as its own file has it: every array is of one sequence.
-    pub fn one_sequence(&self) -> Self {
-        let mut network = self.clone();
-        let encoder = network
-            .encoder
-            .as_mut()
-            .map(|encoder| &mut encoder.interface);
-        for interface in std::iter::once(&mut network.interface).chain(encoder) {
-            for port in interface.inputs.iter_mut().chain(&mut interface.outputs) {
-                let batches = port.shape.iter_mut().filter(|dim| **dim == Dim::Batch);
-                batches.for_each(|dim| *dim = Dim::Fixed(1));
-            }
-        }
-        network
-    }
-
-    /// Every input of the graph: the encoder's, then its own.
-    pub fn inputs(&self) -> impl Iterator<Item = &Port> {
-        let encoder = self
-            .encoder
-            .iter()
-            .flat_map(|encoder| &encoder.interface.inputs);
-        encoder.chain(&self.interface.inputs)
-    }
-
-    /// Every output of the graph: the encoder's, then its own.
-    pub fn outputs(&self) -> impl Iterator<Item = &Port> {
-        let encoder = self
-            .encoder
-            .iter()
-            .flat_map(|encoder| &encoder.interface.outputs);
-        encoder.chain(&self.interface.outputs)
     }
 }

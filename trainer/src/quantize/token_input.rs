@@ -1,22 +1,15 @@
-//! What a network is fed, in integers.
+//! Tokens in integers.
 
-use super::rows::span;
-use super::{QuantizeError, TensorReport, Vector, padded};
-use crate::network::{Activations, Layer, Matrix};
+use super::operand::Vector;
+use super::row::span;
+use super::{QuantizeError, TensorReport, padded};
+use crate::network::{Activations, Matrix, RecurrentCell};
 use pipsqueak::{Cell, WeightFormat};
 
-/// Where the first layer's input comes from.
-pub(super) enum Source {
-    /// A token's row of the table.
-    Table(TokenTable),
-    /// A vector.
-    Vector(Vector),
-}
-
-/// How tokens come in.
+/// How a model file holds what tokens add.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum TokenForm {
+pub enum TokenEncoding {
     /// What each token adds to each gate of the first layer.
     Table,
     /// An embedding, and the first layer's weights on it.
@@ -25,7 +18,7 @@ pub enum TokenForm {
     Tied,
 }
 
-impl TokenForm {
+impl TokenEncoding {
     /// What it is called.
     pub fn name(self) -> &'static str {
         match self {
@@ -36,66 +29,73 @@ impl TokenForm {
     }
 }
 
-/// The bytes that a form of the tokens takes, the first layer's input weights included.
+/// The bytes that an encoding of the tokens takes, the first layer's input weights included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct TokenBytes {
-    /// The form.
-    pub form: TokenForm,
+    /// The encoding.
+    #[serde(rename = "form")]
+    pub encoding: TokenEncoding,
     /// Table and factors, or embedding and input weights.
     pub bytes: usize,
 }
 
-/// The bytes of each form that tokens can have, the smallest first.
+/// The bytes of each encoding that tokens can have, the smallest first.
 ///
-/// `embedding` is `[V][E]`, or none where tokens are one-hot; `tied` says whether the head has the same numbers. The first
-/// layer's weights over its input have the format `format`.
-pub(super) fn forms(
-    first: Option<&Layer>,
+/// `reader` is the recurrent layer that alone reads the tokens, if there is one; its weights over its input have the format `format`.
+/// `embedding` is `[V][E]`, or none where tokens are one-hot; `tied` says whether the output layer has the same numbers.
+pub(super) fn encodings(
+    reader: Option<&RecurrentCell>,
     count: usize,
     embedding: Option<&Matrix>,
     tied: bool,
     format: WeightFormat,
 ) -> Vec<TokenBytes> {
-    let rows = first.map_or(0, |layer| {
+    let rows = reader.map_or(0, |layer| {
         layer.weights().1.rows / layer.hidden() * padded(layer.hidden())
     });
-    let mut forms = Vec::new();
-    let mut push = |form, bytes| forms.push(TokenBytes { form, bytes });
-    if first.is_some() {
-        push(TokenForm::Table, rows * (count + 4));
+    let mut encodings = Vec::new();
+    let mut push = |encoding, bytes| encodings.push(TokenBytes { encoding, bytes });
+    if reader.is_some() {
+        push(TokenEncoding::Table, rows * (count + 4));
     }
     if let Some(embedding) = embedding {
         let columns = padded(embedding.columns);
         // Of four rows the words are as many as the bytes of each.
         let weights = format.panel_len(columns);
-        if tied && first.is_some() {
-            push(TokenForm::Tied, weights * rows);
+        if tied && reader.is_some() {
+            push(TokenEncoding::Tied, weights * rows);
         }
-        push(TokenForm::Embedding, columns * count + weights * rows);
+        push(TokenEncoding::Embedding, columns * count + weights * rows);
     }
     // Where two are as small, the one named first.
-    forms.sort_by_key(|form| form.bytes);
-    forms
+    encodings.sort_by_key(|encoding| encoding.bytes);
+    encodings
 }
 
-/// What grids were found for, where they are `given`: the smallest vector, if they are of weights over one, else the table.
-/// Without grids the smallest of `forms`. Where that should be `exact`, a table of up to three times the bytes is taken: each of
+/// What group scales were found for, where they are `given`: the smallest encoding as a vector, if they are of weights over one, else the
+/// table. Without group scales the smallest of `encodings`. Where that should be `exact`, a table of up to three times the bytes is taken: each of
 /// its rows has a scale of its own, while the weights on an embedding, itself rounded, share theirs with those on the state.
-pub(super) fn choose(forms: &[TokenBytes], exact: bool, given: Option<bool>) -> Option<TokenForm> {
-    let is_table = |form: &TokenBytes| form.form == TokenForm::Table;
+pub(super) fn choose_encoding(
+    encodings: &[TokenBytes],
+    exact: bool,
+    given: Option<bool>,
+) -> Option<TokenEncoding> {
+    let is_table = |encoding: &TokenBytes| encoding.encoding == TokenEncoding::Table;
     if let Some(vector) = given
-        && let Some(form) = forms.iter().find(|form| is_table(form) != vector)
+        && let Some(found) = encodings
+            .iter()
+            .find(|encoding| is_table(encoding) != vector)
     {
-        return Some(form.form);
+        return Some(found.encoding);
     }
-    let smallest = forms.first()?;
-    let table = forms.iter().find(|form| is_table(form));
+    let smallest = encodings.first()?;
+    let table = encodings.iter().find(|encoding| is_table(encoding));
     let table = table.filter(|table| exact && table.bytes <= 3 * smallest.bytes);
-    Some(table.unwrap_or(smallest).form)
+    Some(table.unwrap_or(smallest).encoding)
 }
 
-/// The cell of `layer` number `index`, if integers have it.
-pub(super) fn cell(index: usize, layer: &Layer) -> Result<Cell, QuantizeError> {
+/// The cell of recurrent layer `layer`, number `index` of its phase, if integers have it.
+pub(super) fn cell(index: usize, layer: &RecurrentCell) -> Result<Cell, QuantizeError> {
     let refused = |found| {
         Err(QuantizeError::Cell {
             layer: index,
@@ -103,16 +103,20 @@ pub(super) fn cell(index: usize, layer: &Layer) -> Result<Cell, QuantizeError> {
         })
     };
     match layer {
-        _ if layer.is_usual() => {}
-        Layer::Gru(gru) => return refused(format!("a GRU with {}", named(&gru.activations))),
-        Layer::Lstm(lstm) => return refused(format!("an LSTM with {}", named(&lstm.activations))),
-        Layer::Rnn(rnn) => return refused(format!("an RNN with {:?}", rnn.activation)),
+        _ if layer.has_standard_activations() => {}
+        RecurrentCell::Gru(gru) => {
+            return refused(format!("a GRU with {}", named(&gru.activations)));
+        }
+        RecurrentCell::Lstm(lstm) => {
+            return refused(format!("an LSTM with {}", named(&lstm.activations)));
+        }
+        RecurrentCell::Rnn(rnn) => return refused(format!("an RNN with {:?}", rnn.activation)),
     }
     Ok(match layer {
-        Layer::Gru(gru) if gru.linear_before_reset => Cell::GruResetAfter,
-        Layer::Gru(_) => Cell::GruResetBefore,
-        Layer::Lstm(_) => Cell::Lstm,
-        Layer::Rnn(_) => Cell::Rnn,
+        RecurrentCell::Gru(gru) if gru.linear_before_reset => Cell::GruResetAfter,
+        RecurrentCell::Gru(_) => Cell::GruResetBefore,
+        RecurrentCell::Lstm(_) => Cell::Lstm,
+        RecurrentCell::Rnn(_) => Cell::Rnn,
     })
 }
 
@@ -125,8 +129,8 @@ pub(super) struct TokenTable {
     units: usize,
     /// `[V][gates x H]`
     pub values: Vec<i8>,
-    /// What one step is worth: `[gates x H]`.
-    pub steps: Vec<f64>,
+    /// The scales: `[gates x H]`.
+    pub scales: Vec<f64>,
     /// The middle of the range: `[gates x H]`; goes into the row's bias.
     pub middles: Vec<f64>,
     /// Sum of squared errors and of squared values.
@@ -135,7 +139,7 @@ pub(super) struct TokenTable {
 
 impl TokenTable {
     /// The products `W e(token)` without biases; a one-hot token picks a column of `W`.
-    pub fn new(layer: &Layer, embedding: Option<&Matrix>, tokens: usize) -> Self {
+    pub fn new(layer: &RecurrentCell, embedding: Option<&Matrix>, tokens: usize) -> Self {
         let (w, _, biases, _) = layer.weights();
         let rows = w.rows;
         let product = |row: usize, token: usize| -> f64 {
@@ -150,7 +154,7 @@ impl TokenTable {
         let mut table = Self {
             units: layer.hidden(),
             values: vec![0; tokens * rows],
-            steps: vec![],
+            scales: vec![],
             middles: vec![],
             squares: [0.0; 2],
         };
@@ -164,29 +168,29 @@ impl TokenTable {
                 .iter()
                 .fold((f64::MAX, f64::MIN), |(l, h), &x| (l.min(x), h.max(x)));
             let middle = (low + high) / 2.0;
-            let step = ((high - low) / 2.0 / 127.0).max(1e-9);
+            let scale = ((high - low) / 2.0 / 127.0).max(1e-9);
             for (token, x) in column.iter().enumerate() {
-                let value = ((x - middle) / step).round().clamp(-127.0, 127.0);
+                let value = ((x - middle) / scale).round().clamp(-127.0, 127.0);
                 table.values[token * rows + row] = value as i8;
-                table.squares[0] += (value * step + middle - x).powi(2);
+                table.squares[0] += (value * scale + middle - x).powi(2);
                 table.squares[1] += x * x;
             }
-            table.steps.push(step);
+            table.scales.push(scale);
             table.middles.push(middle);
         }
         table
     }
 
     pub fn report(&self, name: String) -> TensorReport {
-        let rows = self.steps.len();
+        let rows = self.scales.len();
         let tokens = self.values.len() / rows;
         TensorReport {
             name,
             shape: [tokens, rows],
             bytes: tokens * rows / self.units * padded(self.units),
-            scale: span(&self.steps),
+            scale: span(&self.scales),
             relative_error: (self.squares[0] / self.squares[1].max(1e-30)).sqrt(),
-            grid: None,
+            group_scales: None,
         }
     }
 }
@@ -217,7 +221,7 @@ pub(super) fn quantize_embedding(
         bytes: embedding.rows * padded(embedding.columns),
         scale: span(&scales.iter().map(|s| s / 128.0).collect::<Vec<_>>()),
         relative_error: (squares[0] / f64::max(squares[1], 1e-30)).sqrt(),
-        grid: None,
+        group_scales: None,
     };
     (values, Vector::scaled(scales), report)
 }

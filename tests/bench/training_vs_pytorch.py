@@ -6,11 +6,13 @@ Run from the repository's folder, with PyTorch installed:
     python3 tests/bench/training_vs_pytorch.py
 
 Builds and runs trainer/examples/throughput.rs. The two take turns, so that whatever else the machine does meets both;
-the result is the median of the rounds' ratios. A step is forward, backward, clipping and AdamW on both sides. Exit code 1
-where the ratio is below --least.
+the result is the median of the rounds' ratios. A step is forward, backward, clipping and AdamW on both sides, and both have an
+embedding of --embedding columns, or none: then PyTorch's recurrent layer reads one-hot characters. Exit code 1 where the ratio is
+below --least.
 """
 
 import argparse
+import platform
 import re
 import statistics
 import subprocess
@@ -25,14 +27,24 @@ VOCABULARY = 65
 MODULES = {"gru": torch.nn.GRU, "lstm": torch.nn.LSTM, "rnn": torch.nn.RNN}
 
 
+class OneHot(torch.nn.Module):
+    """Characters as one-hot vectors."""
+
+    def forward(self, inputs):
+        return torch.nn.functional.one_hot(inputs, VOCABULARY).float()
+
+
 class PyTorch:
     """Recurrent language model, state from zero, the way PyTorch's users write it."""
 
-    def __init__(self, cell, hidden, layers, batch, sequence, threads):
+    def __init__(self, cell, hidden, layers, batch, sequence, threads, embedding):
         torch.set_num_threads(threads)
         torch.manual_seed(1)
-        self.embedding = torch.nn.Embedding(VOCABULARY, 64)
-        self.recurrence = MODULES[cell](64, hidden, num_layers=layers)
+        if embedding:
+            self.embedding = torch.nn.Embedding(VOCABULARY, embedding)
+        else:
+            self.embedding = OneHot()
+        self.recurrence = MODULES[cell](embedding or VOCABULARY, hidden, num_layers=layers)
         self.head = torch.nn.Linear(hidden, VOCABULARY)
         modules = (self.embedding, self.recurrence, self.head)
         self.parameters = [p for module in modules for p in module.parameters()]
@@ -56,10 +68,16 @@ class PyTorch:
         return steps * self.inputs.numel() / (time.perf_counter() - begun)
 
 
+def cpu():
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cell", choices=MODULES, default="gru")
-    for name, default in [("hidden", 256), ("layers", 1), ("batch", 64), ("sequence", 128), ("threads", 2)]:
+    for name, default in [("hidden", 256), ("layers", 1), ("batch", 64), ("sequence", 128), ("threads", 2), ("embedding", 64)]:
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--steps", type=int, default=15, help="steps of each in a round")
     parser.add_argument("--rounds", type=int, default=7)
@@ -73,8 +91,8 @@ def main():
         subprocess.run(build, cwd=ROOT, check=True)
         binary = ROOT / "target" / "release" / "examples" / "throughput"
     sizes = [args.hidden, args.layers, args.batch, args.sequence, args.threads]
-    command = [str(binary), args.cell, *map(str, sizes), str(args.steps)]
-    pytorch = PyTorch(args.cell, *sizes)
+    command = [str(binary), args.cell, *map(str, sizes), str(args.steps), str(args.embedding)]
+    pytorch = PyTorch(args.cell, *sizes, args.embedding)
     ratios = []
     for number in range(args.rounds):
         line = subprocess.run(command, check=True, capture_output=True, text=True).stdout
@@ -85,7 +103,7 @@ def main():
     ratio = statistics.median(ratios)
     print(
         f"ratio {ratio:.2f} (median of {args.rounds}; {min(ratios):.2f} to {max(ratios):.2f}) for {args.cell} of {args.hidden} units, "
-        f"{args.layers} layer(s), batch {args.batch}, sequence {args.sequence}, {args.threads} threads"
+        f"{args.layers} layer(s), embedding {args.embedding}, batch {args.batch}, sequence {args.sequence}, {args.threads} threads, {cpu()}"
     )
     sys.exit(ratio < args.least)
 

@@ -1,4 +1,5 @@
-//! Measures training steps: `throughput CELL HIDDEN LAYERS BATCH SEQUENCE THREADS STEPS`, on random characters out of 65.
+//! Measures training steps: `throughput CELL HIDDEN LAYERS BATCH SEQUENCE THREADS STEPS EMBEDDING`, on random characters out of 65.
+//! EMBEDDING is the size of the embedding; 0: none, the first layer has input weights for each character.
 //!
 //! Prints a line with the characters per second, mean and best step.
 
@@ -14,14 +15,15 @@ fn main() {
     let mut args = std::env::args().skip(1);
     let cell = args.next().unwrap_or_default();
     let numbers: Vec<usize> = args.map(|a| a.parse().expect("a whole number")).collect();
-    let [hidden, layers, batch, sequence, threads, steps] = numbers[..] else {
-        panic!("expected CELL HIDDEN LAYERS BATCH SEQUENCE THREADS STEPS");
+    let [hidden, layers, batch, sequence, threads, steps, embedding] = numbers[..] else {
+        panic!("expected CELL HIDDEN LAYERS BATCH SEQUENCE THREADS STEPS EMBEDDING");
     };
     let mut config = Config::for_text(Tokenizer::CHAR, hidden, 1_000_000);
     config.data.split = "100/0/0".parse().expect("a split");
     config.model.cell = cell.parse().expect("a cell");
     (config.model.layers, config.model.dropout) = (layers, 0.0);
     (config.optimizer.batch_size, config.optimizer.seq_len) = (batch, sequence);
+    config.model.embedding_dim = embedding;
     config.optimizer.ema_decay = 0.0;
     let text: String = (0..1_000_000u32)
         .map(|i| char::from(b'0' + ((i.wrapping_mul(2_654_435_761) >> 7) % 65) as u8))

@@ -140,7 +140,7 @@ fn negative_numbers_are_told_the_range() {
 fn no_option_is_ignored() {
     for (arguments, expected) in [
         (
-            "generate m.pip --tokenizer words",
+            "generate m.pip --tokenizer word",
             ErrorKind::MissingRequiredArgument,
         ),
         ("generate m.pip --json --quiet", ErrorKind::ArgumentConflict),

@@ -83,6 +83,7 @@ fn every_line_has_a_type_and_its_fields() {
         "--quiet",
     ]);
     let onnx = format!("{training}/model.onnx");
+    let (again, soft) = (path("again"), path("soft.bin"));
     let case = case.join("model.onnx").to_str().unwrap().to_owned();
     let commands: Vec<(Vec<&str>, Vec<&str>)> = vec![
         (
@@ -110,6 +111,34 @@ fn every_line_has_a_type_and_its_fields() {
         (vec!["inspect", &news], vec!["float-model"]),
         (vec!["ngram", &onnx, "--data", &text], vec!["ngram"]),
         (vec!["report", &training], vec!["report"]),
+        (
+            vec![
+                "train",
+                &text,
+                "--out",
+                &again,
+                "--hidden-size",
+                "4",
+                "--steps",
+                "3",
+                "--eval-every",
+                "3",
+            ],
+            vec!["training-progress", "training-result"],
+        ),
+        (
+            vec![
+                "distill",
+                &text,
+                "--teacher",
+                &onnx,
+                "--synthetic-tokens",
+                "9",
+                "--out",
+                &soft,
+            ],
+            vec!["distillation"],
+        ),
     ];
     let (out, outputs, uf2, elf) = (
         path("out.pip"),

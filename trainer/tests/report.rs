@@ -32,8 +32,7 @@ impl Training {
         };
         fs::write(training.folder.path().join(CORPUS), HOSTILE.repeat(40)).unwrap();
         let (corpus, out) = (training.path(CORPUS), training.path("out"));
-        let options =
-            "--hidden-size 12 --steps 60 --batch-size 4 --seq-len 16 --eval-every 20 --quiet";
+        let options = "--hidden-size 12 --steps 60 --batch-size 4 --seq-len 16 --eval-every 20 --ngram-order 0 --quiet";
         let mut arguments = vec!["train", &corpus, "--out", &out];
         arguments.extend(options.split(' '));
         arguments.extend(more);

@@ -71,6 +71,9 @@ pub enum DistillError {
         /// Each as `what: found, expected`.
         differences: Vec<String>,
     },
+    /// The settings have teachers.
+    #[error("the settings have teachers: their soft targets are missing")]
+    Missing,
     /// They would be too large.
     #[error(
         "the soft targets would take {needed} GB, expected at most {MAX_GB}: take less data or --synthetic-tokens, or train without teachers"

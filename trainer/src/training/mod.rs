@@ -194,9 +194,15 @@ pub fn run(
         threads,
     } = request;
     let task = config.data.task;
-    if let Some(soft) = soft {
-        let vocabularies = data.vocabularies(config);
-        soft.check(&corpus.sha256, &vocabularies, data.predictions(task))?;
+    let distillation = &config.distillation;
+    let has_teachers = distillation.ngram_order > 0 || !distillation.targets.is_empty();
+    match soft {
+        Some(soft) => {
+            let vocabularies = data.vocabularies(config);
+            soft.check(&corpus.sha256, &vocabularies, data.predictions(task))?;
+        }
+        None if has_teachers => return Err(distill::DistillError::Missing.into()),
+        None => {}
     }
     let initial = initial.map(|initial| initial.parameters.clone());
     let (model, dataset) = (data.model(config), data.dataset(config, soft));

@@ -73,7 +73,8 @@ pub(super) fn advice(stretch: &[u8]) -> String {
     let high = stretch.iter().filter(|byte| !byte.is_ascii()).count();
     if stretch.iter().any(implausible) {
         "it is not a text; only training with `--tokenizer byte` takes any bytes".into()
-    } else if 3 * high < stretch.len() {
+    } else if 3 * high < stretch.len() || stretch.len() < 4 {
+        // So few bytes do not contradict the most common case.
         format!(
             "it looks like Windows CP-1252 or Latin-1: {}",
             iconv("cp1252")

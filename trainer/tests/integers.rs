@@ -474,12 +474,6 @@ fn networks_of_every_shape_are_near_float() {
         };
         let words = encode::encode(&quantized.params)
             .unwrap_or_else(|error| panic!("seed {seed}: {error} {network:?}"));
-        {
-            use std::hash::{Hash, Hasher};
-            let mut h = std::hash::DefaultHasher::new();
-            words.hash(&mut h);
-            println!("HASH {seed} {:016x}", h.finish());
-        }
         let model = Model::parse(encode::as_bytes(&words)).unwrap();
         let inputs = random.inputs(encoder.as_ref(), &parts);
         let integer = IntegerNetwork::new(&model).unwrap().run_sequence(&inputs);

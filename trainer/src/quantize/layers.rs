@@ -7,6 +7,7 @@ use super::calibrate::{self, ActivationRanges, NORMAL_CLIP, SAMPLES};
 use super::dense::{self, DenseFormat, MAX_LOST_BITS, MAX_LOST_BITS_INIT};
 use super::gptq::Hessians;
 use super::operand::{Operand, Vector};
+use super::outputs::{format_id, output_config};
 use super::project::InputScales;
 use super::recurrent::{LayerSource, RecurrentSource, quantize_recurrent};
 use super::row::TensorFormat;
@@ -17,7 +18,6 @@ use crate::network::{
 };
 use crate::quantize::formats::INT8;
 use pipsqueak::encode::{LayerParams, ModelParams, OpParams};
-use pipsqueak::format;
 
 /// A cell state is read as a vector in Q5.10: 15 fraction bits less these.
 const CELL_SHIFT: u32 = 5;
@@ -115,8 +115,7 @@ impl<'n, 'o> Quantizer<'n, 'o> {
         let network = self.network;
         let vocabularies = super::vocabulary::vocabularies(network);
         let outputs = network.outputs().iter();
-        let outputs =
-            outputs.map(|output| super::outputs::output_config(network, output, &vocabularies));
+        let outputs = outputs.map(|output| output_config(network, output, &vocabularies));
         let signatures: Vec<&Signature> = network
             .step_phases()
             .map(|phase| network.signature(phase))
@@ -411,14 +410,6 @@ impl<'n, 'o> Quantizer<'n, 'o> {
                 false => format!("{name:<10} below {most}"),
             });
         }
-    }
-}
-
-/// A vector's number in a model file, whose layers were counted.
-pub(super) fn format_id(id: VectorId) -> format::VectorId {
-    match id.is_cell_state {
-        true => format::VectorId::cell_state(id.layer),
-        false => format::VectorId::result(id.layer),
     }
 }
 

@@ -1,7 +1,6 @@
 //! What a model file says of the outputs.
 
-use super::layers::format_id;
-use crate::network::{Network, Normalization, Output};
+use crate::network::{Network, Normalization, Output, VectorId};
 use pipsqueak::encode::VocabularyParams;
 use pipsqueak::format::{self, OutputConfig, Role};
 
@@ -35,5 +34,13 @@ fn role(network: &Network, output: &Output, vocabularies: &[VocabularyParams; 2]
         Role::Scores
     } else {
         Role::Values
+    }
+}
+
+/// A vector's number in a model file, whose layers were counted.
+pub(super) fn format_id(id: VectorId) -> format::VectorId {
+    match id.is_cell_state {
+        true => format::VectorId::cell_state(id.layer),
+        false => format::VectorId::result(id.layer),
     }
 }

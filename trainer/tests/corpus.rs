@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use common::trainer;
 
-const SMALL: &str = "--hidden 8 --steps 4 --batch 2 --sequence 8 --sample-every 0 --overwrite";
+const SMALL: &str = "--hidden-size 8 --steps 4 --batch-size 2 --seq-len 8 --overwrite";
 
 fn arguments<'a>(text: &'a str, out: &'a str, more: &'a str) -> Vec<&'a str> {
     let mut arguments = vec!["train", text, "--out", out];
@@ -56,13 +56,13 @@ fn standard_input_is_a_text_like_a_file() {
     input.write_all(text.as_bytes()).unwrap();
     drop(input);
     good(&process.wait_with_output().unwrap());
-    let toml = |out: &str| std::fs::read_to_string(folder.path().join(out).join("train.toml"));
-    let [file, pipe] = ["file", "pipe"].map(|out| toml(out).unwrap());
+    let metrics = |out: &str| std::fs::read_to_string(folder.path().join(out).join("metrics.json"));
+    let [file, pipe] = ["file", "pipe"].map(|out| metrics(out).unwrap());
     let line = |text: &str, key: &str| {
-        let line = text.lines().find(|line| line.starts_with(key));
+        let line = text.lines().find(|line| line.trim_start().starts_with(key));
         line.unwrap().to_owned()
     };
-    for key in ["sha256", "characters", "train_loss", "validation_loss"] {
+    for key in ["\"sha256\"", "\"train\"", "\"train_loss\"", "\"dev_loss\""] {
         assert_eq!(line(&file, key), line(&pipe, key));
     }
     assert!(pipe.contains("standard input"), "{pipe}");
@@ -96,11 +96,11 @@ fn a_byte_tokenizer_takes_any_bytes() {
     let refused = train(folder.path(), &bytes, "out", "");
     let error = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert_eq!(refused.status.code(), Some(1), "{error}");
-    good(&train(folder.path(), &bytes, "out", "--level byte"));
+    good(&train(folder.path(), &bytes, "out", "--tokenizer byte"));
     assert_eq!(vocabulary(folder.path(), "out").len(), 256);
     let [model, text] =
         ["out/model.onnx", "text.txt"].map(|file| folder.path().join(file).display().to_string());
-    let said = good(&trainer(&["eval", &model, "--text", &text]));
+    let said = good(&trainer(&["eval", &model, "--data", &text]));
     assert!(said.contains("0 skipped"), "{said}");
 }
 
@@ -112,7 +112,7 @@ fn characters_of_the_held_out_text_alone_are_counted() {
         folder.path(),
         text.as_bytes(),
         "out",
-        "--validation 0.1",
+        "--split 90/10/0",
     ));
     assert!(
         said.contains("2 characters are not in the vocabulary (e.g. '€' U+20AC)"),
@@ -126,7 +126,7 @@ fn characters_of_the_held_out_text_alone_are_counted() {
             format!("w{i}\t{}\n", if odd { "x§" } else { "x" })
         })
         .collect();
-    let more = "--task translate --target char --validation 0.3";
+    let more = "--task sequence-to-sequence --target-tokenizer char --split 70/30/0";
     let said = good(&train(folder.path(), lines.as_bytes(), "lines", more));
     assert!(said.contains("'§' U+00A7"), "{said}");
 }

@@ -520,7 +520,7 @@ fn language_models_of_every_cell_lose_less_than_two_thousandths_of_a_nat() {
             "--hidden-size",
             "32",
             "--steps",
-            "200",
+            "400",
             "--batch-size",
             "16",
             "--seq-len",

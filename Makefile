@@ -8,7 +8,6 @@
 #   make fuzz [FUZZ_SECONDS=600]           a libFuzzer target for each reader of untrusted bytes
 #   make no-panic                          links the runtime for each core: the linker must have removed every panic
 #   make test-extended                     with all that is slow or needs Python
-#   make retrain CORPUS=tinyshakespeare.txt  the two models of Shakespeare, trained anew and compared
 #   make course-text CORPUS=book.txt       a lesson on generative networks, each part by one command: train, export, show;
 #                                          also course-titles, -words, -news, -names (CORPUS=...) and -phonemes
 #   make bench-cores                       instructions, cycles and bytes on emulated cores
@@ -41,7 +40,7 @@ MEASURED_CORES := thumbv7em-none-eabihf thumbv6m-none-eabi riscv32imac-unknown-n
 CORES := $(MEASURED_CORES) \
 	thumbv7m-none-eabi thumbv8m.main-none-eabi thumbv8m.main-none-eabihf riscv32imc-unknown-none-elf
 
-.PHONY: demo console emulator-ready firmware $(BOARDS:%=firmware-%) test check test-extended bench bench-cores bench-programs retrain
+.PHONY: demo console emulator-ready firmware $(BOARDS:%=firmware-%) test check test-extended bench bench-cores bench-programs
 
 demo: emulator-ready
 	@$(EMULATE) --board "$$BOARD" --model "$$MODEL" --prompt="$$PROMPT" --seed "$$SEED" $(if $(TEMPERATURE),--temperature "$$TEMPERATURE") --length "$$LENGTH" --top-k "$$TOP_K"
@@ -179,15 +178,6 @@ bench: bench-programs
 	else \
 		echo "$(PYTHON) has no PyTorch: training is not compared with it. Name one that has: make bench PYTHON=..."; \
 	fi
-
-# Trains the shipped models again by their config.toml and compares the model files: the same machine makes the same bytes.
-retrain:
-	cargo build --release
-	for model in shakespeare shakespeare-256; do \
-		target/release/trainer train "$(CORPUS)" --config models/$$model/config.toml --out target/models/$$model --overwrite --quiet && \
-		target/release/trainer export target/models/$$model/model.onnx && \
-		cmp target/models/$$model/model.pip models/$$model/model.pip || exit 1; \
-	done
 
 # The course: each part trains on real text, exports, and shows what the image does. What is there already is trained on.
 TRAINER := target/release/trainer

@@ -93,7 +93,7 @@ summary() {
 }
 
 # The fewest bits per character of any order.
-best_ngram() { tr '{' '\n' < "$1" | json_all bits_per_char | sort -n | head -n 1; }
+best_ngram() { tr "{" "\n" < "$1" | json_all bits_per_char | sort -n | awk 'NR == 1 { printf "%.3f", $1 }'; }
 json_all() { sed -n "s/.*\"$1\": *\([0-9][0-9.e-]*\).*/\1/p"; }
 
 {

@@ -239,16 +239,24 @@ impl Config {
         presets::text(tokenizer, Some(hidden_size), characters)
     }
 
-    /// The tables of the file by setting, without their sections: names are different.
+    /// The sections as they are in the file, where numbers of 32 bits have the digits of such.
     ///
     /// # Panics
     /// Never: a configuration is a table.
+    pub fn table(&self) -> toml::Table {
+        let text = toml::to_string(self).expect("settings can be written as TOML");
+        toml::from_str(&text).expect("what was written can be read")
+    }
+
+    /// The settings by name, without their sections: names are different.
     pub fn settings(&self) -> toml::Table {
-        let table = toml::Table::try_from(self).expect("a configuration is a table");
-        let sections = table.into_iter().filter_map(|(_, section)| match section {
-            toml::Value::Table(section) => Some(section),
-            _ => None,
-        });
+        let sections = self
+            .table()
+            .into_iter()
+            .filter_map(|(_, section)| match section {
+                toml::Value::Table(section) => Some(section),
+                _ => None,
+            });
         sections.flatten().collect()
     }
 

@@ -188,13 +188,9 @@ impl Record {
     }
 
     /// Every setting under its name, with its section before it.
-    ///
-    /// # Panics
-    /// Never: settings are a table.
     pub fn entries(&self) -> Vec<(String, String)> {
-        let table = toml::Table::try_from(&self.config).expect("settings are a table");
         let mut entries = Vec::new();
-        flatten("", &table, &mut entries);
+        flatten("", &self.config.table(), &mut entries);
         entries
     }
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use trainer::data::corpus::{Corpus, CorpusOptions};
 use trainer::data::tokenizer::Tokenizer;
 use trainer::training::Data;
-use trainer::training::config::Config;
+use trainer::training::presets;
 use trainer::training::trainer::Trainer;
 
 fn main() {
@@ -18,7 +18,7 @@ fn main() {
     let [hidden, layers, batch, sequence, threads, steps, embedding] = numbers[..] else {
         panic!("expected CELL HIDDEN LAYERS BATCH SEQUENCE THREADS STEPS EMBEDDING");
     };
-    let mut config = Config::for_text(Tokenizer::CHAR, hidden, 1_000_000);
+    let mut config = presets::text(Tokenizer::CHAR, Some(hidden), 1_000_000);
     config.data.split = "100/0/0".parse().expect("a split");
     config.model.cell = cell.parse().expect("a cell");
     (config.model.layers, config.model.dropout) = (layers, 0.0);

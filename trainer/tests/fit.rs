@@ -7,7 +7,7 @@ use trainer::data::tokenizer::{Tokenizer, Vocabulary};
 use trainer::deploy::fit::{Budget, FitError, Target, fit};
 use trainer::inference::model::ModelBytes;
 use trainer::network::Provenance;
-use trainer::training::config::Config;
+use trainer::training::presets;
 use trainer::training::to_network::{Vocabularies, to_network};
 
 /// A text with an order to learn, of so many lines.
@@ -25,7 +25,7 @@ fn text(lines: usize) -> String {
 #[test]
 fn the_largest_network_that_fits_is_chosen() {
     let vocabulary = Vocabulary::of_characters("abcdefghijklmnopqrstuvwxyz .,\n").unwrap();
-    let config = Config::for_text(Tokenizer::CHAR, 128, 100_000);
+    let config = presets::text(Tokenizer::CHAR, Some(128), 100_000);
     let target = Target {
         config: &config,
         vocabulary: &vocabulary,
@@ -92,7 +92,7 @@ fn the_largest_network_that_fits_is_chosen() {
 #[test]
 fn what_cannot_fit_is_refused_with_the_smallest() {
     let vocabulary = Vocabulary::of_characters("abcdefgh").unwrap();
-    let config = Config::for_text(Tokenizer::CHAR, 128, 100_000);
+    let config = presets::text(Tokenizer::CHAR, Some(128), 100_000);
     let target = Target {
         config: &config,
         vocabulary: &vocabulary,

@@ -16,6 +16,7 @@ use trainer::network::{Dense, Matrix, Network, Phase, Provenance};
 use trainer::training::artifacts::Metrics;
 use trainer::training::checkpoint::Checkpoint;
 use trainer::training::config::Config;
+use trainer::training::presets;
 use trainer::training::{self, Data, Outcome, Request, Row, TrainError, Watch};
 
 /// Titles of three words, some of them rare.
@@ -40,7 +41,7 @@ fn corpus() -> Corpus {
 }
 
 fn config(tokenizer: Tokenizer, lines: bool) -> Config {
-    let mut config = Config::for_text(tokenizer, 12, 10_000);
+    let mut config = presets::text(tokenizer, Some(12), 10_000);
     config.data.line_documents = lines;
     config.data.vocab_size = if tokenizer.has_vocab_size() { 40 } else { 0 };
     config.data.split = "80/20/0".parse().unwrap();

@@ -16,10 +16,9 @@ use trainer::network::{
 use trainer::nn::rnn::Cells;
 use trainer::quantize::formats::{INT4, INT8, INT8_INT4, WeightFormats};
 use trainer::quantize::{Options, QuantizeError, project_to_grid, quantize, quantize_with};
-use trainer::training::lines::vocabularies;
 use trainer::training::model_config::{ModelConfig, Pooling};
 use trainer::training::stack_config::StackConfig;
-use trainer::training::to_network::to_network;
+use trainer::training::to_network::{Vocabularies, to_network};
 
 /// Uniform numbers in -largest to largest.
 fn values(rng: &mut Pcg32, count: usize, largest: f32) -> Vec<f32> {
@@ -417,7 +416,7 @@ fn task_network(task: Task, cells: &str, large: f32) -> Network {
         notices: Vec::new(),
     };
     let parameters = values(&mut Pcg32::new(17, 1), config.num_parameters(), 0.4);
-    let vocabularies = vocabularies(task, &examples);
+    let vocabularies = Vocabularies::of_examples(task, &examples);
     let network = to_network(&config, &parameters, &vocabularies, Default::default());
     changed(&network, |parts| {
         let cells = parts

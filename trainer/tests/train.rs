@@ -16,6 +16,7 @@ use trainer::network::Network;
 use trainer::nn::rnn::Cells;
 use trainer::training::checkpoint::Checkpoint;
 use trainer::training::config::Config;
+use trainer::training::presets;
 use trainer::training::{self, Data, Outcome, Request, Row, TrainError, Watch};
 
 /// Sentences that a small network learns in no time.
@@ -38,7 +39,7 @@ fn corpus(text: &str) -> Corpus {
 }
 
 fn config() -> Config {
-    let mut config = Config::for_text(Tokenizer::CHAR, 12, 10_000);
+    let mut config = presets::text(Tokenizer::CHAR, Some(12), 10_000);
     config.data.split = "80/20/0".parse().unwrap();
     (config.model.layers, config.model.dropout) = (2, 0.2);
     let optimizer = &mut config.optimizer;

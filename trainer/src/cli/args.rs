@@ -46,7 +46,7 @@ impl DataArgs {
         vocabulary: &Vocabulary,
         split: Option<Split>,
     ) -> anyhow::Result<Encoding> {
-        let corpus = open_text(&self.data, vocabulary.tokenizer())?;
+        let corpus = open_corpus(&self.data, false, Some(vocabulary.tokenizer()))?;
         let part = match self.split.and_then(PartChoice::part) {
             None => corpus.all(),
             Some(part) => {
@@ -79,10 +79,15 @@ impl DataArgs {
     }
 }
 
-/// Opens a text for a tokenizer, and prints what its user should know.
-pub(super) fn open_text(path: &Path, tokenizer: Tokenizer) -> Result<Corpus, CorpusError> {
+/// Opens a text or a file of lines, for a tokenizer if it is known, and prints what its user should know.
+pub(super) fn open_corpus(
+    path: &Path,
+    keep_cr: bool,
+    tokenizer: Option<Tokenizer>,
+) -> Result<Corpus, CorpusError> {
     let options = CorpusOptions {
-        bytes: tokenizer == Tokenizer::BYTE,
+        keep_cr,
+        bytes: tokenizer == Some(Tokenizer::BYTE),
         ..CorpusOptions::default()
     };
     let corpus = Corpus::open(path, options)?;

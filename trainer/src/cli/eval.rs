@@ -1,13 +1,12 @@
 //! `trainer eval`
 
-use super::args::{DataArgs, OutputArgs, PartChoice, open_text};
+use super::args::{DataArgs, OutputArgs, PartChoice, open_corpus};
 use super::options::all_cores;
 use super::print::{RecordType, print_json, print_out};
 use super::vocab::VocabArgs;
 use crate::data::examples::ExampleSet;
 use crate::data::split::Part;
 use crate::data::task::Task;
-use crate::data::tokenizer::Tokenizer;
 use crate::eval::perplexity::{self, Evaluation};
 use crate::eval::tasks::{self, Measures};
 use crate::inference::integer::IntegerNetwork;
@@ -164,7 +163,7 @@ fn measure_task(
     path: &Path,
 ) -> anyhow::Result<Measures> {
     let lines = &args.data.data;
-    let corpus = open_text(lines, Tokenizer::CHAR)?;
+    let corpus = open_corpus(lines, false, None)?;
     let metrics = Metrics::read(&path.with_file_name(METRICS))?;
     if corpus.sha256 != metrics.sha256 {
         bail!(

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use anyhow::bail;
 use clap::Args;
 
+use super::args::open_corpus;
 use super::job::Job;
 use super::options::{DistillationOptions, OptimizerOptions, QuantizationOptions, RunOptions};
-use super::train::open_corpus;
 use super::values::below_one;
 use crate::data::split::Split;
 use crate::data::tokenizer::Tokenizer;

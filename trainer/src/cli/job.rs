@@ -9,9 +9,8 @@ use indicatif::ProgressBar;
 use super::options::{DistillationOptions, QuantizationOptions, RunOptions};
 use super::print::{RecordType, print_json, print_out};
 use super::signals;
-use super::train::read_model;
 use super::view::{JsonLines, Live, View, Watcher};
-use super::{distill, samples, summary};
+use super::{samples, summary, teachers};
 use crate::cli::progress;
 use crate::data::corpus::Corpus;
 use crate::data::hash;
@@ -20,6 +19,7 @@ use crate::deploy::fit::{Budget, FittedConfig};
 use crate::fs;
 use crate::inference::model::{Model, ModelBytes};
 use crate::nn::rnn::Cells;
+use crate::onnx;
 use crate::quantize::Options;
 use crate::report::text::ModelReport;
 use crate::training::artifacts::{CONFIG, LAST, LOSSES, METRICS, MODEL};
@@ -84,7 +84,8 @@ impl Job<'_> {
         path: &Path,
         config: &mut Config,
     ) -> anyhow::Result<(InitialModel, Vec<u8>)> {
-        let bytes = read_model(path)?;
+        let bytes = fs::read_at_most(path, onnx::MAX_FILE_BYTES as u64)
+            .with_context(|| format!("cannot read {}", path.display()))?;
         let Model::Float(network) = Model::open(path)? else {
             bail!(
                 "{} is a quantized model file: expected the model.onnx that it was exported from",
@@ -242,12 +243,12 @@ impl Job<'_> {
                 return Ok(None);
             }
             None => {
-                let soft = distill::soft_targets(
+                let soft = teachers::soft_targets(
                     self.corpus,
                     data,
                     &self.config,
                     &self.distillation.teachers,
-                    distill::SYNTHETIC_TOKENS,
+                    teachers::SYNTHETIC_TOKENS,
                     threads,
                     !self.run.quiet && !self.run.json,
                 )?;

@@ -23,6 +23,7 @@ pub mod run;
 mod samples;
 pub mod signals;
 mod summary;
+mod teachers;
 pub mod train;
 pub mod translate;
 mod values;

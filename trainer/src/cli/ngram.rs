@@ -1,6 +1,6 @@
 //! `trainer ngram`
 
-use super::args::{fraction, open_text, whole};
+use super::args::{fraction, open_corpus, whole};
 use super::print::{RecordType, print_json, print_out};
 use crate::data::corpus::{Corpus, CorpusError, Part};
 use crate::data::tokenizer::{CharStats, EncodeError, Tokenizer, Vocabulary};
@@ -127,7 +127,7 @@ pub fn run(args: NgramArgs) -> anyhow::Result<()> {
         (NgramTokenizer::Word, None) => Tokenizer::WORD,
         _ => Tokenizer::CHAR,
     };
-    let corpus = open_text(&args.data, tokenizer)?;
+    let corpus = open_corpus(&args.data, false, Some(tokenizer))?;
     let by_line = model
         .as_ref()
         .is_some_and(|model| model.vocabulary.line_documents());

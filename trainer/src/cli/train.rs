@@ -1,17 +1,17 @@
 //! `trainer train`
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Args;
 
-use super::args::print_notices;
+use super::args::open_corpus;
 use super::job::Job;
 use super::options::{
     DataOptions, DistillationOptions, ModelOptions, OptimizerOptions, QuantizationOptions,
     RunOptions, SizeOptions,
 };
-use crate::data::corpus::{Corpus, CorpusOptions};
+use crate::data::corpus::Corpus;
 use crate::data::examples::guess_target_tokenizer;
 use crate::data::split::Part;
 use crate::data::task::Task;
@@ -237,31 +237,4 @@ fn fitted(corpus: &Corpus, config: &mut Config, budget: Budget) -> anyhow::Resul
     let fit = fit::fit(target, budget)?;
     *config = presets::fitted(&fit, config, train.characters);
     Ok(fit)
-}
-
-/// Opens the data, and prints what its user should know.
-pub(super) fn open_corpus(
-    path: &Path,
-    keep_cr: bool,
-    tokenizer: Option<Tokenizer>,
-) -> anyhow::Result<Corpus> {
-    let options = CorpusOptions {
-        keep_cr,
-        bytes: tokenizer == Some(Tokenizer::BYTE),
-        ..CorpusOptions::default()
-    };
-    let corpus = Corpus::open(path, options)?;
-    print_notices(&corpus.name, &corpus.notices);
-    Ok(corpus)
-}
-
-/// Reads the bytes of a model file.
-pub(super) fn read_model(path: &Path) -> anyhow::Result<Vec<u8>> {
-    use std::io::Read;
-    let mut bytes = Vec::new();
-    let most = crate::onnx::MAX_FILE_BYTES as u64 + 1;
-    let file = std::fs::File::open(path);
-    file.and_then(|file| file.take(most).read_to_end(&mut bytes))
-        .with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(bytes)
 }

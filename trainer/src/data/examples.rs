@@ -50,6 +50,19 @@ pub struct Example {
     pub alternative_targets: Vec<Vec<u16>>,
 }
 
+/// How many predictions an example asks for: a class, or the tokens of the target and its end.
+pub fn predictions(task: Task, example: &Example) -> usize {
+    match task {
+        Task::Classifier => 1,
+        _ => example.target.len() + 1,
+    }
+}
+
+/// The decoder's special tokens are the first ones of its vocabulary.
+pub const BOS: u16 = 0;
+/// As [`BOS`].
+pub const EOS: u16 = 1;
+
 /// The lengths of the longest source and target of some examples, EOS included.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Lengths {

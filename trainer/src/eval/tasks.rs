@@ -1,14 +1,12 @@
 //! How well a network does what it was trained for, on examples that it was not trained on.
 
-use crate::data::examples::{Example, ExampleSet};
+use crate::data::examples::{BOS, EOS, Example, ExampleSet, predictions};
 use crate::data::task::Task;
 use crate::eval::ngram::KneserNey;
 use crate::inference::generate::{GREEDY, tokens};
 use crate::inference::integer::IntegerNetwork;
 use crate::inference::tasks::{argmax, translate};
 use crate::network::{Inputs, Network, SequenceModel, SubnetInputs, cross_entropy};
-use crate::training::buckets::predictions;
-use crate::training::lines::{BOS, EOS};
 use pipsqueak::{Generator, StepInput};
 
 /// The highest order of an n-gram model.

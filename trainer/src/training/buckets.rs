@@ -67,14 +67,6 @@ impl Buckets {
     }
 }
 
-/// How many predictions an example asks for: a class, or the tokens of the target and its end.
-pub fn predictions(task: Task, example: &Example) -> usize {
-    match task {
-        Task::Classifier => 1,
-        _ => example.target.len() + 1,
-    }
-}
-
 /// These examples as one padded batch; `bos` and `eos` are the decoder's. Token 0 is read after a row's end, without a target.
 pub fn padded_batch(task: Task, examples: &[&Example], bos: u16, eos: u16) -> Batch<'static> {
     let sources: Vec<&[u16]> = examples.iter().map(|example| &*example.source).collect();

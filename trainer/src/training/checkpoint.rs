@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::Row;
 use super::config::Config;
-use super::run_loop::Selection;
+use super::selection::Selection;
 use super::state::TrainState;
 use crate::fs::{self, OutputError};
 

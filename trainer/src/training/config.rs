@@ -1,7 +1,6 @@
 //! `config.toml`: every setting that decides the result of a training, in sections.
 
 use super::model_config::{ModelConfig, Pooling};
-use super::presets;
 use super::stack::DropoutRates;
 use super::stack_config::StackConfig;
 use crate::data::examples::ExampleOptions;
@@ -234,11 +233,6 @@ fn one() -> usize {
 }
 
 impl Config {
-    /// Good settings for a language model of `hidden_size` units on a text with `characters` characters to train on.
-    pub fn for_text(tokenizer: Tokenizer, hidden_size: usize, characters: usize) -> Self {
-        presets::text(tokenizer, Some(hidden_size), characters)
-    }
-
     /// The sections as they are in the file, where numbers of 32 bits have the digits of such.
     ///
     /// # Panics

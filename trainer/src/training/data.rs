@@ -1,6 +1,5 @@
 //! The data of a training: read, encoded, split, and checked against the settings.
 
-use super::buckets;
 use super::config::Config;
 use super::dataset::{self, Dataset, PartSizes};
 use super::distill::SoftTargets;
@@ -10,7 +9,7 @@ use super::model_config::ModelConfig;
 use super::text::TextData;
 use super::to_network::Vocabularies;
 use crate::data::corpus::Corpus;
-use crate::data::examples::ExampleSet;
+use crate::data::examples::{ExampleSet, predictions};
 use crate::data::notice::Notice;
 use crate::data::task::Task;
 
@@ -104,7 +103,7 @@ impl Data {
                 input: text.vocabulary().clone(),
                 ..Vocabularies::default()
             },
-            Data::Lines(examples) => lines::vocabularies(config.data.task, examples),
+            Data::Lines(examples) => Vocabularies::of_examples(config.data.task, examples),
         }
     }
 
@@ -131,7 +130,7 @@ impl Data {
             Data::Lines(examples) => examples
                 .train
                 .iter()
-                .map(|example| buckets::predictions(task, example))
+                .map(|example| predictions(task, example))
                 .sum(),
         }
     }

@@ -1,21 +1,21 @@
 //! Soft targets for knowledge distillation (Hinton et al. 2015): the mean of the teachers' probabilities of each prediction of the
 //! training data, and of more text that they generate, so that a student sees more than there is.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::buckets::{padded_batch, predictions};
-use super::lines::{BOS, EOS, vocabularies};
+use super::buckets::padded_batch;
+use super::distill_error::{DistillError, MAX_GB};
 use super::teachers::{
     Counter, ONE, ROWS, Reader, fixed, generate, mean, read_text, readers, teachers,
 };
 use super::to_network::Vocabularies;
 use super::trainer::in_parallel;
-use crate::data::examples::{Example, ExampleSet};
+use crate::data::examples::{BOS, EOS, Example, ExampleSet, predictions};
 use crate::data::hash::hex;
 use crate::data::task::Task;
-use crate::fs::{self, OutputError};
+use crate::fs;
 use crate::network::Network;
 
 /// What the file begins with; the last byte is the version.
@@ -36,59 +36,6 @@ pub struct SoftTargets {
     /// Of each prediction of the training part, then of the generated text, the probabilities of all outputs in 1/65,535: `[..][C]`.
     probabilities: Vec<u16>,
 }
-
-/// Why there are no soft targets.
-#[derive(Debug, thiserror::Error)]
-pub enum DistillError {
-    /// A model cannot be a teacher of this data.
-    #[error("{teacher} cannot be a teacher of this data: {found}")]
-    Teacher {
-        /// The file.
-        teacher: String,
-        /// What stands in the way.
-        found: String,
-    },
-    /// The file cannot be read.
-    #[error("cannot read {}: {cause}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        cause: std::io::Error,
-    },
-    /// The file is not what was written.
-    #[error("{} holds no soft targets of this version, or is damaged: make it again with `trainer distill`", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-    },
-    /// They are of other data, or of another vocabulary or split.
-    #[error(
-        "the soft targets are of other data: {}; make them again with `trainer distill`, with the data, --split and tokenizer of this training",
-        differences.join(", ")
-    )]
-    OtherData {
-        /// Each as `what: found, expected`.
-        differences: Vec<String>,
-    },
-    /// The settings have teachers.
-    #[error("the settings have teachers: their soft targets are missing")]
-    Missing,
-    /// They would be too large.
-    #[error(
-        "the soft targets would take {needed} GB, expected at most {MAX_GB}: take less data or --synthetic-tokens, or train without teachers"
-    )]
-    TooLarge {
-        /// What they would take.
-        needed: u64,
-    },
-    /// The file cannot be written.
-    #[error(transparent)]
-    Output(#[from] OutputError),
-}
-
-/// The most that soft targets may take.
-const MAX_GB: u64 = 8;
 
 /// The largest file that is read.
 const MAX_BYTES: u64 = (MAX_GB + 1) << 30;
@@ -191,7 +138,7 @@ impl SoftTargets {
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Self, DistillError> {
         assert!(!networks.is_empty(), "no teacher");
-        let vocabularies = vocabularies(task, examples);
+        let vocabularies = Vocabularies::of_examples(task, examples);
         let outputs = examples.target.len();
         let train = &examples.train;
         let count = |examples: &[Example]| -> usize {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::config_check::ConfigError;
-use super::distill::DistillError;
+use super::distill_error::DistillError;
 use super::state::Diverged;
 use crate::data::corpus::CorpusError;
 use crate::data::examples::DataError;

@@ -1,22 +1,17 @@
 //! Examples as a dataset: batches of lines of about one length, each from its own initial states.
 
-use super::buckets::{Buckets, padded_batch, predictions};
+use super::buckets::{Buckets, padded_batch};
 use super::config::Config;
 use super::dataset::{DEV_TOKENS, Dataset, DevLoss, PartSizes, Resets, SHARD_ROWS};
 use super::distill::SoftTargets;
 use super::model_config::ModelConfig;
 use super::network::Batch;
 use super::to_network::Vocabularies;
-use crate::data::examples::{Example, ExampleSet};
+use crate::data::examples::{BOS, EOS, Example, ExampleSet, predictions};
 use crate::data::task::Task;
 use crate::eval::tasks;
 use crate::network::Network;
 use crate::nn::softmax::Soft;
-
-/// The decoder's special tokens come first in its vocabulary.
-pub(crate) const BOS: u16 = 0;
-/// As [`BOS`].
-pub(crate) const EOS: u16 = 1;
 
 /// The sizes of the network for these examples.
 ///
@@ -25,24 +20,6 @@ pub(crate) const EOS: u16 = 1;
 pub fn model_config(config: &Config, examples: &ExampleSet) -> ModelConfig {
     let source = examples.source.as_ref().map_or(0, |source| source.len());
     config.model(source, examples.target.len(), examples.feature_names.len())
-}
-
-/// The texts of tokens, classes and features of these examples.
-pub fn vocabularies(task: Task, examples: &ExampleSet) -> Vocabularies {
-    let target = examples.target.clone();
-    match (task, &examples.source) {
-        (Task::Classifier, Some(source)) => Vocabularies {
-            input: source.clone(),
-            labels: Some(target),
-            ..Vocabularies::default()
-        },
-        _ => Vocabularies {
-            input: target,
-            source: examples.source.clone(),
-            labels: None,
-            features: examples.feature_names.clone(),
-        },
-    }
 }
 
 /// Sizes of the parts, in examples.
@@ -85,7 +62,7 @@ impl<'d> LineDataset<'d> {
         });
         Self {
             task,
-            vocabularies: vocabularies(task, examples),
+            vocabularies: Vocabularies::of_examples(task, examples),
             buckets: Buckets::new(&examples.train, optimizer.batch_size, optimizer.seed),
             soft,
             distill_weight: config.distillation.distill_weight,

@@ -13,6 +13,7 @@ pub mod config_check;
 mod data;
 pub mod dataset;
 pub mod distill;
+pub mod distill_error;
 mod error;
 mod initial_states;
 pub mod lines;
@@ -23,6 +24,7 @@ pub mod presets;
 pub mod qat;
 mod run_loop;
 pub mod samples;
+mod selection;
 mod stack;
 pub mod stack_config;
 pub mod state;
@@ -47,8 +49,9 @@ pub use data::{Data, InitialModel};
 use dataset::PartSizes;
 use distill::SoftTargets;
 pub use error::TrainError;
+pub use run_loop::End;
 use run_loop::Run;
-pub use run_loop::{End, Selection};
+pub use selection::Selection;
 pub use stack::DropoutRates;
 use text::TextDataset;
 use trainer::Trainer;
@@ -201,7 +204,7 @@ pub fn run(
             let vocabularies = data.vocabularies(config);
             soft.check(&corpus.sha256, &vocabularies, data.predictions(task))?;
         }
-        None if has_teachers => return Err(distill::DistillError::Missing.into()),
+        None if has_teachers => return Err(distill_error::DistillError::Missing.into()),
         None => {}
     }
     let initial = initial.map(|initial| initial.parameters.clone());

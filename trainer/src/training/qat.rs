@@ -148,12 +148,12 @@ fn quantize_group(group: &mut [f32]) {
 mod tests {
     use super::*;
     use crate::data::tokenizer::Tokenizer;
-    use crate::training::config::Config;
+    use crate::training::presets;
 
     #[test]
     fn a_first_layer_of_mixed_widths_keeps_its_input_weights() {
         let round = |input_bits, layers| {
-            let mut config = Config::for_text(Tokenizer::CHAR, 8, 1_000);
+            let mut config = presets::text(Tokenizer::CHAR, Some(8), 1_000);
             (config.model.embedding_dim, config.model.layers) = (5, layers);
             config.quantization.weight_bits = 4;
             config.quantization.input_weight_bits = input_bits;

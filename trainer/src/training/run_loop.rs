@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::checkpoint::Checkpoint;
 use super::config::{Config, TrainOn};
 use super::dataset::DevLoss;
+use super::selection::{Best, Selection};
 use super::trainer::Trainer;
 use super::{Row, TrainError, Watch};
 use crate::fs;
@@ -14,30 +15,6 @@ use crate::network::{Network, Provenance};
 
 /// Lines that `loss.csv` gets in a whole training, about.
 const ROWS: u64 = 200;
-
-/// The best weights so far, by their loss on dev. It is also that of a network which is evaluated only once.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Best {
-    /// Steps done.
-    pub step: u64,
-    /// Nats per prediction.
-    pub loss: f64,
-    /// The weights that the model gets.
-    weights: Vec<f32>,
-    /// Smoothed training loss.
-    train_loss: f64,
-}
-
-/// What is chosen on dev.
-#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Selection {
-    /// The best step; none before the first evaluation, or without a dev part.
-    pub best: Option<Best>,
-    /// Evaluations since then.
-    pub stale: u64,
-    /// The last loss on dev.
-    pub last_loss: Option<f64>,
-}
 
 /// Why a training ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,15 +1,14 @@
 //! Gradients against finite differences, and the padded batch against the plain reading of the canonical network.
 
-use super::buckets::{padded_batch, predictions};
+use super::buckets::padded_batch;
 use super::config::QuantizationConfig;
-use super::lines::vocabularies;
 use super::model_config::{ModelConfig, Pooling};
 use super::network::TrainableNetwork;
 use super::qat::FakeQuantizer;
 use super::stack::DropoutRates;
 use super::stack_config::StackConfig;
-use super::to_network::{from_network, to_network};
-use crate::data::examples::{Example, ExampleSet};
+use super::to_network::{Vocabularies, from_network, to_network};
+use crate::data::examples::{Example, ExampleSet, predictions};
 use crate::data::task::Task;
 use crate::data::tokenizer::Vocabulary;
 use crate::eval::tasks;
@@ -188,7 +187,7 @@ fn the_padded_loss_is_that_of_the_canonical_network_and_of_its_file() {
                 skipped: 0,
                 notices: Vec::new(),
             };
-            let vocabularies = vocabularies(task, &data);
+            let vocabularies = Vocabularies::of_examples(task, &data);
             let network = to_network(&shape, &parameters, &vocabularies, Provenance::default());
             if !shape.tie_embeddings {
                 assert_eq!(network.parameters(), shape_parameters(&shape, &network));
@@ -246,7 +245,7 @@ fn rounding_changes_the_layers_of_both_networks_and_the_head_alone() {
                 skipped: 0,
                 notices: Vec::new(),
             };
-            let vocabularies = vocabularies(task, &data);
+            let vocabularies = Vocabularies::of_examples(task, &data);
             let network =
                 |parameters| to_network(&shape, parameters, &vocabularies, Provenance::default());
             let (before, after) = (network(&parameters), network(&rounded));

@@ -2,7 +2,7 @@
 
 use rand_core::Rng;
 
-use super::distill::DistillError;
+use super::distill_error::DistillError;
 use super::model_config::ModelConfig;
 use super::network::{Batch, Sequences, TrainableNetwork};
 use super::stack::DropoutRates;

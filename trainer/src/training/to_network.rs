@@ -4,7 +4,9 @@ use std::ops::Range;
 
 use super::model_config::{ModelConfig, Pooling};
 use super::stack_config::StackConfig;
+use crate::data::examples::ExampleSet;
 use crate::data::hash::sha256;
+use crate::data::task::Task;
 use crate::data::tokenizer::Vocabulary;
 use crate::network::{
     Activation, Builder, Dense, Dim, ElementType, InitialState, Matrix, Network, Normalization, Op,
@@ -26,6 +28,24 @@ pub struct Vocabularies {
 }
 
 impl Vocabularies {
+    /// Those of the examples of a task on lines.
+    pub fn of_examples(task: Task, examples: &ExampleSet) -> Self {
+        let target = examples.target.clone();
+        match (task, &examples.source) {
+            (Task::Classifier, Some(source)) => Self {
+                input: source.clone(),
+                labels: Some(target),
+                ..Self::default()
+            },
+            _ => Self {
+                input: target,
+                source: examples.source.clone(),
+                labels: None,
+                features: examples.feature_names.clone(),
+            },
+        }
+    }
+
     /// SHA-256 of all texts, in hexadecimal.
     pub fn digest(&self) -> String {
         let texts = |vocabulary: &Vocabulary| {

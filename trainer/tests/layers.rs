@@ -2,10 +2,10 @@
 
 use pipsqueak::{Model, encode};
 use trainer::inference::integer::IntegerNetwork;
+use trainer::network::formats::{INT4, INT8_INT4};
 use trainer::network::{
     Dim, Inputs, Network, NetworkParts, Op, Phase, SequenceModel, VectorId, sample, sequences,
 };
-use trainer::quantize::formats::{INT4, INT8_INT4};
 use trainer::quantize::{Options, project_to_grid, quantize_with};
 
 /// A sequence of seven tokens.

@@ -9,12 +9,12 @@ use rand_core::Rng;
 use trainer::data::examples::ExampleSet;
 use trainer::data::task::Task;
 use trainer::data::tokenizer::Vocabulary;
+use trainer::network::formats::{INT4, INT8, INT8_INT4, WeightFormats};
 use trainer::network::{
     Activation, Activations, Dense, Gru, Matrix, Network, NetworkParts, Op, Phase, Provenance,
     RecurrentCell, TensorScales,
 };
 use trainer::nn::rnn::Cells;
-use trainer::quantize::formats::{INT4, INT8, INT8_INT4, WeightFormats};
 use trainer::quantize::{Options, QuantizeError, project_to_grid, quantize, quantize_with};
 use trainer::training::model_config::{ModelConfig, Pooling};
 use trainer::training::stack_config::StackConfig;

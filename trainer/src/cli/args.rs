@@ -5,7 +5,7 @@ use crate::data::corpus::{Corpus, CorpusError, CorpusOptions};
 use crate::data::notice::Notice;
 use crate::data::split::{Part, Split};
 use crate::data::tokenizer::{EncodeError, Encoding, Tokenizer, Vocabulary, VocabularyError};
-use crate::quantize::formats::{INT4, INT8, INT8_INT4, WeightFormats};
+use crate::network::formats::{INT4, INT8, INT8_INT4, WeightFormats};
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use indicatif::ProgressBar;

@@ -94,7 +94,7 @@ pub fn run(args: ExportArgs) -> anyhow::Result<()> {
     let layers = args::layer_formats(&args.weight_bits, &args.input_weight_bits, layers)?;
     let mut max_tokens = 0;
     if let Some(file) = args.vocab.read()? {
-        file.attach_to(&mut network)?;
+        network.set_vocabularies(&file)?;
         // 0 is no limit, which a limit of more than 16 bits amounts to.
         max_tokens = file
             .max_len

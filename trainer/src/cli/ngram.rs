@@ -3,8 +3,8 @@
 use super::args::{fraction, open_corpus, whole};
 use super::print::{RecordType, print_json, print_out};
 use crate::data::corpus::{Corpus, CorpusError, Part};
+use crate::data::ngram::{Interner, KneserNey};
 use crate::data::tokenizer::{CharStats, EncodeError, Tokenizer, Vocabulary};
-use crate::eval::ngram::{Interner, KneserNey};
 use crate::eval::perplexity;
 use crate::inference::model::Model;
 use anyhow::{Context, bail};

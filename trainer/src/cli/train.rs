@@ -235,6 +235,6 @@ fn fitted(corpus: &Corpus, config: &mut Config, budget: Budget) -> anyhow::Resul
         corpus: &corpus.name,
     };
     let fit = fit::fit(target, budget)?;
-    *config = presets::fitted(&fit, config, train.characters);
+    *config = fit.config(config, train.characters);
     Ok(fit)
 }

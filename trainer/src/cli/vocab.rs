@@ -46,7 +46,7 @@ impl VocabArgs {
         let mut model = Model::open(path)?;
         match (self.read()?, &mut model) {
             (None, _) => {}
-            (Some(file), Model::Float(network)) => file.attach_to(network)?,
+            (Some(file), Model::Float(network)) => network.set_vocabularies(&file)?,
             (Some(_), Model::Integer(_)) => bail!(
                 "{} is a model file, which has its own vocabulary: remove --vocab, or pass it to `trainer export`",
                 path.display()

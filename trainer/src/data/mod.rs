@@ -7,6 +7,7 @@ mod encoding;
 pub mod examples;
 pub mod features;
 pub mod hash;
+pub mod ngram;
 pub mod notice;
 pub mod split;
 pub mod task;

@@ -7,6 +7,7 @@ use crate::data::tokenizer::Vocabulary;
 use crate::inference::model::{BuildError, ModelBytes};
 use crate::network::Provenance;
 use crate::training::config::Config;
+use crate::training::presets;
 use crate::training::to_network::{Vocabularies, to_network};
 use pipsqueak_boards::{BoardSpec, Prediction};
 use std::time::Duration;
@@ -245,7 +246,29 @@ impl Target<'_> {
     }
 }
 
+/// Layers of so many units are trained in larger batches, which is faster.
+const LARGE: usize = 300;
+
 impl FittedConfig {
+    /// Settings of this network, for a text with `characters` characters to train on. Those that do not depend on the network are
+    /// those of `config`.
+    pub fn config(&self, config: &Config, characters: usize) -> Config {
+        let recipe = presets::text(config.data.tokenizer, Some(self.hidden_size), characters);
+        let mut fitted = config.clone();
+        fitted.model.dropout = recipe.model.dropout;
+        fitted.optimizer.learning_rate = recipe.optimizer.learning_rate;
+        fitted.optimizer.weight_decay = recipe.optimizer.weight_decay;
+        if self.layers > 1 {
+            (fitted.model.dropout, fitted.optimizer.weight_decay) = (0.4, 0.1);
+            fitted.optimizer.learning_rate = 4e-3;
+        }
+        if self.layers > 1 || self.hidden_size >= LARGE {
+            fitted.optimizer.batch_size = 64;
+        }
+        self.apply_to(&mut fitted);
+        fitted
+    }
+
     /// Makes the settings those of this network.
     pub fn apply_to(&self, config: &mut Config) {
         let model = &mut config.model;

@@ -1,5 +1,4 @@
 //! Losses of models, and n-gram models to compare them with.
 
-pub mod ngram;
 pub mod perplexity;
 pub mod tasks;

@@ -1,8 +1,8 @@
 //! How well a network does what it was trained for, on examples that it was not trained on.
 
 use crate::data::examples::{BOS, EOS, Example, ExampleSet, predictions};
+use crate::data::ngram::KneserNey;
 use crate::data::task::Task;
-use crate::eval::ngram::KneserNey;
 use crate::inference::generate::{GREEDY, tokens};
 use crate::inference::integer::IntegerNetwork;
 use crate::inference::tasks::{argmax, translate};

@@ -1,6 +1,6 @@
 //! The scales that weights of a network trained for 4 bits are multiples of.
 
-use crate::quantize::formats::{INT4, INT8_INT4, WeightFormats};
+use crate::network::formats::{INT4, INT8_INT4, WeightFormats};
 use pipsqueak::RowFormat;
 use std::collections::BTreeMap;
 

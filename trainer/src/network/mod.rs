@@ -8,12 +8,14 @@
 //! `cells` has the equations in their plain form, `forward` runs whole networks: the float reference of everything else.
 
 use crate::data::tokenizer::Vocabulary;
+use crate::data::tokenizer::file::{VocabularyFile, VocabularyFileError};
 
 mod arrays;
 mod builder;
 mod cells;
 mod check;
 mod encoder_decoder;
+pub mod formats;
 mod forward;
 mod group_scales;
 mod language_model;
@@ -278,6 +280,18 @@ impl Network {
         self.vocabulary
             .as_ref()
             .expect("the network has a vocabulary")
+    }
+
+    /// Gives the network the vocabularies of a file.
+    ///
+    /// # Errors
+    /// As [`VocabularyFile::check_sizes`].
+    pub fn set_vocabularies(&mut self, file: &VocabularyFile) -> Result<(), VocabularyFileError> {
+        let source = self.has_source().then(|| self.vocab_size(Phase::Source));
+        file.check_sizes(source, self.tokens())?;
+        self.source_vocabulary.clone_from(&file.source);
+        self.vocabulary = Some(file.target.clone());
+        Ok(())
     }
 
     /// The same network whose first output is not normalized.

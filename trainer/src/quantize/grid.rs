@@ -31,7 +31,7 @@ impl GroupedRow {
     ///
     /// ```
     /// use pipsqueak::RowFormat;
-    /// use trainer::quantize::formats::{INT4, INT8_INT4};
+    /// use trainer::network::formats::{INT4, INT8_INT4};
     /// use trainer::quantize::{GroupedRow, representable_scale};
     /// let representable = |least| Some(representable_scale(least, 11)?.1);
     /// let weights = [0.7, -0.8, 0.1, 0.07];

@@ -13,10 +13,10 @@ use super::recurrent::{LayerSource, RecurrentSource, quantize_recurrent};
 use super::row::TensorFormat;
 use super::token_input::{TokenBytes, TokenTable};
 use super::{Options, QuantizeError, Quantized, TensorReport};
+use crate::network::formats::INT8;
 use crate::network::{
     GroupScales, InitialState, Layer, Network, Op, Phase, RecurrentCell, Signature, VectorId,
 };
-use crate::quantize::formats::INT8;
 use pipsqueak::encode::{LayerParams, ModelParams, OpParams};
 
 /// A cell state is read as a vector in Q5.10: 15 fraction bits less these.

@@ -16,16 +16,15 @@
 //! | `vocabulary` | vocabularies of inputs and outputs |
 //! | `project` | the float network with the weights that its integers stand for |
 
+use crate::network::formats::WeightFormats;
 use crate::network::{GroupScales, TensorScales};
 use crate::network::{Inputs, Layer, Network, Phase};
-use crate::quantize::formats::WeightFormats;
 use pipsqueak::encode::ModelParams;
 use pipsqueak::{TrainingInfo, WeightFormat};
 
 mod calibrate;
 mod check;
 mod dense;
-pub mod formats;
 mod gptq;
 mod grid;
 mod initial;
@@ -74,7 +73,7 @@ pub struct Options<'s> {
     pub samples: Option<&'s [Inputs]>,
     /// The formats of the weights of each recurrent layer, an encoder's first; the last one is that of all after it. By default
     /// a layer has the formats that the network has [group scales](Network::group_scales) for, and else int8. Over gate rows of tokens
-    /// [`INT8_INT4`](crate::quantize::formats::INT8_INT4) is [`INT4`](crate::quantize::formats::INT4).
+    /// [`INT8_INT4`](crate::network::formats::INT8_INT4) is [`INT4`](crate::network::formats::INT4).
     pub layers: Vec<WeightFormats>,
     /// The same of the dense layers of outputs, int8 or int4. Those of inputs and of initial states are always int8.
     pub head: Option<WeightFormat>,

@@ -6,7 +6,7 @@ use super::row::{RowQuantizer, TensorFormat};
 use super::token_input::{TokenTable, cell};
 use super::{QuantizeError, TensorReport};
 use crate::network::RecurrentCell;
-use crate::quantize::formats::{INT4, INT8_INT4};
+use crate::network::formats::{INT4, INT8_INT4};
 use pipsqueak::encode::{QuantizedMatrix, RecurrentParams};
 use pipsqueak::fixed::{CANDIDATE_FRAC_BITS, PRE_ACTIVATION_FRAC_BITS};
 use std::ops::Range;

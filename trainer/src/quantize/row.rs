@@ -6,8 +6,8 @@
 use super::gptq::Gptq;
 use super::grid::{GroupedRow, representable_scale};
 use super::{QuantizeError, TensorReport, padded};
+use crate::network::formats::{INT8, WeightFormats};
 use crate::network::{GroupScales, TensorScales};
-use crate::quantize::formats::{INT8, WeightFormats};
 use pipsqueak::RowFormat;
 use pipsqueak::encode::QuantizedMatrix;
 

@@ -4,8 +4,8 @@ use super::layers::Quantizer;
 use super::operand::Vector;
 use super::token_input::{self, TokenEncoding, TokenTable};
 use super::{QuantizeError, unsupported};
+use crate::network::formats::INT8;
 use crate::network::{Matrix, Phase, RecurrentCell, VectorId};
-use crate::quantize::formats::INT8;
 use pipsqueak::encode::{OpParams, TokenRows};
 
 impl<'n> Quantizer<'n, '_> {

@@ -2,7 +2,7 @@
 
 use crate::eval::perplexity::Evaluation;
 use crate::inference::model::ModelBytes;
-use crate::quantize::formats::bits;
+use crate::network::formats::bits;
 use crate::quantize::{TensorReport, TokenBytes};
 use pipsqueak::encode::ModelConfig;
 use pipsqueak::format::MAX_LAYERS;

@@ -8,9 +8,9 @@ use crate::data::features::Features;
 use crate::data::split::Split;
 use crate::data::task::Task;
 use crate::data::tokenizer::{Tokenizer, TokenizerKind};
+use crate::network::formats::{INT4, INT8, INT8_INT4, WeightFormats};
 use crate::nn::rnn::{Cells, Kind};
 use crate::quantize::Options;
-use crate::quantize::formats::{INT4, INT8, INT8_INT4, WeightFormats};
 use pipsqueak::WeightFormat;
 
 /// All settings. The same settings and data give the same bytes, on any number of threads.

@@ -11,7 +11,7 @@ use super::Data;
 use super::config::DistillationConfig;
 use super::distill::SoftTargets;
 use super::text::TextData;
-use crate::eval::ngram::KneserNey;
+use crate::data::ngram::KneserNey;
 use crate::nn::random::{self, Purpose};
 
 /// The highest order that is tried.

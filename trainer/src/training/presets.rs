@@ -8,7 +8,6 @@ use crate::data::features::Features;
 use crate::data::split::Split;
 use crate::data::task::Task;
 use crate::data::tokenizer::Tokenizer;
-use crate::deploy::fit::FittedConfig;
 
 /// A row of the table of texts.
 struct TextPreset {
@@ -78,9 +77,6 @@ pub const VOCAB_SIZE: usize = 4_000;
 
 /// Evaluations without an improvement after which a training stops, where nothing else is given.
 pub const PATIENCE: u64 = 10;
-
-/// Layers of so many units are trained in larger batches, which is faster.
-const LARGE: usize = 300;
 
 fn preset(task: Task, hidden_size: usize) -> Config {
     Config {
@@ -184,23 +180,4 @@ pub fn lines(task: Task, source: Tokenizer, target: Tokenizer, lines: usize) -> 
     let steps = (epochs * lines as f64 / batch_size as f64) as u64;
     optimizer.steps = steps.clamp(500, 60_000);
     config
-}
-
-/// Settings of a language model of a network that was chosen to fit a budget, on `characters` characters for training. Settings
-/// that do not depend on the network are those of `config`.
-pub fn fitted(fit: &FittedConfig, config: &Config, characters: usize) -> Config {
-    let recipe = text(config.data.tokenizer, Some(fit.hidden_size), characters);
-    let mut fitted = config.clone();
-    fitted.model.dropout = recipe.model.dropout;
-    fitted.optimizer.learning_rate = recipe.optimizer.learning_rate;
-    fitted.optimizer.weight_decay = recipe.optimizer.weight_decay;
-    if fit.layers > 1 {
-        (fitted.model.dropout, fitted.optimizer.weight_decay) = (0.4, 0.1);
-        fitted.optimizer.learning_rate = 4e-3;
-    }
-    if fit.layers > 1 || fit.hidden_size >= LARGE {
-        fitted.optimizer.batch_size = 64;
-    }
-    fit.apply_to(&mut fitted);
-    fitted
 }

@@ -155,7 +155,7 @@ impl TextData {
         let train: Vec<u32> = (0..self.train.len())
             .map(|at| u32::from(self.train.get(at)))
             .collect();
-        let model = crate::eval::ngram::KneserNey::new(&train, self.vocabulary.len(), order);
+        let model = crate::data::ngram::KneserNey::new(&train, self.vocabulary.len(), order);
         let bits = model.bits(&dev).into_iter().enumerate();
         let (order, bits) = bits.min_by(|a, b| a.1.total_cmp(&b.1))?;
         let stats = self.char_stats();

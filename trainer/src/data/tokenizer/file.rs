@@ -17,7 +17,6 @@
 //! made small where no token has a capital of ASCII.
 
 use super::{SpecialTokens, Tokenizer, Vocabulary, VocabularyError};
-use crate::network::{Network, Phase};
 use serde_json::{Map, Value};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -208,49 +207,43 @@ impl VocabularyFile {
         })
     }
 
-    /// Gives the network these vocabularies.
+    /// Checks that these are the vocabularies of a network that reads `tokens` tokens, and whose encoder, if it has one, reads
+    /// `source` tokens.
     ///
     /// # Errors
-    /// If the numbers of tokens differ, or there is one for two networks or two for one.
-    pub fn attach_to(&self, network: &mut Network) -> Result<(), VocabularyFileError> {
-        let fits = |place, vocabulary: &Vocabulary, expected: usize| {
-            let found = vocabulary.len();
-            if found == expected {
-                return Ok(());
-            }
-            Err(VocabularyFileError::Size {
-                path: self.path.clone(),
+    /// If the numbers of tokens differ, or there is one vocabulary for two networks or two for one.
+    pub fn check_sizes(
+        &self,
+        source: Option<usize>,
+        tokens: usize,
+    ) -> Result<(), VocabularyFileError> {
+        let path = || self.path.clone();
+        let fits = |place, vocabulary: &Vocabulary, expected| match vocabulary.len() {
+            found if found == expected => Ok(()),
+            found => Err(VocabularyFileError::Size {
+                path: path(),
                 place,
                 found,
                 expected,
-            })
+            }),
         };
-        let sides = |found, expected| {
-            let path = self.path.clone();
-            Err(VocabularyFileError::Sides {
-                path,
-                found,
-                expected,
-            })
-        };
-        match (&self.source, network.has_source()) {
-            (Some(_), false) => return sides("two vocabularies", "one: the model has no encoder"),
-            (None, true) => {
-                return sides(
-                    "one vocabulary",
-                    "input_vocabulary and output_vocabulary: the model is an encoder and a decoder",
-                );
+        match (&self.source, source) {
+            (None, None) => fits(ONLY, &self.target, tokens),
+            (Some(vocabulary), Some(source)) => {
+                fits(TARGET, &self.target, tokens)?;
+                fits(SOURCE, vocabulary, source)
             }
-            _ => {}
+            (Some(_), None) => Err(VocabularyFileError::Sides {
+                path: path(),
+                found: "two vocabularies",
+                expected: "one: the model has no encoder",
+            }),
+            (None, Some(_)) => Err(VocabularyFileError::Sides {
+                path: path(),
+                found: "one vocabulary",
+                expected: "input_vocabulary and output_vocabulary: the model is an encoder and a decoder",
+            }),
         }
-        let place = if self.source.is_some() { TARGET } else { ONLY };
-        fits(place, &self.target, network.tokens())?;
-        if let Some(source) = &self.source {
-            fits(SOURCE, source, network.vocab_size(Phase::Source))?;
-            network.source_vocabulary = Some(source.clone());
-        }
-        network.vocabulary = Some(self.target.clone());
-        Ok(())
     }
 }
 

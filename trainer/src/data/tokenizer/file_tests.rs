@@ -215,17 +215,8 @@ fn bad_files_are_refused_with_what_was_found() {
 
 #[test]
 fn sizes_are_compared_with_the_network() {
-    let shape = crate::network::sample::Shape {
-        tokens: 3,
-        units: 2,
-        layers: 1,
-        embedding: false,
-        linear_before_reset: true,
-    };
-    let mut network = crate::network::sample::network(1, shape);
-    read(r#"["a", "b", "c"]"#).attach_to(&mut network).unwrap();
-    assert_eq!(network.vocabulary().tokens(), ["a", "b", "c"]);
-    let error = read(r#"["a", "b"]"#).attach_to(&mut network).unwrap_err();
+    read(r#"["a", "b", "c"]"#).check_sizes(None, 3).unwrap();
+    let error = read(r#"["a", "b"]"#).check_sizes(None, 3).unwrap_err();
     let said = error.to_string();
     assert!(said.contains("has 2 tokens, the model has 3"), "{said}");
 }

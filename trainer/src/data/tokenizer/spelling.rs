@@ -1,11 +1,11 @@
 //! What it takes to spell a text that a vocabulary lacks, so that a model of words can be compared by the character.
 //!
 //! An unknown-token says only that something else stands there. To make the text of it, its bytes must be told too: here by an
-//! [n-gram model](crate::eval::ngram) of order 2 over the vocabulary's own texts, every one counted once, with an end after each.
+//! [n-gram model](crate::data::ngram) of order 2 over the vocabulary's own texts, every one counted once, with an end after each.
 //! All of that is in the vocabulary, so whoever has the model could decode such a text by it, and the model's file and its
 //! image measure the same. Nothing is known of the words that the vocabulary lacks.
 
-use crate::eval::ngram::KneserNey;
+use crate::data::ngram::KneserNey;
 
 /// Symbols: bytes, and the end of a text.
 const SYMBOLS: usize = 257;

@@ -179,7 +179,7 @@ bench: bench-programs
 		echo "$(PYTHON) has no PyTorch: training is not compared with it. Name one that has: make bench PYTHON=..."; \
 	fi
 
-# The course: each part trains on real text, exports, and shows what the image does. What is there already is trained on.
+# The course: each part trains on real text, exports, and shows what the model does. What is there already is trained on.
 TRAINER := target/release/trainer
 TEMPERATURES := 0.3,0.8,1.0,1.3,1.8
 COURSE = target/course/$(@:course-%=%)

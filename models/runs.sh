@@ -4,7 +4,7 @@
 #
 #   models/runs.sh tinyshakespeare.txt [part of a name] > runs.md
 #
-# The whole table takes hours: name a part of it. Losses are of the image on the integer runtime over the last tenth of the
+# The whole table takes hours: name a part of it. Losses are of the model file on the integer runtime over the last tenth of the
 # text as one stream, which no training, teacher or choice of weights saw; bytes are the whole file.
 set -eu
 cd "$(dirname "$0")/.."

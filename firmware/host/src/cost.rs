@@ -137,7 +137,7 @@ impl Shape {
     }
 }
 
-/// The first of [`QUANTITIES`](crate::QUANTITIES), up to rows of 8 bits beside 4.
+/// The first five of [`QUANTITIES`](crate::QUANTITIES): multiplications, panels and groups.
 #[derive(Default)]
 struct Products([f64; 5]);
 

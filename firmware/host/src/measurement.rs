@@ -1,4 +1,4 @@
-//! One number about a core, and why there is none.
+//! A measured number, and the errors of measuring.
 
 use std::{
     fs, io,

@@ -2,14 +2,14 @@
 
 /// What a character's cycles are a sum over. Rows, units and columns count with their padding to multiples of 4.
 ///
-/// A panel is what one call multiplies: four rows of some gates, or 16 rows of the head. One of 4 bits, or of 4 beside 8,
-/// calls kernels for each part of its columns, and these begin anew with every group of columns.
+/// A panel is the rows that one call multiplies: four rows of each gate, or 16 rows of the output layer. A panel with 4-bit weights
+/// calls a kernel for each part of its columns, and that kernel starts once for every group of columns.
 pub const QUANTITIES: [&str; 15] = [
     "multiply-accumulate",
-    "multiply-accumulate of 4 bits",
-    "panel of 4 bits",
-    "group of a panel of 4 bits",
-    "row of 8 bits beside 4",
+    "4-bit multiply-accumulate",
+    "4-bit panel",
+    "group of a 4-bit panel",
+    "8-bit part of a row with 4-bit weights",
     "row of a layer",
     "value of a token's row in a token table",
     "unit",

@@ -86,7 +86,7 @@ impl Job<'_> {
     ) -> anyhow::Result<(InitialModel, Vec<u8>)> {
         let bytes = fs::read_at_most(path, onnx::MAX_FILE_BYTES as u64)
             .with_context(|| format!("cannot read {}", path.display()))?;
-        let Model::Float(network) = Model::open(path)? else {
+        let Model::Float(network) = Model::from_bytes(path, &bytes)? else {
             bail!(
                 "{} is a quantized model file: expected the model.onnx that it was exported from",
                 path.display()

@@ -2,13 +2,12 @@
 
 use crate::data::split::Split;
 use crate::data::tokenizer::{Vocabulary, VocabularyError};
+use crate::fs;
 use crate::network::{Network, NotLanguageModel};
 use crate::onnx;
 use crate::quantize::{Options, QuantizeError, quantize_with, vocabulary_of};
 use pipsqueak::format::MAGIC;
 use pipsqueak::{ModelError, Task, encode};
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// A float network, or a quantized model.
@@ -128,21 +127,27 @@ impl Model {
     /// # Errors
     /// Returns an error if the file cannot be read or is neither.
     pub fn open(path: &Path) -> Result<Self, ModelFileError> {
-        let io = |cause| ModelFileError::Io {
-            path: path.into(),
-            cause,
-        };
-        let mut bytes = Vec::new();
-        let limit = onnx::MAX_FILE_BYTES as u64 + 1;
-        File::open(path)
-            .and_then(|file| file.take(limit).read_to_end(&mut bytes))
-            .map_err(io)?;
+        // One byte more, so that the reader of ONNX refuses what is too large.
+        let bytes = fs::read_at_most(path, onnx::MAX_FILE_BYTES as u64 + 1).map_err(|cause| {
+            ModelFileError::Io {
+                path: path.into(),
+                cause,
+            }
+        })?;
+        Self::from_bytes(path, &bytes)
+    }
+
+    /// The model in `bytes`, which were read from `path`.
+    ///
+    /// # Errors
+    /// Returns an error if they are neither a model file nor an ONNX file.
+    pub fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Self, ModelFileError> {
         if bytes.starts_with(&MAGIC) || path.extension().is_some_and(|e| e == "pip") {
             let malformed = |cause| ModelFileError::Model {
                 path: path.into(),
                 cause,
             };
-            let words = encode::to_words(&bytes);
+            let words = encode::to_words(bytes);
             let parsed = pipsqueak::Model::parse(&encode::as_bytes(&words)[..bytes.len()])
                 .map(|model| model.len())
                 .map_err(malformed)?;
@@ -153,7 +158,7 @@ impl Model {
             return Ok(Self::Integer(ModelBytes(words)));
         }
         let network =
-            onnx::read_beside(&bytes, path.parent()).map_err(|cause| ModelFileError::Onnx {
+            onnx::read_beside(bytes, path.parent()).map_err(|cause| ModelFileError::Onnx {
                 path: path.into(),
                 cause,
             })?;
@@ -222,7 +227,7 @@ mod tests {
         assert!(said().contains("model.onnx: this is not an ONNX file"));
         assert!(said().contains("it is empty"));
         // A sparse file: nothing of it is on the disk.
-        let file = File::create(&path).unwrap();
+        let file = std::fs::File::create(&path).unwrap();
         file.set_len(onnx::MAX_FILE_BYTES as u64 + 1).unwrap();
         assert!(said().contains("model.onnx: the file has more than 134217728 bytes"));
         Model::open(folder.path()).unwrap_err();

@@ -688,7 +688,7 @@ fn grids(model: &ModelProto, key: &str) -> Result<GroupScales, ReadError> {
             format!("metadata {key}"),
             format!("other text ({error})"),
             "a JSON object of units and scales by the tensors' names",
-            "remove the key, or train the model's weights of 4 bits anew",
+            "remove the key, or train the 4-bit weights again",
         )
     })
 }

@@ -1,4 +1,4 @@
-//! A row of 4-bit weights, or of 8 bits over the input and 4 over the hidden state: a scale of the row, and for each
+//! A row of 4-bit weights, or of 8-bit input weights and 4-bit recurrent ones: a scale of the row, and for each
 //! [group](RowFormat::scale_groups) of columns a scale that it is multiplied by.
 
 use pipsqueak::fixed::{MAX_SHIFT, MULTIPLIER_LIMIT, QuantizedMultiplier};
@@ -15,16 +15,16 @@ pub struct GroupedRow {
     pub row_scale: f64,
     /// `[groups]`, 1 to 255.
     pub scales: Vec<u8>,
-    /// `[columns]`, -8 to 7; over an input of 8 bits -127 to 127.
+    /// `[columns]`, -8 to 7; 8-bit input weights -127 to 127.
     pub weights: Vec<i8>,
 }
 
 impl GroupedRow {
-    /// Searches the scales with the least mean squared error of `weights`, group by group; a group of 8 bits has the smallest scale
+    /// Searches the scales with the least mean squared error of `weights`, group by group; an 8-bit group has the smallest scale
     /// that reaches its largest weight.
     ///
     /// `representable` is the smallest row scale, at least its argument, that a model file holds ([`representable_scale`]). The row scale
-    /// is as small as group scales of 8 bits allow, but the sum of magnitudes of scale times weight is at most `max_l1_norm` of it: what
+    /// is as small as 8-bit group scales allow, but the sum of magnitudes of scale times weight is at most `max_l1_norm` of it: what
     /// the accumulator bound leaves to the weights, 65,535 and less.
     ///
     /// None if no row scale is representable.
